@@ -1,0 +1,81 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+HOST ?= 127.0.0.1
+PORT ?= 8080
+CONFIG ?= training/configs/secateur-nano-en.yaml
+MODEL ?= runs/secateur-nano-en/model
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# One environment, two installs: serving needs no torch, so it does not wait for one.
+SERVE_STAMP := $(VENV)/.serve.stamp
+TEST_STAMP := $(VENV)/.test.stamp
+
+.PHONY: help serve test lint format format-check typecheck wheel train export eval bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "error: '$(PYTHON)' is missing or older than Python 3.11; name another: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[cpu]'
+	@touch $@
+
+$(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[cpu,train,eval,test,dev]'
+	@touch $(SERVE_STAMP) $@
+
+serve: $(SERVE_STAMP) ## run the REST service with the shipped model (HOST, PORT)
+	$(BIN)/secateur serve --host $(HOST) --port $(PORT)
+
+test: export HF_HUB_OFFLINE = 1
+test: lint format-check typecheck ## lint, check the format and the types, and run the tests (PYTEST_ARGS)
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(TEST_STAMP) ## ruff check
+	$(BIN)/ruff check .
+
+format: $(TEST_STAMP) ## format the code and apply the safe lint fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+format-check: $(TEST_STAMP) ## fail when `make format` would change something
+	$(BIN)/ruff format --check .
+
+# mypy cannot follow the package-dir mapping of pyproject.toml, so it reads the wheel's sources; started there, since
+# it looks in the current directory first.
+typecheck: wheel ## mypy --strict on what the wheel ships
+	rm -rf build/typecheck
+	$(BIN)/python -m zipfile -e dist/*.whl build/typecheck
+	cd build/typecheck && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p secateur
+
+wheel: $(TEST_STAMP) ## build sdist and wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --quiet --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+
+train: $(TEST_STAMP) ## train a model (CONFIG)
+	$(BIN)/secateur train $(CONFIG)
+
+export: $(TEST_STAMP) ## export a trained model to ONNX (MODEL)
+	$(BIN)/secateur export $(MODEL)
+
+eval: $(TEST_STAMP) ## measure quality (MODEL)
+	$(BIN)/secateur eval $(MODEL)
+
+bench: $(TEST_STAMP) ## measure speed and memory
+	$(BIN)/secateur bench
+
+clean: ## remove what was built; keeps the environment and the runs
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Measuring: pruning and reranking quality, segmentation, speed and memory."""

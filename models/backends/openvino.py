@@ -1,0 +1,75 @@
+"""OpenVINO, the default on CPUs: one-thread streams side by side, one window each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secateur.models.backends.base import Backend, Output, available_threads
+from secateur.models.batching import Batch, BatchLimits
+from secateur.models.errors import MissingExtraError
+
+
+class OpenVinoBackend(Backend):
+    """Runs an ONNX file on the OpenVINO CPU plugin.
+
+    Args:
+        path: the ONNX file.
+        precision: of its weights.
+        threads: number of one-thread streams; None for one a processor.
+    """
+
+    name = "openvino"
+    device = "cpu"
+    # One window a run: nothing is padded, a window is enough to keep one thread busy, and a result cannot depend on
+    # its neighbours (int8 kernels for differently shaped batches round differently, by up to 3e-3 in a probability).
+    limits = BatchLimits(rows=1, tokens=1 << 20)
+
+    def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise MissingExtraError("openvino", "cpu") from error
+        streams = threads or available_threads()
+        core = openvino.Core()
+        self.precision = precision
+        self._compiled = core.compile_model(
+            core.read_model(path),
+            "CPU",
+            {
+                "NUM_STREAMS": str(streams),
+                "INFERENCE_NUM_THREADS": str(streams),
+                # On processors with bf16 units the plugin would compute in bf16, where a result can depend on the
+                # shape of its batch.
+                "INFERENCE_PRECISION_HINT": "f32",
+            },
+        )
+        self._inputs = {port.any_name for port in self._compiled.inputs}
+        self._queue = openvino.AsyncInferQueue(self._compiled, streams)
+        self._queue.set_callback(self._store)
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def _store(request: Any, slot: tuple[list[Output | None], int]) -> None:
+        outputs, index = slot
+        outputs[index] = Output(
+            np.array(request.get_tensor("relevance").data), np.array(request.get_tensor("keep").data)
+        )
+
+    def run(self, batch: Batch) -> Output:
+        """Run one batch."""
+        return self.run_all([batch])[0]
+
+    def run_all(self, batches: Sequence[Batch]) -> list[Output]:
+        """Run batches on all streams."""
+        outputs: list[Output | None] = [None] * len(batches)
+        with self._lock:
+            for index, batch in enumerate(batches):
+                feed = {name: getattr(batch, name) for name in self._inputs}
+                self._queue.start_async(feed, (outputs, index))
+            self._queue.wait_all()
+        return [output for output in outputs if output is not None]

@@ -1,0 +1,70 @@
+"""Batching: windows of any requests, sorted by length, packed under a token budget; outputs back in window order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.models.encoding import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows padded on the right to one length, as a backend reads them.
+
+    Attributes:
+        rows: int64[batch], positions of the windows in the list that was batched.
+        input_ids: int64[batch, tokens].
+        attention_mask: int64[batch, tokens], 0 on padding.
+        token_type_ids: int64[batch, tokens].
+    """
+
+    rows: NDArray[np.int64]
+    input_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+    token_type_ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How large a batch a backend likes: at most ``rows`` windows and ``tokens`` tokens, padding included."""
+
+    rows: int
+    tokens: int
+
+
+def _pad(rows: Sequence[int], windows: Sequence[Window], pad_id: int, passage_type: int) -> Batch:
+    shape = (len(rows), max(len(windows[row]) for row in rows))
+    input_ids = np.full(shape, pad_id, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    token_type_ids = np.zeros(shape, dtype=np.int64)
+    for line, row in enumerate(rows):
+        window = windows[row]
+        n = len(window)
+        input_ids[line, :n] = window.ids
+        attention_mask[line, :n] = 1
+        token_type_ids[line, window.passage_start : n] = passage_type
+    return Batch(np.asarray(rows, dtype=np.int64), input_ids, attention_mask, token_type_ids)
+
+
+def make_batches(windows: Sequence[Window], limits: BatchLimits, *, pad_id: int, passage_type: int) -> list[Batch]:
+    """Pack windows into batches, longest first, so that lengths in a batch differ little.
+
+    Args:
+        windows: any windows; each gets into exactly one batch.
+        limits: of the backend.
+        pad_id: the tokenizer's padding token.
+        passage_type: token type of the passage.
+    """
+    order = sorted(range(len(windows)), key=lambda i: -len(windows[i]))
+    batches: list[Batch] = []
+    start = 0
+    while start < len(order):
+        longest = len(windows[order[start]])
+        size = max(1, min(limits.rows, limits.tokens // longest))
+        batches.append(_pad(order[start : start + size], windows, pad_id, passage_type))
+        start += size
+    return batches

@@ -1,0 +1,244 @@
+"""Encoding: a query and a passage's units become token windows in which each text token knows its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from secateur.models.errors import InputError, ModelError
+from secateur.models.types import Passage, Unit
+
+IntArray = NDArray[np.int32]
+
+TITLE_SEPARATOR = ": "
+_OVERLAP = 0.25  # share of a window's room that may repeat the units before it
+_TITLE_SHARE = 0.25  # share of the room behind the query that a title may take
+
+
+@dataclass(frozen=True, slots=True)
+class PairTemplate:
+    """Where a tokenizer puts special tokens around a pair: ``prefix query middle passage suffix``."""
+
+    prefix: tuple[int, ...]
+    middle: tuple[int, ...]
+    suffix: tuple[int, ...]
+    query_type: int
+    passage_type: int
+
+    @property
+    def specials(self) -> int:
+        """Number of special tokens in a pair."""
+        return len(self.prefix) + len(self.middle) + len(self.suffix)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> PairTemplate:
+        """Read the template off a tokenizer's post-processor.
+
+        Raises:
+            ModelError: the tokenizer does not encode pairs as query then passage with special tokens between.
+        """
+        probe: Encoding = tokenizer.encode("a", "b")
+        sequence = probe.sequence_ids
+        if 0 not in sequence or 1 not in sequence:
+            raise ModelError("the tokenizer does not encode a pair of texts; use one with a pair template")
+        first, second = sequence.index(0), sequence.index(1)
+        query_end = first + sequence.count(0)
+        passage_end = second + sequence.count(1)
+        if query_end == second:
+            raise ModelError("the tokenizer puts no separator between the two texts of a pair")
+        return cls(
+            prefix=tuple(probe.ids[:first]),
+            middle=tuple(probe.ids[query_end:second]),
+            suffix=tuple(probe.ids[passage_end:]),
+            query_type=probe.type_ids[first],
+            passage_type=probe.type_ids[second],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One forward pass's worth of a (query, passage) pair.
+
+    Attributes:
+        ids: int32[tokens], special tokens included.
+        passage_start: position of the first token behind the middle special tokens (a title's, if there is one).
+        text_start: position of the first token of the passage's text.
+        token_unit: int32[text tokens], index of each text token's unit in its passage.
+    """
+
+    ids: IntArray
+    passage_start: int
+    text_start: int
+    token_unit: IntArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPassage:
+    """A passage's windows for one query.
+
+    Attributes:
+        windows: in the order of the text; together they hold every text token at least once.
+        unit_tokens: int32[units], number of tokens of each unit.
+        unit_source: int32[units], the unit whose score a unit takes: itself, or, for a unit that lies inside a token
+            of an earlier unit, that unit; -1 for a unit without any token.
+        title_cut: the title was longer than its share of the window.
+    """
+
+    windows: tuple[Window, ...]
+    unit_tokens: IntArray
+    unit_source: IntArray
+    title_cut: bool
+
+
+def token_units(offsets: IntArray, text: str, units: Sequence[Unit]) -> IntArray:
+    """Map tokens to units.
+
+    A token belongs to the unit that holds its first character other than white space: tokens that begin with the
+    space before a word (SentencePiece) go with the word.
+
+    Args:
+        offsets: int32[tokens, 2], code-point spans of the tokens.
+        text: the passage's text.
+        units: units that tile the text; at least one.
+
+    Returns:
+        int32[tokens], ascending.
+    """
+    # A unit's trailing white space counts as the next unit's here, hence the bounds are the trimmed ends.
+    bounds = [unit.start + len(text[unit.start : unit.end].rstrip()) for unit in units[:-1]]
+    bounds_array = np.maximum.accumulate(np.asarray(bounds, dtype=np.int32)) if bounds else np.zeros(0, np.int32)
+    return np.searchsorted(bounds_array, offsets[:, 0], side="right").astype(np.int32)
+
+
+def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
+    """Cut a passage's tokens into overlapping ranges of at most ``room`` tokens, at unit boundaries where possible.
+
+    Args:
+        unit_tokens: int32[units], tokens of each unit.
+        room: tokens that fit one window, at least 1.
+
+    Returns:
+        Token ranges ``[start, end)`` that cover all tokens; a unit longer than a window is cut inside. At least one
+        range, which is empty when there is no token.
+    """
+    bounds = np.concatenate([[0], np.cumsum(unit_tokens)])
+    total = int(bounds[-1])
+    overlap = int(room * _OVERLAP)
+    ranges = []
+    start = 0
+    while True:
+        end = int(bounds[np.searchsorted(bounds, start + room, side="right") - 1])
+        inside_unit = end <= start and total > 0
+        if inside_unit:
+            end = min(start + room, total)
+        ranges.append((start, end))
+        if end >= total:
+            return ranges
+        if inside_unit:
+            start = max(end - overlap, start + 1)
+        else:
+            start = int(bounds[np.searchsorted(bounds, max(end - overlap, start + 1), side="left")])
+
+
+class PairEncoder:
+    """Turns (query, passage) pairs into windows, by a fast tokenizer alone.
+
+    Args:
+        tokenizer: any `tokenizers.Tokenizer` with offsets and a pair template.
+        window: tokens that the model reads at once, special tokens included.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, window: int) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True  # "[SEP]" in a caller's text is text
+        self.template = PairTemplate.of(tokenizer)
+        self.window = window
+        self.max_query_tokens = window // 2 - self.template.specials
+        self._tokenizer = tokenizer
+        self._separator = tokenizer.encode(TITLE_SEPARATOR, add_special_tokens=False).ids
+
+    def encode_query(self, query: str, *, truncate: bool = False) -> tuple[list[int], bool]:
+        """Return the query's token ids, and whether they were cut to `max_query_tokens`.
+
+        Raises:
+            InputError: the query is longer than its share of the window and ``truncate`` is false.
+        """
+        ids: list[int] = self._tokenizer.encode(query, add_special_tokens=False).ids
+        if len(ids) <= self.max_query_tokens:
+            return ids, False
+        if not truncate:
+            raise InputError(
+                "query",
+                f"has {len(ids)} tokens, more than the {self.max_query_tokens} that half of this model's window holds",
+                "shorten it or set truncate_query",
+            )
+        return ids[: self.max_query_tokens], True
+
+    def encode(
+        self, query_ids: Sequence[int], passages: Sequence[Passage], units: Sequence[Sequence[Unit]]
+    ) -> list[EncodedPassage]:
+        """Encode passages for one query.
+
+        Args:
+            query_ids: token ids from `encode_query`.
+            passages: the passages.
+            units: the units of each passage, tiling its text.
+
+        Returns:
+            One `EncodedPassage` for each passage, in order.
+        """
+        texts = self._tokenizer.encode_batch([p.text for p in passages], add_special_tokens=False)
+        titles = [p.title for p in passages if p.title]
+        title_ids = iter(self._tokenizer.encode_batch(titles, add_special_tokens=False)) if titles else iter(())
+        return [
+            self._encode_one(query_ids, next(title_ids).ids if passage.title else [], encoding, passage.text, its_units)
+            for passage, encoding, its_units in zip(passages, texts, units, strict=True)
+        ]
+
+    def _encode_one(
+        self, query_ids: Sequence[int], title_ids: list[int], encoding: Encoding, text: str, units: Sequence[Unit]
+    ) -> EncodedPassage:
+        head = [*self.template.prefix, *query_ids, *self.template.middle]
+        room = self.window - len(head) - len(self.template.suffix)
+        max_title = int(room * _TITLE_SHARE) - len(self._separator)
+        title = [*title_ids[:max_title], *self._separator] if title_ids else []
+        offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+        token_ids = encoding.ids
+        if units:
+            token_unit = token_units(offsets, text, units)
+        else:
+            token_unit, token_ids = np.zeros(0, np.int32), []
+        unit_tokens = np.bincount(token_unit, minlength=len(units)).astype(np.int32)
+        windows = tuple(
+            Window(
+                ids=np.asarray([*head, *title, *token_ids[start:end], *self.template.suffix], dtype=np.int32),
+                passage_start=len(head),
+                text_start=len(head) + len(title),
+                token_unit=token_unit[start:end],
+            )
+            for start, end in plan_windows(unit_tokens, room - len(title))
+        )
+        source = _unit_sources(unit_tokens, offsets, token_unit, text, units)
+        return EncodedPassage(windows, unit_tokens, source, title_cut=len(title_ids) > max_title)
+
+
+def _unit_sources(
+    unit_tokens: IntArray, offsets: IntArray, token_unit: IntArray, text: str, units: Sequence[Unit]
+) -> IntArray:
+    """Return for each unit the unit that it takes its score from (see `EncodedPassage.unit_source`)."""
+    source = np.where(unit_tokens > 0, np.arange(len(units)), -1).astype(np.int32)
+    for index in np.flatnonzero(unit_tokens == 0).tolist():
+        unit = units[index]
+        position = unit.start + len(text[unit.start : unit.end]) - len(text[unit.start : unit.end].lstrip())
+        before = int(np.searchsorted(offsets[:, 0], position, side="right")) - 1
+        if before >= 0 and offsets[before, 1] > position:
+            source[index] = token_unit[before]
+    return source

@@ -1,0 +1,97 @@
+"""Labelled examples, one JSON line each: what data scripts write, and training, calibration and evaluation read.
+
+Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, relevant_spans, relevant}``, where
+``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``. Other keys are ignored.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from secateur.models.errors import DataError
+from secateur.models.types import Passage, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPassage:
+    """A passage with the spans that answer its query; none of them means that it is irrelevant."""
+
+    passage: Passage
+    spans: tuple[tuple[int, int], ...]
+    relevant: bool
+
+    def unit_labels(self, units: Sequence[Unit]) -> list[bool]:
+        """Return for each unit whether it overlaps a relevant span."""
+        return [any(unit.start < end and unit.end > start for start, end in self.spans) for unit in units]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query with its labelled passages."""
+
+    id: str
+    source: str
+    query: str
+    passages: tuple[LabelledPassage, ...]
+
+
+def _passage(row: dict[str, Any]) -> LabelledPassage:
+    spans = tuple((int(start), int(end)) for start, end in row.get("relevant_spans") or [])
+    text = row["text"]
+    for start, end in spans:
+        if not 0 <= start < end <= len(text):
+            raise ValueError(f"relevant span [{start}, {end}] lies outside the text of {len(text)} characters")
+    passage = Passage(text=text, id=str(row.get("id") or ""), title=row.get("title") or None)
+    return LabelledPassage(passage, spans, bool(row.get("relevant", bool(spans))))
+
+
+def open_lines(path: Path) -> IO[str]:
+    """Open a text file for reading, gzipped or not."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def read_examples(path: Path) -> Iterator[Example]:
+    """Read a JSON-lines file, gzipped or not.
+
+    Raises:
+        DataError: a line is not of the schema; the message names file and line.
+    """
+    try:
+        with open_lines(path) as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                    passages = tuple(_passage(passage) for passage in row["passages"])
+                    yield Example(str(row.get("id", number)), str(row.get("source", "")), row["query"], passages)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the JSON-lines files that a path means: itself, or those in the directory, by name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    files = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")]) if path.is_dir() else []
+    if not files:
+        raise DataError(f"{path}: no such file, nor a directory with .jsonl or .jsonl.gz files")
+    return files
+
+
+def source_name(path: Path) -> str:
+    """Return a data file's source name: its file name up to the first dot."""
+    return path.name.split(".", 1)[0]

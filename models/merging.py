@@ -1,0 +1,64 @@
+"""Merging: windows' token probabilities back to one score a unit and one a passage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.models.backends.base import Output
+from secateur.models.batching import Batch
+from secateur.models.encoding import EncodedPassage
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOutput:
+    """A window's relevance, and its keep probabilities float32[tokens] by token position (padding included)."""
+
+    relevance: float
+    keep: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class PassageScores:
+    """Scores of a passage.
+
+    Attributes:
+        relevance: the maximum over its windows, in [0, 1]; 0 for a passage without a token.
+        units: float64[units], mean keep probability over the tokens of each unit, in [0, 1].
+    """
+
+    relevance: float
+    units: NDArray[np.float64]
+
+
+def window_outputs(batches: Sequence[Batch], outputs: Sequence[Output]) -> list[WindowOutput]:
+    """Return the outputs of batched windows, in the order that the windows had before batching."""
+    found = {
+        int(row): WindowOutput(float(output.relevance[line]), output.keep[line])
+        for batch, output in zip(batches, outputs, strict=True)
+        for line, row in enumerate(batch.rows)
+    }
+    return [found[row] for row in range(len(found))]
+
+
+def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageScores:
+    """Merge the outputs of a passage's windows, which may overlap.
+
+    Args:
+        encoded: the passage.
+        outputs: of its windows, in order.
+    """
+    units = len(encoded.unit_tokens)
+    sums, counts = np.zeros(units), np.zeros(units)
+    for window, output in zip(encoded.windows, outputs, strict=True):
+        text_tokens = output.keep[window.text_start : window.text_start + len(window.token_unit)]
+        sums += np.bincount(window.token_unit, weights=text_tokens, minlength=units)
+        counts += np.bincount(window.token_unit, minlength=units)
+    means = sums / np.maximum(counts, 1)
+    scores = np.where(encoded.unit_source >= 0, means[encoded.unit_source], 0.0) if units else means
+    # A reduced-precision sigmoid may step out of [0, 1] by a rounding error.
+    relevance = max(output.relevance for output in outputs)
+    return PassageScores(min(max(relevance, 0.0), 1.0), np.clip(scores, 0.0, 1.0))

@@ -1,0 +1,187 @@
+"""The torch network: an encoder with a rank head (pair to one logit) and a prune head (token to one logit)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig
+
+from secateur.models.checkpoint import TOKENIZER, WEIGHTS, ModelConfig, read_config, read_encoder_config, write_config
+from secateur.models.encoding import PairTemplate
+from secateur.models.errors import ModelError
+
+_BILINEAR_RANK = 64
+
+
+def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.to(states.dtype).unsqueeze(-1)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+class PooledRankHead(nn.Module):
+    """Relevance from the first state, the mean query and passage states and their product, and a scaled cosine.
+
+    The cosine lets training start from what a bi-encoder backbone already knows of similarity.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4 * hidden, 1)
+        self.scale = nn.Parameter(torch.tensor(8.0))
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.constant_(self.linear.bias, -3.0)
+
+    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
+        """Return logits [batch] from states [batch, tokens, hidden] and mean states [batch, hidden]."""
+        features = torch.cat([states[:, 0], query, passage, query * passage], dim=-1)
+        cosine = (nn.functional.normalize(query, dim=-1) * nn.functional.normalize(passage, dim=-1)).sum(-1)
+        logits: Tensor = self.linear(features).squeeze(-1) + self.scale * cosine
+        return logits
+
+
+class LinearRankHead(nn.Module):
+    """Relevance from the first token's state."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden, 1)
+
+    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
+        """Return logits [batch]."""
+        logits: Tensor = self.linear(states[:, 0]).squeeze(-1)
+        return logits
+
+
+class PruneHeadModule(nn.Module):
+    """A token's logit: linear in its state, and, if ``bilinear``, plus a low-rank product with the pooled query."""
+
+    def __init__(self, hidden: int, bilinear: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden, 1)
+        nn.init.constant_(self.linear.bias, -2.0)
+        self.token = nn.Linear(hidden, _BILINEAR_RANK, bias=False) if bilinear else None
+        self.query = nn.Linear(hidden, _BILINEAR_RANK, bias=False) if bilinear else None
+
+    def forward(self, states: Tensor, query: Tensor) -> Tensor:
+        """Return logits [batch, tokens] from states [batch, tokens, hidden] and the mean query state."""
+        logits: Tensor = self.linear(states).squeeze(-1)
+        if self.token is not None and self.query is not None:
+            match = (self.token(states) * self.query(query).unsqueeze(1)).sum(-1)
+            logits = logits + match / _BILINEAR_RANK**0.5
+        return logits
+
+
+class PruningNetwork(nn.Module):
+    """A cross-encoder that scores the pair and every token in one forward pass.
+
+    Args:
+        encoder: any Hugging Face encoder with ``last_hidden_state``.
+        config: names the heads.
+        template: tells where query and passage stand between the special tokens.
+    """
+
+    def __init__(self, encoder: nn.Module, config: ModelConfig, template: PairTemplate) -> None:
+        super().__init__()
+        encoder_config: PretrainedConfig = encoder.config  # type: ignore[assignment]
+        hidden = int(encoder_config.hidden_size)
+        self.encoder = encoder
+        self.rank = PooledRankHead(hidden) if config.rank_head == "pooled" else LinearRankHead(hidden)
+        self.prune = PruneHeadModule(hidden, bilinear=config.prune_head == "bilinear")
+        self.model_config = config
+        self.uses_types = int(getattr(encoder_config, "type_vocab_size", 0) or 0) > 1
+        self._separator = template.middle[-1]
+        self._prefix_length = len(template.prefix)
+        self._separators_before_passage = (template.prefix + template.middle).count(self._separator)
+        self._separators_before_query = template.prefix.count(self._separator)
+
+    def _segments(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return boolean masks [batch, tokens] of query and passage tokens, special tokens in neither.
+
+        Read off the separators, so that it works for encoders without token types; a separator never stands in a
+        text, since `PairEncoder` encodes special tokens in texts as text.
+        """
+        is_separator = input_ids == self._separator
+        seen = is_separator.long().cumsum(1)
+        inside = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0) >= self._prefix_length
+        query = (seen == self._separators_before_query) & ~is_separator & inside
+        passage = (seen == self._separators_before_passage) & ~is_separator
+        return query, passage
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Score a batch of windows.
+
+        Args:
+            input_ids: int64[batch, tokens].
+            attention_mask: int64[batch, tokens], 0 on padding, which stands on the right.
+            token_type_ids: int64[batch, tokens], for encoders that use them.
+
+        Returns:
+            Relevance logits float32[batch] and keep logits float32[batch, tokens] (meaningful on passage tokens).
+        """
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.uses_types:
+            inputs["token_type_ids"] = token_type_ids if token_type_ids is not None else torch.zeros_like(input_ids)
+        states = self.encoder(**inputs).last_hidden_state
+        query_mask, passage_mask = self._segments(input_ids)
+        attended = attention_mask.bool()
+        query = _masked_mean(states, query_mask & attended)
+        passage = _masked_mean(states, passage_mask & attended)
+        return self.rank(states, query, passage).float(), self.prune(states, query).float()
+
+
+def new_network(
+    base: str | Path, config: ModelConfig, template: PairTemplate, *, dropout: float | None
+) -> PruningNetwork:
+    """Put fresh heads on a pretrained encoder.
+
+    Args:
+        base: a Hugging Face model directory (or name, where a hub is in reach).
+        config: names the heads.
+        template: of the encoder's tokenizer.
+        dropout: overrides the encoder's dropout rates, where it has any.
+    """
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout} if dropout is not None else {}
+    encoder = AutoModel.from_pretrained(str(base), dtype=torch.float32, **rates)
+    return PruningNetwork(encoder, config, template)
+
+
+def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: Path) -> None:
+    """Write a model directory: configuration, weights and the tokenizer's files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    encoder_config: PretrainedConfig = network.encoder.config  # type: ignore[assignment]
+    write_config(directory, json.loads(encoder_config.to_json_string(use_diff=False)), network.model_config)
+    for name in (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        if (tokenizer_directory / name).is_file() and tokenizer_directory.resolve() != directory.resolve():
+            shutil.copyfile(tokenizer_directory / name, directory / name)
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    partial = directory / f"{WEIGHTS}.partial"
+    save_file(weights, partial, metadata={"format": "pt"})
+    partial.replace(directory / WEIGHTS)
+
+
+def load_network(directory: Path) -> PruningNetwork:
+    """Load the network of a model directory, in evaluation mode.
+
+    Raises:
+        ModelError: weights are missing or do not fit the configuration.
+    """
+    if not (directory / WEIGHTS).is_file():
+        raise ModelError(f"{directory}: {WEIGHTS} is missing; this directory can only be run through its ONNX files")
+    config = read_config(directory)
+    encoder_section = read_encoder_config(directory)
+    encoder = AutoModel.from_config(AutoConfig.for_model(**encoder_section))  # type: ignore[no-untyped-call]
+    template = PairTemplate.of(Tokenizer.from_file(str(directory / TOKENIZER)))
+    network = PruningNetwork(encoder, config, template)
+    try:
+        network.load_state_dict(load_file(directory / WEIGHTS))
+    except RuntimeError as error:
+        raise ModelError(f"{directory / WEIGHTS} does not fit {directory / 'config.json'}: {error}") from error
+    return network.eval()

@@ -1,0 +1,307 @@
+"""The `Pruner`: segment, encode, run, merge, select, for one query or many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from secateur.models.backends import Backend, load_backend
+from secateur.models.batching import make_batches
+from secateur.models.checkpoint import (
+    ModelConfig,
+    load_tokenizer,
+    read_calibration,
+    read_config,
+    read_encoder_config,
+    resolve,
+)
+from secateur.models.encoding import EncodedPassage, PairEncoder, Window
+from secateur.models.errors import InputError
+from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
+from secateur.models.requests import CheckedRequest, PassageLike, check_request
+from secateur.models.segmentation import segment
+from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
+from secateur.models.splitters import get_splitter
+from secateur.models.types import (
+    PassageResult,
+    PruneOptions,
+    PruneRequest,
+    PruneResult,
+    Timings,
+    Unit,
+    UnitScore,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A request on its way: its units and windows, and where its windows begin in the merged run."""
+
+    checked: CheckedRequest
+    threshold: float
+    query_tokens: int
+    units: list[list[Unit]]
+    passages: list[EncodedPassage]
+    first_window: int
+    warnings: tuple[str, ...]
+
+
+class Pruner:
+    """Prunes and reranks passages for a query. Made by `Pruner.load`; safe to share between threads.
+
+    Args:
+        config: the model's own settings.
+        encoder: for the model's tokenizer and window.
+        backend: a loaded runtime.
+        calibration: thresholds by target recall, if the model has them.
+        pad_id: the tokenizer's padding token.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder: PairEncoder,
+        backend: Backend,
+        calibration: dict[float, float] | None,
+        pad_id: int,
+    ) -> None:
+        self.config = config
+        self.encoder = encoder
+        self.backend = backend
+        self.calibration = calibration
+        self.pad_id = pad_id
+        self._splitter = get_splitter(config.segmenter)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | Path | None = None,
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> Pruner:
+        """Load a model.
+
+        Args:
+            name_or_path: a model directory or the name of a shipped model; None for the default one.
+            backend: `auto`, `openvino`, `onnx` or `torch`.
+            device: `auto`, `cpu` or `cuda`.
+            threads: of CPU runtimes; None for one a processor.
+
+        Raises:
+            ModelError: the directory is missing or broken.
+            InputError: an unknown backend or device.
+            MissingExtraError: the runtime is not installed.
+        """
+        directory = resolve(name_or_path)
+        config = read_config(directory)
+        encoder = PairEncoder(load_tokenizer(directory), config.window)
+        calibration = read_calibration(directory)
+        pad_id = read_encoder_config(directory).get("pad_token_id")
+        runtime = load_backend(directory, backend, device, threads)
+        return cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0)
+
+    def prune(
+        self,
+        query: str,
+        passages: Sequence[PassageLike],
+        *,
+        threshold: float | None = None,
+        target_recall: float | None = None,
+        max_tokens: int | None = None,
+        top_n: int | None = None,
+        min_score: float | None = None,
+        min_units: int = 0,
+        reorder: bool = True,
+        keep_title: bool = True,
+        drop_empty: bool = False,
+        joiner: str = " ",
+        return_units: bool = False,
+        truncate_query: bool = False,
+    ) -> PruneResult:
+        """Prune and rerank passages for a query.
+
+        Args:
+            query: the user's question.
+            passages: strings, `Passage`s, or mappings with a `Passage`'s fields.
+            threshold: units with a keep probability of at least this are kept, in [0, 1]; default: the model's.
+            target_recall: instead of a threshold, the expected share of answer sentences to keep, in (0, 1).
+            max_tokens: budget over all returned passages together, in tokens of the model: the best units by score
+                until it is full, in their original order.
+            top_n: return only the n most relevant passages.
+            min_score: return only passages at least this relevant, in [0, 1].
+            min_units: keep at least this many units of each passage, whatever their scores.
+            reorder: return passages by falling relevance instead of in the given order.
+            keep_title: keep a first unit that is a heading or repeats the title whenever another unit is kept.
+            drop_empty: leave out passages of which nothing is kept.
+            joiner: put where units were dropped between kept ones.
+            return_units: return every unit with its score.
+            truncate_query: cut a query longer than half the window instead of refusing it.
+
+        Raises:
+            InputError: an argument is wrong; the message names it.
+        """
+        options = PruneOptions(
+            threshold=threshold,
+            target_recall=target_recall,
+            max_tokens=max_tokens,
+            top_n=top_n,
+            min_score=min_score,
+            min_units=min_units,
+            reorder=reorder,
+            keep_title=keep_title,
+            drop_empty=drop_empty,
+            joiner=joiner,
+            return_units=return_units,
+            truncate_query=truncate_query,
+        )
+        return self._run([check_request(query, passages, options)])[0]
+
+    def prune_request(self, request: PruneRequest) -> PruneResult:
+        """Prune one `PruneRequest`; see `prune`."""
+        return self._run([check_request(request.query, request.passages, request.options)])[0]
+
+    def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
+        """Prune for several queries at once, batching across them; results come in the order of the requests.
+
+        The timings of each result are those of the whole call.
+
+        Raises:
+            InputError: a request is wrong; the message names it and the field.
+        """
+        checked = []
+        for index, request in enumerate(requests):
+            try:
+                checked.append(check_request(request.query, request.passages, request.options))
+            except InputError as error:
+                raise InputError(f"requests[{index}].{error.field}", error.problem, error.mend) from error
+        return self._run(checked) if checked else []
+
+    def threshold_for(self, options: PruneOptions) -> float:
+        """Return the keep threshold that options ask for: given, calibrated, or the model's default.
+
+        Raises:
+            InputError: a target recall that the model is not calibrated for.
+        """
+        if options.threshold is not None:
+            return options.threshold
+        if options.target_recall is None:
+            return self.config.threshold
+        if self.calibration is None:
+            raise InputError(
+                "target_recall",
+                f"model {self.config.name!r} has no calibration.json",
+                "give a threshold, or use a calibrated model",
+            )
+        enough = [level for level in self.calibration if level >= options.target_recall]
+        if not enough:
+            raise InputError(
+                "target_recall",
+                f"{options.target_recall!r} is above what model {self.config.name!r} is calibrated for",
+                f"give at most {max(self.calibration, default=0)}",
+            )
+        return self.calibration[min(enough)]
+
+    def encode(self, request: CheckedRequest, first_window: int = 0) -> _Encoded:
+        """Segment and encode a checked request."""
+        query, passages, options = request.request.query, request.request.passages, request.request.options
+        threshold = self.threshold_for(options)
+        query_ids, query_cut = self.encoder.encode_query(query, truncate=options.truncate_query)
+        units = [segment(p.text, format=p.format, splitter=self._splitter) for p in passages]
+        encoded = self.encoder.encode(query_ids, passages, units)
+        warnings = list(request.warnings)
+        if query_cut:
+            warnings.append(f"query: cut to its first {len(query_ids)} tokens")
+        warnings += [f"passages[{i}].title: cut to fit the window" for i, e in enumerate(encoded) if e.title_cut]
+        return _Encoded(request, threshold, len(query_ids), units, encoded, first_window, tuple(warnings))
+
+    def _run(self, requests: Sequence[CheckedRequest]) -> list[PruneResult]:
+        started = time.perf_counter()
+        encoded: list[_Encoded] = []
+        windows: list[Window] = []
+        for request in requests:
+            one = self.encode(request, first_window=len(windows))
+            encoded.append(one)
+            windows += [window for passage in one.passages for window in passage.windows]
+        # A passage without a token is not run: there is nothing to ask the model.
+        running = [i for i, window in enumerate(windows) if len(window.token_unit)]
+        batches = make_batches(
+            [windows[i] for i in running],
+            self.backend.limits,
+            pad_id=self.pad_id,
+            passage_type=self.encoder.template.passage_type,
+        )
+        tokenized = time.perf_counter()
+        outputs = window_outputs(batches, self.backend.run_all(batches))
+        inferred = time.perf_counter()
+        by_window = dict(zip(running, outputs, strict=True))
+        scored = [self._score(one, by_window) for one in encoded]
+        timings = Timings(
+            queue_ms=0.0,
+            tokenize_ms=(tokenized - started) * 1e3,
+            inference_ms=(inferred - tokenized) * 1e3,
+            total_ms=(time.perf_counter() - started) * 1e3,
+        )
+        return [_result(one, passages, timings) for one, passages in zip(encoded, scored, strict=True)]
+
+    def _score(self, one: _Encoded, by_window: dict[int, WindowOutput]) -> list[ScoredPassage]:
+        scored = []
+        position = one.first_window
+        request = one.checked.request
+        for index, (passage, units, encoded) in enumerate(zip(request.passages, one.units, one.passages, strict=True)):
+            numbers = range(position, position + len(encoded.windows))
+            position = numbers.stop
+            if numbers.start in by_window:
+                scores = merge(encoded, [by_window[number] for number in numbers])
+            else:
+                scores = PassageScores(0.0, np.zeros(len(units)))
+            scored.append(ScoredPassage(index, passage, units, encoded.unit_tokens, scores))
+        return scored
+
+
+def _passage_result(selection: Selection, options: PruneOptions) -> PassageResult:
+    scored, kept = selection.scored, selection.kept
+    passage = scored.passage
+    spans = kept_spans(passage.text, scored.units, kept)
+    units = None
+    if options.return_units:
+        units = tuple(
+            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(keep))
+            for unit, score, keep in zip(scored.units, scored.scores.units, kept, strict=True)
+        )
+    return PassageResult(
+        index=scored.index,
+        id=passage.id,
+        score=scored.scores.relevance,
+        text=join_spans(passage.text, spans, options.joiner),
+        spans=spans,
+        kept_units=int(kept.sum()),
+        total_units=len(scored.units),
+        empty=not spans,
+        metadata=passage.metadata,
+        units=units,
+    )
+
+
+def _result(one: _Encoded, scored: Sequence[ScoredPassage], timings: Timings) -> PruneResult:
+    options = one.checked.request.options
+    selections = select(scored, options, one.threshold)
+    input_tokens = sum(int(s.unit_tokens.sum()) for s in scored)
+    output_tokens = sum(selection.tokens for selection in selections)
+    return PruneResult(
+        results=tuple(_passage_result(selection, options) for selection in selections),
+        usage=Usage(
+            query_tokens=one.query_tokens,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            compression=1 - output_tokens / input_tokens if input_tokens else 0.0,
+        ),
+        timings=timings,
+        warnings=one.warnings,
+    )

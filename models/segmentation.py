@@ -1,0 +1,162 @@
+"""Segmentation: a text becomes units (sentences, headings, list items) that tile it exactly.
+
+Unit spans are code-point offsets ``[start, end)``; ``units[i].end == units[i + 1].start``, the first starts at 0 and
+the last ends at ``len(text)``: white space between sentences belongs to the unit before it, so no character is lost.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+
+from secateur.models.errors import InputError, shown
+from secateur.models.splitters import Splitter, get_splitter
+from secateur.models.types import Unit, UnitKind
+
+MAX_UNIT_WORDS = 120
+
+_BULLET = r"(?:[-*+•‣▪◦●○–—]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)])[ \t]+(?=\S)"
+_BLOCK_BREAK = re.compile(
+    rf"(?:\r\n?|\n|\u2029|\u0085|\x0b|\x0c)(?:(?:[^\S\n]*\n\s*)|(?=[^\S\n]*{_BULLET}))|\u2029|\x0c",
+)
+_ITEM_START = re.compile(rf"\s*{_BULLET}")
+_SENTENCE_END = re.compile(r"[.!?:;,。！？：；…][\"'”’)\]」』）]*\s*$")
+_MAX_HEADING_WORDS = 12
+# A "word" for measuring length: at most 16 characters without white space, or two CJK characters.
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{1,2}|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{1,16}"
+)
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Yield spans that tile the text, cut at paragraph breaks and before list items."""
+    start = 0
+    for match in _BLOCK_BREAK.finditer(text):
+        if match.end() > start and match.end() < len(text):
+            yield start, match.end()
+            start = match.end()
+    if start < len(text):
+        yield start, len(text)
+
+
+def _has_content(text: str) -> bool:
+    return any(character.isalnum() for character in text)
+
+
+def _sentence_ends(block: str, splitter: Splitter) -> list[int]:
+    """Return sentence ends inside a block, trailing white space included; the last is ``len(block)``.
+
+    A piece without a letter or digit (a stray quotation mark, a list marker) joins the piece before it.
+    """
+    item = _ITEM_START.match(block)
+    marker = item.end() if item else 0
+    ends: list[int] = []
+    start = 0
+    for raw in [*splitter(block), len(block)]:
+        end = raw
+        while end < len(block) and block[end].isspace():
+            end += 1
+        if end <= max(start, marker):
+            continue
+        if ends and not _has_content(block[start:end]):
+            ends[-1] = end
+        else:
+            ends.append(end)
+        start = end
+    return ends
+
+
+def _cut_rank(text: str, end: int) -> int:
+    """Return how good a place to cut ``end`` is: 3 line break, 2 clause punctuation, 1 white space, 0 inside a word."""
+    gap = end
+    while gap < len(text) and text[gap].isspace():
+        gap += 1
+    if "\n" in text[end:gap]:
+        return 3
+    if text[end - 1] in ";:。；：、，" or (text[end - 1] in ",—–.!?" and gap > end):
+        return 2
+    return 1 if gap > end else 0
+
+
+def _safe_cut(text: str, end: int, limit: int) -> int:
+    """Move a cut forward past combining marks, variation selectors and joiners, and over trailing white space."""
+    while end < limit and (
+        unicodedata.category(text[end]).startswith("M")
+        or text[end] == _ZERO_WIDTH_JOINER
+        or text[end - 1] == _ZERO_WIDTH_JOINER
+    ):
+        end += 1
+    while end < limit and text[end].isspace():
+        end += 1
+    return end
+
+
+def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int]:
+    """Yield the ends of pieces of at most ``max_words`` words, cut at the best boundary of each piece's second half."""
+    words = [match.end() for match in _WORD.finditer(text, start, end)]
+    first = 0
+    while len(words) - first > max_words:
+        remaining = len(words) - first
+        target = first + remaining // -(-remaining // max_words)
+        window = range(first + max_words // 2, first + max_words + 1)
+        best = max(window, key=lambda k: (_cut_rank(text, words[k - 1]), -abs(k - target)))
+        cut = _safe_cut(text, words[best - 1], end)
+        if cut >= end:
+            break
+        yield cut
+        first = best
+    yield end
+
+
+def _kind(text: str, block: tuple[int, int], alone: bool) -> UnitKind:
+    body = text[block[0] : block[1]]
+    if _ITEM_START.match(body):
+        return "list_item"
+    stripped = body.strip()
+    short = len(stripped.split()) <= _MAX_HEADING_WORDS and len(stripped) <= 120
+    if not alone and short and _has_content(stripped) and not _SENTENCE_END.search(stripped):
+        return "heading"
+    return "sentence"
+
+
+def segment_text(text: str, splitter: Splitter, max_words: int = MAX_UNIT_WORDS) -> list[Unit]:
+    """Segment plain text into units that tile it.
+
+    Paragraph breaks and list items always end a unit; a unit of over ``max_words`` words is split at the best inner
+    boundary. The empty text has no units.
+    """
+    blocks = list(_blocks(text))
+    units: list[Unit] = []
+    for block in blocks:
+        kind = _kind(text, block, alone=len(blocks) == 1)
+        start = block[0]
+        for offset in _sentence_ends(text[block[0] : block[1]], splitter):
+            for end in _split_long(text, start, block[0] + offset, max_words):
+                units.append(Unit(start, end, kind))
+                start = end
+    return units
+
+
+FORMATS: dict[str, Callable[[str, Splitter], list[Unit]]] = {"text": segment_text}
+"""Segmenters by passage format; a new format is one entry here."""
+
+
+def segment(text: str, *, format: str = "text", splitter: Splitter | None = None) -> list[Unit]:
+    """Segment a passage's text into units.
+
+    Args:
+        text: any string; code-point offsets refer to it.
+        format: how to read the text, a key of `FORMATS`.
+        splitter: sentence splitter; the default is `get_splitter()`.
+
+    Returns:
+        Units in order, tiling the text exactly.
+
+    Raises:
+        InputError: the format is unknown.
+    """
+    if format not in FORMATS:
+        raise InputError("format", f"unknown format {shown(format)}", f"use one of {', '.join(sorted(FORMATS))}")
+    return FORMATS[format](text, splitter or get_splitter())

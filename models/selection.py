@@ -1,0 +1,162 @@
+"""Selection: which units are kept, which passages are returned, and the text that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.models.merging import PassageScores
+from secateur.models.types import Passage, PruneOptions, Unit
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPassage:
+    """A passage with all that selection needs.
+
+    Attributes:
+        index: position in the caller's list.
+        passage: the passage.
+        units: its units.
+        unit_tokens: int32[units].
+        scores: of the passage and its units.
+    """
+
+    index: int
+    passage: Passage
+    units: Sequence[Unit]
+    unit_tokens: NDArray[np.int32]
+    scores: PassageScores
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A passage that is returned, and which of its units are kept (bool[units])."""
+
+    scored: ScoredPassage
+    kept: BoolArray
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the kept units."""
+        return int(self.scored.unit_tokens[self.kept].sum())
+
+
+def _title_unit(scored: ScoredPassage) -> int | None:
+    """Return 0 when the first unit is a heading or repeats the passage's title, else None."""
+    if len(scored.units) < 2:
+        return None
+    first = scored.units[0]
+    text = scored.passage.text[first.start : first.end].strip()
+    repeats = bool(scored.passage.title) and text.casefold() == (scored.passage.title or "").strip().casefold()
+    return 0 if first.kind == "heading" or repeats else None
+
+
+def _keep_units(scored: ScoredPassage, options: PruneOptions, threshold: float) -> BoolArray:
+    scores = scored.scores.units
+    kept: BoolArray = scores >= threshold
+    if options.min_units > int(kept.sum()):
+        kept[np.argsort(-scores, kind="stable")[: options.min_units]] = True
+    return kept
+
+
+def _add_title(selection: Selection) -> Selection:
+    title = _title_unit(selection.scored)
+    if title is None or not selection.kept.any():
+        return selection
+    kept = selection.kept.copy()
+    kept[title] = True
+    return replace(selection, kept=kept)
+
+
+def _fit_budget(selections: Sequence[Selection], budget: int, keep_title: bool) -> list[Selection]:
+    """Keep the best units by score, over all passages, whose tokens fit the budget.
+
+    A unit that does not fit is passed over and smaller ones behind it may still fit. A title unit that is kept for
+    its passage's sake is paid for together with the first unit of that passage.
+    """
+    titles = [_title_unit(s.scored) if keep_title else None for s in selections]
+    candidates = sorted(
+        (-float(s.scored.scores.units[unit]), s.scored.index, int(unit), position)
+        for position, s in enumerate(selections)
+        for unit in np.flatnonzero(s.kept)
+    )
+    kept = [np.zeros_like(s.kept) for s in selections]
+    left = budget
+    for _, _, unit, position in candidates:
+        tokens = selections[position].scored.unit_tokens
+        title = titles[position]
+        needed = {unit} if title is None or unit == title else {unit, title}
+        cost = sum(int(tokens[i]) for i in needed if not kept[position][i])
+        if cost <= left:
+            left -= cost
+            kept[position][list(needed)] = True
+    return [replace(s, kept=its) for s, its in zip(selections, kept, strict=True)]
+
+
+def _by_relevance(selection: Selection) -> tuple[float, int]:
+    return -selection.scored.scores.relevance, selection.scored.index
+
+
+def select(scored: Sequence[ScoredPassage], options: PruneOptions, threshold: float) -> list[Selection]:
+    """Choose what to return for one query.
+
+    Units at or above the threshold are kept; passages under ``min_score``, then (if ``drop_empty``) those without a
+    kept unit, then all but the ``top_n`` most relevant are left out; the token budget is shared among the rest. Ties
+    in any ordering break by position.
+
+    Args:
+        scored: all passages of the query, in the caller's order.
+        options: as documented at `Pruner.prune`.
+        threshold: keep threshold, in [0, 1].
+
+    Returns:
+        Selections by falling relevance, or in the caller's order when ``reorder`` is off.
+    """
+    chosen = [Selection(s, _keep_units(s, options, threshold)) for s in scored]
+    if options.min_score is not None:
+        chosen = [s for s in chosen if s.scored.scores.relevance >= options.min_score]
+    if options.drop_empty:
+        chosen = [s for s in chosen if s.kept.any()]
+    if options.top_n is not None:
+        chosen = sorted(sorted(chosen, key=_by_relevance)[: options.top_n], key=lambda s: s.scored.index)
+    if options.max_tokens is not None:
+        chosen = _fit_budget(chosen, options.max_tokens, options.keep_title)
+        if options.drop_empty:
+            chosen = [s for s in chosen if s.kept.any()]
+    elif options.keep_title:
+        chosen = [_add_title(s) for s in chosen]
+    return sorted(chosen, key=_by_relevance) if options.reorder else chosen
+
+
+def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple[int, int], ...]:
+    """Return the spans of kept runs of neighbouring units, outer white space of each run left out.
+
+    Args:
+        text: the passage's text.
+        units: units that tile it.
+        kept: bool[units].
+    """
+    spans: list[tuple[int, int]] = []
+    run_start = None
+    for index in range(len(units) + 1):
+        inside = index < len(units) and bool(kept[index])
+        if inside and run_start is None:
+            run_start = units[index].start
+        elif not inside and run_start is not None:
+            run = text[run_start : units[index - 1].end]
+            start = run_start + len(run) - len(run.lstrip())
+            end = run_start + len(run.rstrip())
+            if start < end:
+                spans.append((start, end))
+            run_start = None
+    return tuple(spans)
+
+
+def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
+    """Return the text of the spans, one joiner for each gap."""
+    return joiner.join(text[start:end] for start, end in spans)

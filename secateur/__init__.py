@@ -1,0 +1,64 @@
+"""Prune and rerank retrieved passages for RAG.
+
+Names are imported on first use, so that ``import secateur`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secateur.models.errors import InputError, ModelError, SecateurError
+    from secateur.models.pruner import Pruner
+    from secateur.models.types import (
+        Passage,
+        PassageResult,
+        PruneOptions,
+        PruneRequest,
+        PruneResult,
+        Timings,
+        UnitScore,
+        Usage,
+    )
+
+_HOMES = {
+    "secateur.models.errors": ("InputError", "ModelError", "SecateurError"),
+    "secateur.models.pruner": ("Pruner",),
+    "secateur.models.types": (
+        "Passage",
+        "PassageResult",
+        "PruneOptions",
+        "PruneRequest",
+        "PruneResult",
+        "Timings",
+        "UnitScore",
+        "Usage",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "InputError",
+    "ModelError",
+    "Passage",
+    "PassageResult",
+    "PruneOptions",
+    "PruneRequest",
+    "PruneResult",
+    "Pruner",
+    "SecateurError",
+    "Timings",
+    "UnitScore",
+    "Usage",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version("secateur")
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'secateur' has no attribute {name!r}")

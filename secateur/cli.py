@@ -1,0 +1,300 @@
+"""The command line: `secateur prune | serve | train | export | eval | bench | info`.
+
+Exit codes: 0 success, 1 a failure, 2 bad usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from secateur import __version__
+
+if TYPE_CHECKING:
+    from secateur.models.types import Passage
+
+
+class _UsageError(Exception):
+    """The arguments cannot be used."""
+
+
+def _read_text(name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise _UsageError(f"{name}: cannot be read ({error.strerror})") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _UsageError(f"{name}: is not UTF-8 text (byte {error.start}); convert it first") from error
+
+
+def _json_lines(name: str, text: str) -> list[Passage]:
+    from secateur.models.errors import InputError
+    from secateur.models.requests import as_passage
+
+    passages = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                passages.append(as_passage(json.loads(line), f"{name}, line {number}"))
+            except ValueError as error:
+                raise _UsageError(f"{name}, line {number}: is not JSON ({error})") from error
+            except InputError as error:
+                raise _UsageError(str(error)) from error
+    return passages
+
+
+def _passages(files: Sequence[str], as_json_lines: bool) -> list[Passage]:
+    """Read passages: each text file is one, each line of a .jsonl file is one."""
+    from secateur.models.types import Passage
+
+    passages: list[Passage] = []
+    for name in files or ["-"]:
+        text = _read_text(name)
+        if as_json_lines or name.endswith(".jsonl"):
+            passages += _json_lines(name, text)
+        else:
+            passages.append(Passage(text, id=None if name == "-" else name))
+    return passages
+
+
+def _prune(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from secateur.models.pruner import Pruner
+
+    passages = _passages(arguments.files, arguments.jsonl)
+    pruner = Pruner.load(arguments.model, backend=arguments.backend, device=arguments.device, threads=arguments.threads)
+    console = Console(highlight=False)
+    result = pruner.prune(
+        arguments.query,
+        passages,
+        threshold=arguments.threshold,
+        target_recall=arguments.target_recall,
+        max_tokens=arguments.max_tokens,
+        top_n=arguments.top_n,
+        min_score=arguments.min_score,
+        reorder=not arguments.keep_order,
+        drop_empty=arguments.drop_empty,
+        return_units=console.is_terminal or arguments.json,
+    )
+    for warning in result.warnings:
+        print(f"secateur: warning: {warning}", file=sys.stderr)  # noqa: T201
+    if arguments.json:
+        sys.stdout.write(json.dumps({"model": pruner.config.name, **asdict(result)}, ensure_ascii=False) + "\n")
+    elif console.is_terminal:
+        from secateur.display import show
+
+        show(console, passages, result)
+    else:
+        sys.stdout.write(result.text + "\n" if result.text else "")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from secateur.models.checkpoint import read_config, resolve
+    from secateur.service.app import serve
+    from secateur.service.settings import Settings
+
+    read_config(resolve(arguments.model))  # a missing model is said before the server starts
+    serve(
+        Settings(
+            model=arguments.model,
+            backend=arguments.backend,
+            device=arguments.device,
+            threads=arguments.threads,
+            host=arguments.host,
+            port=arguments.port,
+        )
+    )
+
+
+def _need_train_extra() -> None:
+    from importlib.util import find_spec
+
+    from secateur.models.errors import MissingExtraError
+
+    for package in ("torch", "transformers", "accelerate", "yaml", "onnx", "nncf"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "train")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    _need_train_extra()
+    # Huge pages for tensors: a quarter faster on CPUs. Read when torch first allocates.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    from secateur.training.config import load_config
+    from secateur.training.trainer import train
+
+    directory = train(load_config(arguments.config))
+    sys.stdout.write(f"{directory}\n")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    _need_train_extra()
+    from secateur.models.checkpoint import resolve
+    from secateur.models.export import export
+
+    for report in export(resolve(arguments.model), arguments.data):
+        sys.stdout.write(
+            f"{report.file} on {report.runtime}: {report.megabytes:.0f} MB, {report.flips:.2%} of keep decisions "
+            f"differ from torch, batch effect {report.batch_effect:.0e}\n"
+        )
+
+
+def _eval(arguments: argparse.Namespace) -> None:
+    from secateur.eval.quality import evaluate, write_report
+    from secateur.models.pruner import Pruner
+
+    pruner = Pruner.load(arguments.model, backend=arguments.backend, device=arguments.device, threads=arguments.threads)
+    metrics = evaluate(pruner, arguments.data, limit=arguments.limit)
+    table = write_report(metrics, arguments.out, arguments.update)
+    sys.stdout.write(table + "\n")
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    if arguments.what == "overhead":
+        from secateur.eval.bench.overhead import measure_overhead as measure
+    elif arguments.what == "speed":
+        from secateur.eval.bench.speed import measure_speed as measure
+    else:
+        from secateur.eval.bench.footprint import measure_footprint as measure
+    from secateur.eval.bench.report import write_bench
+
+    sys.stdout.write(write_bench(arguments.what, measure(arguments.data), arguments.update) + "\n")
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from importlib.util import find_spec
+
+    from secateur.models.backends.onnx import cuda_available
+    from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_calibration, read_config, resolve
+
+    directory = resolve(arguments.model)
+    config = read_config(directory)
+    calibration = read_calibration(directory)
+    content = {
+        "secateur": __version__,
+        "model": config.name,
+        "directory": str(directory),
+        "files": [name for name in (ONNX_INT8, ONNX_FP16, WEIGHTS) if (directory / name).is_file()],
+        "window": config.window,
+        "heads": {"rank": config.rank_head, "prune": config.prune_head},
+        "segmenter": config.segmenter,
+        "threshold": config.threshold,
+        "target_recalls": sorted(calibration) if calibration else [],
+        "backends": {
+            "openvino": find_spec("openvino") is not None,
+            "onnx": find_spec("onnxruntime") is not None,
+            "onnx on cuda": cuda_available(),
+            "torch": find_spec("torch") is not None,
+        },
+    }
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="model directory or shipped model's name (default: secateur-nano-en)")
+    parser.add_argument("--backend", default="auto", choices=("auto", "openvino", "onnx", "torch"))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, help="threads of CPU runtimes (default: one a processor)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="secateur", description="Context pruning and reranking for RAG.")
+    parser.add_argument("--version", action="version", version=f"secateur {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.set_defaults(run=run)
+        return sub
+
+    prune = command("prune", _prune, "Prune passages for a query.")
+    prune.add_argument(
+        "files", nargs="*", metavar="FILE", help="text file (a passage), .jsonl (a passage a line), or -"
+    )
+    prune.add_argument("-q", "--query", required=True, help="the question")
+    prune.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    prune.add_argument("--jsonl", action="store_true", help="read every FILE, and stdin, as JSON lines")
+    prune.add_argument("--threshold", type=float, help="keep probability from which a sentence is kept, 0 to 1")
+    prune.add_argument("--target-recall", type=float, help="instead of a threshold: share of answers to keep")
+    prune.add_argument("--top-n", type=int, help="only the N most relevant passages")
+    prune.add_argument("--max-tokens", type=int, help="token budget over all passages")
+    prune.add_argument("--min-score", type=float, help="only passages at least this relevant, 0 to 1")
+    prune.add_argument("--keep-order", action="store_true", help="keep the given order of passages")
+    prune.add_argument("--drop-empty", action="store_true", help="leave out passages of which nothing is kept")
+    _add_model(prune)
+
+    serve = command("serve", _serve, "Serve the REST API.")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8080)
+    _add_model(serve)
+
+    train = command("train", _train, "Fine-tune an encoder; see training/configs.")
+    train.add_argument("config", type=Path, metavar="CONFIG.yaml")
+
+    export = command("export", _export, "Write a trained model's ONNX files, each proved against torch.")
+    export.add_argument("model", metavar="MODEL_DIR")
+    export.add_argument("--data", type=Path, required=True, help="labelled examples to calibrate and check with")
+
+    evaluate = command("eval", _eval, "Measure pruning and reranking on labelled examples.")
+    evaluate.add_argument("--data", type=Path, required=True, help="directory of labelled examples, a file a source")
+    evaluate.add_argument("--out", type=Path, help="directory for metrics.json")
+    evaluate.add_argument("--limit", type=int, help="queries a source")
+    evaluate.add_argument("--update", type=Path, help="rewrite the results table in this Markdown file")
+    _add_model(evaluate)
+
+    bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
+    bench.add_argument("what", choices=("overhead", "speed", "footprint"))
+    bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
+    bench.add_argument("--update", type=Path, help="rewrite the benchmark's table in this Markdown file")
+
+    info = command("info", _info, "Say what a model directory holds and which backends are installed.")
+    info.add_argument("model", nargs="?", metavar="MODEL_DIR")
+    return parser
+
+
+def _fail(message: object, code: int) -> int:
+    # A message may quote text that the terminal's encoding cannot show.
+    sys.stderr.write(f"secateur: error: {message}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if arguments.command in ("train", "export") else logging.WARNING)
+    from secateur.models.errors import InputError, SecateurError
+
+    try:
+        run: Callable[[argparse.Namespace], Any] = arguments.run
+        run(arguments)
+    except (_UsageError, InputError) as error:
+        return _fail(error, 2)
+    except SecateurError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

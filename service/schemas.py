@@ -1,0 +1,175 @@
+"""The native API's request and response bodies."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
+from pydantic.config import JsonDict
+
+from secateur.models.errors import InputError
+from secateur.models.requests import replace_surrogates
+from secateur.models.types import Passage, PruneOptions, PruneRequest
+
+EXAMPLE: JsonDict = {
+    "query": "When was the Eiffel Tower finished?",
+    "passages": [
+        "The Eiffel Tower is a lattice tower in Paris. It was completed in March 1889. Millions visit it every year.",
+        {"id": "b", "title": "Louvre", "text": "The Louvre is a museum. It opened in 1793."},
+    ],
+}
+
+
+class PassageBody(BaseModel):
+    """A passage with what belongs to it."""
+
+    text: str = Field(description="What is pruned; offsets in the response are Unicode code points of it.")
+    id: str | int | None = Field(None, description="Returned unchanged.")
+    title: str | None = Field(None, description="Read by the model as context; never part of the pruned text.")
+    format: str | None = Field(None, description="How to segment the text; default and so far only value: text.")
+    metadata: dict[str, Any] | None = Field(None, description="Returned unchanged.")
+
+    def passage(self) -> Passage:
+        """Return it as the library's type."""
+        return Passage(self.text, self.id, self.title, self.format or "text", self.metadata)
+
+
+def _passage_tag(value: object) -> str:
+    return "string" if isinstance(value, str) else "object"
+
+
+PassageLike = Annotated[
+    Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], Discriminator(_passage_tag)
+]
+
+
+def _clean(value: Any, path: str) -> tuple[Any, bool]:
+    """Replace lone surrogates everywhere; return the value and whether anything changed.
+
+    Raises:
+        InputError: a number is not one of JSON (NaN, Infinity), which could not be returned.
+    """
+    if isinstance(value, str):
+        clean = replace_surrogates(value)
+        return clean, clean != value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(path or "body", f"{value!r} is not a JSON number", "give a finite number or leave it out")
+    if isinstance(value, list):
+        items = [_clean(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [item for item, _ in items], any(changed for _, changed in items)
+    if isinstance(value, dict):
+        pairs = {
+            replace_surrogates(key): _clean(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()
+        }
+        return {key: item for key, (item, _) in pairs.items()}, any(changed for _, changed in pairs.values())
+    return value, False
+
+
+class PruneBody(BaseModel):
+    """Body of `POST /v1/prune`. Unknown fields are ignored; null means unset."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    query: str = Field(description="The user's question.")
+    passages: list[PassageLike] = Field(description="Retrieved passages: strings or objects.")
+    threshold: float | None = Field(None, description="Keep units with at least this probability, in [0, 1].")
+    target_recall: float | None = Field(None, description="Instead of a threshold: share of answers to keep.")
+    max_tokens: int | None = Field(None, description="Token budget over all returned passages together, at least 1.")
+    top_n: int | None = Field(None, description="Return only the n most relevant passages, at least 1.")
+    min_score: float | None = Field(None, description="Return only passages at least this relevant, in [0, 1].")
+    min_units: int | None = Field(None, description="Keep at least this many units of each passage; default 0.")
+    reorder: bool | None = Field(None, description="Order passages by relevance; default true.")
+    keep_title: bool | None = Field(None, description="Keep a leading heading beside kept units; default true.")
+    drop_empty: bool | None = Field(None, description="Leave out passages of which nothing is kept; default false.")
+    joiner: str | None = Field(None, description="Put where units were dropped; default one space.")
+    return_units: bool | None = Field(None, description="Return every unit with its score; default false.")
+    truncate_query: bool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
+    model: str | None = Field(None, description="Name of a served model; default: the only one.")
+
+    _had_surrogates: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _replace_surrogates(cls, data: Any, handler: ModelWrapValidatorHandler[PruneBody]) -> PruneBody:
+        try:
+            clean, changed = _clean(data, "")
+        except RecursionError:
+            raise InputError("body", "is nested too deeply", "flatten the metadata") from None
+        body = handler(clean)
+        body._had_surrogates = changed
+        return body
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What had to be changed to read the body."""
+        return ("body: lone surrogates were replaced by U+FFFD",) if self._had_surrogates else ()
+
+    def request(self) -> PruneRequest:
+        """Return it as the library's type."""
+        given = self.model_dump(exclude={"query", "passages", "model"}, exclude_none=True)
+        passages = tuple(Passage(p) if isinstance(p, str) else p.passage() for p in self.passages)
+        return PruneRequest(self.query, passages, PruneOptions(**given))
+
+
+class UnitOut(BaseModel):
+    """A unit with its keep probability."""
+
+    start: int
+    end: int
+    kind: str = Field(examples=["sentence"])
+    score: float
+    kept: bool
+
+
+class ResultOut(BaseModel):
+    """A pruned passage."""
+
+    index: int = Field(description="Position in the request's list.")
+    id: str | int | None
+    score: float = Field(description="Relevance, in [0, 1].")
+    text: str = Field(description="The kept spans, joined.")
+    spans: list[tuple[int, int]] = Field(description="Kept [start, end) spans of the original text.")
+    kept_units: int
+    total_units: int
+    empty: bool
+    metadata: dict[str, Any] | None
+    units: list[UnitOut] | None = Field(None, description="Only with return_units.")
+
+
+class UsageOut(BaseModel):
+    """Token counts by the model's tokenizer."""
+
+    query_tokens: int
+    input_tokens: int
+    output_tokens: int
+    compression: float
+
+
+class TimingsOut(BaseModel):
+    """Durations in milliseconds."""
+
+    queue_ms: float
+    tokenize_ms: float
+    inference_ms: float
+    total_ms: float
+
+
+class PruneResponse(BaseModel):
+    """Body of the response of `POST /v1/prune`."""
+
+    id: str = Field(examples=["prune-5f0c3c1e8a7b4d0b9f3e"])
+    model: str = Field(examples=["secateur-nano-en"])
+    results: list[ResultOut]
+    usage: UsageOut
+    timings: TimingsOut
+    warnings: list[str]

@@ -1,0 +1,196 @@
+"""What the wheel holds, who may import whom, and what `import secateur` costs."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FACE = "secateur"
+# The "may import" table of the design: a folder imports itself and these; the face imports all, but lazily.
+MAY_IMPORT = {
+    "models": set(),
+    "service": {"models"},
+    "training": {"models"},
+    "data_scripts": {"models"},
+    "eval": {"models"},
+    FACE: {"models", "service", "training", "data_scripts", "eval"},
+}
+HEAVY = ("torch", "transformers", "langchain", "langchain_core", "onnxruntime", "openvino", "fastapi")
+# Byte code, and fp32 weights that may lie beside the exported model of a developer.
+UNSHIPPED = {".pyc", ".safetensors"}
+
+
+def source_files(folder: str) -> list[Path]:
+    """Return the files under a source folder, relative to the root."""
+    files = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+    return sorted(path for path in files if path.suffix not in UNSHIPPED and "__pycache__" not in path.parts)
+
+
+def installed_name(path: Path) -> str:
+    """Return where the wheel holds a source file."""
+    return path.as_posix() if path.parts[0] == FACE else f"{FACE}/{path.as_posix()}"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The names in the wheel, built from a copy: setuptools would ship what an older build left in the tree."""
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    for folder in MAY_IMPORT:
+        shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    command = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out)]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = out.glob("*.whl")
+    return zipfile.ZipFile(built).namelist()
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_the_wheel_holds_every_file_of_a_source_folder(wheel: list[str], folder: str) -> None:
+    files = source_files(folder)
+    assert files
+    missing = [str(path) for path in files if installed_name(path) not in wheel]
+    assert not missing, f"add to [tool.setuptools] packages or package-data in pyproject.toml: {missing}"
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    folders = {path.parent for name in MAY_IMPORT for path in source_files(name) if path.suffix == ".py"}
+    assert not [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").is_file()]
+
+
+def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
+    expected = {installed_name(path) for folder in MAY_IMPORT for path in source_files(folder)}
+    extra = [name for name in wheel if name not in expected and ".dist-info/" not in name]
+    assert not extra, f"nothing but {FACE}/ may be installed: {extra}"
+
+
+def test_the_wheel_holds_the_package_data(wheel: list[str]) -> None:
+    assert f"{FACE}/py.typed" in wheel
+    assert any(name.startswith(f"{FACE}/training/configs/") and name.endswith(".yaml") for name in wheel)
+    shipped = f"{FACE}/models/pretrained/secateur-nano-en"
+    for name in ("config.json", "tokenizer.json", "README.md", "onnx/model_int8.onnx"):
+        assert f"{shipped}/{name}" in wheel
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One of our modules, imported by a line of another."""
+
+    line: int
+    module: str
+    lazy: bool
+
+    @property
+    def folder(self) -> str:
+        """The source folder that it reaches: the face, when it is not in one of the mapped packages."""
+        _, _, rest = self.module.partition(".")
+        part = rest.partition(".")[0]
+        return part if part in MAY_IMPORT else FACE
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _modules(node: ast.AST, package: str) -> list[str]:
+    """Return the full names that an import statement, or a call by a constant name, reaches."""
+    match node:
+        case ast.Import():
+            return [alias.name for alias in node.names]
+        case ast.ImportFrom():
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *filter(None, [node.module])])
+            return [f"{base}.{alias.name}" for alias in node.names]
+        case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]):
+            return [name] if ast.unparse(func).rpartition(".")[2] in ("import_module", "__import__") else []
+    return []
+
+
+def imports(tree: ast.AST, package: str, lazy: bool = False) -> Iterator[Import]:
+    """Yield the imports of our modules; one in a function or for type checkers only is lazy."""
+    for node in ast.iter_child_nodes(tree):
+        for module in _modules(node, package):
+            if module.split(".")[0] == FACE:
+                yield Import(node.lineno, module, lazy)
+        deferred = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            yield from imports(ast.Module(node.body, []), package, True)
+            yield from imports(ast.Module(node.orelse, []), package, lazy)
+        else:
+            yield from imports(node, package, lazy or deferred)
+
+
+def violations(source: str, path: Path) -> list[str]:
+    """Return the imports of a module that the table forbids; ``path`` is relative to the root."""
+    folder = path.parts[0]
+    package = installed_name(path.parent / "x").rpartition("/")[0].replace("/", ".")
+    found = []
+    for item in imports(ast.parse(source), package):
+        if item.folder == folder:
+            continue
+        if item.folder not in MAY_IMPORT[folder]:
+            found.append(f"{path}:{item.line}: {folder} may not import {item.module}")
+        elif folder == FACE and not item.lazy:
+            found.append(f"{path}:{item.line}: {item.module} must be imported inside the function that needs it")
+    return found
+
+
+def test_imports_keep_to_the_table() -> None:
+    modules = [path for folder in MAY_IMPORT for path in source_files(folder) if path.suffix == ".py"]
+    found = [line for path in modules for line in violations((ROOT / path).read_text(encoding="utf-8"), path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("models/pruner.py", "from secateur.service import app"),
+        ("models/pruner.py", "from secateur import training"),
+        ("models/pruner.py", "import secateur.eval.metrics"),
+        ("models/pruner.py", "from secateur import Pruner"),
+        ("models/backends/onnx.py", "from ...training import data"),
+        ("models/backends/onnx.py", "def run():\n    from secateur.eval import metrics"),
+        ("models/pruner.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import secateur.service"),
+        ("models/pruner.py", "import importlib\nimportlib.import_module('secateur.training.trainer')"),
+        ("service/app.py", "try:\n    import secateur.training\nexcept ImportError:\n    pass"),
+        ("eval/metrics.py", "from secateur.training.data import build_pairs"),
+        ("secateur/__init__.py", "from secateur.models.pruner import Pruner"),
+        ("secateur/cli.py", "from .models import pruner"),
+        ("secateur/client.py", "class Client:\n    from secateur.models import errors"),
+        ("secateur/cli.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import secateur.models"),
+    ],
+)
+def test_a_forbidden_import_is_caught(path: str, source: str) -> None:
+    assert len(violations(source, Path(path))) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("models/pruner.py", "import json\nfrom secateur.models.errors import InputError\nfrom .types import Unit"),
+        ("models/backends/onnx.py", "from ..types import Unit\nfrom . import base"),
+        ("service/app.py", "import secateur.models.pruner\nfrom secateur.models import errors"),
+        ("secateur/__init__.py", "def __getattr__(name):\n    from secateur.models.pruner import Pruner"),
+        ("secateur/__init__.py", "if TYPE_CHECKING:\n    from secateur.models.pruner import Pruner"),
+        ("secateur/cli.py", "from secateur import client\nfrom secateur.client import Client"),
+    ],
+)
+def test_an_allowed_import_passes(path: str, source: str) -> None:
+    assert violations(source, Path(path)) == []
+
+
+def test_import_secateur_is_light(tmp_path: Path) -> None:
+    code = f"import sys, secateur; print(*sorted({{m.partition('.')[0] for m in sys.modules}} & set({HEAVY})))"
+    # Away from the checkout, whose folders are not the package.
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
