@@ -61,9 +61,9 @@ class OnnxBackend(Backend):
         # The arena never gives back what one long batch took.
         options.enable_cpu_mem_arena = False
         # TF32 would round the sums of differently shaped batches apart.
-        cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
-        chosen: list[Any] = list(providers or ([cuda] if device == "cuda" else ["CPUExecutionProvider"]))
-        self._session = runtime.InferenceSession(str(path), options, providers=chosen)
+        exact_cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
+        chosen: list[Any] = [exact_cuda] if device == "cuda" else ["CPUExecutionProvider"]
+        self._session = runtime.InferenceSession(str(path), options, providers=list(providers or chosen))
         if device == "cuda" and self._session.get_providers()[0] == "CPUExecutionProvider":
             raise ModelError(
                 "device 'cuda': ONNX Runtime fell back to the CPU; check the CUDA libraries and the driver"

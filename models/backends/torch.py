@@ -6,7 +6,7 @@ from pathlib import Path
 
 from secateur.models.backends.base import Backend, Output
 from secateur.models.batching import Batch, BatchLimits
-from secateur.models.errors import MissingExtraError
+from secateur.models.errors import MissingExtraError, ModelError
 
 
 class TorchBackend(Backend):
@@ -27,6 +27,8 @@ class TorchBackend(Backend):
             from secateur.models.network import load_network
         except ImportError as error:
             raise MissingExtraError("torch or transformers", "train") from error
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ModelError("device 'cuda': torch finds no CUDA device; use device 'cpu' or install torch with CUDA")
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._network = load_network(directory).to(self.device)
