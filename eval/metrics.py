@@ -52,7 +52,7 @@ class Curve:
         return float(np.mean([self.compression_at(level) for level in RETENTION_LEVELS]))
 
     def compression_at(self, retention: float) -> float:
-        """Best compression whose retention is at least that much; 0 where no threshold reaches it."""
+        """Best compression whose retention is at least that much (keeping everything always reaches it)."""
         reached = self.compression[self.retention >= retention - 1e-12]
         return float(reached.max()) if len(reached) else 0.0
 

@@ -149,6 +149,10 @@ def read_calibration(directory: Path) -> dict[float, float] | None:
         return None
     try:
         levels = _read_json(path)["levels"]
-        return {float(level["target_recall"]): float(level["threshold"]) for level in levels}
+        thresholds = {float(level["target_recall"]): float(level["threshold"]) for level in levels}
+        wrong = [value for level in thresholds.items() for value in level if not 0 <= value <= 1]
+        if wrong:
+            raise ValueError(f"{wrong[0]} does not lie in [0, 1]")
+        return thresholds
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: wrong content ({error!r}); recalibrate the model") from error

@@ -144,7 +144,10 @@ def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
         if inside_unit:
             start = max(end - overlap, start + 1)
         else:
-            start = int(bounds[np.searchsorted(bounds, max(end - overlap, start + 1), side="left")])
+            # Repeat no more than leaves room for the next unit, or the next window would bring nothing new.
+            next_end = int(bounds[np.searchsorted(bounds, end, side="right")])
+            earliest = max(end - overlap, min(next_end - room, end), start + 1)
+            start = int(bounds[np.searchsorted(bounds, earliest, side="left")])
 
 
 class PairEncoder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 from secateur.models.errors import InputError, shown
@@ -17,8 +18,11 @@ from secateur.models.types import Unit, UnitKind
 MAX_UNIT_WORDS = 120
 
 _BULLET = r"(?:[-*+•‣▪◦●○–—]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)])[ \t]+(?=\S)"
+_NEWLINE = r"(?:\r\n?+|[\n\x0b\x0c\x85])"
+_BLANK = r"[^\S\r\n\x0b\x0c\x85\u2029]"
+# Possessive throughout: "\r\n" is one line break, and a run of white space is read once.
 _BLOCK_BREAK = re.compile(
-    rf"(?:\r\n?|\n|\u2029|\u0085|\x0b|\x0c)(?:(?:[^\S\n]*\n\s*)|(?=[^\S\n]*{_BULLET}))|\u2029|\x0c",
+    rf"(?:{_NEWLINE}{_BLANK}*+{_NEWLINE}|[\x0c\u2029])\s*+|{_NEWLINE}(?={_BLANK}*+{_BULLET})",
 )
 _ITEM_START = re.compile(rf"\s*{_BULLET}")
 _SENTENCE_END = re.compile(r"[.!?:;,。！？：；…][\"'”’)\]」』）]*\s*$")
@@ -28,13 +32,15 @@ _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{1,2}|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{1,16}"
 )
 _ZERO_WIDTH_JOINER = "\u200d"
+_MAX_MARKS = 64  # how far a cut moves to leave a character and its marks together
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Yield spans that tile the text, cut at paragraph breaks and before list items."""
     start = 0
     for match in _BLOCK_BREAK.finditer(text):
-        if match.end() > start and match.end() < len(text):
+        leading = start == 0 and not text[: match.start()].strip()  # belongs to the first block
+        if not leading and match.end() < len(text):
             yield start, match.end()
             start = match.end()
     if start < len(text):
@@ -82,7 +88,8 @@ def _cut_rank(text: str, end: int) -> int:
 
 def _safe_cut(text: str, end: int, limit: int) -> int:
     """Move a cut forward past combining marks, variation selectors and joiners, and over trailing white space."""
-    while end < limit and (
+    last = min(limit, end + _MAX_MARKS)
+    while end < last and (
         unicodedata.category(text[end]).startswith("M")
         or text[end] == _ZERO_WIDTH_JOINER
         or text[end - 1] == _ZERO_WIDTH_JOINER
@@ -106,7 +113,7 @@ def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int
         if cut >= end:
             break
         yield cut
-        first = best
+        first = bisect_right(words, cut, lo=best)  # the cut may have passed words made of marks
     yield end
 
 

@@ -18,9 +18,10 @@ Splitter = Callable[[str], list[int]]
 """Given a text, return the ascending end offsets (code points) of its sentences; the last may be omitted."""
 
 _CLOSERS = "」』）)】》〉”’\"'"
-_FULL_STOP = re.compile(rf"[。！？｡!?]+[{_CLOSERS}]*(?=[^\s。！？｡!?])|[。！？｡]+[{_CLOSERS}]*")
+_FULL_STOP = re.compile(rf"(?<![。！？｡!?])([。！？｡!?]++)[{_CLOSERS}]*+")
 _QUOTATIVE = ("と", "って")  # 「行く。」と言った: the quotation goes on
 _HAS_CJK_STOP = re.compile("[。！？｡]")
+_LONG_RUN = re.compile(r"\S{256}")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
@@ -33,10 +34,9 @@ def cjk_ends(text: str) -> list[int]:
     ends = []
     for match in _FULL_STOP.finditer(text):
         end = match.end()
-        ascii_stop = match.group()[0] in "!?"
-        if ascii_stop and not _CJK.match(text, end):
+        if not _HAS_CJK_STOP.search(match[1]) and not _CJK.match(text, end):
             continue
-        closed = match.group()[-1] in _CLOSERS
+        closed = end > match.end(1)
         if closed and text.startswith(_QUOTATIVE, end):
             continue
         ends.append(end)
@@ -51,7 +51,15 @@ def nupunkt_splitter() -> Splitter:
     tokenizer = nupunkt.load_default_model()
 
     def split(text: str) -> list[int]:
-        return [end for _, end in tokenizer.span_tokenize(text)]
+        # Behind every stop it reads on to the next white space, which is quadratic in a text without any: hence
+        # longer runs go in by pieces, whose ends are not sentence ends.
+        ends: list[int] = []
+        start = 0
+        for stop in [*(match.end() for match in _LONG_RUN.finditer(text)), len(text)]:
+            found = (start + end for _, end in tokenizer.span_tokenize(text[start:stop]))
+            ends += [end for end in found if end < stop or stop == len(text)]
+            start = stop
+        return ends
 
     return split
 

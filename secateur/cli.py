@@ -1,4 +1,4 @@
-"""The command line: `secateur prune | serve | train | export | eval | bench | info`.
+"""The command line: `secateur prune | serve | train | data | export | eval | bench | info`.
 
 Exit codes: 0 success, 1 a failure, 2 bad usage, 130 interrupted.
 """
@@ -137,6 +137,16 @@ def _train(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{directory}\n")
 
 
+def _data_spans(arguments: argparse.Namespace) -> None:
+    from secateur.data_scripts.answer_spans import label_answer_spans
+
+    report = label_answer_spans(arguments.source, arguments.target)
+    sys.stdout.write(
+        f"{report.queries} queries, {report.passages} passages, {report.relevant} of them with an answer; "
+        f"{report.unanswered} queries whose answers stand in no passage\n"
+    )
+
+
 def _export(arguments: argparse.Namespace) -> None:
     _need_train_extra()
     from secateur.models.checkpoint import resolve
@@ -240,6 +250,12 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", _train, "Fine-tune an encoder; see training/configs.")
     train.add_argument("config", type=Path, metavar="CONFIG.yaml")
+
+    data = commands.add_parser("data", help="Make training data.").add_subparsers(required=True, metavar="STEP")
+    spans = data.add_parser("spans", help="Label passages by where the answer strings stand.")
+    spans.set_defaults(run=_data_spans)
+    spans.add_argument("source", type=Path, metavar="IN.jsonl", help="lines of {query, answers, passages}")
+    spans.add_argument("target", type=Path, metavar="OUT.jsonl", help="labelled examples for `secateur train`")
 
     export = command("export", _export, "Write a trained model's ONNX files, each proved against torch.")
     export.add_argument("model", metavar="MODEL_DIR")

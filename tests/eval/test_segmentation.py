@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from secateur.eval.segmentation import labelled_texts, main, measure
+from secateur.models.splitters import get_splitter
+
+
+def test_agreement_counts_inner_boundaries() -> None:
+    text = "One is here. Two is there. Three."
+    agreement = measure(get_splitter(), [(text, [[0, 12], [13, 33]])])
+    assert agreement.precision == 0.5
+    assert agreement.recall == 1.0
+    assert agreement.f1 == pytest.approx(2 / 3)
+
+
+def test_only_texts_with_bounds_are_measured(tmp_path: Path) -> None:
+    passages = [{"text": "A b. C d.", "sentences": [[0, 4], [5, 9]]}, {"text": "E f.", "sentences": None}]
+    path = tmp_path / "toy.jsonl"
+    path.write_text(json.dumps({"query": "q", "passages": passages}), encoding="utf-8")
+    assert labelled_texts(path) == [("A b. C d.", [[0, 4], [5, 9]])]
+    assert "**nupunkt**" in main(path)
+
+
+@pytest.mark.shared
+def test_the_default_splitter_agrees_with_labelled_bounds(shared_data: Path) -> None:
+    texts = labelled_texts(shared_data / "dev" / "hotpotqa_part.jsonl.gz")
+    assert measure(get_splitter(), texts).f1 > 0.97
