@@ -9,6 +9,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 CONFIG ?= training/configs/secateur-nano-en.yaml
 MODEL ?= runs/secateur-nano-en/model
+DATA ?= ../shared/data
+SHIPPED := models/pretrained/secateur-nano-en
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -17,7 +19,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
 
-.PHONY: help serve test lint format format-check typecheck wheel train export eval bench clean
+.PHONY: help serve test lint format format-check typecheck wheel train export eval example bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,14 +69,18 @@ wheel: $(TEST_STAMP) ## build sdist and wheel into dist/
 train: $(TEST_STAMP) ## train a model (CONFIG)
 	$(BIN)/secateur train $(CONFIG)
 
-export: $(TEST_STAMP) ## export a trained model to ONNX (MODEL)
-	$(BIN)/secateur export $(MODEL)
+export: $(TEST_STAMP) ## write a trained model's ONNX files (MODEL, DATA)
+	$(BIN)/secateur export $(MODEL) --data $(DATA)/dev
 
-eval: $(TEST_STAMP) ## measure quality (MODEL)
-	$(BIN)/secateur eval $(MODEL)
+eval: $(TEST_STAMP) ## measure the shipped model and rewrite the tables of README and model card (DATA)
+	$(BIN)/secateur eval --data $(DATA)/test --update README.md --update $(SHIPPED)/README.md
 
-bench: $(TEST_STAMP) ## measure speed and memory
-	$(BIN)/secateur bench
+example: $(TEST_STAMP) ## rewrite README's before-and-after example
+	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md
+
+bench: $(TEST_STAMP) ## measure speed and memory and rewrite README's tables (DATA)
+	for what in overhead speed footprint; do \
+	  $(BIN)/secateur bench $$what --data $(DATA)/test --update README.md; done
 
 clean: ## remove what was built; keeps the environment and the runs
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

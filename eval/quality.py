@@ -160,13 +160,13 @@ def quality_table(metrics: dict[str, Any]) -> str:
     )
 
 
-def write_report(metrics: dict[str, Any], out: Path | None, update: Path | None) -> str:
-    """Write `metrics.json` into ``out`` and the table into the marked block of ``update``; return the table."""
+def write_report(metrics: dict[str, Any], out: Path | None, documents: Sequence[Path]) -> str:
+    """Write `metrics.json` into ``out`` and the table into the marked blocks of documents; return the table."""
     table = quality_table(metrics)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    if update is not None:
-        note = f"`{metrics['model']}` on {metrics['backend']}; * at the default threshold."
-        rewrite_block(update, "quality", f"{table}\n\n{note}")
+    note = f"`{metrics['model']}` on {metrics['backend']}; * at the default threshold."
+    for document in documents:
+        rewrite_block(document, "quality", f"{table}\n\n{note}")
     return table

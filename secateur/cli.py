@@ -99,11 +99,9 @@ def _prune(arguments: argparse.Namespace) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from secateur.models.checkpoint import read_config, resolve
     from secateur.service.app import serve
     from secateur.service.settings import Settings
 
-    read_config(resolve(arguments.model))  # a missing model is said before the server starts
     serve(
         Settings(
             model=arguments.model,
@@ -265,13 +263,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=Path, required=True, help="directory of labelled examples, a file a source")
     evaluate.add_argument("--out", type=Path, help="directory for metrics.json")
     evaluate.add_argument("--limit", type=int, help="queries a source")
-    evaluate.add_argument("--update", type=Path, help="rewrite the results table in this Markdown file")
+    evaluate.add_argument("--update", type=Path, action="append", default=[], help="rewrite this document's table")
     _add_model(evaluate)
 
     bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
     bench.add_argument("what", choices=("overhead", "speed", "footprint"))
     bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
-    bench.add_argument("--update", type=Path, help="rewrite the benchmark's table in this Markdown file")
+    bench.add_argument("--update", type=Path, help="rewrite this document's table")
 
     info = command("info", _info, "Say what a model directory holds and which backends are installed.")
     info.add_argument("model", nargs="?", metavar="MODEL_DIR")

@@ -16,16 +16,15 @@ from secateur.service.routes import health, prune
 from secateur.service.settings import Settings
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Make the application; the model is loaded when it starts.
+def create_app(pruner: Pruner) -> FastAPI:
+    """Make the application.
 
     Args:
-        settings: which model to serve, and how.
+        pruner: the model to serve.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        pruner = Pruner.load(settings.model, backend=settings.backend, device=settings.device, threads=settings.threads)
         app.state.engine = Engine(pruner)
         yield
         app.state.engine.close()
@@ -45,5 +44,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until interrupted."""
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="info")
+    """Load the model and serve until interrupted.
+
+    Raises:
+        SecateurError: the model cannot be loaded.
+    """
+    pruner = Pruner.load(settings.model, backend=settings.backend, device=settings.device, threads=settings.threads)
+    uvicorn.run(create_app(pruner), host=settings.host, port=settings.port, log_level="info")

@@ -33,7 +33,7 @@ def test_the_report_follows_the_contract(pruner: Pruner, tmp_path: Path) -> None
     readme = tmp_path / "README.md"
     readme.write_text(README, encoding="utf-8")
     metrics = evaluate(pruner, tmp_path)
-    table = write_report(metrics, tmp_path / "out", readme)
+    table = write_report(metrics, tmp_path / "out", [readme])
     system = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))["systems"]["secateur"]
     assert set(system["sources"]) == {"answered", "unanswerable"}
     assert {"area", "mrr", "compression_at_retention", "queries"} <= set(system["macro"])
