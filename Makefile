@@ -10,6 +10,7 @@ PORT ?= 8080
 CONFIG ?= training/configs/secateur-nano-en.yaml
 MODEL ?= runs/secateur-nano-en/model
 DATA ?= ../shared/data
+LIMIT ?= 100
 SHIPPED := models/pretrained/secateur-nano-en
 PYTEST_ARGS ?=
 
@@ -72,8 +73,8 @@ train: $(TEST_STAMP) ## train a model (CONFIG)
 export: $(TEST_STAMP) ## write a trained model's ONNX files (MODEL, DATA)
 	$(BIN)/secateur export $(MODEL) --data $(DATA)/dev
 
-eval: $(TEST_STAMP) ## measure the shipped model and rewrite the tables of README and model card (DATA)
-	$(BIN)/secateur eval --data $(DATA)/test --update README.md --update $(SHIPPED)/README.md
+eval: $(TEST_STAMP) ## measure the shipped model and rewrite the tables of README and model card (DATA, LIMIT)
+	$(BIN)/secateur eval --data $(DATA)/test --limit $(LIMIT) --precision int8 --update README.md --update $(SHIPPED)/README.md
 
 example: $(TEST_STAMP) ## rewrite README's before-and-after example
 	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md

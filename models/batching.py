@@ -30,14 +30,22 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How large a batch a backend likes: at most ``rows`` windows and ``tokens`` tokens, padding included."""
+    """The batches that a backend runs best.
+
+    Attributes:
+        rows: windows at most.
+        tokens: tokens at most, padding included.
+        multiple: padded lengths are multiples of this; a backend that keeps something for each shape wants few shapes.
+    """
 
     rows: int
     tokens: int
+    multiple: int = 1
 
 
-def _pad(rows: Sequence[int], windows: Sequence[Window], pad_id: int, passage_type: int) -> Batch:
-    shape = (len(rows), max(len(windows[row]) for row in rows))
+def _pad(rows: Sequence[int], windows: Sequence[Window], multiple: int, pad_id: int, passage_type: int) -> Batch:
+    longest = max(len(windows[row]) for row in rows)
+    shape = (len(rows), -(-longest // multiple) * multiple)
     input_ids = np.full(shape, pad_id, dtype=np.int64)
     attention_mask = np.zeros(shape, dtype=np.int64)
     token_type_ids = np.zeros(shape, dtype=np.int64)
@@ -65,6 +73,6 @@ def make_batches(windows: Sequence[Window], limits: BatchLimits, *, pad_id: int,
     while start < len(order):
         longest = len(windows[order[start]])
         size = max(1, min(limits.rows, limits.tokens // longest))
-        batches.append(_pad(order[start : start + size], windows, pad_id, passage_type))
+        batches.append(_pad(order[start : start + size], windows, limits.multiple, pad_id, passage_type))
         start += size
     return batches

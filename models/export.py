@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,7 @@ class _Pairs:
             self.passages += self.encoder.encode(query_ids, [passage], [units])
         self.windows = [w for encoded in self.passages for w in encoded.windows]
 
-    def batches(self, rows: int, windows: Sequence[Window] | None = None) -> list[Batch]:
-        limits = BatchLimits(rows=rows, tokens=1 << 30)
+    def batches(self, limits: BatchLimits, windows: Sequence[Window] | None = None) -> list[Batch]:
         return make_batches(
             self.windows if windows is None else windows,
             limits,
@@ -104,7 +103,7 @@ class _Pairs:
 
     def unit_scores(self, backend: Backend) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return float64[all units], keep probabilities."""
-        batches = self.batches(backend.limits.rows)
+        batches = self.batches(backend.limits)
         outputs = iter(window_outputs(batches, backend.run_all(batches)))
         return np.concatenate(
             [merge(encoded, [next(outputs) for _ in encoded.windows]).units for encoded in self.passages]
@@ -186,7 +185,7 @@ def _write_int8(fp32: Path, path: Path, pairs: _Pairs) -> None:
 
     quantized = nncf.quantize(
         model,
-        nncf.Dataset(pairs.batches(1), feed),
+        nncf.Dataset(pairs.batches(BatchLimits(rows=1, tokens=1 << 30)), feed),
         subset_size=len(pairs.windows),
         model_type=nncf.ModelType.TRANSFORMER,
         # 7-bit weights: processors without VNNI add products of 8-bit values in 16 bits, which overflow.
@@ -209,13 +208,14 @@ def batch_effect(backend: Backend, pairs: _Pairs) -> float:
     """
     windows = pairs.windows[:64]
     rows = min(16, backend.limits.rows)
+    limits = replace(backend.limits, rows=rows)
     # Batches of the windows as they come, so that short ones stand beside long ones.
     mixed = [
         Batch(batch.rows + start, batch.input_ids, batch.attention_mask, batch.token_type_ids)
         for start in range(0, len(windows), rows)
-        for batch in pairs.batches(rows, windows[start : start + rows])
+        for batch in pairs.batches(limits, windows[start : start + rows])
     ]
-    alone = _probabilities(backend, pairs.batches(1, windows), windows)
+    alone = _probabilities(backend, pairs.batches(replace(limits, rows=1), windows), windows)
     return max(float(np.abs(a - b).max()) for a, b in zip(alone, _probabilities(backend, mixed, windows), strict=True))
 
 
@@ -243,7 +243,7 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
     reports = []
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "model.onnx"
-        _write_fp32(load_network(directory), check.batches(2)[0], fp32)
+        _write_fp32(load_network(directory), check.batches(BatchLimits(rows=2, tokens=1 << 30))[0], fp32)
         for precision, name, write, runtimes in writers:
             path = Path(folder) / Path(name).name
             log.info("writing %s", name)

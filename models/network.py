@@ -157,7 +157,9 @@ def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: 
     """Write a model directory: configuration, weights and the tokenizer's files."""
     directory.mkdir(parents=True, exist_ok=True)
     encoder_config: PretrainedConfig = network.encoder.config  # type: ignore[assignment]
-    write_config(directory, json.loads(encoder_config.to_json_string(use_diff=False)), network.model_config)
+    encoder_section = json.loads(encoder_config.to_json_string(use_diff=False))
+    encoder_section.pop("_name_or_path", None)  # where the base lay on this machine
+    write_config(directory, encoder_section, network.model_config)
     for name in (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         if (tokenizer_directory / name).is_file() and tokenizer_directory.resolve() != directory.resolve():
             shutil.copyfile(tokenizer_directory / name, directory / name)

@@ -84,6 +84,7 @@ class Pruner:
         *,
         backend: str = "auto",
         device: str = "auto",
+        precision: str = "auto",
         threads: int | None = None,
     ) -> Pruner:
         """Load a model.
@@ -92,11 +93,12 @@ class Pruner:
             name_or_path: a model directory or the name of a shipped model; None for the default one.
             backend: `auto`, `openvino`, `onnx` or `torch`.
             device: `auto`, `cpu` or `cuda`.
+            precision: of the ONNX file: `int8`, `fp16`, or `auto` for the faster one on this hardware.
             threads: of CPU runtimes; None for one a processor.
 
         Raises:
             ModelError: the directory is missing or broken.
-            InputError: an unknown backend or device.
+            InputError: an unknown backend, device or precision.
             MissingExtraError: the runtime is not installed.
         """
         directory = resolve(name_or_path)
@@ -104,7 +106,7 @@ class Pruner:
         encoder = PairEncoder(load_tokenizer(directory), config.window)
         calibration = read_calibration(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
-        runtime = load_backend(directory, backend, device, threads)
+        runtime = load_backend(directory, backend, device, precision, threads)
         return cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0)
 
     def prune(

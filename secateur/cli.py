@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from secateur import __version__
 
 if TYPE_CHECKING:
+    from secateur.models.pruner import Pruner
     from secateur.models.types import Passage
 
 
@@ -41,11 +43,12 @@ def _json_lines(name: str, text: str) -> list[Passage]:
     from secateur.models.requests import as_passage
 
     passages = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: JSON strings may hold U+2028 and other characters that it takes for line ends.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 passages.append(as_passage(json.loads(line), f"{name}, line {number}"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise _UsageError(f"{name}, line {number}: is not JSON ({error})") from error
             except InputError as error:
                 raise _UsageError(str(error)) from error
@@ -66,13 +69,23 @@ def _passages(files: Sequence[str], as_json_lines: bool) -> list[Passage]:
     return passages
 
 
+def _load(arguments: argparse.Namespace) -> Pruner:
+    from secateur.models.pruner import Pruner
+
+    return Pruner.load(
+        arguments.model,
+        backend=arguments.backend,
+        device=arguments.device,
+        precision=arguments.precision,
+        threads=arguments.threads,
+    )
+
+
 def _prune(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from secateur.models.pruner import Pruner
-
     passages = _passages(arguments.files, arguments.jsonl)
-    pruner = Pruner.load(arguments.model, backend=arguments.backend, device=arguments.device, threads=arguments.threads)
+    pruner = _load(arguments)
     console = Console(highlight=False)
     result = pruner.prune(
         arguments.query,
@@ -89,29 +102,38 @@ def _prune(arguments: argparse.Namespace) -> None:
     for warning in result.warnings:
         print(f"secateur: warning: {warning}", file=sys.stderr)  # noqa: T201
     if arguments.json:
-        sys.stdout.write(json.dumps({"model": pruner.config.name, **asdict(result)}, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps({"model": pruner.config.name, **asdict(result)}) + "\n")
     elif console.is_terminal:
         from secateur.display import show
 
         show(console, passages, result)
     else:
-        sys.stdout.write(result.text + "\n" if result.text else "")
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = result.text.encode(encoding, "backslashreplace").decode(encoding)
+        sys.stdout.write(shown + "\n" if shown else "")
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     from secateur.service.app import serve
     from secateur.service.settings import Settings
 
-    serve(
-        Settings(
-            model=arguments.model,
-            backend=arguments.backend,
-            device=arguments.device,
-            threads=arguments.threads,
-            host=arguments.host,
-            port=arguments.port,
-        )
+    if not 0 <= arguments.port <= 65535:
+        raise _UsageError(f"--port: {arguments.port} is out of range; give 0 (any free port) to 65535")
+    # uvicorn raises the signal again once it has shut down; a stop that was asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    settings = Settings(
+        model=arguments.model,
+        backend=arguments.backend,
+        device=arguments.device,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        host=arguments.host,
+        port=arguments.port,
     )
+    try:
+        serve(settings)
+    except SystemExit as end:  # uvicorn could not start: its code is 3, and it has logged why
+        sys.exit(1 if end.code else 0)
 
 
 def _need_train_extra() -> None:
@@ -129,9 +151,11 @@ def _train(arguments: argparse.Namespace) -> None:
     # Huge pages for tensors: a quarter faster on CPUs. Read when torch first allocates.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from secateur.training.config import load_config
-    from secateur.training.trainer import train
 
-    directory = train(load_config(arguments.config))
+    config = load_config(arguments.config)
+    from secateur.training.trainer import train  # takes seconds, which a wrong configuration need not wait for
+
+    directory = train(config)
     sys.stdout.write(f"{directory}\n")
 
 
@@ -159,9 +183,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _eval(arguments: argparse.Namespace) -> None:
     from secateur.eval.quality import evaluate, write_report
-    from secateur.models.pruner import Pruner
 
-    pruner = Pruner.load(arguments.model, backend=arguments.backend, device=arguments.device, threads=arguments.threads)
+    pruner = _load(arguments)
     metrics = evaluate(pruner, arguments.data, limit=arguments.limit)
     table = write_report(metrics, arguments.out, arguments.update)
     sys.stdout.write(table + "\n")
@@ -212,6 +235,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model directory or shipped model's name (default: secateur-nano-en)")
     parser.add_argument("--backend", default="auto", choices=("auto", "openvino", "onnx", "torch"))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--precision", default="auto", choices=("auto", "int8", "fp16"), help="of the ONNX file")
     parser.add_argument("--threads", type=int, help="threads of CPU runtimes (default: one a processor)")
 
 
@@ -277,8 +301,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(message: object, code: int) -> int:
-    # A message may quote text that the terminal's encoding cannot show.
-    sys.stderr.write(f"secateur: error: {message}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
+    # A message may quote text that the terminal's encoding cannot show, or a library's message of several lines.
+    line = " ".join(part.strip() for part in str(message).splitlines())
+    sys.stderr.write(f"secateur: error: {line}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
     return code
 
 
@@ -298,6 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run: Callable[[argparse.Namespace], Any] = arguments.run
         run(arguments)
+        sys.stdout.flush()
     except (_UsageError, InputError) as error:
         return _fail(error, 2)
     except SecateurError as error:

@@ -49,5 +49,11 @@ def serve(settings: Settings) -> None:
     Raises:
         SecateurError: the model cannot be loaded.
     """
-    pruner = Pruner.load(settings.model, backend=settings.backend, device=settings.device, threads=settings.threads)
+    pruner = Pruner.load(
+        settings.model,
+        backend=settings.backend,
+        device=settings.device,
+        precision=settings.precision,
+        threads=settings.threads,
+    )
     uvicorn.run(create_app(pruner), host=settings.host, port=settings.port, log_level="info")

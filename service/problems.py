@@ -17,7 +17,7 @@ from secateur.models.errors import InputError, shown
 
 log = logging.getLogger(__name__)
 
-_UNION_TAGS = {"string", "object"}
+_UNION_TAGS = {"string", "object", "str", "int"}
 
 
 class FieldError(BaseModel):
@@ -96,7 +96,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(InputError)
     async def input_error(request: Request, error: InputError) -> JSONResponse:
-        field_error = FieldError(field=error.field, problem=_ascii(error.problem), mend=error.mend)
+        field_error = FieldError(field=_ascii(error.field), problem=_ascii(error.problem), mend=error.mend)
         return problem(request, 422, _ascii(str(error)), [field_error])
 
     @app.exception_handler(RequestValidationError)

@@ -12,6 +12,8 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    StrictInt,
+    StrictStr,
     Tag,
     model_validator,
 )
@@ -29,12 +31,44 @@ EXAMPLE: JsonDict = {
     ],
 }
 
+EXAMPLE_RESPONSE: JsonDict = {
+    "id": "prune-5f0c3c1e8a7b4d0b9f3e",
+    "model": "secateur-nano-en",
+    "results": [
+        {
+            "index": 0,
+            "id": None,
+            "score": 0.99,
+            "text": "It was completed in March 1889.",
+            "spans": [[46, 77]],
+            "kept_units": 1,
+            "total_units": 3,
+            "empty": False,
+            "metadata": None,
+        },
+        {
+            "index": 1,
+            "id": "b",
+            "score": 0.01,
+            "text": "",
+            "spans": [],
+            "kept_units": 0,
+            "total_units": 2,
+            "empty": True,
+            "metadata": None,
+        },
+    ],
+    "usage": {"query_tokens": 9, "input_tokens": 36, "output_tokens": 7, "compression": 0.81},
+    "timings": {"queue_ms": 0.1, "tokenize_ms": 0.5, "inference_ms": 9.4, "total_ms": 10.1},
+    "warnings": [],
+}
+
 
 class PassageBody(BaseModel):
     """A passage with what belongs to it."""
 
     text: str = Field(description="What is pruned; offsets in the response are Unicode code points of it.")
-    id: str | int | None = Field(None, description="Returned unchanged.")
+    id: StrictStr | StrictInt | None = Field(None, description="Returned unchanged.")
     title: str | None = Field(None, description="Read by the model as context; never part of the pruned text.")
     format: str | None = Field(None, description="How to segment the text; default and so far only value: text.")
     metadata: dict[str, Any] | None = Field(None, description="Returned unchanged.")
@@ -166,6 +200,8 @@ class TimingsOut(BaseModel):
 
 class PruneResponse(BaseModel):
     """Body of the response of `POST /v1/prune`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_RESPONSE]})
 
     id: str = Field(examples=["prune-5f0c3c1e8a7b4d0b9f3e"])
     model: str = Field(examples=["secateur-nano-en"])

@@ -13,6 +13,7 @@ class Settings:
         model: a model directory or the name of a shipped model; None for the default one.
         backend: see `Pruner.load`.
         device: see `Pruner.load`.
+        precision: see `Pruner.load`.
         threads: see `Pruner.load`.
         host: address to listen on.
         port: port to listen on.
@@ -21,6 +22,7 @@ class Settings:
     model: str | None = None
     backend: str = "auto"
     device: str = "auto"
+    precision: str = "auto"
     threads: int | None = None
     host: str = "127.0.0.1"
     port: int = 8080

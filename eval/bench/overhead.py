@@ -15,7 +15,8 @@ from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
 
 PAIRS = 200
-ROUNDS = 7
+ROUNDS = 5
+PRECISION = "int8"
 
 
 def _bare(path: Path, feeds: list[dict[str, object]]) -> Callable[[], None]:
@@ -43,7 +44,7 @@ def measure_overhead(data: Path) -> BenchTable:
     Args:
         data: labelled examples to take pairs from.
     """
-    pruner = Pruner.load(backend="openvino")
+    pruner = Pruner.load(backend="openvino", precision=PRECISION)
     requests = as_requests(real_pairs(data, PAIRS))
     windows = [
         window

@@ -12,7 +12,7 @@ from secateur.models.errors import MissingExtraError
 from secateur.models.pruner import Pruner
 
 PAIRS = 300
-ROUNDS = 5
+ROUNDS = 3
 PEER = "CrossEncoder (sentence-transformers, torch fp32, batch 32)"
 
 
@@ -39,8 +39,8 @@ def measure_speed(data: Path) -> BenchTable:
     requests = as_requests(pairs)
     predict = _cross_encoder()
     contestants: dict[str, Callable[[], object]] = {PEER: lambda: predict(pairs)}
-    for backend in ("openvino", "onnx"):
-        pruner = Pruner.load(backend=backend, device="cpu")
+    for backend, precision in (("openvino", "int8"), ("openvino", "fp16"), ("onnx", "int8")):
+        pruner = Pruner.load(backend=backend, device="cpu", precision=precision)
         name = f"Pruner ({backend}, {pruner.backend.precision})"
         contestants[name] = lambda pruner=pruner: pruner.prune_many(requests)  # type: ignore[misc]
     peer, *ours = interleave(contestants, ROUNDS)

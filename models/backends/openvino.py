@@ -25,9 +25,10 @@ class OpenVinoBackend(Backend):
 
     name = "openvino"
     device = "cpu"
-    # One window a run: nothing is padded, a window is enough to keep one thread busy, and a result cannot depend on
-    # its neighbours (int8 kernels for differently shaped batches round differently, by up to 3e-3 in a probability).
-    limits = BatchLimits(rows=1, tokens=1 << 20)
+    # One window a run: it is enough to keep a thread busy, and its result cannot depend on its neighbours (int8 kernels
+    # for differently shaped batches round differently, by up to 3e-3 in a probability). The runtime keeps memory for
+    # every length that it has seen, hence few lengths.
+    limits = BatchLimits(rows=1, tokens=1 << 20, multiple=32)
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
         try:

@@ -29,7 +29,12 @@ def _content(engine: Engine, body: PruneBody, result: PruneResult) -> dict[str, 
     "/v1/prune",
     summary="Prune and rerank passages",
     response_model=PruneResponse,
-    responses={404: {"model": Problem, "description": "Unknown model"}, 422: {"model": Problem}},
+    responses={
+        400: {"model": Problem, "description": "A body that cannot be read"},
+        404: {"model": Problem, "description": "Unknown model"},
+        415: {"model": Problem, "description": "A body of another type than JSON"},
+        422: {"model": Problem, "description": "A wrong body"},
+    },
 )
 async def prune(request: Request, body: PruneBody) -> Response:
     """Score every sentence and every passage against the query; return what is worth reading."""

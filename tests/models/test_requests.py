@@ -1,0 +1,118 @@
+"""Every wrong input is refused with the field, the value and the mend."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from secateur.models.errors import InputError
+from secateur.models.pruner import Pruner
+from secateur.models.requests import check_request
+from secateur.models.types import Passage, PruneOptions, PruneRequest
+
+OPTIONS = PruneOptions()
+WRONG_REQUESTS: list[tuple[Any, Any, str]] = [
+    ("", ["text"], "query: is empty"),
+    (" \n", ["text"], "query: is empty"),
+    (None, ["text"], "query: None is not a string"),
+    (b"query", ["text"], "query: b'query' is not a string"),
+    ("query", [], "passages: is empty"),
+    ("query", "text", "passages: 'text' is not a list"),
+    ("query", None, "passages: None is not a list"),
+    ("query", {"text": "x"}, "passages: {'text': 'x'} is not a list"),
+    ("query", {"x"}, "passages: {'x'} is not a list"),
+    ("query", ["text", 3], "passages[1]: 3 is not a passage"),
+    ("query", [None], "passages[0]: None is not a passage"),
+    ("query", [["text"]], "passages[0]: ['text'] is not a passage"),
+    ("query", [{}], "passages[0].text: is missing"),
+    ("query", [{"title": "x"}], "passages[0].text: is missing"),
+    ("query", [{"text": None}], "passages[0].text: None is not a string"),
+    ("query", [{"text": 3}], "passages[0].text: 3 is not a string"),
+    ("query", [Passage(3)], "passages[0].text: 3 is not a string"),  # type: ignore[arg-type]
+    ("query", [{"text": "x", "title": 3}], "passages[0].title: 3 is not a string"),
+    ("query", [{"text": "x", "id": 1.5}], "passages[0].id: 1.5 is not a string or integer"),
+    ("query", [{"text": "x", "id": True}], "passages[0].id: True is not a string or integer"),
+    ("query", [{"text": "x", "metadata": "m"}], "passages[0].metadata: 'm' is not an object"),
+    ("query", [{"text": "x", "metadata": ["m"]}], "passages[0].metadata: ['m'] is not an object"),
+    ("query", [{"text": "x", "format": "docx"}], "passages[0].format: unknown format 'docx'"),
+    ("query", [{"text": "x", "format": 3}], "passages[0].format: unknown format 3"),
+]
+WRONG_OPTIONS: list[tuple[str, Any]] = [
+    *(("threshold", value) for value in (-0.1, 1.1, float("nan"), float("inf"), 10**400, True, "0.5", Decimal("0.5"))),
+    *(("target_recall", value) for value in (-0.1, 1.1, float("nan"), True, "0.9", [0.9])),
+    *(("min_score", value) for value in (-0.1, 1.1, float("nan"), True, "0.5")),
+    *(("max_tokens", value) for value in (0, -1, 1.0, True, "10")),
+    *(("top_n", value) for value in (0, -1, 1.0, True, "10")),
+    *(("min_units", value) for value in (-1, 1.0, True, None)),
+    *((name, 1) for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query")),
+    *(("joiner", value) for value in (None, 3, ["x"])),
+]
+
+
+@pytest.mark.parametrize(("query", "passages", "message"), WRONG_REQUESTS)
+def test_a_wrong_request_is_refused(pruner: Pruner, query: Any, passages: Any, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        pruner.prune(query, passages)
+    assert str(error.value).startswith(message)
+    assert error.value.mend
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_OPTIONS)
+def test_a_wrong_option_is_refused(pruner: Pruner, name: str, value: Any) -> None:
+    with pytest.raises(InputError) as error:
+        pruner.prune("query", ["text"], **{name: value})
+    assert error.value.field == name
+    assert error.value.mend
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.5), np.float64(1)])
+def test_a_number_in_range_is_a_threshold(value: Any) -> None:
+    assert check_request("query", ["text"], PruneOptions(threshold=value)).request.options.threshold == value
+
+
+def test_a_threshold_and_a_target_recall_exclude_each_other(pruner: Pruner) -> None:
+    with pytest.raises(InputError, match=r"target_recall: given together with threshold 0\.5"):
+        pruner.prune("query", ["text"], threshold=0.5, target_recall=0.9)
+
+
+def test_a_long_value_is_shown_in_short() -> None:
+    with pytest.raises(InputError) as error:
+        check_request("query", "text" * 1000, OPTIONS)
+    assert len(str(error.value)) < 200
+
+
+def test_passages_come_as_strings_mappings_or_passages() -> None:
+    passage = Passage("c", id=3, title="t", metadata={"k": "v"})
+    given = ["a", {"text": "b", "id": "x", "title": None, "format": None, "score": 0.3}, passage]
+    request = check_request("query", given, OPTIONS).request
+    assert request.passages == (Passage("a"), Passage("b", id="x"), passage)
+    assert check_request("query", tuple(given), OPTIONS).request == request
+
+
+def test_a_wrong_request_among_many_is_numbered(pruner: Pruner) -> None:
+    right = PruneRequest("query", (Passage("text"),))
+    wrong = PruneRequest("query", (Passage("text"), Passage("text", title=3)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"requests\[1\]\.passages\[1\]\.title: 3 is not a string"):
+        pruner.prune_many([right, wrong])
+
+
+def test_lone_surrogates_are_replaced_one_for_one_and_told() -> None:
+    passages = ["fine 👍", "bad \ud83d half", Passage("fine", title="\udc4d")]
+    checked = check_request("wh\ud800y", passages, OPTIONS)
+    assert checked.request.query == "wh\ufffdy"
+    assert [passage.text for passage in checked.request.passages] == ["fine 👍", "bad \ufffd half", "fine"]
+    assert checked.request.passages[2].title == "\ufffd"
+    assert checked.warnings == (
+        "query: lone surrogates were replaced by U+FFFD",
+        "passages[1]: lone surrogates were replaced by U+FFFD",
+        "passages[2]: lone surrogates were replaced by U+FFFD",
+    )
+
+
+def test_a_clean_request_is_passed_on_without_a_warning() -> None:
+    checked = check_request("why?", ["fine 👍"], OPTIONS)
+    assert checked.warnings == ()
+    assert checked.request == PruneRequest("why?", (Passage("fine 👍"),), OPTIONS)
