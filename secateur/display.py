@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from secateur.models.types import Passage, PassageResult, PruneResult
+if TYPE_CHECKING:
+    from secateur.models.types import Passage, PassageResult, PruneResult
 
 
 def _passage(passage: Passage, result: PassageResult) -> Text:

@@ -1,0 +1,409 @@
+"""The command line: what it reads and writes, its options, its exit codes and its one-line errors."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from secateur.cli import main
+from secateur.display import show
+from secateur.models.pruner import Pruner
+from secateur.models.types import Passage
+
+QUERY = "When was the Eiffel Tower finished?"
+TEXTS = {
+    "bread.txt": "Bread needs flour and water. It is baked for an hour. The oven must be hot.",
+    "tower.txt": "It stands in Paris. It was finished in March 1889.  Millions visit it every year.",
+    "café.txt": "The Louvre is a museum. It opened in 1793.",
+}
+PATIENCE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run of the command line left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
+    """Runs the command line in this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str) -> Outcome:
+        try:
+            code = main(arguments)
+        except SystemExit as end:  # argparse
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    yield run
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def spawn(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line in a process of its own, away from the checkout."""
+    command = [sys.executable, "-m", "secateur", *arguments]
+    return subprocess.run(command, cwd=cwd, timeout=PATIENCE, **{"capture_output": True, **options})
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Names of text files in the working directory, a passage each."""
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return list(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def threshold(pruner: Pruner) -> float:
+    """A threshold that keeps some units of the texts and drops others, whatever the model."""
+    result = pruner.prune(QUERY, list(TEXTS.values()), return_units=True)
+    scores = sorted(unit.score for passage in result.results for unit in passage.units or ())
+    below, above = max(pairwise(scores), key=lambda pair: pair[1] - pair[0])
+    return (below + above) / 2
+
+
+def one_line(outcome: Outcome) -> str:
+    """Check that a failed run said so in one line, and return it."""
+    assert outcome.out == ""
+    assert outcome.err.startswith("secateur: error: ")
+    assert outcome.err.count("\n") == 1 and outcome.err.endswith("\n")
+    return outcome.err
+
+
+# Pruning
+
+
+def test_stdin_is_one_passage_and_the_kept_text_goes_to_stdout(
+    pruner: Pruner, threshold: float, tmp_path: Path
+) -> None:
+    text = "Die Brücke 🌉 is closed.\n\n" + TEXTS["tower.txt"]
+    done = spawn("prune", "-q", QUERY, "--threshold", str(threshold), input=text.encode(), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    expected = pruner.prune(QUERY, [text], threshold=threshold).text
+    assert done.stdout.decode() == (expected + "\n" if expected else "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--threshold", "SOME"], {"threshold": "SOME"}),
+        (["--threshold", "0", "--top-n", "1"], {"threshold": 0.0, "top_n": 1}),
+        (
+            ["--threshold", "0", "--max-tokens", "20", "--keep-order"],
+            {"threshold": 0.0, "max_tokens": 20, "reorder": False},
+        ),
+        (["--threshold", "0", "--min-score", "1"], {"threshold": 0.0, "min_score": 1.0}),
+    ],
+    ids=["threshold", "top-n", "max-tokens", "min-score"],
+)
+def test_each_file_is_a_passage_and_options_are_the_librarys(
+    run: Run,
+    files: list[str],
+    pruner: Pruner,
+    threshold: float,
+    arguments: list[str],
+    options: dict[str, Any],
+) -> None:
+    arguments = [str(threshold) if a == "SOME" else a for a in arguments]
+    options = {key: threshold if value == "SOME" else value for key, value in options.items()}
+    outcome = run("prune", "-q", QUERY, *arguments, *files)
+    expected = pruner.prune(QUERY, list(TEXTS.values()), **options).text
+    assert outcome == Outcome(0, expected + "\n" if expected else "", "")
+    assert expected != "\n\n".join(TEXTS.values()), "the options must change something"
+
+
+def test_json_has_the_librarys_fields_and_values(run: Run, files: list[str], pruner: Pruner, threshold: float) -> None:
+    outcome = run("prune", "-q", QUERY, "--json", "--threshold", str(threshold), *files)
+    assert (outcome.code, outcome.err) == (0, "")
+    got = json.loads(outcome.out)
+    passages = [Passage(text, id=name) for name, text in TEXTS.items()]
+    expected = json.loads(json.dumps(asdict(pruner.prune(QUERY, passages, threshold=threshold, return_units=True))))
+    assert set(got) == {"model", *expected}
+    assert got["model"] == pruner.config.name
+    assert got["usage"] == expected["usage"]
+    assert set(got["timings"]) == set(expected["timings"])
+    for mine, its in zip(got["results"], expected["results"], strict=True):
+        assert mine.pop("score") == pytest.approx(its.pop("score"), abs=1e-4)
+        for my_unit, its_unit in zip(mine["units"], its["units"], strict=True):
+            assert my_unit.pop("score") == pytest.approx(its_unit.pop("score"), abs=1e-4)
+        assert mine == its
+    assert {result["id"] for result in got["results"]} == set(TEXTS)
+
+
+def test_json_lines_are_strings_and_objects(run: Run, tmp_path: Path) -> None:
+    objects = ["It is 🗼 high.", {"id": 7, "text": "A\u2028b. C.", "title": None, "metadata": {"page": 3}, "rank": 1}]
+    lines = [json.dumps(item, ensure_ascii=False) for item in objects]
+    (tmp_path / "passages.jsonl").write_text("\ufeff" + "\r\n\n".join(lines) + "\n", encoding="utf-8", newline="")
+    outcome = run("prune", "-q", QUERY, "--json", "--threshold", "0", "--keep-order", "passages.jsonl")
+    first, second = json.loads(outcome.out)["results"]
+    assert (first["id"], first["text"], first["metadata"]) == (None, "It is 🗼 high.", None)
+    assert (second["id"], second["text"], second["metadata"]) == (7, "A\u2028b. C.", {"page": 3})
+
+
+def test_stdin_can_be_json_lines(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'"One is."\n{"text": "Two is."}\n')))
+    outcome = run("prune", "-q", QUERY, "--jsonl", "--threshold", "0", "--keep-order")
+    assert outcome == Outcome(0, "One is.\n\nTwo is.\n", "")
+
+
+def test_json_can_carry_any_id_and_warnings_go_to_stderr(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "odd.jsonl").write_text('{"text": "\\udc00 is.", "id": "\\ud800"}')
+    outcome = run("prune", "-q", QUERY, "--json", "odd.jsonl")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["results"][0]["id"] == "\ud800"
+    assert outcome.err.startswith("secateur: warning: passages[0]")
+
+
+def test_a_terminal_that_cannot_show_a_character_gets_it_escaped(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("Zürich is.", encoding="utf-8")
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="ascii"))
+    assert run("prune", "-q", QUERY, "--threshold", "0", "a.txt").code == 0
+    assert out.getvalue() == b"Z\\xfcrich is.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-q", "q", "missing.txt"], "missing.txt: cannot be read (No such file or directory)"),
+        (["-q", "q", "."], ".: cannot be read (Is a directory)"),
+        (["-q", "q", "latin1.txt"], "latin1.txt: is not UTF-8 text (byte 3)"),
+        (["-q", "q", "cut.jsonl"], "cut.jsonl, line 3: is not JSON"),
+        (["-q", "q", "number.jsonl"], "number.jsonl, line 2: 42 is not a passage"),
+        (["-q", "q", "textless.jsonl"], "textless.jsonl, line 1.text: is missing"),
+        (["-q", "q", "deep.jsonl"], "deep.jsonl, line 1: is not JSON"),
+        (["-q", "q", "--jsonl", "empty.txt"], "passages: is empty"),
+        (["-q", " ", "good.txt"], "query: is empty"),
+        (["-q", "q", "--threshold", "1.5", "good.txt"], "threshold: 1.5 is out of range"),
+        (["-q", "q", "--threshold", "nan", "good.txt"], "threshold: nan is out of range"),
+        (["-q", "q", "--threads", "0", "good.txt"], "threads: 0 is not a positive integer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="the system's own messages differ")
+def test_bad_usage_is_exit_code_2_and_one_line(run: Run, tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "latin1.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "cut.jsonl").write_text('"one"\n\n{"text": \n')
+    (tmp_path / "number.jsonl").write_text('"one"\n42\n')
+    (tmp_path / "textless.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "good.txt").write_text("It is. It was.")
+    outcome = run("prune", *arguments)
+    assert outcome.code == 2
+    assert said in one_line(outcome)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["cut"], "invalid choice: 'cut'"),
+        (["prune", "a.txt"], "-q/--query"),
+        (["prune", "-q", "q", "--threshold", "x"], "invalid float value: 'x'"),
+        (["prune", "-q", "q", "--top-n", "1.5"], "invalid int value: '1.5'"),
+        (["prune", "-q", "q", "--backend", "tpu"], "invalid choice: 'tpu'"),
+    ],
+)
+def test_wrong_arguments_are_exit_code_2(run: Run, arguments: list[str], said: str) -> None:
+    outcome = run(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("command", [["prune", "-q", "q", "--model", "nope", "a.txt"], ["info", "nope"]], ids="-".join)
+def test_a_missing_model_is_exit_code_1_and_names_the_shipped_ones(
+    run: Run, tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("It is.")
+    outcome = run(*command)
+    assert outcome.code == 1
+    assert "'nope'" in one_line(outcome)
+    assert "secateur-nano-en" in outcome.err
+
+
+def test_a_directory_that_is_no_model_is_exit_code_1(run: Run, tmp_path: Path) -> None:
+    outcome = run("info", str(tmp_path))
+    assert outcome.code == 1
+    assert "config.json is missing" in one_line(outcome)
+
+
+# The other commands
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == Outcome(0, f"secateur {version('secateur')}\n", "")
+
+
+def test_help_lists_the_commands(run: Run) -> None:
+    outcome = run("--help")
+    assert outcome.code == 0
+    for command in ("prune", "serve", "train", "export", "eval", "bench", "info"):
+        assert f"\n    {command} " in outcome.out
+
+
+def test_info_says_what_the_model_and_the_installation_hold(run: Run, pruner: Pruner) -> None:
+    outcome = run("info")
+    assert (outcome.code, outcome.err) == (0, "")
+    content = json.loads(outcome.out)
+    assert (content["secateur"], content["model"]) == (version("secateur"), pruner.config.name)
+    assert Path(content["directory"]).is_dir()
+    assert "onnx/model_int8.onnx" in content["files"]
+    assert (content["window"], content["threshold"]) == (pruner.config.window, pruner.config.threshold)
+    assert content["target_recalls"] == sorted(pruner.calibration or {})
+    assert content["backends"]["openvino"] == (find_spec("openvino") is not None)
+
+
+def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    try:
+        done = spawn("info", cwd=tmp_path, capture_output=False, stdout=writer, stderr=subprocess.PIPE, env=environment)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_serve_says_that_the_port_is_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = spawn("serve", "--port", str(port), cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"address already in use" in done.stderr
+    assert str(port).encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_serve_refuses_a_port_that_cannot_be(run: Run, port: str) -> None:
+    outcome = run("serve", f"--port={port}")
+    assert outcome.code == 2
+    assert f"--port: {port} is out of range" in one_line(outcome)
+
+
+def test_serve_with_a_missing_model_is_exit_code_1(run: Run) -> None:
+    outcome = run("serve", "--port", "0", "--model", "nope")
+    assert outcome.code == 1
+    assert "'nope'" in one_line(outcome)
+
+
+NO_TRAINING = any(find_spec(name) is None for name in ("torch", "transformers", "accelerate", "yaml", "onnx", "nncf"))
+
+
+@pytest.mark.skipif(NO_TRAINING, reason="needs the train extra")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "train.yaml: cannot be read"),
+        ("name: [", "train.yaml: not valid YAML"),
+        ("name: a\nlayers: 3\n", "layers"),
+        ("name: a\n", "base"),
+        ("", "train.yaml"),
+        ("name: 3\nbase: b\nout: o\ndata: {train: d}\n", "name"),
+    ],
+    ids=["missing", "not YAML", "unknown key", "missing key", "empty", "wrong type"],
+)
+def test_train_with_a_bad_configuration_says_so_in_one_line(
+    run: Run, tmp_path: Path, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "train.yaml").write_text(content)
+    outcome = run("train", "train.yaml")
+    assert outcome.code == 1
+    assert said in one_line(outcome)
+
+
+# The terminal
+
+
+def shown(pruner: Pruner, passages: list[Passage], **options: Any) -> str:
+    """Return what a colour terminal is sent."""
+    out = io.StringIO()
+    console = Console(
+        file=out, force_terminal=True, color_system="standard", no_color=False, width=80, highlight=False,
+        legacy_windows=False,
+    )  # fmt: skip
+    show(console, passages, pruner.prune(QUERY, passages, return_units=True, **options))
+    return out.getvalue()
+
+
+def test_kept_text_is_plain_and_dropped_text_dimmed_with_scores(pruner: Pruner, threshold: float) -> None:
+    passages = [Passage(text, id=name) for name, text in TEXTS.items()]
+    out = shown(pruner, passages, threshold=threshold)
+    result = pruner.prune(QUERY, passages, threshold=threshold, return_units=True)
+    kinds = set()
+    for item in result.results:
+        for unit in item.units or ():
+            body = passages[item.index].text[unit.start : unit.end].strip()
+            assert body in out
+            assert (f"\x1b[2m{body}\x1b[0m" in out) is not unit.kept
+            colour = "32" if unit.kept else "2;31"
+            assert f"\x1b[{colour}m {unit.score:.2f}\x1b[0m" in out
+            kinds.add(unit.kept)
+    assert kinds == {True, False}
+
+
+def test_every_passage_has_a_header_and_the_end_says_what_was_saved(pruner: Pruner) -> None:
+    passages = [Passage("It is. It was.", id="guide"), Passage("No.")]
+    out = shown(pruner, passages, threshold=1.0, min_units=1)
+    result = pruner.prune(QUERY, passages, threshold=1.0, min_units=1)
+    guide, other = sorted(result.results, key=lambda item: item.index)
+    assert f"guide\x1b[0m\x1b[1;36m  relevance {guide.score:.2f}  kept 1 of 2 units" in out
+    assert f"passage 1\x1b[0m\x1b[1;36m  relevance {other.score:.2f}  kept 1 of 1 units" in out
+    usage = result.usage
+    saved = f"{usage.input_tokens} tokens in, {usage.output_tokens} out: {usage.compression:.0%} dropped\n"
+    assert out.endswith(saved)
+
+
+def test_markup_in_a_passage_is_text(pruner: Pruner) -> None:
+    out = shown(pruner, [Passage("The [red]tag[/red] :smile: stays [/]. End.", id="[bold]")], threshold=0.0)
+    assert "The [red]tag[/red] :smile: stays [/]." in out
+    assert "[bold]" in out
+
+
+def test_a_real_terminal_gets_the_coloured_view(pruner: Pruner, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    (tmp_path / "tower.txt").write_text("It is. It was.")
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    environment["TERM"] = "xterm"
+    master, slave = pty.openpty()
+    try:
+        done = spawn(
+            "prune", "-q", QUERY, "--threshold", "1", "tower.txt",
+            cwd=tmp_path, capture_output=False, stdout=slave, stderr=subprocess.PIPE, env=environment,
+        )  # fmt: skip
+        out = os.read(master, 65536).decode()
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "\x1b[2mIt is.\x1b[0m" in out
+    assert "kept 0 of 2 units" in out
