@@ -24,7 +24,7 @@ _INT8_INSTRUCTIONS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp"}
 def int8_pays(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this processor multiplies 8-bit values in hardware; assumed where the system does not tell.
 
-    Without it OpenVINO runs the int8 file slower than the fp16 one, which it computes in fp32: 0.75 times as fast on an
+    Without it OpenVINO runs the int8 file slower than the fp16 one, which it computes in fp32: 0.8 times as fast on an
     AVX2 processor (`secateur bench speed`).
     """
     if not cpuinfo.is_file():
