@@ -43,9 +43,8 @@ class BatchLimits:
     multiple: int = 1
 
 
-def _pad(rows: Sequence[int], windows: Sequence[Window], multiple: int, pad_id: int, passage_type: int) -> Batch:
-    longest = max(len(windows[row]) for row in rows)
-    shape = (len(rows), -(-longest // multiple) * multiple)
+def _pad(rows: Sequence[int], windows: Sequence[Window], length: int, pad_id: int, passage_type: int) -> Batch:
+    shape = (len(rows), length)
     input_ids = np.full(shape, pad_id, dtype=np.int64)
     attention_mask = np.zeros(shape, dtype=np.int64)
     token_type_ids = np.zeros(shape, dtype=np.int64)
@@ -71,8 +70,8 @@ def make_batches(windows: Sequence[Window], limits: BatchLimits, *, pad_id: int,
     batches: list[Batch] = []
     start = 0
     while start < len(order):
-        longest = len(windows[order[start]])
-        size = max(1, min(limits.rows, limits.tokens // longest))
-        batches.append(_pad(order[start : start + size], windows, limits.multiple, pad_id, passage_type))
+        length = -(-len(windows[order[start]]) // limits.multiple) * limits.multiple
+        size = max(1, min(limits.rows, limits.tokens // length))
+        batches.append(_pad(order[start : start + size], windows, length, pad_id, passage_type))
         start += size
     return batches

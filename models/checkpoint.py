@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tokenizers import Tokenizer
 
@@ -53,8 +53,14 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ModelError(f"{CONFIG}: secateur.threshold is {self.threshold}; it must lie in [0, 1]")
-        if not isinstance(self.window, int) or self.window < 32:
-            raise ModelError(f"{CONFIG}: secateur.window is {self.window!r}; it must be an integer of at least 32")
+        if not isinstance(self.window, int) or self.window < 32 or self.window % 32:
+            # Backends may pad to multiples of 32, which must not lead past the encoder's positions.
+            raise ModelError(f"{CONFIG}: secateur.window is {self.window!r}; it must be a positive multiple of 32")
+        if self.rank_head not in get_args(RankHead) or self.prune_head not in get_args(PruneHead):
+            raise ModelError(
+                f"{CONFIG}: unknown heads {self.rank_head!r} and {self.prune_head!r}; known: "
+                f"{', '.join(get_args(RankHead))} and {', '.join(get_args(PruneHead))}"
+            )
         if self.segmenter not in SPLITTERS:
             raise ModelError(f"{CONFIG}: unknown secateur.segmenter {self.segmenter!r}; known: {sorted(SPLITTERS)}")
 

@@ -27,7 +27,8 @@ class PassageScores:
 
     Attributes:
         relevance: the maximum over its windows, in [0, 1]; 0 for a passage without a token.
-        units: float64[units], mean keep probability over the tokens of each unit, in [0, 1].
+        units: float64[units], mean keep probability over the tokens of each unit, in [0, 1]; a token that stands in two
+            windows counts in both.
     """
 
     relevance: float

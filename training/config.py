@@ -111,7 +111,7 @@ class TrainConfig:
     out: Path
     data: DataConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
-    window: Annotated[int, Field(ge=32)] = 512
+    window: Annotated[int, Field(ge=32, multiple_of=32)] = 512
     rank_head: RankHead = "pooled"
     prune_head: PruneHead = "bilinear"
     segmenter: str = "nupunkt"

@@ -23,7 +23,7 @@ def window(tokens: int, passage_start: int = 2) -> Window:
 
 
 WINDOWS = st.lists(st.builds(window, st.integers(1, 40), st.integers(1, 10)), max_size=30)
-LIMITS = st.builds(BatchLimits, rows=st.integers(1, 8), tokens=st.integers(1, 200))
+LIMITS = st.builds(BatchLimits, rows=st.integers(1, 8), tokens=st.integers(1, 200), multiple=st.sampled_from([1, 8]))
 
 
 @given(WINDOWS, LIMITS)
@@ -46,7 +46,8 @@ def test_batches_keep_to_the_limits(windows: list[Window], limits: BatchLimits) 
         assert rows <= limits.rows
         # A window that is longer than a batch may be still has to run: by itself.
         assert rows * tokens <= limits.tokens or rows == 1
-        assert tokens == max(len(windows[row]) for row in batch.rows)
+        assert 0 <= tokens - max(len(windows[row]) for row in batch.rows) < limits.multiple
+        assert tokens % limits.multiple == 0
 
 
 @given(WINDOWS, LIMITS)

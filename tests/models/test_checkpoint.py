@@ -91,7 +91,9 @@ def test_a_section_without_a_name_is_incomplete(model_copy: Path) -> None:
     ("setting", "value"),
     [
         *(("threshold", value) for value in (-0.1, 1.1, float("nan"), "high", None)),
-        *(("window", value) for value in (31, 0, -1, 512.0, "512", None, True)),
+        *(("window", value) for value in (31, 48, 0, -1, 512.0, "512", None, True)),
+        ("rank_head", "cubic"),
+        ("prune_head", "cubic"),
         *(("segmenter", value) for value in ("spacy", "", None, [])),
     ],
 )

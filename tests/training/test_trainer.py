@@ -89,6 +89,12 @@ def test_the_checkpoint_tells_how_it_was_made(trained: Path) -> None:
     assert summary["config"]["optim"]["learning_rate"] == 3e-3
 
 
+def test_the_checkpoint_names_no_directory_of_this_machine(trained: Path, tiny_base: Path) -> None:
+    config = (trained / "config.json").read_text(encoding="utf-8")
+    assert str(tiny_base) not in config
+    assert str(trained.parent) not in config
+
+
 def test_a_killed_run_resumes_to_the_same_weights(tiny_base: Path, data: Path, trained: Path, tmp_path: Path) -> None:
     # What a kill after step 20 leaves: the checkpoints up to there.
     checkpoints = trained.parent / "checkpoints"
