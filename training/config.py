@@ -146,5 +146,7 @@ def config_dict(config: TrainConfig) -> dict[str, Any]:
     for key in ("out", "resume", "save_steps"):
         content.pop(key)
     content["data"].pop("train")
+    if Path(config.base).is_dir():
+        content["base"] = Path(config.base).resolve().name
     content["data"]["exclude"] = list(content["data"]["exclude"])
     return content
