@@ -111,6 +111,11 @@ def read_config(directory: Path) -> ModelConfig:
         raise ModelError(f"{directory / CONFIG}: the `secateur` section is incomplete ({error})") from error
 
 
+def has_heads(directory: Path) -> bool:
+    """Whether a directory is a secateur model, and not a bare encoder."""
+    return "secateur" in _read_json(directory / CONFIG)
+
+
 def read_encoder_config(directory: Path) -> dict[str, Any]:
     """Read the encoder's part of `config.json`."""
     return {key: value for key, value in _read_json(directory / CONFIG).items() if key != "secateur"}

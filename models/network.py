@@ -137,6 +137,10 @@ class PruningNetwork(nn.Module):
         return self.rank(states, query, passage).float(), self.prune(states, query).float()
 
 
+def _rates(dropout: float | None) -> dict[str, float]:
+    return {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+
+
 def new_network(
     base: str | Path, config: ModelConfig, template: PairTemplate, *, dropout: float | None
 ) -> PruningNetwork:
@@ -148,9 +152,31 @@ def new_network(
         template: of the encoder's tokenizer.
         dropout: overrides the encoder's dropout rates, where it has any.
     """
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout} if dropout is not None else {}
-    encoder = AutoModel.from_pretrained(str(base), dtype=torch.float32, **rates)
+    encoder = AutoModel.from_pretrained(str(base), dtype=torch.float32, **_rates(dropout))
     return PruningNetwork(encoder, config, template)
+
+
+def continued_network(
+    base: Path, config: ModelConfig, template: PairTemplate, *, dropout: float | None
+) -> PruningNetwork:
+    """Take encoder and heads from a secateur model directory, to go on training them.
+
+    Args:
+        base: a directory written by `save_network`.
+        config: of the model to be; its heads must be those of the base.
+        template: of the encoder's tokenizer.
+        dropout: overrides the encoder's dropout rates, where it has any.
+
+    Raises:
+        ModelError: the base has no fp32 weights, or other heads.
+    """
+    earlier = read_config(base)
+    if (earlier.rank_head, earlier.prune_head) != (config.rank_head, config.prune_head):
+        raise ModelError(
+            f"{base} has the heads rank_head: {earlier.rank_head} and prune_head: {earlier.prune_head}, the run asks "
+            f"for {config.rank_head} and {config.prune_head}; training goes on with the same heads only"
+        )
+    return _read_network(base, config, template, _rates(dropout))
 
 
 def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: Path) -> None:
@@ -175,15 +201,20 @@ def load_network(directory: Path) -> PruningNetwork:
     Raises:
         ModelError: weights are missing or do not fit the configuration.
     """
+    template = PairTemplate.of(Tokenizer.from_file(str(directory / TOKENIZER)))
+    return _read_network(directory, read_config(directory), template, {}).eval()
+
+
+def _read_network(
+    directory: Path, config: ModelConfig, template: PairTemplate, overrides: dict[str, float]
+) -> PruningNetwork:
     if not (directory / WEIGHTS).is_file():
         raise ModelError(f"{directory}: {WEIGHTS} is missing; this directory can only be run through its ONNX files")
-    config = read_config(directory)
-    encoder_section = read_encoder_config(directory)
+    encoder_section = read_encoder_config(directory) | overrides
     encoder = AutoModel.from_config(AutoConfig.for_model(**encoder_section))  # type: ignore[no-untyped-call]
-    template = PairTemplate.of(Tokenizer.from_file(str(directory / TOKENIZER)))
     network = PruningNetwork(encoder, config, template)
     try:
         network.load_state_dict(load_file(directory / WEIGHTS))
     except RuntimeError as error:
         raise ModelError(f"{directory / WEIGHTS} does not fit {directory / 'config.json'}: {error}") from error
-    return network.eval()
+    return network

@@ -59,6 +59,7 @@ class OptimConfig:
         warmup: share of steps with a rising rate; it falls linearly after.
         weight_decay: decoupled weight decay, not on biases and norms.
         relevance_weight: lambda of the joint loss.
+        unit_share: share of the per-unit loss in the pruning loss; the rest is the per-token loss.
         max_tokens: window in training; shorter than the model's own saves time.
         dropout: overrides the encoder's rates.
         freeze_embeddings: leave the embedding layer as it is.
@@ -76,6 +77,7 @@ class OptimConfig:
     warmup: _Share = 0.06
     weight_decay: _NotNegative = 0.01
     relevance_weight: _NotNegative = 0.4
+    unit_share: _Share = 0.0
     max_tokens: Annotated[int, Field(ge=32)] = 320
     dropout: _Share | None = 0.0
     freeze_embeddings: bool = True
@@ -90,7 +92,8 @@ class TrainConfig:
 
     Attributes:
         name: the model's name.
-        base: a Hugging Face encoder: a directory, a hub name, or ``package:NAME/PATH`` for a directory inside an
+        base: where training starts: a Hugging Face encoder or an earlier secateur model with fp32 weights, whose
+            heads go on learning; a directory, a hub name, or ``package:NAME/PATH`` for a directory inside an
             installed Python package.
         out: directory for checkpoints and the finished model.
         data: see `DataConfig`.

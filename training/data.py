@@ -30,12 +30,14 @@ class Pair:
     Attributes:
         input_ids: int32[tokens].
         labels: int16[tokens], 1 keep, 0 drop, -100 on query, title and special tokens.
+        units: int16[tokens], each labelled token's unit, counted from the window's first; 0 elsewhere.
         passage_start: position where the passage's token type begins.
         relevant: whether the window holds an answer.
     """
 
     input_ids: NDArray[np.int32]
     labels: NDArray[np.int16]
+    units: NDArray[np.int16]
     passage_start: int
     relevant: bool
 
@@ -152,9 +154,12 @@ class PairBuilder:
             return None
         window = self._rng.choice(holding)
         token_labels = np.full(len(window), IGNORED, dtype=np.int16)
+        text = slice(window.text_start, window.text_start + len(window.token_unit))
         text_labels = unit_labels[window.token_unit]
-        token_labels[window.text_start : window.text_start + len(text_labels)] = text_labels
-        return Pair(window.ids, token_labels, window.passage_start, bool(text_labels.any()))
+        token_labels[text] = text_labels
+        token_units = np.zeros(len(window), dtype=np.int16)
+        token_units[text] = window.token_unit - window.token_unit[:1]
+        return Pair(window.ids, token_labels, token_units, window.passage_start, bool(text_labels.any()))
 
 
 def build_pairs(

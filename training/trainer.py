@@ -18,10 +18,10 @@ from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import get_last_checkpoint
 
-from secateur.models.checkpoint import TOKENIZER, ModelConfig
+from secateur.models.checkpoint import TOKENIZER, ModelConfig, has_heads, read_config
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError, ModelError
-from secateur.models.network import PruningNetwork, new_network, save_network
+from secateur.models.network import PruningNetwork, continued_network, new_network, save_network
 from secateur.models.splitters import get_splitter
 from secateur.training.config import OptimConfig, TrainConfig, config_dict
 from secateur.training.data import IGNORED, Pair, build_pairs
@@ -93,7 +93,7 @@ class PairCollator:
         self._passage_type = passage_type
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return the network's inputs int64[batch, tokens], ``labels`` likewise and ``relevant`` float32[batch]."""
+        """Return the network's inputs, ``labels`` and ``units`` int64[batch, tokens], ``relevant`` float32[batch]."""
         pairs: list[Pair] = [item["pair"] for item in items]
         longest = max(len(pair.input_ids) for pair in pairs)
         shape = (len(pairs), -(-longest // self._multiple) * self._multiple)
@@ -101,17 +101,20 @@ class PairCollator:
         attention_mask = torch.zeros(shape, dtype=torch.long)
         token_type_ids = torch.zeros(shape, dtype=torch.long)
         labels = torch.full(shape, IGNORED)
+        units = torch.zeros(shape, dtype=torch.long)
         for row, pair in enumerate(pairs):
             n = len(pair.input_ids)
             input_ids[row, :n] = torch.from_numpy(pair.input_ids)
             attention_mask[row, :n] = 1
             token_type_ids[row, pair.passage_start : n] = self._passage_type
             labels[row, :n] = torch.from_numpy(pair.labels)
+            units[row, :n] = torch.from_numpy(pair.units)
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "labels": labels,
+            "units": units,
             "relevant": torch.tensor([float(pair.relevant) for pair in pairs]),
         }
 
@@ -134,9 +137,17 @@ class PruningTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the joint loss of a batch (and the logits, when asked for)."""
-        labels, relevant = inputs.pop("labels"), inputs.pop("relevant")
+        labels, units, relevant = inputs.pop("labels"), inputs.pop("units"), inputs.pop("relevant")
         relevance, keep = model(**inputs)
-        loss = joint_loss(relevance, keep, relevant, labels, self._optim.relevance_weight)
+        loss = joint_loss(
+            relevance,
+            keep,
+            relevant,
+            labels,
+            units,
+            weight=self._optim.relevance_weight,
+            unit_share=self._optim.unit_share,
+        )
         self._parts["prune_loss"].append(loss.prune.item())
         self._parts["relevance_loss"].append(loss.relevance.item())
         return (loss.total, {"relevance": relevance, "keep": keep}) if return_outputs else loss.total
@@ -211,7 +222,8 @@ def _prepare(config: TrainConfig, base: Path) -> tuple[PruningNetwork, PairEncod
         segmenter=config.segmenter,
         title=config.data.title_share > 0,
     )
-    network = new_network(base, model_config, encoder.template, dropout=config.optim.dropout)
+    start = continued_network if has_heads(base) else new_network
+    network = start(base, model_config, encoder.template, dropout=config.optim.dropout)
     positions = getattr(network.encoder.config, "max_position_embeddings", config.window)
     if config.window > int(positions):
         raise DataError(f"window: {config.window} is more than the {positions} positions of the encoder")
@@ -274,6 +286,8 @@ def train(config: TrainConfig) -> Path:
             "precision": "bf16" if use_bf16(config.optim.precision) else "fp32",
         }
     )
+    if has_heads(base):
+        network.model_config.training["continued"] = read_config(base).training
     directory = config.out / "model"
     save_network(network, base, directory)
     return directory

@@ -65,6 +65,8 @@ def test_tokens_are_labelled_by_their_unit(tmp_path: Path, tokenizer: Tokenizer)
     assert pair.relevant
     kept = [tokenizer.id_to_token(int(i)) for i in pair.input_ids[pair.labels == 1]]
     assert kept == ["anna", "won", "the", "race", "."]
+    assert set(pair.units[pair.labels == 1].tolist()) == {1}
+    assert set(pair.units[pair.labels == 0].tolist()) == {0, 2, 3}
 
 
 def test_query_title_and_special_tokens_are_ignored(tmp_path: Path, tokenizer: Tokenizer) -> None:

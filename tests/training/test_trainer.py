@@ -108,6 +108,30 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_base: Path, data: Path, t
         assert torch.allclose(tensor, resumed[name], atol=1e-6), name
 
 
+def test_a_trained_model_goes_on_learning(trained: Path, data: Path, tmp_path: Path) -> None:
+    config = config_for(trained, data, tmp_path)
+    idle = replace(config.optim, learning_rate=1e-9, unit_share=0.5)
+    continued = train(replace(config, data=replace(config.data, pairs=32), optim=idle))
+    before, after = (load_file(directory / "model.safetensors") for directory in (trained, continued))
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert torch.allclose(tensor, after[name], atol=1e-5), name
+    summary = read_config(continued).training
+    assert summary["continued"]["steps"] == 30
+    assert summary["config"]["optim"]["unit_share"] == 0.5
+
+
+def test_a_trained_model_goes_on_with_its_own_heads_only(trained: Path, data: Path, tmp_path: Path) -> None:
+    config = replace(config_for(trained, data, tmp_path), prune_head="linear")
+    with pytest.raises(ModelError, match="prune_head: bilinear"):
+        train(config)
+
+
+def test_a_model_without_weights_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
+        train(config_for(resolve(None), data, tmp_path))
+
+
 def test_export_writes_both_files_and_they_agree_with_torch(
     trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
