@@ -8,9 +8,9 @@ VENV := .venv
 HOST ?= 127.0.0.1
 PORT ?= 8080
 CONFIG ?= training/configs/secateur-nano-en.yaml
-MODEL ?= runs/secateur-nano-en/model
+MODEL ?= runs/secateur-nano-en-2/model
 DATA ?= ../shared/data
-LIMIT ?= 100
+LIMIT ?= 60
 SHIPPED := models/pretrained/secateur-nano-en
 PYTEST_ARGS ?=
 
@@ -73,14 +73,17 @@ train: $(TEST_STAMP) ## train a model (CONFIG)
 export: $(TEST_STAMP) ## write a trained model's ONNX files (MODEL, DATA)
 	$(BIN)/secateur export $(MODEL) --data $(DATA)/dev
 
-eval: $(TEST_STAMP) ## measure the shipped model and rewrite the tables of README and model card (DATA, LIMIT)
-	$(BIN)/secateur eval --data $(DATA)/test --limit $(LIMIT) --precision int8 --update README.md --update $(SHIPPED)/README.md
+eval: $(TEST_STAMP) ## measure the shipped model, then all systems on LIMIT queries a source, and rewrite the tables (DATA)
+	$(BIN)/secateur eval --data $(DATA)/test --out runs/eval-quality --system secateur-int8 \
+	  --update README.md:quality --update $(SHIPPED)/README.md
+	$(BIN)/secateur eval --data $(DATA)/test --out runs/eval --system secateur-int8 --system all \
+	  --limit $(LIMIT) --needle --robustness --update docs/evaluation.md --update README.md:systems
 
 example: $(TEST_STAMP) ## rewrite README's before-and-after example
 	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md
 
 bench: $(TEST_STAMP) ## measure speed and memory and rewrite README's tables (DATA)
-	for what in overhead speed footprint; do \
+	for what in overhead speed footprint peers http; do \
 	  $(BIN)/secateur bench $$what --data $(DATA)/test --update README.md; done
 
 clean: ## remove what was built; keeps the environment and the runs

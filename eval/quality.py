@@ -1,172 +1,130 @@
-"""Quality of a pruner on labelled examples, by source and macro-averaged."""
+"""Measuring systems on labelled examples: scores and figures by source, and their macro averages."""
 
 from __future__ import annotations
 
-import json
 import logging
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from secateur.eval.metrics import (
-    REPORTED_RETENTIONS,
-    ScoredUnits,
-    at_threshold,
-    reciprocal_rank,
-    retention_compression,
-)
-from secateur.eval.tables import markdown_table, rewrite_block
+from secateur.eval.bootstrap import query_weights, weighted_mean
+from secateur.eval.collect import Collected, collect
+from secateur.eval.loaders import load_sources
+from secateur.eval.metrics import Figures, figures
+from secateur.eval.ranking import ranking_by_query
+from secateur.eval.systems.base import System
+from secateur.eval.units import Scores, Source, SourceBuilder
+from secateur.models.checkpoint import load_tokenizer, read_config, resolve
 from secateur.models.errors import DataError
-from secateur.models.examples import Example, data_files, read_examples, source_name
-from secateur.models.pruner import Pruner
-from secateur.models.types import PruneOptions, PruneRequest, Unit
+from secateur.models.splitters import get_splitter
 
 log = logging.getLogger(__name__)
 
-SYSTEM = "secateur"
-_QUERIES_AT_ONCE = 16
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One system on all sources.
 
-def _requests(examples: Sequence[Example], titles: bool) -> list[PruneRequest]:
-    options = PruneOptions(threshold=0.5, reorder=False, keep_title=False, return_units=True, truncate_query=True)
-    return [
-        PruneRequest(
-            example.query,
-            tuple(p.passage if titles else type(p.passage)(p.passage.text) for p in example.passages),
-            options,
-        )
-        for example in examples
-    ]
-
-
-def score_source(
-    pruner: Pruner, examples: Sequence[Example], *, titles: bool = False
-) -> tuple[list[ScoredUnits], list[float]]:
-    """Score a source's passages.
-
-    Args:
-        pruner: the system.
-        examples: of one source.
-        titles: show the passages' titles to the model.
-
-    Returns:
-        All passages' scored units, and the reciprocal ranks of the queries that can be ranked.
+    Attributes:
+        system: what was measured.
+        scores: by source.
+        figures: by source, each float64[1 + resamples].
+        macro: means over the sources that have the figure.
+        seconds: spent on scoring.
     """
-    passages: list[ScoredUnits] = []
-    ranks: list[float] = []
-    for start in range(0, len(examples), _QUERIES_AT_ONCE):
-        chunk = examples[start : start + _QUERIES_AT_ONCE]
-        for example, result in zip(chunk, pruner.prune_many(_requests(chunk, titles)), strict=True):
-            for labelled, item in zip(example.passages, result.results, strict=True):
-                units = item.units or ()
-                passages.append(
-                    ScoredUnits(
-                        characters=np.array([u.end - u.start for u in units], dtype=np.int64),
-                        scores=np.array([u.score for u in units], dtype=np.float64),
-                        relevant=np.array(labelled.unit_labels([Unit(u.start, u.end) for u in units]), dtype=bool),
-                        passage_relevant=labelled.relevant,
-                    )
-                )
-            rank = reciprocal_rank([r.score for r in result.results], [p.relevant for p in example.passages])
-            if rank is not None:
-                ranks.append(rank)
-    return passages, ranks
+
+    system: System
+    scores: dict[str, Scores]
+    figures: dict[str, Figures]
+    macro: Figures
+    seconds: float
 
 
-def _source_metrics(pruner: Pruner, examples: Sequence[Example], titles: bool) -> dict[str, Any]:
-    passages, ranks = score_source(pruner, examples, titles=titles)
-    metrics: dict[str, Any] = {
-        "queries": len(examples),
-        "passages": len(passages),
-        "mrr": float(np.mean(ranks)) if ranks else None,
-        "default": at_threshold(passages, pruner.config.threshold),
-    }
-    if any(p.passage_relevant for p in passages):
-        curve = retention_compression(passages)
-        metrics["area"] = curve.area()
-        metrics["compression_at_retention"] = {f"{r:.2f}": curve.compression_at(r) for r in REPORTED_RETENTIONS}
-    return metrics
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _macro(sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Average over the sources that have a figure; sources without a relevant passage have no area."""
-    rows = [metrics for metrics in sources.values() if "area" in metrics]
-    return {
-        "queries": sum(metrics["queries"] for metrics in rows),
-        "area": _mean([metrics["area"] for metrics in rows]),
-        "mrr": _mean([metrics["mrr"] for metrics in rows]),
-        "compression_at_retention": {
-            f"{r:.2f}": _mean([metrics["compression_at_retention"][f"{r:.2f}"] for metrics in rows])
-            for r in REPORTED_RETENTIONS
-        },
-        "default": {key: _mean([metrics["default"][key] for metrics in rows]) for key in rows[0]["default"]},
-    }
-
-
-def evaluate(pruner: Pruner, data: Path, *, limit: int | None = None, titles: bool = False) -> dict[str, Any]:
-    """Measure a pruner on labelled examples.
+def source_builder(*, titles: bool = False) -> SourceBuilder:
+    """Return a builder with the shipped model's splitter and tokenizer, whatever the systems.
 
     Args:
-        pruner: the system.
-        data: directory of JSON-lines files, one a source.
-        limit: queries drawn from each source (always the same ones); None for all.
-        titles: show the passages' titles to the model.
+        titles: show the passages' titles to the systems.
+    """
+    shipped = resolve(None)
+    tokenizer = load_tokenizer(shipped)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    return SourceBuilder(get_splitter(read_config(shipped).segmenter), tokenizer, titles=titles)
+
+
+def read_sources(
+    data: Path, *, limit: int | None = None, titles: bool = False
+) -> tuple[list[Source], dict[str, dict[str, int]]]:
+    """Load and segment labelled examples.
+
+    Args:
+        data: see `secateur.eval.loaders.load_sources`.
+        limit: queries drawn from each source; None for all.
+        titles: show the passages' titles to the systems.
 
     Returns:
-        ``{"systems": {"secateur": {"macro": {...}, "sources": {SOURCE: {...}}}}}``.
+        The sources that have a usable query, and what was skipped or cannot be measured, by source and reason.
 
     Raises:
-        DataError: no source has a relevant passage.
+        DataError: the data cannot be read, or no source has a relevant passage.
     """
-    sources: dict[str, dict[str, Any]] = {}
-    for path in data_files(data):
-        examples = list(read_examples(path))
-        if limit is not None:
-            random.Random(0).shuffle(examples)
-            examples = examples[:limit]
-        if examples:
-            sources[source_name(path)] = _source_metrics(pruner, examples, titles)
-            log.info("%s done", source_name(path))
-    if not any("area" in metrics for metrics in sources.values()):
-        raise DataError(f"{data}: no source has a relevant passage; nothing can be measured")
-    return {
-        "model": pruner.config.name,
-        "backend": f"{pruner.backend.name} {pruner.backend.precision}",
-        "systems": {SYSTEM: {"macro": _macro(sources), "sources": sources}},
-    }
+    builder = source_builder(titles=titles)
+    loaded = load_sources(data, limit)
+    sources = [builder.build(one.name, one.examples) for one in loaded if one.examples]
+    skipped = {one.name: dict(one.skipped) for one in loaded if one.skipped}
+    for source in sources:
+        reasons = skipped.setdefault(source.name, {})
+        if unlabelled := unlabelled_passages(source):
+            reasons["relevant passage without a labelled unit (cannot be lost)"] = unlabelled
+        if not source.relevant.any():
+            reasons["query of a source without relevant passages (compression only)"] = len(source.examples)
+    if not any(source.relevant.any() for source in sources):
+        raise DataError(f"{data}: no passage is labelled as relevant; nothing can be measured (is the data labelled?)")
+    return sources, {name: reasons for name, reasons in skipped.items() if reasons}
 
 
-def quality_table(metrics: dict[str, Any]) -> str:
-    """Return the metrics as a Markdown table."""
-    system = metrics["systems"][SYSTEM]
-
-    def row(name: str, m: dict[str, Any]) -> list[str]:
-        at = m.get("compression_at_retention", {})
-        figures = [m.get("area"), m["mrr"], at.get("0.90"), at.get("0.95"), at.get("0.98")]
-        figures += [m["default"]["retention"] if "area" in m else None, m["default"]["compression"]]
-        return [name, str(m["queries"]), *("" if f is None else f"{f:.3f}" for f in figures)]
-
-    return markdown_table(
-        ["source", "queries", "area", "MRR", "compr. at 0.90", "at 0.95", "at 0.98", "retention*", "compression*"],
-        [row(name, m) for name, m in system["sources"].items()] + [row("**macro**", system["macro"])],
-    )
+def unlabelled_passages(source: Source) -> int:
+    """Count relevant passages none of whose units overlaps a span."""
+    labelled = np.zeros(len(source.relevant), dtype=bool)
+    labelled[source.unit_passage[source.gold]] = True
+    return int((source.relevant & ~labelled).sum())
 
 
-def write_report(metrics: dict[str, Any], out: Path | None, documents: Sequence[Path]) -> str:
-    """Write `metrics.json` into ``out`` and the table into the marked blocks of documents; return the table."""
-    table = quality_table(metrics)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    note = f"`{metrics['model']}` on {metrics['backend']}; * at the default threshold."
-    for document in documents:
-        rewrite_block(document, "quality", f"{table}\n\n{note}")
-    return table
+def _source_figures(system: System, source: Source, scores: Scores) -> Figures:
+    weights = query_weights(source.name, len(source.examples))
+    found = figures(source, scores, system.threshold, weights)
+    for name, by_query in ranking_by_query(source, scores).items():
+        if not np.isnan(by_query).all():
+            found[name] = weighted_mean(by_query, weights)
+    return found
+
+
+def _macro(by_source: Mapping[str, Figures]) -> Figures:
+    """Average each figure over the sources that have it; sources are resampled apart from each other.
+
+    Sources without a relevant passage stay out of it altogether.
+    """
+    rows = [found for found in by_source.values() if "area" in found]
+    names = dict.fromkeys(name for found in rows for name in found)
+    return {name: np.mean([found[name] for found in rows if name in found], axis=0) for name in names}
+
+
+def measure(system: System, sources: Sequence[Source], out: Path | None = None) -> Measured:
+    """Score all sources with a system and compute its figures.
+
+    Args:
+        system: what is measured.
+        sources: on what.
+        out: directory for score files, from which a killed run goes on.
+    """
+    collected: dict[str, Collected] = {}
+    for source in sources:
+        collected[source.name] = collect(system, source, out)
+        log.info("%s: %s scored", system.name, source.name)
+    scores = {name: one.scores for name, one in collected.items()}
+    found = {source.name: _source_figures(system, source, scores[source.name]) for source in sources}
+    return Measured(system, scores, found, _macro(found), sum(one.seconds for one in collected.values()))

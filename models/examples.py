@@ -1,7 +1,8 @@
 """Labelled examples, one JSON line each: what data scripts write, and training, calibration and evaluation read.
 
 Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, relevant_spans, relevant}``, where
-``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``. Other keys are ignored.
+``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``, and optionally ``answers`` = list of strings,
+each a right answer to the query. Other keys are ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from secateur.models.errors import DataError
+from secateur.models.errors import DataError, shown
 from secateur.models.types import Passage, Unit
 
 
@@ -32,12 +33,13 @@ class LabelledPassage:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query with its labelled passages."""
+    """A query with its labelled passages and, where the data has them, its right answers."""
 
     id: str
     source: str
     query: str
     passages: tuple[LabelledPassage, ...]
+    answers: tuple[str, ...] = ()
 
 
 def _passage(row: dict[str, Any]) -> LabelledPassage:
@@ -48,6 +50,32 @@ def _passage(row: dict[str, Any]) -> LabelledPassage:
             raise ValueError(f"relevant span [{start}, {end}] lies outside the text of {len(text)} characters")
     passage = Passage(text=text, id=str(row.get("id") or ""), title=row.get("title") or None)
     return LabelledPassage(passage, spans, bool(row.get("relevant", bool(spans))))
+
+
+def _answers(row: dict[str, Any]) -> tuple[str, ...]:
+    answers = row.get("answers")
+    if answers is None:
+        return ()
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise TypeError(f"answers must be a list of strings, not {shown(answers)}")
+    return tuple(answers)
+
+
+def parse_example(row: dict[str, Any], number: int) -> Example:
+    """Read one example off a row of the schema.
+
+    Args:
+        row: a JSON object.
+        number: names the example when it has no id.
+
+    Raises:
+        KeyError, TypeError, ValueError: the row is not of the schema.
+    """
+    query = row["query"]
+    if not isinstance(query, str):
+        raise TypeError(f"query must be a string, not {shown(query)}")
+    passages = tuple(_passage(passage) for passage in row["passages"])
+    return Example(str(row.get("id", number)), str(row.get("source", "")), query, passages, _answers(row))
 
 
 def open_lines(path: Path) -> IO[str]:
@@ -69,9 +97,7 @@ def read_examples(path: Path) -> Iterator[Example]:
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line)
-                    passages = tuple(_passage(passage) for passage in row["passages"])
-                    yield Example(str(row.get("id", number)), str(row.get("source", "")), row["query"], passages)
+                    yield parse_example(json.loads(line), number)
                 except (KeyError, TypeError, ValueError) as error:
                     raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
     except OSError as error:

@@ -21,6 +21,7 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import EncodedPassage, PairEncoder, Window
 from secateur.models.errors import InputError
+from secateur.models.families import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
 from secateur.models.requests import CheckedRequest, PassageLike, check_request
 from secateur.models.segmentation import segment
@@ -90,7 +91,8 @@ class Pruner:
         """Load a model.
 
         Args:
-            name_or_path: a model directory or the name of a shipped model; None for the default one.
+            name_or_path: a model directory, the directory of a published Provence, XProvence or OpenProvence
+                checkpoint, or the name of a shipped model; None for the default one.
             backend: `auto`, `openvino`, `onnx` or `torch`.
             device: `auto`, `cpu` or `cuda`.
             precision: of the ONNX file: `int8`, `fp16`, or `auto` for the faster one on this hardware.
@@ -102,8 +104,13 @@ class Pruner:
             MissingExtraError: the runtime is not installed.
         """
         directory = resolve(name_or_path)
-        config = read_config(directory)
-        encoder = PairEncoder(load_tokenizer(directory), config.window)
+        family = read_family(directory)
+        config = read_config(directory) if family is None else family.settings(directory)
+        tokenizer = load_tokenizer(directory)
+        if family is None:
+            encoder = PairEncoder(tokenizer, config.window)
+        else:
+            encoder = FamilyEncoder(tokenizer, config.window, family)
         calibration = read_calibration(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
         runtime = load_backend(directory, backend, device, precision, threads)

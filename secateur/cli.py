@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur import __version__
+from secateur.cli_eval import add_commands
 
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
@@ -181,27 +182,6 @@ def _export(arguments: argparse.Namespace) -> None:
         )
 
 
-def _eval(arguments: argparse.Namespace) -> None:
-    from secateur.eval.quality import evaluate, write_report
-
-    pruner = _load(arguments)
-    metrics = evaluate(pruner, arguments.data, limit=arguments.limit)
-    table = write_report(metrics, arguments.out, arguments.update)
-    sys.stdout.write(table + "\n")
-
-
-def _bench(arguments: argparse.Namespace) -> None:
-    if arguments.what == "overhead":
-        from secateur.eval.bench.overhead import measure_overhead as measure
-    elif arguments.what == "speed":
-        from secateur.eval.bench.speed import measure_speed as measure
-    else:
-        from secateur.eval.bench.footprint import measure_footprint as measure
-    from secateur.eval.bench.report import write_bench
-
-    sys.stdout.write(write_bench(arguments.what, measure(arguments.data), arguments.update) + "\n")
-
-
 def _info(arguments: argparse.Namespace) -> None:
     from importlib.util import find_spec
 
@@ -283,17 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("model", metavar="MODEL_DIR")
     export.add_argument("--data", type=Path, required=True, help="labelled examples to calibrate and check with")
 
-    evaluate = command("eval", _eval, "Measure pruning and reranking on labelled examples.")
-    evaluate.add_argument("--data", type=Path, required=True, help="directory of labelled examples, a file a source")
-    evaluate.add_argument("--out", type=Path, help="directory for metrics.json")
-    evaluate.add_argument("--limit", type=int, help="queries a source")
-    evaluate.add_argument("--update", type=Path, action="append", default=[], help="rewrite this document's table")
-    _add_model(evaluate)
-
-    bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
-    bench.add_argument("what", choices=("overhead", "speed", "footprint"))
-    bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
-    bench.add_argument("--update", type=Path, help="rewrite this document's table")
+    add_commands(command)
 
     info = command("info", _info, "Say what a model directory holds and which backends are installed.")
     info.add_argument("model", nargs="?", metavar="MODEL_DIR")
@@ -317,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO if arguments.command in ("train", "export") else logging.WARNING)
+    logging.basicConfig(level=logging.INFO if arguments.command in ("train", "export", "eval", "bench") else logging.WARNING)
     from secateur.models.errors import InputError, SecateurError
 
     try:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from secateur.models.checkpoint import PruneHead, RankHead
+from secateur.models.checkpoint import PruneHead, RankHead, has_heads, read_config
 from secateur.models.errors import DataError, shown
 
 _STRICT = ConfigDict(extra="forbid")
@@ -149,7 +149,8 @@ def config_dict(config: TrainConfig) -> dict[str, Any]:
     for key in ("out", "resume", "save_steps"):
         content.pop(key)
     content["data"].pop("train")
-    if Path(config.base).is_dir():
-        content["base"] = Path(config.base).resolve().name
+    base = Path(config.base)
+    if base.is_dir():
+        content["base"] = read_config(base).name if has_heads(base) else base.resolve().name
     content["data"]["exclude"] = list(content["data"]["exclude"])
     return content

@@ -16,6 +16,8 @@ from secateur.models.errors import DataError
 from secateur.models.examples import data_files, read_examples
 from secateur.models.types import Passage, PruneRequest
 
+_POOL = 3  # times as many pairs as a request has passages are drawn from
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -28,6 +30,18 @@ class Timing:
     def median(self) -> float:
         """Median seconds a round."""
         return float(np.median(self.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """One query with the passages to rank or prune for it."""
+
+    query: str
+    passages: tuple[str, ...]
+
+    def first(self, count: int) -> BenchRequest:
+        """Return the request with its first passages only."""
+        return BenchRequest(self.query, self.passages[:count])
 
 
 def real_pairs(data: Path, count: int) -> list[tuple[str, str]]:
@@ -46,6 +60,24 @@ def real_pairs(data: Path, count: int) -> list[tuple[str, str]]:
         raise DataError(f"{data}: the benchmark needs {count} pairs, it has {len(drawn)}")
     rng.shuffle(drawn)
     return drawn[:count]
+
+
+def mixed_requests(data: Path, passages: int, count: int) -> list[BenchRequest]:
+    """Draw requests of real queries with passages of mixed lengths from all sources; the same ones every time.
+
+    Args:
+        data: labelled examples.
+        passages: of each request, no one twice.
+        count: requests.
+
+    Raises:
+        DataError: there are fewer passages.
+    """
+    rng = random.Random(passages)
+    pool = real_pairs(data, passages * _POOL)
+    return [
+        BenchRequest(rng.choice(pool)[0], tuple(text for _, text in rng.sample(pool, passages))) for _ in range(count)
+    ]
 
 
 def as_requests(pairs: list[tuple[str, str]]) -> list[PruneRequest]:

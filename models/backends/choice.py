@@ -11,6 +11,7 @@ from secateur.models.backends.openvino import OpenVinoBackend
 from secateur.models.backends.torch import TorchBackend
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError, ModelError
+from secateur.models.families import read_family
 
 BACKENDS = ("auto", "openvino", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")
@@ -100,8 +101,12 @@ def load_backend(
         MissingExtraError: the runtime is not installed.
     """
     _check(backend, device, precision, threads)
+    family = read_family(directory)
+    if family is not None and backend not in ("auto", "torch"):
+        raise InputError("backend", f"{backend!r} cannot run an {family.name} checkpoint", "use backend 'torch'")
     if backend == "auto":
-        backend, device = _automatic(directory, device)
+        # ONNX files beside a published checkpoint have other inputs and outputs than ours.
+        backend, device = _automatic(directory, device) if family is None else ("torch", device)
     if backend == "torch":
         return TorchBackend(directory, None if device == "auto" else device)
     if device == "auto":

@@ -7,10 +7,11 @@ from pathlib import Path
 from secateur.models.backends.base import Backend, Output
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.families import read_family
 
 
 class TorchBackend(Backend):
-    """Runs a model directory's fp32 weights.
+    """Runs the fp32 weights of a model directory, or of a published checkpoint (see `secateur.models.families`).
 
     Args:
         directory: the model directory.
@@ -24,6 +25,7 @@ class TorchBackend(Backend):
         try:
             import torch
 
+            from secateur.models.families.networks import load_family_network
             from secateur.models.network import load_network
         except ImportError as error:
             raise MissingExtraError("torch or transformers", "train") from error
@@ -31,7 +33,9 @@ class TorchBackend(Backend):
             raise ModelError("device 'cuda': torch finds no CUDA device; use device 'cpu' or install torch with CUDA")
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = load_network(directory).to(self.device)
+        family = read_family(directory)
+        network = load_network(directory) if family is None else load_family_network(directory, family)
+        self._network = network.to(self.device)
         self.limits = BatchLimits(rows=64, tokens=32768) if self.device == "cuda" else BatchLimits(rows=16, tokens=8192)
 
     def run(self, batch: Batch) -> Output:

@@ -119,6 +119,7 @@ def test_a_trained_model_goes_on_learning(trained: Path, data: Path, tmp_path: P
     summary = read_config(continued).training
     assert summary["continued"]["steps"] == 30
     assert summary["config"]["optim"]["unit_share"] == 0.5
+    assert summary["config"]["base"] == "tiny"
 
 
 def test_a_trained_model_goes_on_with_its_own_heads_only(trained: Path, data: Path, tmp_path: Path) -> None:

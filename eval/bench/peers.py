@@ -1,0 +1,218 @@
+"""Speed and memory of our engine beside its bare runtimes and its peers, in one process (`secateur bench peers`)."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from secateur.eval.bench.contestants.base import MAX_TOKENS, Contestant, Loaded, Sizes, Workplace
+from secateur.eval.bench.contestants.registry import CONTESTANTS, OURS, find_contestants
+from secateur.eval.bench.latency import percentile_ms, shown_ms, shown_rate
+from secateur.eval.bench.memory import contestant_peak_bytes
+from secateur.eval.bench.race import Result, race
+from secateur.eval.bench.report import BenchTable
+from secateur.eval.bench.workload import BenchRequest, Timing, mixed_requests, paired_ratio
+from secateur.models.checkpoint import load_tokenizer, resolve
+from secateur.models.errors import InputError, MissingExtraError
+
+log = logging.getLogger(__name__)
+
+HEADER = (
+    "",
+    "passages a call",
+    "does",
+    "weights",
+    "passages a second",
+    "tokens a second",
+    "p50",
+    "p95",
+    "calls",
+    "its time / ours",
+    "range",
+    "peak memory",
+)
+_NONE = "–"
+_PACKAGES = ("openvino", "onnxruntime", "torch", "transformers", "sentence-transformers", "flashrank")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOptions:
+    """How contestants are raced.
+
+    Attributes:
+        contestants: their names; none of them means all.
+        passages: of a call; one workload for each number.
+        rounds: timed calls of each contestant on each workload.
+        budget_s: seconds that a contestant's timed calls on a workload may take; slower ones get fewer rounds or none.
+        sizes: of the networks with random weights.
+    """
+
+    contestants: tuple[str, ...] = ()
+    passages: tuple[int, ...] = (10, 50, 200)
+    rounds: int = 7
+    budget_s: float = 180.0
+    sizes: Sizes = "published"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise InputError("--rounds", f"{self.rounds} is too few", "give 1 or more")
+        if not self.passages or min(self.passages) < 1:
+            raise InputError("--passages", f"{self.passages} is no list of numbers of passages", "say e.g. 10,50,200")
+        if self.budget_s <= 0:
+            raise InputError("--budget-s", f"{self.budget_s:g} s is no time", "give more than 0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """Who runs, and who was left out and why."""
+
+    loaded: dict[str, Loaded]
+    left_out: tuple[str, ...]
+
+
+def _load(contestants: Sequence[Contestant], workplace: Workplace) -> _Field:
+    """Load contestants; those whose packages are missing are left out, unless it is ours."""
+    loaded: dict[str, Loaded] = {}
+    left_out = []
+    for contestant in contestants:
+        log.info("loading %s", contestant.name)
+        try:
+            loaded[contestant.name] = contestant.load(workplace)
+        except MissingExtraError as error:
+            if contestant.name == OURS:
+                raise
+            left_out.append(f"{contestant.about}: {error}")
+    return _Field(loaded, tuple(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _Workload:
+    """The requests of one number of passages.
+
+    Attributes:
+        passages: of each request.
+        requests: the first one to warm up, then one a round.
+        tokens: of all pairs of each round's request, by our tokenizer, whole and with special tokens.
+        long_share: share of the rounds' pairs that are longer than `MAX_TOKENS`.
+    """
+
+    passages: int
+    requests: tuple[BenchRequest, ...]
+    tokens: tuple[int, ...]
+    long_share: float
+
+
+def _workload(data: Path, passages: int, rounds: int) -> _Workload:
+    requests = mixed_requests(data, passages, rounds + 1)
+    tokenizer = load_tokenizer(resolve(None))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    lengths = [[len(e) for e in tokenizer.encode_batch([(r.query, p) for p in r.passages])] for r in requests[1:]]
+    long = sum(length > MAX_TOKENS for request in lengths for length in request)
+    return _Workload(passages, tuple(requests), tuple(map(sum, lengths)), long / (rounds * passages))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What is said of a contestant on a workload."""
+
+    contestant: Contestant
+    precision: str
+    result: Result
+    memory: str
+
+
+def _row(entry: _Entry, workload: _Workload, ours: Timing) -> list[str]:
+    """Return a row of the table; ``ours`` may have more calls than the entry, or fewer."""
+    head = [entry.contestant.about, str(workload.passages), entry.contestant.does, entry.precision]
+    seconds = entry.result.timing.seconds
+    if not seconds:
+        return [*head, entry.result.skipped, *[_NONE] * (len(HEADER) - len(head) - 1)]
+    calls, total = len(seconds), sum(seconds)
+    ratio, range_ = _NONE, ""
+    both = min(calls, len(ours.seconds))
+    if entry.contestant.name == OURS:
+        ratio = "1"
+    elif both:
+        middle, low, high = paired_ratio(Timing("", seconds[:both]), Timing("", ours.seconds[:both]))
+        ratio, range_ = f"{middle:.2f}", f"{low:.2f} to {high:.2f}"
+    return [
+        *head,
+        shown_rate(workload.passages * calls / total),
+        shown_rate(sum(workload.tokens[:calls]) / total),
+        shown_ms(percentile_ms(seconds, 50)),
+        shown_ms(percentile_ms(seconds, 95)),
+        str(calls),
+        ratio,
+        range_,
+        entry.memory,
+    ]
+
+
+def _memory(contestant: Contestant, result: Result, workplace: Workplace, request: BenchRequest) -> str:
+    # A floor has our engine in memory too, which makes its batches.
+    if not result.timing.seconds or contestant.does == "network only":
+        return _NONE
+    log.info("memory of %s on %d passages", contestant.name, len(request.passages))
+    return f"{contestant_peak_bytes(contestant.name, workplace, request) / 1e6:,.0f} MB"
+
+
+def _versions() -> str:
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def _note(options: PeerOptions, long_share: float, left_out: Sequence[str]) -> str:
+    sentences = [
+        "A call is one query with that many real passages of mixed lengths; contestants take turns on the same calls, "
+        f"{options.rounds} rounds, fewer where a contestant's calls of one workload would take more than "
+        f"{options.budget_s:g} s.",
+        "Times are compared call by call: median and range.",
+        f"Tokens are those of whole pairs by Secateur's tokenizer; up to {long_share:.1%} of a workload's pairs have "
+        f"more than the {MAX_TOKENS} that the models read at once: what prunes reads those in several windows, what "
+        "only ranks cuts them.",
+        "CrossEncoder and FlashRank have the encoder that Secateur's model was fine-tuned from. Networks with random "
+        "weights cost what trained ones do; they run in Secateur's engine, on its tokenizer's tokens, so their times "
+        "are those of their networks at their published sizes.",
+        "The floors are handed finished batches. Peak memory is of a fresh process that loads the contestant and makes "
+        "one call.",
+    ]
+    if left_out:
+        sentences.append(f"Left out: {'; '.join(left_out)}.")
+    return " ".join([*sentences, f"{_versions()}."])
+
+
+def measure_peers(data: Path, options: PeerOptions | None = None) -> BenchTable:
+    """Race contestants, then measure the memory of each.
+
+    Args:
+        data: labelled examples to take queries and passages from.
+        options: how.
+
+    Raises:
+        InputError: an unknown contestant.
+        DataError: there are too few passages.
+    """
+    options = options or PeerOptions()
+    contestants = find_contestants(options.contestants)
+    workloads = [_workload(data, passages, options.rounds) for passages in sorted(set(options.passages))]
+    rows: list[list[str]] = []
+    with tempfile.TemporaryDirectory(prefix="secateur-bench-") as folder:
+        workplace = Workplace(Path(folder), options.sizes)
+        field = _load(contestants, workplace)
+        for workload in workloads:
+            results = race(field.loaded, workload.requests, options.budget_s)
+            for name, loaded in field.loaded.items():
+                contestant, result = CONTESTANTS[name], results[name]
+                memory = _memory(contestant, result, workplace, workload.requests[1])
+                rows.append(_row(_Entry(contestant, loaded.precision, result, memory), workload, results[OURS].timing))
+    return BenchTable(HEADER, rows, _note(options, max(w.long_share for w in workloads), field.left_out))

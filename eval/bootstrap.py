@@ -1,0 +1,85 @@
+"""Bootstrap over queries: every figure is computed for the sample and for resamples of its queries at once.
+
+Weights are float64[1 + resamples, queries]: row 0 is all ones (the sample itself), each other row says how often each
+query was drawn (Efron 1979). A figure is an array with a value for each row. Two systems measured with the same weights
+are compared pair by pair: their difference has the interval of the paired bootstrap (Koehn 2004).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+RESAMPLES = 1000
+_LEVEL = 0.95
+
+
+def query_weights(name: str, queries: int, resamples: int = RESAMPLES) -> FloatArray:
+    """Return float64[1 + resamples, queries]; the same for the same source and number of queries."""
+    rng = np.random.default_rng(zlib.crc32(name.encode("utf-8")))
+    drawn = rng.multinomial(queries, np.full(queries, 1 / max(queries, 1)), size=resamples)
+    return np.vstack([np.ones((1, queries)), drawn])
+
+
+def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Divide; NaN where the denominator is 0 (a resample without a single case)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)
+
+
+def weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return float64[rows]: the mean of values float64[queries], those that are NaN left out."""
+    known = ~np.isnan(values)
+    return ratio(weights[:, known] @ values[known], weights[:, known].sum(1))
+
+
+def value(figure: FloatArray) -> float | None:
+    """Return a figure of the sample itself; None when it is undefined."""
+    return None if np.isnan(figure[0]) else float(figure[0])
+
+
+def interval(figure: FloatArray) -> tuple[float, float] | None:
+    """Return the 95% percentile interval of a figure; None when it is undefined."""
+    resampled = figure[1:][~np.isnan(figure[1:])]
+    if np.isnan(figure[0]) or len(resampled) == 0:
+        return None
+    low, high = np.quantile(resampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A figure of one system less that of another on the same queries.
+
+    Attributes:
+        difference: of the sample.
+        low: lower end of the 95% interval.
+        high: upper end.
+        p: two-sided, at least 1 / resamples.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def difference(a: FloatArray, b: FloatArray) -> Difference | None:
+    """Compare two figures that were computed with the same weights; None when one is undefined."""
+    delta = a - b
+    ends = interval(delta)
+    if ends is None:
+        return None
+    resampled = delta[1:][~np.isnan(delta[1:])]
+    tail = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
+    return Difference(float(delta[0]), *ends, p=min(1.0, max(2 * tail, 1 / len(resampled))))

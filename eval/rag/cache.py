@@ -1,0 +1,91 @@
+"""A cache of endpoint replies on disk, addressed by the content of the request; what makes a run resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from secateur.models.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An endpoint's reply to one request.
+
+    Attributes:
+        text: what the model wrote, not empty.
+        prompt_tokens: tokens of the request as the endpoint counts them; None where it does not say.
+        completion_tokens: tokens of the reply, likewise.
+        finish_reason: why the model stopped, e.g. ``stop`` or ``length``; None where the endpoint does not say.
+    """
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    finish_reason: str | None = None
+
+
+def request_key(request: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a request's canonical JSON, as 64 hexadecimal digits."""
+    canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that at any time either the old or the whole new content stands under its name.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name of its own for each writer: two runs may share a cache.
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
+        ) as file:
+            partial = Path(file.name)
+            file.write(text)
+        partial.chmod(0o644)  # temporary files are private, reports are not
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error})") from error
+
+
+class ReplyCache:
+    """Replies by request key, one small JSON file each.
+
+    Args:
+        directory: made when the first reply is stored; runs may share it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, key: str) -> Path:
+        """Return where a key's reply is stored; spread over 256 folders, which file systems and people like better."""
+        return self.directory / key[:2] / f"{key}.json"
+
+    def get(self, key: str) -> Completion | None:
+        """Return a stored reply; None for one that is missing or broken, which costs a call and not the run."""
+        try:
+            stored = json.loads(self.path(key).read_text(encoding="utf-8"))
+            reply = Completion(**stored)
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+        counts = (reply.prompt_tokens, reply.completion_tokens)
+        if not isinstance(reply.text, str) or not all(count is None or type(count) is int for count in counts):
+            return None
+        return reply
+
+    def put(self, key: str, reply: Completion) -> None:
+        """Store a reply.
+
+        Raises:
+            DataError: the directory cannot be written.
+        """
+        write_atomically(self.path(key), json.dumps(asdict(reply)) + "\n")

@@ -1,0 +1,279 @@
+"""Any OpenAI-compatible chat endpoint: its settings, and a client that caches replies and counts failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from secateur.eval.rag.cache import Completion, ReplyCache, request_key
+from secateur.models.errors import InputError, MissingExtraError, SecateurError, shown
+from secateur.models.requests import replace_surrogates
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+log = logging.getLogger(__name__)
+
+Message = Mapping[str, str]
+
+_LONGEST_WAIT_S = 120.0  # the most that the SDK lets a server's Retry-After ask for
+_SHORTEST_SECRET = 12  # characters; shorter keys are stand-ins such as EMPTY, and also words of answers
+_PATIENCE = 20  # failures in a row after which going on only costs the user time
+_HOPELESS = {
+    "connection": "start the server or mend base_url",
+    "status_401": "give a valid API key",
+    "status_403": "give an API key that may use this model",
+    "status_404": "mend base_url (it usually ends in /v1) or the model's name",
+}
+
+
+class EndpointError(SecateurError):
+    """An endpoint cannot be used at all, so the run ends; every reply until then is cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how a chat model is asked.
+
+    Args:
+        base_url: of the API, e.g. ``http://localhost:8000/v1``.
+        model: its name there.
+        api_key: sent as a bearer token; never written, logged or shown.
+        timeout_s: seconds that the endpoint may take for one try.
+        retries: further tries after a timeout, a lost connection, or a status 408, 409, 429 or 5xx.
+        max_tokens: most tokens of a reply; None leaves it to the endpoint.
+        temperature: of sampling; None does not send it, which some reasoning models insist on.
+        extra: further fields of the request, e.g. ``{"max_completion_tokens": 2000}``.
+
+    Raises:
+        InputError: one of them is wrong.
+    """
+
+    base_url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    timeout_s: float = 60.0
+    retries: int = 2
+    max_tokens: int | None = 256
+    temperature: float | None = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.base_url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            problem = f"{shown(self.base_url)} is not an HTTP address"
+            raise InputError("base_url", problem, "give one such as http://localhost:8000/v1")
+        if not self.model.strip():
+            raise InputError("model", "is empty", "give the model's name at the endpoint")
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InputError("api_key", "has characters that no HTTP header can carry", "mind a line break at its end")
+        if not self.timeout_s > 0:
+            raise InputError("timeout_s", f"{self.timeout_s!r} is not positive", "give seconds")
+        if self.retries < 0:
+            raise InputError("retries", f"{self.retries!r} is negative", "give 0 or more")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InputError("max_tokens", f"{self.max_tokens!r} is less than 1", "give 1 or more, or None")
+
+    @property
+    def public_url(self) -> str:
+        """The base URL without the parts that can hold a secret: user, password, query and fragment."""
+        parts = urlsplit(self.base_url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The fields of a request that shape the reply, beside model and messages."""
+        own = {"max_tokens": self.max_tokens, "temperature": self.temperature}
+        return {**{name: value for name, value in own.items() if value is not None}, **self.extra}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a report may say about the endpoint; the API key is not in it."""
+        return {
+            "base_url": self.public_url,
+            "model": self.model,
+            "timeout_s": self.timeout_s,
+            "retries": self.retries,
+            "parameters": self.parameters,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request without a usable reply.
+
+    Attributes:
+        reason: ``timeout``, ``connection``, ``status_CODE``, ``not_json``, ``no_choices``, ``no_content`` (a choice
+            without a text) or ``empty`` (a text of white space).
+        detail: one line for people.
+    """
+
+    reason: str
+    detail: str
+
+
+def _count(usage: Any, name: str) -> int | None:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if type(value) is int and value >= 0 else None
+
+
+def parse_reply(body: str) -> Completion | Failed:
+    """Read a chat completion, trusting nothing about it.
+
+    Args:
+        body: of a response with a good status.
+    """
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return Failed("not_json", f"the reply is not JSON: {shown(body)}")
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(choices, list) or not choices:
+        return Failed("no_choices", f"the reply has no choices: {shown(reply)}")
+    choice = choices[0] if isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, dict) else None
+    finish = choice.get("finish_reason")
+    finish = finish if isinstance(finish, str) else None
+    if not isinstance(text, str):
+        return Failed("no_content", f"the first choice has no text (finish_reason {finish!r})")
+    if not text.strip():
+        return Failed("empty", f"the text is empty (finish_reason {finish!r})")
+    usage = reply.get("usage")
+    prompt_tokens, completion_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    return Completion(replace_surrogates(text), prompt_tokens, completion_tokens, finish)
+
+
+class ChatClient:
+    """Asks an endpoint, through a cache. Use it as an async context manager.
+
+    Args:
+        endpoint: whom to ask.
+        cache: of replies. Failures are not stored: the next run asks again.
+        slots: bounds the calls under way; clients that share it share the bound.
+
+    Attributes:
+        calls: requests sent, further tries not counted.
+        hits: requests answered from the cache.
+
+    Raises:
+        MissingExtraError: the `openai` package is not installed.
+    """
+
+    def __init__(self, endpoint: Endpoint, cache: ReplyCache, slots: asyncio.Semaphore) -> None:
+        try:
+            from openai import AsyncOpenAI
+        except ImportError as error:
+            raise MissingExtraError("openai", "eval") from error
+        self.endpoint = endpoint
+        self.calls = 0
+        self.hits = 0
+        self._cache = cache
+        self._slots = slots
+        self._succeeded = False
+        self._failures_in_a_row = 0
+        self._client: AsyncOpenAI = AsyncOpenAI(
+            base_url=endpoint.base_url,
+            # Without a key the SDK would send the one in OPENAI_API_KEY, whoever the endpoint is.
+            api_key=endpoint.api_key or "none",
+            timeout=endpoint.timeout_s,
+            max_retries=endpoint.retries,
+        )
+
+    async def __aenter__(self) -> ChatClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def ask(self, messages: Sequence[Message]) -> Completion | Failed:
+        """Return the reply to a conversation, from the cache or from the endpoint.
+
+        Args:
+            messages: mappings with ``role`` and ``content``.
+
+        Raises:
+            EndpointError: the endpoint cannot be reached, refuses the key or does not know the model before any reply
+                came, or failed many times in a row.
+            DataError: the cache cannot be written.
+        """
+        clean = [{name: replace_surrogates(value) for name, value in message.items()} for message in messages]
+        key = request_key(
+            {
+                # Two servers can give one name to two models (or quantisations); a wrong hit would be a wrong figure,
+                # a missed one after a change of address costs only calls.
+                "base_url": self.endpoint.base_url,
+                "model": self.endpoint.model,
+                "messages": clean,
+                "parameters": self.endpoint.parameters,
+            }
+        )
+        stored = self._cache.get(key)
+        if stored is not None:
+            self.hits += 1
+            return stored
+        async with self._slots:
+            self.calls += 1
+            reply = await self._send(clean)
+        if isinstance(reply, Failed):
+            self._note(reply)
+        else:
+            self._succeeded, self._failures_in_a_row = True, 0
+            self._cache.put(key, reply)
+        return reply
+
+    async def _send(self, messages: Sequence[Message]) -> Completion | Failed:
+        import openai
+
+        endpoint = self.endpoint
+        # The SDK's timeout is one of silence: a server that drips bytes never meets it.
+        patience = (endpoint.retries + 1) * endpoint.timeout_s + endpoint.retries * _LONGEST_WAIT_S
+        try:
+            async with asyncio.timeout(patience):
+                response = await self._client.chat.completions.with_raw_response.create(
+                    model=endpoint.model,
+                    messages=messages,  # type: ignore[arg-type] # the SDK wants one type a role
+                    extra_body=endpoint.parameters,
+                )
+        except (openai.APITimeoutError, TimeoutError):
+            return Failed("timeout", f"no reply within {endpoint.timeout_s:g} s")
+        except openai.APIStatusError as error:
+            body = " ".join(self._redact(error.response.text).split())
+            return Failed(f"status_{error.status_code}", f"status {error.status_code}: {shown(body, 200)}")
+        except openai.OpenAIError as error:
+            cause = error.__cause__ or error
+            return Failed("connection", self._redact(f"{type(cause).__name__}: {cause}"))
+        return parse_reply(self._redact(response.http_response.content.decode("utf-8", "replace")))
+
+    def _redact(self, text: str) -> str:
+        """Take the API key out of what an endpoint sent: some repeat it in errors, and all this is written down."""
+        key = self.endpoint.api_key or ""
+        return text.replace(key, "[API key]") if len(key) >= _SHORTEST_SECRET else text
+
+    def _note(self, failure: Failed) -> None:
+        """Log a failure, and end the run where asking on is of no use.
+
+        Raises:
+            EndpointError: it is of no use.
+        """
+        log.warning("%s: %s", self.endpoint.public_url, failure.detail)
+        self._failures_in_a_row += 1
+        where = f"{self.endpoint.public_url}, model {self.endpoint.model!r}: {failure.detail}"
+        if not self._succeeded and failure.reason in _HOPELESS:
+            raise EndpointError(f"{where}; {_HOPELESS[failure.reason]}")
+        if self._failures_in_a_row >= _PATIENCE:
+            raise EndpointError(
+                f"{where}; that was failure {self._failures_in_a_row} in a row: mend the endpoint and run again, "
+                "replies so far are cached"
+            )

@@ -1,0 +1,78 @@
+"""What the answering model reads: a question, and the full, the pruned or no context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from secateur.models.examples import Example
+from secateur.models.pruner import Pruner
+
+ContextName = Literal["full", "pruned", "none"]
+CONTEXTS: tuple[ContextName, ...] = ("full", "pruned", "none")
+
+_SHORT = "Answer with the shortest phrase that answers it: no sentence, no explanation."
+_WITH_CONTEXT = (
+    f"You answer a question with the help of numbered passages, some of which may be beside the point. {_SHORT} If "
+    "the passages do not hold the answer, answer from what you know; if you do not know either, say: I do not know"
+)
+_WITHOUT_CONTEXT = f"You answer a question from what you know. {_SHORT} If you do not know, say: I do not know"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is shown beside a question.
+
+    Attributes:
+        name: which of the three.
+        text: the passages as shown; empty for none.
+        tokens: of the passages' texts by the pruner's tokenizer; titles and numbers are not counted.
+    """
+
+    name: ContextName
+    text: str
+    tokens: int
+
+
+def _numbered(passages: Iterable[tuple[str | None, str]]) -> str:
+    """Return passages (title, text) as shown to the model."""
+    shown = [
+        f"[{number}] {title}\n{text}" if title else f"[{number}] {text}"
+        for number, (title, text) in enumerate(passages, 1)
+    ]
+    return "\n\n".join(shown)
+
+
+def contexts(pruner: Pruner, example: Example, threshold: float | None) -> tuple[Context, ...]:
+    """Return an example's contexts: all passages as given, what the pruner keeps of them by relevance, and nothing.
+
+    Args:
+        pruner: the system.
+        example: with at least one passage.
+        threshold: as `Pruner.prune` takes it.
+
+    Raises:
+        InputError: the pruner refuses the example.
+    """
+    passages = [labelled.passage for labelled in example.passages]
+    result = pruner.prune(example.query, passages, threshold=threshold, drop_empty=True, truncate_query=True)
+    kept = [(passages[item.index].title, item.text) for item in result.results]
+    return (
+        Context("full", _numbered((passage.title, passage.text) for passage in passages), result.usage.input_tokens),
+        Context("pruned", _numbered(kept), result.usage.output_tokens),
+        Context("none", "", 0),
+    )
+
+
+def answer_messages(query: str, context: str) -> list[dict[str, str]]:
+    """Return the conversation that asks for an answer.
+
+    Args:
+        query: the question.
+        context: numbered passages; empty for none, as when a pruner keeps nothing.
+    """
+    if not context:
+        return [{"role": "system", "content": _WITHOUT_CONTEXT}, {"role": "user", "content": f"Question: {query}"}]
+    content = f"Passages:\n\n{context}\n\nQuestion: {query}"
+    return [{"role": "system", "content": _WITH_CONTEXT}, {"role": "user", "content": content}]

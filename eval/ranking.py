@@ -1,0 +1,63 @@
+"""Ranking figures by query, computed by `ir_measures`: nDCG@10, MRR@10, MRR and Recall@5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from secateur.eval.units import FloatArray, Scores, Source
+from secateur.models.errors import MissingExtraError
+
+RANKING_FIGURES = {"mrr": "RR", "mrr@10": "RR@10", "ndcg@10": "nDCG@10", "recall@5": "R@5"}
+"""Figures by name, with what `ir_measures` calls them: reciprocal rank (uncut and at 10), nDCG (Jarvelin and Kekalainen
+2002) and recall."""
+
+
+def rank_figures(
+    qrels: Mapping[str, Mapping[str, int]], ranking: Mapping[str, list[str]]
+) -> dict[str, dict[str, float]]:
+    """Measure rankings.
+
+    Args:
+        qrels: relevance grade of documents by query.
+        ranking: documents by query, best first.
+
+    Returns:
+        By figure and query; queries that have no judgement are left out.
+    """
+    try:
+        import ir_measures
+    except ImportError as error:
+        raise MissingExtraError("ir-measures", "eval") from error
+    # Scores by rank: the order is ours to the last tie.
+    run = {query: {name: float(-rank) for rank, name in enumerate(names)} for query, names in ranking.items()}
+    measures = {ir_measures.parse_measure(measure): name for name, measure in RANKING_FIGURES.items()}
+    found: dict[str, dict[str, float]] = {name: {} for name in RANKING_FIGURES}
+    for metric in ir_measures.iter_calc(list(measures), {q: dict(j) for q, j in qrels.items()}, run):
+        found[measures[metric.measure]][metric.query_id] = float(metric.value)
+    return found
+
+
+def ranking_by_query(source: Source, scores: Scores) -> dict[str, FloatArray]:
+    """Return each figure float64[queries]; NaN for queries that cannot be ranked or that the system does not rank.
+
+    A query can be ranked when some of its passages are relevant and some are not. Ties break by position.
+    """
+    queries = len(source.examples)
+    qrels: dict[str, dict[str, int]] = {}
+    ranking: dict[str, list[str]] = {}
+    for number in range(queries):
+        passages = np.flatnonzero(source.passage_query == number)
+        relevant, relevance = source.relevant[passages], scores.relevance[passages]
+        if relevant.all() or not relevant.any() or np.isnan(relevance).any():
+            continue
+        order = np.argsort(-relevance, kind="stable")
+        qrels[str(number)] = {str(i): int(r) for i, r in enumerate(relevant.tolist())}
+        ranking[str(number)] = [str(i) for i in order.tolist()]
+    result = {name: np.full(queries, np.nan) for name in RANKING_FIGURES}
+    if ranking:
+        for name, values in rank_figures(qrels, ranking).items():
+            for query, figure in values.items():
+                result[name][int(query)] = figure
+    return result

@@ -1,0 +1,189 @@
+"""What was measured as the plain JSON of `metrics.json` and `worst.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from secateur.eval.bootstrap import difference, interval, value
+from secateur.eval.metrics import COUNT_CLASSES, Figures, curve, histogram, kept_counts, reliability, weakest_units
+from secateur.eval.quality import Measured
+from secateur.eval.ranking import RANKING_FIGURES
+from secateur.eval.units import FloatArray, Scores, Source
+
+COMPARED = ("area", "mrr")
+"""Figures by which the first system is compared with each of the others."""
+
+
+def nested(found: Figures) -> dict[str, Any]:
+    """Return figures with dotted names as nested objects, and their 95% intervals under ``intervals``."""
+    content: dict[str, Any] = {}
+    intervals: dict[str, list[float]] = {}
+    for name, figure in found.items():
+        group, _, inner = name.partition(".")
+        if inner:
+            content.setdefault(group, {})[inner] = value(figure)
+        else:
+            content[name] = value(figure)
+        ends = interval(figure)
+        if ends is not None:
+            intervals[name] = list(ends)
+    return {**content, "intervals": intervals}
+
+
+def _curve_points(source: Source, scores: Scores) -> FloatArray | None:
+    points = curve(source, scores, np.ones((1, len(source.examples))))
+    return None if points is None else points[0]
+
+
+def _confusion(source: Source, scores: Scores, threshold: float) -> list[list[int]]:
+    gold, kept = kept_counts(source, scores, threshold)
+    flat = np.bincount(gold * COUNT_CLASSES + kept, minlength=COUNT_CLASSES**2)
+    rows: list[list[int]] = flat.reshape(COUNT_CLASSES, COUNT_CLASSES).tolist()
+    return rows
+
+
+def _source_summary(source: Source, measured: Measured) -> dict[str, Any]:
+    scores, threshold = measured.scores[source.name], measured.system.threshold
+    points = _curve_points(source, scores)
+    summary: dict[str, Any] = {
+        "queries": len(source.examples),
+        "passages": len(source.relevant),
+        **dict.fromkeys(RANKING_FIGURES),
+        **nested(measured.figures[source.name]),
+        "histogram": histogram(source, scores),
+        "reliability": reliability(source, scores),
+    }
+    if points is not None:
+        summary["curve"] = points.round(5).tolist()
+    if threshold is not None:
+        summary["default"] = {"threshold": threshold, **summary.get("default", {})}
+        summary["kept_counts"] = _confusion(source, scores, threshold)
+    return summary
+
+
+def _pooled(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sum the counts, and average the curves, of sources that have a relevant passage."""
+    rows = [row for row in summaries if "curve" in row]
+    pooled: dict[str, Any] = {
+        "queries": sum(row["queries"] for row in rows),
+        "passages": sum(row["passages"] for row in rows),
+        "curve": np.mean([row["curve"] for row in rows], axis=0).round(5).tolist(),
+        "histogram": {
+            "edges": rows[0]["histogram"]["edges"],
+            **{key: np.sum([row["histogram"][key] for row in rows], axis=0).tolist() for key in ("gold", "other")},
+        },
+        "reliability": _pooled_reliability(rows),
+    }
+    if "kept_counts" in rows[0]:
+        pooled["kept_counts"] = np.sum([row["kept_counts"] for row in rows], axis=0).tolist()
+    return pooled
+
+
+def _pooled_reliability(rows: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    bins: dict[tuple[float, float], list[dict[str, float]]] = {}
+    for row in rows:
+        for one in row["reliability"]:
+            bins.setdefault((one["low"], one["high"]), []).append(one)
+    pooled = []
+    for (low, high), parts in sorted(bins.items()):
+        units = sum(int(p["units"]) for p in parts)
+        means = {key: sum(p[key] * p["units"] for p in parts) / units for key in ("mean", "share")}
+        pooled.append({"low": low, "high": high, **means, "units": units})
+    return pooled
+
+
+def system_summary(sources: Sequence[Source], measured: Measured) -> dict[str, Any]:
+    """Return one system's part of `metrics.json`."""
+    by_source = {source.name: _source_summary(source, measured) for source in sources}
+    macro = {**dict.fromkeys(RANKING_FIGURES), **nested(measured.macro), **_pooled(list(by_source.values()))}
+    if measured.system.threshold is not None:
+        macro["default"] = {"threshold": measured.system.threshold, **macro.get("default", {})}
+    return {
+        "about": measured.system.about,
+        "threshold": measured.system.threshold,
+        "seconds": round(measured.seconds, 2),
+        "macro": macro,
+        "sources": by_source,
+    }
+
+
+def compare(first: Measured, other: Measured) -> list[dict[str, Any]]:
+    """Compare two systems query by query: the macro averages, then each source."""
+    rows = []
+    scopes: Mapping[str, tuple[Figures, Figures]] = {
+        "macro": (first.macro, other.macro),
+        **{name: (first.figures[name], other.figures[name]) for name in first.figures},
+    }
+    for figure in COMPARED:
+        for scope, (a, b) in scopes.items():
+            if figure in a and figure in b and (found := difference(a[figure], b[figure])) is not None:
+                rows.append(
+                    {
+                        "a": first.system.name,
+                        "b": other.system.name,
+                        "figure": figure,
+                        "scope": scope,
+                        "difference": found.difference,
+                        "interval": [found.low, found.high],
+                        "p": found.p,
+                        "significant": found.significant,
+                    }
+                )
+    return rows
+
+
+def _case(source: Source, scores: Scores, passage: int, score: float, threshold: float) -> dict[str, Any]:
+    query = int(source.passage_query[passage])
+    position = passage - int(np.searchsorted(source.passage_query, query))
+    segmented = source.segmented[query][position]
+    units = np.flatnonzero(source.unit_passage == passage)
+    return {
+        "source": source.name,
+        "query": source.examples[query].query,
+        "passage_id": str(segmented.passage.id or position),
+        "score": score,
+        "threshold": threshold,
+        "units": [
+            {
+                "text": text,
+                "score": round(float(scores.units[unit]), 4),
+                "gold": bool(source.gold[unit]),
+                "kept": bool(scores.units[unit] >= threshold),
+            }
+            for text, unit in zip(segmented.unit_texts, units.tolist(), strict=True)
+        ],
+    }
+
+
+def worst_cases(sources: Sequence[Source], measured: Measured, count: int = 50) -> dict[str, Any]:
+    """Return the passages whose answer was dropped with the lowest score, and those whose other units scored highest.
+
+    Args:
+        sources: the data.
+        measured: a system with a threshold.
+        count: of each kind.
+    """
+    threshold = measured.system.threshold
+    if threshold is None:
+        raise ValueError(f"system {measured.system.name!r} has no threshold")
+    losses: list[tuple[float, int, int]] = []
+    keeps: list[tuple[float, int, int]] = []
+    for number, source in enumerate(sources):
+        scores = measured.scores[source.name]
+        weakest = weakest_units(source, scores)
+        lost = np.flatnonzero(source.relevant & (weakest < threshold)).tolist()
+        losses += [(float(weakest[p]), number, p) for p in lost]
+        strongest = np.full(len(source.relevant), -np.inf)
+        np.maximum.at(strongest, source.unit_passage[~source.gold], scores.units[~source.gold])
+        keeps += [(-float(strongest[p]), number, p) for p in np.flatnonzero(strongest >= threshold).tolist()]
+
+    def cases(found: list[tuple[float, int, int]]) -> list[dict[str, Any]]:
+        return [
+            _case(sources[number], measured.scores[sources[number].name], passage, abs(score), threshold)
+            for score, number, passage in sorted(found)[:count]
+        ]
+
+    return {"system": measured.system.name, "losses": cases(losses), "keeps": cases(keeps)}

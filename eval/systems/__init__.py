@@ -1,0 +1,1 @@
+"""Systems that choose units: ours, baselines and peers."""

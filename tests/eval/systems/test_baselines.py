@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from secateur.eval.quality import source_builder
+from secateur.eval.systems.base import SegmentedPassage
+from secateur.eval.systems.registry import BASELINES, SYSTEMS, load_system
+from secateur.models.errors import InputError, ModelError
+from secateur.models.examples import Example, LabelledPassage
+from secateur.models.pruner import Pruner
+from secateur.models.types import Passage
+
+TEXTS = [
+    "It rained all day. Anna Berg won the race in Oslo. The crowd went home.",
+    "Bread is sold here. The shop is closed on Monday.",
+    "...",
+]
+QUERY = "Who won the race in Oslo?"
+
+
+@pytest.fixture(scope="module")
+def passages() -> tuple[SegmentedPassage, ...]:
+    labelled = tuple(LabelledPassage(Passage(text), (), False) for text in TEXTS)
+    return source_builder().build("toy", [Example("1", "toy", QUERY, labelled)]).segmented[0]
+
+
+@pytest.mark.parametrize("name", [*BASELINES, "secateur"])
+def test_every_unit_gets_a_score_and_the_same_one_again(name: str, passages: Sequence[SegmentedPassage]) -> None:
+    system = load_system(name)
+    assert system.name == name
+    first, again = system.score_units(QUERY, passages), system.score_units(QUERY, passages)
+    assert [len(p.units) for p in first] == [len(p.units) for p in passages]
+    for one, two in zip(first, again, strict=True):
+        assert np.isfinite(one.units).all()
+        np.testing.assert_allclose(one.units, two.units, atol=1e-6)
+        assert math.isnan(one.relevance) == (name in ("full", "lead"))
+
+
+@pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "cross-encoder", "secateur"])
+def test_what_reads_the_query_finds_the_answer(name: str, passages: Sequence[SegmentedPassage]) -> None:
+    answering, other, _ = load_system(name).score_units(QUERY, passages)
+    assert int(answering.units.argmax()) == 1
+    assert answering.relevance > other.relevance
+
+
+@pytest.mark.parametrize("name", ["bm25", "tfidf"])
+@pytest.mark.parametrize("query", ["Xylophone?", "???", ""])
+def test_a_query_without_a_known_word_scores_nothing(
+    name: str, query: str, passages: Sequence[SegmentedPassage]
+) -> None:
+    assert all((p.units == 0).all() for p in load_system(name).score_units(query, passages))
+
+
+def test_lead_falls_with_the_position(passages: Sequence[SegmentedPassage]) -> None:
+    (first, *_) = load_system("lead").score_units(QUERY, passages)
+    assert (np.diff(first.units) < 0).all()
+
+
+def test_ours_scores_as_the_pruner_does(pruner: Pruner, passages: Sequence[SegmentedPassage]) -> None:
+    system = load_system("secateur")
+    assert system.threshold == pruner.config.threshold
+    scored = system.score_units(QUERY, passages)
+    direct = pruner.prune(QUERY, TEXTS, reorder=False, return_units=True).results
+    for one, result in zip(scored, direct, strict=True):
+        assert one.relevance == pytest.approx(result.score, abs=1e-5)
+        np.testing.assert_allclose(one.units, [u.score for u in result.units or ()], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_both_files_of_the_shipped_model_are_systems(precision: str) -> None:
+    assert load_system(f"secateur-{precision}").about["backend"].endswith(precision)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [("bm26", "unknown system 'bm26'"), ("bm25:some/dir", "takes no model"), ("provence", "needs a checkpoint")],
+)
+def test_a_wrong_system_is_named(spec: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_system(spec)
+
+
+@pytest.mark.parametrize("name", [n for n in SYSTEMS if n not in BASELINES or n in ("embedding", "cross-encoder")])
+def test_a_missing_directory_is_an_error(name: str) -> None:
+    with pytest.raises(ModelError, match="no/such/dir"):
+        load_system(f"{name}:no/such/dir")
+
+
+def test_what_a_score_depends_on_is_told() -> None:
+    int8, fp16 = load_system("secateur-int8").about, load_system("secateur-fp16").about
+    assert int8["model"] == fp16["model"] == "secateur-nano-en"
+    assert int8["weights"] != fp16["weights"]
