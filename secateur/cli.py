@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from secateur.models.types import Passage
 
 
+_LONG = ("train", "export", "eval", "bench")  # commands that tell how far they are
+
+
 class _UsageError(Exception):
     """The arguments cannot be used."""
 
@@ -287,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO if arguments.command in ("train", "export", "eval", "bench") else logging.WARNING)
+    logging.basicConfig(level=logging.INFO if arguments.command in _LONG else logging.WARNING)
     from secateur.models.errors import InputError, SecateurError
 
     try:
