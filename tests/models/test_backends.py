@@ -189,8 +189,8 @@ def test_a_cpu_reads_the_fp16_file_where_there_is_no_other(model_copy: Path, run
     (model_copy / ONNX_INT8).unlink()
     fp16 = Pruner.load(model_copy, backend="openvino", threads=1)
     assert fp16.backend.precision == "fp16"
-    expected, found = (scores(pruner.prune_many(REQUESTS[:1])[0]) for pruner in (runtimes["openvino int8"], fp16))
-    assert found == pytest.approx(expected, abs=0.1)
+    expected, found = (scores(pruner.prune_many(REQUESTS[:1])[0]) for pruner in (runtimes["openvino fp16"], fp16))
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_torch_without_weights_points_to_onnx(model_copy: Path) -> None:
