@@ -83,7 +83,7 @@ example: $(TEST_STAMP) ## rewrite README's before-and-after example
 	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md
 
 bench: $(TEST_STAMP) ## measure speed and memory and rewrite README's tables (DATA)
-	for what in overhead speed footprint peers http; do \
+	for what in overhead speed footprint peers; do \
 	  $(BIN)/secateur bench $$what --data $(DATA)/test --update README.md; done
 
 clean: ## remove what was built; keeps the environment and the runs
