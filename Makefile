@@ -83,8 +83,9 @@ example: $(TEST_STAMP) ## rewrite README's before-and-after example
 	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md
 
 bench: $(TEST_STAMP) ## measure speed and memory and rewrite README's tables (DATA)
-	for what in overhead speed footprint peers; do \
+	for what in overhead speed footprint; do \
 	  $(BIN)/secateur bench $$what --data $(DATA)/test --update README.md; done
+	$(BIN)/secateur bench peers --data $(DATA)/test --passages 10 --rounds 5 --budget-s 20 --update README.md
 
 clean: ## remove what was built; keeps the environment and the runs
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
