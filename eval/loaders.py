@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from secateur.models.errors import DataError, MissingExtraError
 from secateur.models.examples import Example, data_files, parse_example, read_examples, source_name
+from secateur.models.requests import clean_passage, replace_surrogates
 
 _ARROW_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
 
@@ -30,14 +31,23 @@ class Loaded:
     skipped: dict[str, int]
 
 
+def _without_surrogates(example: Example) -> Example:
+    """Return what a pruner reads: lone surrogates, which no tokenizer takes, replaced one by one."""
+    passages = tuple(replace(p, passage=clean_passage(p.passage)) for p in example.passages)
+    return replace(example, query=replace_surrogates(example.query), passages=passages)
+
+
 def _sift(name: str, where: object, examples: Iterable[Example], limit: int | None) -> Loaded:
     kept: list[Example] = []
     skipped: Counter[str] = Counter()
     seen: set[str] = set()
-    for example in examples:
+    for given in examples:
+        example = _without_surrogates(given)
         if example.id in seen:
             raise DataError(f"{where}: id {example.id!r} stands twice; ids must be unique within a source")
         seen.add(example.id)
+        if example != given:
+            skipped["lone surrogates, read as U+FFFD"] += 1
         if not example.query.strip():
             skipped["blank query"] += 1
         elif not any(p.passage.text.strip() for p in example.passages):

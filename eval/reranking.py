@@ -14,6 +14,7 @@ import numpy as np
 
 from secateur.eval.bootstrap import FloatArray, difference, interval, query_weights, value, weighted_mean
 from secateur.eval.collections import Collection
+from secateur.eval.files import write_atomically
 from secateur.eval.ranking import RANKING_FIGURES, rank_figures
 from secateur.eval.tables import markdown_table
 from secateur.models.errors import DataError, InputError, MissingExtraError
@@ -170,20 +171,14 @@ def _report(
     }
     tokens = {key: sum(row[key] for row in done.values()) for key in ("input_tokens", "output_tokens")}
     report["pruning"] = {**tokens, "compression": 1 - tokens["output_tokens"] / max(tokens["input_tokens"], 1)}
-    _write(out / "rerank.json", json.dumps(report, indent=2) + "\n")
+    write_atomically(out / "rerank.json", json.dumps(report, indent=2) + "\n")
     lines = [
         f"{name} Q0 {document} {rank} {score} secateur"
         for name in sorted(done)
         for rank, (document, score) in enumerate(zip(done[name]["ranking"], done[name]["scores"], strict=True), 1)
     ]
-    _write(out / "rerank.trec", "\n".join(lines) + "\n")
+    write_atomically(out / "rerank.trec", "\n".join(lines) + "\n")
     return report
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def rerank_table(report: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from secateur.eval.bench.workload import machine
 from secateur.eval.bootstrap import RESAMPLES
+from secateur.eval.files import write_atomically
 from secateur.eval.needle import needle_test
 from secateur.eval.quality import Measured, measure, read_sources, source_builder
 from secateur.eval.report import write_report
@@ -63,9 +64,7 @@ class RunOptions:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _worst_of(measured: Sequence[Measured]) -> Measured | None:

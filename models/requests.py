@@ -112,7 +112,8 @@ def replace_surrogates(text: str) -> str:
     return _LONE_SURROGATE.sub(_REPLACEMENT, text)
 
 
-def _clean_passage(passage: Passage) -> Passage:
+def clean_passage(passage: Passage) -> Passage:
+    """Return a passage without lone surrogates in text and title; see `replace_surrogates`."""
     text, title = replace_surrogates(passage.text), passage.title and replace_surrogates(passage.title)
     if text == passage.text and title == passage.title:
         return passage
@@ -135,7 +136,7 @@ def check_request(query: object, passages: object, options: PruneOptions) -> Che
         raise InputError("passages", "is empty", "give at least one passage")
     check_options(options)
     given = [as_passage(value, f"passages[{index}]") for index, value in enumerate(passages)]
-    clean = [_clean_passage(passage) for passage in given]
+    clean = [clean_passage(passage) for passage in given]
     clean_query = replace_surrogates(query)
     warnings = [
         f"passages[{index}]: lone surrogates were replaced by U+FFFD"

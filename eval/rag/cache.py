@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from secateur.models.errors import DataError
+from secateur.eval.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +33,6 @@ def request_key(request: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a request's canonical JSON, as 64 hexadecimal digits."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that at any time either the old or the whole new content stands under its name.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own for each writer: two runs may share a cache.
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
-        ) as file:
-            partial = Path(file.name)
-            file.write(text)
-        partial.chmod(0o644)  # temporary files are private, reports are not
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error})") from error
 
 
 class ReplyCache:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
-from secateur.eval.rag.cache import ReplyCache, write_atomically
+from secateur.eval.files import write_atomically
+from secateur.eval.rag.cache import ReplyCache
 from secateur.eval.rag.endpoint import ChatClient, Endpoint, Failed
 from secateur.eval.rag.judge import exact_match, judge_messages, parse_verdict, token_f1, without_thoughts
 from secateur.eval.rag.prompts import Context, answer_messages, contexts

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from secateur.eval.files import write_atomically
 from secateur.eval.report.html import render_html
 from secateur.eval.report.markdown import render_markdown
 from secateur.eval.report.schema import check_metrics, check_worst
@@ -46,17 +47,6 @@ def read_worst(out: Path) -> Mapping[str, Any] | None:
     return check_worst(_read(path), str(path)) if path.exists() else None
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        # Lone surrogates can come out of JSON and cannot be encoded.
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_report(out: Path) -> None:
     """Write ``report.md`` and ``report.html`` from the ``metrics.json`` and ``worst.json`` of a run.
 
@@ -70,5 +60,5 @@ def write_report(out: Path) -> None:
     metrics, worst = read_metrics(out), read_worst(out)
     reports = {"report.md": render_markdown(metrics), "report.html": render_html(metrics, worst)}
     for name, text in reports.items():
-        _replace(out / name, text)
+        write_atomically(out / name, text)
     log.info("wrote %s", ", ".join(str(out / name) for name in reports))

@@ -72,6 +72,18 @@ def test_a_run_is_written_whole(run: tuple[Path, Path, dict[str, Any]]) -> None:
         assert any(unit["kept"] and not unit["gold"] for unit in case["units"])
 
 
+def test_text_that_cannot_be_encoded_is_written(write_source: Write, tmp_path: Path) -> None:
+    write_source(tmp_path, "answered", True)
+    path = tmp_path / "answered.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("It rained.", "It \\ud800 rained."), encoding="utf-8")
+    shifted = path.read_text(encoding="utf-8").replace("[11, 29]", "[13, 31]")
+    path.write_text(shifted, encoding="utf-8")
+    metrics = evaluate(path, tmp_path / "out", RunOptions(("secateur",)))
+    assert metrics["skipped"] == {"answered": {"lone surrogates, read as U+FFFD": 3}}
+    assert (tmp_path / "out" / "worst.json").is_file()
+    assert "\ud800" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_same_run_again_scores_nothing_and_says_the_same(
     run: tuple[Path, Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,10 +47,10 @@ def test_a_failure_leaves_the_old_report(
 
     monkeypatch.setattr(files, "render_html", lambda *_: "")
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(DataError, match=r"cannot be written \(disk full\)"):
         write_report(tmp_path)
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == "old"
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_missing_metrics_are_named(tmp_path: Path) -> None:
