@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.eval.systems.base import SegmentedPassage, System
+from secateur.eval.systems.base import SegmentedPassage, SharesWork, System
 from secateur.eval.units import Scores, Source
 from secateur.models.errors import DataError
 from secateur.models.merging import PassageScores
@@ -83,11 +83,14 @@ def _read(path: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _score(system: System, source: Source, start: int) -> Iterator[dict[str, Any]]:
+    started = time.perf_counter()
+    if isinstance(system, SharesWork) and start < len(source.examples):
+        system.prepare([example.query for example in source.examples[start:]], source.segmented[start:])
     for example, passages in zip(source.examples[start:], source.segmented[start:], strict=True):
-        started = time.perf_counter()
         found = system.score_units(example.query, passages) if passages else []
         _check(system, example.id, passages, found)
         yield _row(example.id, found, time.perf_counter() - started)
+        started = time.perf_counter()
 
 
 def _check(system: System, example_id: str, passages: tuple[SegmentedPassage, ...], found: list[PassageScores]) -> None:

@@ -1,4 +1,4 @@
-"""Labelled examples from where users have them: the project's JSON lines, or Hugging Face datasets on disk."""
+"""Labelled examples that can be measured, and what of the others was skipped and why."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from secateur.models.errors import DataError, MissingExtraError
-from secateur.models.examples import Example, data_files, parse_example, read_examples, source_name
+from secateur.models.errors import DataError
+from secateur.models.examples import Example
 from secateur.models.requests import clean_passage, replace_surrogates
-
-_ARROW_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
+from secateur.models.sources import labelled_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,51 +60,14 @@ def _sift(name: str, where: object, examples: Iterable[Example], limit: int | No
     return Loaded(name, tuple(kept), dict(skipped))
 
 
-def _from_arrow(row: dict[str, Any], number: int) -> Example:
-    """Read a row of the project's columns, or of OpenProvence's (query, texts, context_spans, labels)."""
-    if "passages" in row:
-        return parse_example(row, number)
-    labels = row.get("labels") or [bool(spans) for spans in row["context_spans"]]
-    passages = [
-        {"text": text, "relevant_spans": spans, "relevant": bool(label)}
-        for text, spans, label in zip(row["texts"], row["context_spans"], labels, strict=True)
-    ]
-    return parse_example({**row, "passages": passages}, number)
-
-
-def _arrow_sources(path: Path) -> dict[str, Any]:
-    try:
-        from datasets import DatasetDict, load_from_disk
-    except ImportError as error:
-        raise MissingExtraError("datasets", "eval") from error
-    try:
-        found = load_from_disk(str(path))
-    except Exception as error:  # the library raises many kinds
-        raise DataError(f"{path}: cannot be read as a Hugging Face dataset ({error})") from error
-    return dict(found) if isinstance(found, DatasetDict) else {path.name: found}
-
-
-def _arrow_examples(path: Path, rows: Iterable[Any]) -> Iterable[Example]:
-    for number, row in enumerate(rows, 1):
-        try:
-            yield _from_arrow(row, number)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, row {number}: {type(error).__name__}: {error}") from error
-
-
 def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
     """Load labelled examples.
 
     Args:
-        path: a JSON-lines file (gzipped or not), a directory of them (one a source), or a directory written by the
-            `datasets` library's ``save_to_disk`` (a split is a source).
+        path: see `secateur.models.sources.labelled_sources`.
         limit: queries drawn from each source, always the same ones; None for all.
 
     Raises:
         DataError: nothing is there, an example is not of the schema, or an id stands twice; the message says where.
     """
-    if any((path / mark).is_file() for mark in _ARROW_MARKS):
-        return [
-            _sift(name, path, _arrow_examples(path, rows), limit) for name, rows in sorted(_arrow_sources(path).items())
-        ]
-    return [_sift(source_name(file), file, read_examples(file), limit) for file in data_files(path)]
+    return [_sift(source.name, source.where, source.read(), limit) for source in labelled_sources(path)]

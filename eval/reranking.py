@@ -14,10 +14,10 @@ import numpy as np
 
 from secateur.eval.bootstrap import FloatArray, difference, interval, query_weights, value, weighted_mean
 from secateur.eval.collections import Collection
-from secateur.eval.files import write_atomically
 from secateur.eval.ranking import RANKING_FIGURES, rank_figures
 from secateur.eval.tables import markdown_table
 from secateur.models.errors import DataError, InputError, MissingExtraError
+from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 
 log = logging.getLogger(__name__)

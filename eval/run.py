@@ -16,7 +16,6 @@ from typing import Any
 
 from secateur.eval.bench.workload import machine
 from secateur.eval.bootstrap import RESAMPLES
-from secateur.eval.files import write_atomically
 from secateur.eval.needle import needle_test
 from secateur.eval.quality import Measured, measure, read_sources, source_builder
 from secateur.eval.report import write_report
@@ -27,6 +26,7 @@ from secateur.eval.summary import compare, system_summary, worst_cases
 from secateur.eval.systems.registry import load_system
 from secateur.models.checkpoint import read_config, resolve
 from secateur.models.errors import InputError
+from secateur.models.files import write_atomically
 
 log = logging.getLogger(__name__)
 

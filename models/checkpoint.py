@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from tokenizers import Tokenizer
 
 from secateur.models.errors import ModelError
+from secateur.models.files import write_atomically
 from secateur.models.splitters import SPLITTERS
 
 CONFIG = "config.json"
@@ -124,7 +125,7 @@ def read_encoder_config(directory: Path) -> dict[str, Any]:
 def write_config(directory: Path, encoder: dict[str, Any], config: ModelConfig) -> None:
     """Write `config.json`: the encoder's own configuration with the `secateur` section beside it."""
     content = {**encoder, "secateur": asdict(config)}
-    (directory / CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(directory / CONFIG, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:

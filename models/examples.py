@@ -2,13 +2,15 @@
 
 Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, relevant_spans, relevant}``, where
 ``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``, and optionally ``answers`` = list of strings,
-each a right answer to the query. Other keys are ignored.
+each a right answer to the query. A passage may carry ``teacher_score``, a reranker's logit for it. Other keys are
+ignored.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +22,19 @@ from secateur.models.types import Passage, Unit
 
 @dataclass(frozen=True, slots=True)
 class LabelledPassage:
-    """A passage with the spans that answer its query; none of them means that it is irrelevant."""
+    """A passage with the spans that answer its query; none of them means that it is irrelevant.
+
+    Attributes:
+        passage: the passage.
+        spans: ``[start, end)`` code points of its text.
+        relevant: whether it answers the query.
+        teacher: a reranker's logit for query and passage, where there is one.
+    """
 
     passage: Passage
     spans: tuple[tuple[int, int], ...]
     relevant: bool
+    teacher: float | None = None
 
     def unit_labels(self, units: Sequence[Unit]) -> list[bool]:
         """Return for each unit whether it overlaps a relevant span."""
@@ -49,7 +59,12 @@ def _passage(row: dict[str, Any]) -> LabelledPassage:
         if not 0 <= start < end <= len(text):
             raise ValueError(f"relevant span [{start}, {end}] lies outside the text of {len(text)} characters")
     passage = Passage(text=text, id=str(row.get("id") or ""), title=row.get("title") or None)
-    return LabelledPassage(passage, spans, bool(row.get("relevant", bool(spans))))
+    teacher = row.get("teacher_score")
+    if teacher is not None and not math.isfinite(teacher):
+        raise ValueError(f"teacher_score must be a finite number, not {teacher}")
+    return LabelledPassage(
+        passage, spans, bool(row.get("relevant", bool(spans))), None if teacher is None else float(teacher)
+    )
 
 
 def _answers(row: dict[str, Any]) -> tuple[str, ...]:

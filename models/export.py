@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 CALIBRATION_PAIRS = 300
 CHECK_PAIRS = 200
+MIN_PAIRS = 100
 MAX_BATCH_EFFECT = 1e-4
 MAX_FLIPS = {"fp16": 0.005, "int8": 0.03}
 _OPSET = 17
@@ -111,7 +112,7 @@ class _Pairs:
 
 
 def _draw(data: Path, count: int) -> list[tuple[str, Passage]]:
-    """Draw pairs evenly from all files; their labels are not used."""
+    """Draw up to ``count`` pairs, evenly from all files; their labels are not used."""
     rng = random.Random(0)
     files = data_files(data)
     share = -(-count // len(files))
@@ -125,8 +126,10 @@ def _draw(data: Path, count: int) -> list[tuple[str, Passage]]:
         ]
         drawn += rng.sample(pairs, min(share, len(pairs)))
     rng.shuffle(drawn)
+    if len(drawn) < MIN_PAIRS:
+        raise DataError(f"{data}: export needs at least {MIN_PAIRS} (query, passage) pairs, it has {len(drawn)}")
     if len(drawn) < count:
-        raise DataError(f"{data}: export needs {count} (query, passage) pairs, it has {len(drawn)}")
+        log.warning("%s: has %d (query, passage) pairs, %d are better", data, len(drawn), count)
     return drawn[:count]
 
 
@@ -234,7 +237,8 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
     """
     config = read_config(directory)
     drawn = _draw(data, CALIBRATION_PAIRS + CHECK_PAIRS)
-    calibration, check = _Pairs(directory, drawn[:CALIBRATION_PAIRS]), _Pairs(directory, drawn[CALIBRATION_PAIRS:])
+    cut = len(drawn) * CALIBRATION_PAIRS // (CALIBRATION_PAIRS + CHECK_PAIRS)
+    calibration, check = _Pairs(directory, drawn[:cut]), _Pairs(directory, drawn[cut:])
     reference = check.unit_scores(TorchBackend(directory, "cpu")) >= config.threshold
     writers: list[tuple[str, str, Callable[[Path, Path], None], list[Callable[[Path, str], Backend]]]] = [
         ("fp16", ONNX_FP16, _write_fp16, [OnnxBackend, OpenVinoBackend]),

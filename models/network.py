@@ -12,9 +12,18 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
-from secateur.models.checkpoint import TOKENIZER, WEIGHTS, ModelConfig, read_config, read_encoder_config, write_config
+from secateur.models.checkpoint import (
+    ONNX_FP16,
+    TOKENIZER,
+    WEIGHTS,
+    ModelConfig,
+    read_config,
+    read_encoder_config,
+    write_config,
+)
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import ModelError
+from secateur.models.onnx_weights import read_onnx_weights
 
 _BILINEAR_RANK = 64
 
@@ -162,13 +171,13 @@ def continued_network(
     """Take encoder and heads from a secateur model directory, to go on training them.
 
     Args:
-        base: a directory written by `save_network`.
+        base: a directory written by `save_network`, or a shipped model's.
         config: of the model to be; its heads must be those of the base.
         template: of the encoder's tokenizer.
         dropout: overrides the encoder's dropout rates, where it has any.
 
     Raises:
-        ModelError: the base has no fp32 weights, or other heads.
+        ModelError: the base has no weights, or other heads.
     """
     earlier = read_config(base)
     if (earlier.rank_head, earlier.prune_head) != (config.rank_head, config.prune_head):
@@ -205,16 +214,26 @@ def load_network(directory: Path) -> PruningNetwork:
     return _read_network(directory, read_config(directory), template, {}).eval()
 
 
+def _read_weights(directory: Path) -> dict[str, Tensor]:
+    """Read fp32 weights, or, where a model ships without them, those of its fp16 file."""
+    if (directory / WEIGHTS).is_file():
+        return load_file(directory / WEIGHTS)
+    if (directory / ONNX_FP16).is_file():
+        return read_onnx_weights(directory / ONNX_FP16)
+    raise ModelError(f"{directory}: neither {WEIGHTS} nor {ONNX_FP16} is there; the model cannot be run in torch")
+
+
 def _read_network(
     directory: Path, config: ModelConfig, template: PairTemplate, overrides: dict[str, float]
 ) -> PruningNetwork:
-    if not (directory / WEIGHTS).is_file():
-        raise ModelError(f"{directory}: {WEIGHTS} is missing; this directory can only be run through its ONNX files")
+    weights = _read_weights(directory)
     encoder_section = read_encoder_config(directory) | overrides
     encoder = AutoModel.from_config(AutoConfig.for_model(**encoder_section))  # type: ignore[no-untyped-call]
     network = PruningNetwork(encoder, config, template)
+    # An exported graph holds only what takes part in the result; encoders' own poolers do not.
+    unused = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("encoder.pooler.")}
     try:
-        network.load_state_dict(load_file(directory / WEIGHTS))
+        network.load_state_dict(unused | weights)
     except RuntimeError as error:
-        raise ModelError(f"{directory / WEIGHTS} does not fit {directory / 'config.json'}: {error}") from error
+        raise ModelError(f"{directory}: the weights do not fit {directory / 'config.json'}: {error}") from error
     return network

@@ -1,4 +1,4 @@
-"""The command line: `secateur prune | serve | train | data | export | eval | bench | info`.
+"""The command line: `secateur prune | serve | info`, and the commands of `cli_training` and `cli_eval`.
 
 Exit codes: 0 success, 1 a failure, 2 bad usage, 130 interrupted.
 """
@@ -16,15 +16,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur import __version__
-from secateur.cli_eval import add_commands
+from secateur import __version__, cli_eval, cli_training
 
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
     from secateur.models.types import Passage
 
 
-_LONG = ("train", "export", "eval", "bench")  # commands that tell how far they are
+_LONG = ("train", "distill", "finetune", "calibrate", "export", "eval", "bench")  # commands that tell how far they are
 
 
 class _UsageError(Exception):
@@ -140,51 +139,6 @@ def _serve(arguments: argparse.Namespace) -> None:
         sys.exit(1 if end.code else 0)
 
 
-def _need_train_extra() -> None:
-    from importlib.util import find_spec
-
-    from secateur.models.errors import MissingExtraError
-
-    for package in ("torch", "transformers", "accelerate", "yaml", "onnx", "nncf"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "train")
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    _need_train_extra()
-    # Huge pages for tensors: a quarter faster on CPUs. Read when torch first allocates.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    from secateur.training.config import load_config
-
-    config = load_config(arguments.config)
-    from secateur.training.trainer import train  # takes seconds, which a wrong configuration need not wait for
-
-    directory = train(config)
-    sys.stdout.write(f"{directory}\n")
-
-
-def _data_spans(arguments: argparse.Namespace) -> None:
-    from secateur.data_scripts.answer_spans import label_answer_spans
-
-    report = label_answer_spans(arguments.source, arguments.target)
-    sys.stdout.write(
-        f"{report.queries} queries, {report.passages} passages, {report.relevant} of them with an answer; "
-        f"{report.unanswered} queries whose answers stand in no passage\n"
-    )
-
-
-def _export(arguments: argparse.Namespace) -> None:
-    _need_train_extra()
-    from secateur.models.checkpoint import resolve
-    from secateur.models.export import export
-
-    for report in export(resolve(arguments.model), arguments.data):
-        sys.stdout.write(
-            f"{report.file} on {report.runtime}: {report.megabytes:.0f} MB, {report.flips:.2%} of keep decisions "
-            f"differ from torch, batch effect {report.batch_effect:.0e}\n"
-        )
-
-
 def _info(arguments: argparse.Namespace) -> None:
     from importlib.util import find_spec
 
@@ -253,20 +207,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8080)
     _add_model(serve)
 
-    train = command("train", _train, "Fine-tune an encoder; see training/configs.")
-    train.add_argument("config", type=Path, metavar="CONFIG.yaml")
-
-    data = commands.add_parser("data", help="Make training data.").add_subparsers(required=True, metavar="STEP")
-    spans = data.add_parser("spans", help="Label passages by where the answer strings stand.")
-    spans.set_defaults(run=_data_spans)
-    spans.add_argument("source", type=Path, metavar="IN.jsonl", help="lines of {query, answers, passages}")
-    spans.add_argument("target", type=Path, metavar="OUT.jsonl", help="labelled examples for `secateur train`")
-
-    export = command("export", _export, "Write a trained model's ONNX files, each proved against torch.")
-    export.add_argument("model", metavar="MODEL_DIR")
-    export.add_argument("--data", type=Path, required=True, help="labelled examples to calibrate and check with")
-
-    add_commands(command)
+    cli_training.add_commands(command)
+    cli_eval.add_commands(command)
 
     info = command("info", _info, "Say what a model directory holds and which backends are installed.")
     info.add_argument("model", nargs="?", metavar="MODEL_DIR")

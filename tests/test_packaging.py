@@ -163,7 +163,7 @@ def test_imports_keep_to_the_table() -> None:
         ("models/pruner.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import secateur.service"),
         ("models/pruner.py", "import importlib\nimportlib.import_module('secateur.training.trainer')"),
         ("service/app.py", "try:\n    import secateur.training\nexcept ImportError:\n    pass"),
-        ("eval/metrics.py", "from secateur.training.data import build_pairs"),
+        ("eval/metrics.py", "from secateur.training.pairs import build_groups"),
         ("secateur/__init__.py", "from secateur.models.pruner import Pruner"),
         ("secateur/cli.py", "from .models import pruner"),
         ("secateur/client.py", "class Client:\n    from secateur.models import errors"),

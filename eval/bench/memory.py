@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import resource
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,6 +14,11 @@ from pathlib import Path
 from secateur.eval.bench.contestants.base import Workplace
 from secateur.eval.bench.workload import BenchRequest
 from secateur.models.errors import MissingExtraError, SecateurError
+
+
+class OutOfMemoryError(SecateurError):
+    """A contestant needs more memory than the machine has."""
+
 
 _CHILD = "from secateur.eval.bench.memory import run_child; run_child()"
 
@@ -65,6 +71,7 @@ def contestant_peak_bytes(name: str, workplace: Workplace, request: BenchRequest
         request: run once.
 
     Raises:
+        OutOfMemoryError: the system killed it.
         SecateurError: the process failed.
     """
     task = {
@@ -75,6 +82,8 @@ def contestant_peak_bytes(name: str, workplace: Workplace, request: BenchRequest
     done = subprocess.run(
         [sys.executable, "-c", _CHILD], input=json.dumps(task), capture_output=True, text=True, check=False
     )
+    if done.returncode == -signal.SIGKILL:
+        raise OutOfMemoryError(f"{name} needs more memory than there is for {len(request.passages)} passages")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
         raise SecateurError(f"the process that measures {name}'s memory ended with code {done.returncode}: {lines[-1]}")

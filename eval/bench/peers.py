@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from pathlib import Path
 from secateur.eval.bench.contestants.base import MAX_TOKENS, Contestant, Loaded, Sizes, Workplace
 from secateur.eval.bench.contestants.registry import CONTESTANTS, OURS, find_contestants
 from secateur.eval.bench.latency import percentile_ms, shown_ms, shown_rate
-from secateur.eval.bench.memory import contestant_peak_bytes
-from secateur.eval.bench.race import Result, race
+from secateur.eval.bench.memory import OutOfMemoryError, contestant_peak_bytes
+from secateur.eval.bench.race import Result, expected_seconds, race
 from secateur.eval.bench.report import BenchTable
 from secateur.eval.bench.workload import BenchRequest, Timing, mixed_requests, paired_ratio
 from secateur.models.checkpoint import load_tokenizer, resolve
@@ -67,29 +68,6 @@ class PeerOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    """Who runs, and who was left out and why."""
-
-    loaded: dict[str, Loaded]
-    left_out: tuple[str, ...]
-
-
-def _load(contestants: Sequence[Contestant], workplace: Workplace) -> _Field:
-    """Load contestants; those whose packages are missing are left out, unless it is ours."""
-    loaded: dict[str, Loaded] = {}
-    left_out = []
-    for contestant in contestants:
-        log.info("loading %s", contestant.name)
-        try:
-            loaded[contestant.name] = contestant.load(workplace)
-        except MissingExtraError as error:
-            if contestant.name == OURS:
-                raise
-            left_out.append(f"{contestant.about}: {error}")
-    return _Field(loaded, tuple(left_out))
-
-
-@dataclass(frozen=True, slots=True)
 class _Workload:
     """The requests of one number of passages.
 
@@ -118,27 +96,36 @@ def _workload(data: Path, passages: int, rounds: int) -> _Workload:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What is said of a contestant on a workload."""
+    """What is said of a contestant on a workload.
+
+    Attributes:
+        contestant: who.
+        precision: of its weights.
+        result: its calls.
+        ours: our calls between them.
+        memory: its peak, for the table.
+    """
 
     contestant: Contestant
     precision: str
     result: Result
+    ours: Timing
     memory: str
 
 
-def _row(entry: _Entry, workload: _Workload, ours: Timing) -> list[str]:
-    """Return a row of the table; ``ours`` may have more calls than the entry, or fewer."""
+def _row(entry: _Entry, workload: _Workload) -> list[str]:
+    """Return a row of the table; there may be more of our calls than of the entry's, or fewer."""
     head = [entry.contestant.about, str(workload.passages), entry.contestant.does, entry.precision]
     seconds = entry.result.timing.seconds
     if not seconds:
         return [*head, entry.result.skipped, *[_NONE] * (len(HEADER) - len(head) - 1)]
     calls, total = len(seconds), sum(seconds)
     ratio, range_ = _NONE, ""
-    both = min(calls, len(ours.seconds))
+    both = min(calls, len(entry.ours.seconds))
     if entry.contestant.name == OURS:
         ratio = "1"
     elif both:
-        middle, low, high = paired_ratio(Timing("", seconds[:both]), Timing("", ours.seconds[:both]))
+        middle, low, high = paired_ratio(Timing("", seconds[:both]), Timing("", entry.ours.seconds[:both]))
         ratio, range_ = f"{middle:.2f}", f"{low:.2f} to {high:.2f}"
     return [
         *head,
@@ -153,12 +140,32 @@ def _row(entry: _Entry, workload: _Workload, ours: Timing) -> list[str]:
     ]
 
 
-def _memory(contestant: Contestant, result: Result, workplace: Workplace, request: BenchRequest) -> str:
+def _memory(contestant: Contestant, workplace: Workplace, request: BenchRequest) -> str:
     # A floor has our engine in memory too, which makes its batches.
-    if not result.timing.seconds or contestant.does == "network only":
+    if contestant.does == "network only":
         return _NONE
     log.info("memory of %s on %d passages", contestant.name, len(request.passages))
     return f"{contestant_peak_bytes(contestant.name, workplace, request) / 1e6:,.0f} MB"
+
+
+def _measure(
+    contestant: Contestant, loaded: Loaded, ours: Loaded, workload: _Workload, workplace: Workplace, budget_s: float
+) -> _Entry:
+    """Measure a contestant's memory in a process of its own, then race it against ours.
+
+    Memory first: what would not fit there is not tried here, beside us.
+    """
+    nothing = Timing(contestant.name, ())
+    expected = expected_seconds(loaded, workload.requests[0])
+    if expected > budget_s:
+        skipped = f"not run: a call would take some {expected:.0f} s, and its budget is {budget_s:g} s"
+        return _Entry(contestant, loaded.precision, Result(nothing, skipped), nothing, _NONE)
+    try:
+        memory = _memory(contestant, workplace, workload.requests[1])
+    except OutOfMemoryError as error:
+        return _Entry(contestant, loaded.precision, Result(nothing, f"not run: {error}"), nothing, _NONE)
+    results = race({OURS: ours, contestant.name: loaded}, workload.requests, budget_s)
+    return _Entry(contestant, loaded.precision, results[contestant.name], results[OURS].timing, memory)
 
 
 def _versions() -> str:
@@ -173,9 +180,9 @@ def _versions() -> str:
 
 def _note(options: PeerOptions, long_share: float, left_out: Sequence[str]) -> str:
     sentences = [
-        "A call is one query with that many real passages of mixed lengths; contestants take turns on the same calls, "
-        f"{options.rounds} rounds, fewer where a contestant's calls of one workload would take more than "
-        f"{options.budget_s:g} s.",
+        "A call is one query with that many real passages of mixed lengths; each contestant takes turns with Secateur "
+        f"on the same calls, {options.rounds} rounds, fewer where its calls of one workload would take more than "
+        f"{options.budget_s:g} s. No other is in memory meanwhile.",
         "Times are compared call by call: median and range.",
         f"Tokens are those of whole pairs by Secateur's tokenizer; up to {long_share:.1%} of a workload's pairs have "
         f"more than the {MAX_TOKENS} that the models read at once: what prunes reads those in several windows, what "
@@ -192,7 +199,7 @@ def _note(options: PeerOptions, long_share: float, left_out: Sequence[str]) -> s
 
 
 def measure_peers(data: Path, options: PeerOptions | None = None) -> BenchTable:
-    """Race contestants, then measure the memory of each.
+    """Race each contestant against ours, and measure its memory.
 
     Args:
         data: labelled examples to take queries and passages from.
@@ -205,14 +212,22 @@ def measure_peers(data: Path, options: PeerOptions | None = None) -> BenchTable:
     options = options or PeerOptions()
     contestants = find_contestants(options.contestants)
     workloads = [_workload(data, passages, options.rounds) for passages in sorted(set(options.passages))]
-    rows: list[list[str]] = []
+    entries: dict[str, list[_Entry]] = {}
+    left_out = []
     with tempfile.TemporaryDirectory(prefix="secateur-bench-") as folder:
         workplace = Workplace(Path(folder), options.sizes)
-        field = _load(contestants, workplace)
-        for workload in workloads:
-            results = race(field.loaded, workload.requests, options.budget_s)
-            for name, loaded in field.loaded.items():
-                contestant, result = CONTESTANTS[name], results[name]
-                memory = _memory(contestant, result, workplace, workload.requests[1])
-                rows.append(_row(_Entry(contestant, loaded.precision, result, memory), workload, results[OURS].timing))
-    return BenchTable(HEADER, rows, _note(options, max(w.long_share for w in workloads), field.left_out))
+        ours = CONTESTANTS[OURS].load(workplace)
+        for contestant in contestants:
+            log.info("loading %s", contestant.name)
+            try:
+                loaded = ours if contestant.name == OURS else contestant.load(workplace)
+            except MissingExtraError as error:
+                left_out.append(f"{contestant.about}: {error}")
+                continue
+            entries[contestant.name] = [
+                _measure(contestant, loaded, ours, workload, workplace, options.budget_s) for workload in workloads
+            ]
+            del loaded
+            gc.collect()
+    rows = [_row(of[number], workload) for number, workload in enumerate(workloads) for of in entries.values()]
+    return BenchTable(HEADER, rows, _note(options, max(w.long_share for w in workloads), left_out))

@@ -49,10 +49,7 @@ class _Runner:
 
     def warm_up(self, request: BenchRequest, budget_s: float) -> None:
         """Call it on a few passages and, if that is cheap, on all; or find that a whole call does not fit."""
-        probe = request.first(PROBE)
-        few = self.loaded.prepare(probe)
-        few()  # what is made at the first call
-        expected = _seconds(few) * _characters(request) / _characters(probe)
+        expected = expected_seconds(self.loaded, request)
         if expected > budget_s:
             self.skipped = f"not run: a call would take some {expected:.0f} s, and its budget is {budget_s:g} s"
         elif expected * 2 <= budget_s:
@@ -67,6 +64,14 @@ def _seconds(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
+
+
+def expected_seconds(loaded: Loaded, request: BenchRequest) -> float:
+    """Return about how long a call would take, from one on its first passages."""
+    probe = request.first(PROBE)
+    few = loaded.prepare(probe)
+    few()  # what is made at the first call
+    return _seconds(few) * _characters(request) / _characters(probe)
 
 
 def race(contestants: Mapping[str, Loaded], requests: Sequence[BenchRequest], budget_s: float) -> dict[str, Result]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from secateur.eval.files import write_atomically
+from secateur.models.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
-from secateur.eval.files import write_atomically
 from secateur.eval.rag.cache import ReplyCache
 from secateur.eval.rag.endpoint import ChatClient, Endpoint, Failed
 from secateur.eval.rag.judge import exact_match, judge_messages, parse_verdict, token_f1, without_thoughts
@@ -22,6 +21,7 @@ from secateur.eval.rag.prompts import Context, answer_messages, contexts
 from secateur.eval.rag.report import Prices, Record, summarise
 from secateur.models.errors import DataError, InputError
 from secateur.models.examples import Example, data_files, read_examples, source_name
+from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_options, replace_surrogates
 from secateur.models.types import PruneOptions

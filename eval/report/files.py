@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from secateur.eval.files import write_atomically
 from secateur.eval.report.html import render_html
 from secateur.eval.report.markdown import render_markdown
 from secateur.eval.report.schema import check_metrics, check_worst
 from secateur.models.errors import DataError
+from secateur.models.files import write_atomically
 
 log = logging.getLogger(__name__)
 

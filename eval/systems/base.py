@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from secateur.models.merging import PassageScores
 from secateur.models.types import Passage, Unit
@@ -26,6 +26,15 @@ class SegmentedPassage:
     def unit_texts(self) -> list[str]:
         """The units' texts without outer white space."""
         return [self.passage.text[unit.start : unit.end].strip() for unit in self.units]
+
+
+@runtime_checkable
+class SharesWork(Protocol):
+    """A system that can compute what queries of a source have in common once, in large batches."""
+
+    def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
+        """See queries, with the passages of each, before they are scored one by one; replaces what was prepared."""
+        ...
 
 
 class System(Protocol):

@@ -91,3 +91,28 @@ def test_a_system_that_scores_other_units_is_refused(
 
     with pytest.raises(DataError, match="finite score"):
         collect(Wrong(), build("toy", [answered("1")]), None)
+
+
+def test_a_system_that_shares_work_sees_the_queries_that_are_left_first(
+    build: Build, answered: Make, keyword_system: Any, tmp_path: Path
+) -> None:
+    class Sharing(keyword_system):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.prepared: list[list[str]] = []
+
+        def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
+            assert not self.queries
+            assert len(queries) == len(passages)
+            self.prepared.append(list(queries))
+
+    source = build("toy", [answered(str(i)) for i in range(3)])
+    first = Sharing()
+    collect(first, source, tmp_path)
+    assert first.prepared == [first.queries]
+    path = tmp_path / "keyword" / "toy.jsonl"
+    path.write_text("\n".join(path.read_text(encoding="utf-8").split("\n")[:3]) + "\n", encoding="utf-8")
+    for expected in (1, 0):  # one query was left, then none
+        again = Sharing()
+        collect(again, source, tmp_path)
+        assert [len(queries) for queries in again.prepared] == [1] * expected

@@ -193,6 +193,27 @@ def test_a_cpu_reads_the_fp16_file_where_there_is_no_other(model_copy: Path, run
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_torch_without_weights_points_to_onnx(model_copy: Path) -> None:
-    with pytest.raises(ModelError, match=r"model\.safetensors is missing; .*ONNX"):
+def test_torch_runs_a_shipped_model_from_its_fp16_file() -> None:
+    query, texts = "When was it finished?", ["It stands in Paris. It was finished in 1889.", "Cats sleep."]
+    found = [
+        Pruner.load(backend=backend, precision=precision, device="cpu").prune(query, texts, return_units=True).results
+        for backend, precision in (("torch", "auto"), ("onnx", "fp16"))
+    ]
+    for one, other in zip(*found, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        assert one.units is not None
+        assert other.units is not None
+        assert [u.score for u in one.units] == pytest.approx([u.score for u in other.units], abs=1e-5)
+
+
+def test_torch_without_any_weights_says_which_files_are_missing(model_copy: Path) -> None:
+    (model_copy / ONNX_FP16).unlink()
+    with pytest.raises(ModelError, match=r"neither model\.safetensors nor onnx/model_fp16\.onnx"):
+        Pruner.load(model_copy, backend="torch", device="cpu")
+
+
+def test_a_broken_fp16_file_is_an_error(model_copy: Path) -> None:
+    (model_copy / ONNX_FP16).unlink()  # a link
+    (model_copy / ONNX_FP16).write_bytes(b"no graph")
+    with pytest.raises(ModelError, match="cannot be read as an ONNX file"):
         Pruner.load(model_copy, backend="torch", device="cpu")

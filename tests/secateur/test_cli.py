@@ -341,6 +341,42 @@ def test_train_with_a_bad_configuration_says_so_in_one_line(
     assert said in one_line(outcome)
 
 
+def test_distill_needs_a_teacher(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "distill.yaml").write_text("name: a\nbase: b\nout: o\ndata: {train: d}\n")
+    outcome = run("distill", "distill.yaml")
+    assert outcome.code == 1
+    assert "no section `distill`" in one_line(outcome)
+
+
+def test_data_check_says_what_is_wrong_and_fails(run: Run, tmp_path: Path) -> None:
+    fine = {"query": "q", "passages": [{"text": "One. Two.", "relevant_spans": [[0, 4]]}, {"text": "Three."}]}
+    (tmp_path / "data.jsonl").write_text(json.dumps(fine) + "\n")
+    outcome = run("data", "check", "data.jsonl")
+    assert outcome.code == 0
+    assert outcome.out.endswith("it can be trained on\n")
+    (tmp_path / "data.jsonl").write_text(json.dumps(fine) + "\n{\n")
+    outcome = run("data", "check", "data.jsonl")
+    assert outcome.code == 1
+    assert "broken line, 1 times" in outcome.out
+    assert "line 2" in outcome.out
+    assert "cannot be trained on" in outcome.err
+
+
+def test_calibrate_with_too_little_data_says_so_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    row = {"query": "Who won?", "passages": [{"text": "Anna won. It rained.", "relevant_spans": [[0, 9]]}]}
+    (tmp_path / "data.jsonl").write_text(json.dumps(row) + "\n")
+    outcome = run("calibrate", "secateur-nano-en", "--data", "data.jsonl", "--out", "calibration.json")
+    assert outcome.code == 1
+    assert "give at least 50" in outcome.err
+    assert not (tmp_path / "calibration.json").exists()
+
+
+def test_finetune_refuses_a_senseless_time(run: Run, tmp_path: Path) -> None:
+    outcome = run("finetune", "--data", "data.jsonl", "--out", "model", "--minutes", "0")
+    assert outcome.code == 2
+    assert "--minutes" in one_line(outcome)
+
+
 # The terminal
 
 

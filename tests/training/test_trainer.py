@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +18,12 @@ from transformers import BertConfig, BertModel
 
 from secateur.models import export as export_module
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, TOKENIZER, read_config, resolve
-from secateur.models.errors import ExportError, ModelError
+from secateur.models.errors import DataError, ExportError, ModelError
 from secateur.models.export import export
 from secateur.models.pruner import Pruner
-from secateur.training.config import DataConfig, OptimConfig, TrainConfig
-from secateur.training.trainer import base_directory, train
+from secateur.training.bases import base_directory
+from secateur.training.config import DataConfig, LoraConfig, OptimConfig, StopConfig, TrainConfig
+from secateur.training.run import train
 
 NAMES = ["Anna", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Irina", "Jonas"]
 PLACES = ["Rome", "Oslo", "Lima", "Cairo", "Quito", "Delhi", "Hanoi", "Tunis", "Sofia", "Perth"]
@@ -54,12 +59,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def mtime(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def config_for(tiny_base: Path, data: Path, out: Path) -> TrainConfig:
     return TrainConfig(
         name="tiny",
         base=str(tiny_base),
         out=out,
-        data=DataConfig(train=data, pairs=480, recut_share=0.0),
+        data=DataConfig(train=data, pairs=480, recut_share=0.0, shuffle_share=0.0),
         optim=OptimConfig(
             learning_rate=3e-3, head_multiplier=2, max_tokens=64, freeze_embeddings=False, precision="fp32"
         ),
@@ -84,7 +93,7 @@ def test_training_learns_what_the_labels_say(trained: Path) -> None:
 def test_the_checkpoint_tells_how_it_was_made(trained: Path) -> None:
     summary = read_config(trained).training
     assert summary["pairs"] == 480
-    assert summary["steps"] == 30
+    assert summary["steps"] == 29
     assert summary["queries_by_source"] == {"toy": 600}
     assert summary["config"]["optim"]["learning_rate"] == 3e-3
 
@@ -101,7 +110,10 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_base: Path, data: Path, t
     (tmp_path / "checkpoints").mkdir()
     last = checkpoints / "checkpoint-20"
     assert last.is_dir()
-    (tmp_path / "checkpoints" / last.name).symlink_to(last)
+    shutil.copytree(last, tmp_path / "checkpoints" / last.name)
+    # And one that the kill left half written: it is passed over.
+    (tmp_path / "checkpoints" / "checkpoint-25").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint-25" / "model.safetensors").write_bytes(b"half")
     resumed = load_file(train(config_for(tiny_base, data, tmp_path)) / "model.safetensors")
     unbroken = load_file(trained / "model.safetensors")
     for name, tensor in unbroken.items():
@@ -110,15 +122,14 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_base: Path, data: Path, t
 
 def test_a_trained_model_goes_on_learning(trained: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(trained, data, tmp_path)
-    idle = replace(config.optim, learning_rate=1e-9, unit_share=0.5)
+    idle = replace(config.optim, learning_rate=1e-9)
     continued = train(replace(config, data=replace(config.data, pairs=32), optim=idle))
     before, after = (load_file(directory / "model.safetensors") for directory in (trained, continued))
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert torch.allclose(tensor, after[name], atol=1e-5), name
     summary = read_config(continued).training
-    assert summary["continued"]["steps"] == 30
-    assert summary["config"]["optim"]["unit_share"] == 0.5
+    assert summary["continued"]["steps"] == 29
     assert summary["config"]["base"] == "tiny"
 
 
@@ -128,9 +139,116 @@ def test_a_trained_model_goes_on_with_its_own_heads_only(trained: Path, data: Pa
         train(config)
 
 
-def test_a_model_without_weights_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
-        train(config_for(resolve(None), data, tmp_path))
+def test_a_shipped_model_goes_on_learning_from_its_fp16_file(data: Path, tmp_path: Path) -> None:
+    config = config_for(resolve(None), data, tmp_path)
+    idle = replace(config.optim, learning_rate=1e-9, freeze_embeddings=True)
+    config = replace(config, base="secateur-nano-en", window=512, data=replace(config.data, pairs=16), optim=idle)
+    directory = train(config)
+    passages = ["It rained all day. Hugo went to Lima. Nobody saw the cat.", "The shop sells bread."]
+    shipped = Pruner.load(backend="onnx", precision="fp16", device="cpu")
+    results = [
+        model.prune("Where did Hugo go?", passages, threshold=0.5, return_units=True).results
+        for model in (shipped, Pruner.load(directory, backend="torch"))
+    ]
+    for one, other in zip(*results, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+        assert one.units is not None
+        assert other.units is not None
+        assert [u.score for u in one.units] == pytest.approx([u.score for u in other.units], abs=1e-4)
+
+
+def test_a_model_without_any_weights_cannot_be_trained_on(trained: Path, data: Path, tmp_path: Path) -> None:
+    for name in ("config.json", TOKENIZER):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    with pytest.raises(ModelError, match=r"neither model\.safetensors nor onnx/model_fp16\.onnx"):
+        train(config_for(tmp_path, data, tmp_path / "out"))
+
+
+def test_adapters_are_trained_and_merged(trained: Path, data: Path, tmp_path: Path) -> None:
+    config = config_for(trained, data, tmp_path)
+    directory = train(replace(config, lora=LoraConfig(rank=4), data=replace(config.data, pairs=96)))
+    before, after = (load_file(folder / "model.safetensors") for folder in (trained, directory))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}
+    linear = {name for name in before if name.startswith("encoder.encoder.") and name.endswith((".query.weight",))}
+    assert linear <= changed
+    assert not any("LayerNorm" in name or "embeddings" in name for name in changed)
+    assert any(name.startswith("rank.") for name in changed)
+
+
+def test_lower_layers_learn_slower(trained: Path, data: Path, tmp_path: Path) -> None:
+    config = config_for(trained, data, tmp_path)
+    optim = replace(config.optim, layer_decay=1e-3, learning_rate=1e-3)
+    directory = train(replace(config, optim=optim, data=replace(config.data, pairs=96)))
+    before, after = (load_file(folder / "model.safetensors") for folder in (trained, directory))
+
+    def moved(name: str) -> float:
+        return float((after[name] - before[name]).abs().mean())
+
+    weight = "encoder.encoder.layer.{}.output.dense.weight"
+    assert moved(weight.format(0)) < 0.05 * moved(weight.format(1))
+
+
+def test_the_best_checkpoint_is_the_result_and_training_stops_when_none_is_better(
+    tiny_base: Path, data: Path, tmp_path: Path
+) -> None:
+    config = config_for(tiny_base, data, tmp_path)
+    config = replace(
+        config,
+        data=replace(config.data, validation=data, pairs=960),
+        optim=replace(config.optim, epochs=2.0),
+        stop=StopConfig(queries=40, patience=2),
+        save_steps=10,
+    )
+    directory = train(config)
+    state = json.loads(max((tmp_path / "checkpoints").glob("*/trainer_state.json"), key=mtime).read_text())
+    scores = [row["eval_unit_ap"] for row in state["log_history"] if "eval_unit_ap" in row]
+    assert len(scores) < 12  # of 120 steps
+    assert read_config(directory).training["validation"]["unit_ap"] == pytest.approx(max(scores), abs=1e-4)
+
+
+def test_gradients_add_up_over_batches_and_activations_can_be_computed_twice(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    weights = []
+    for name, changes in {
+        "plain": {"batch_size": 16},
+        "twice": {"batch_size": 16, "gradient_checkpointing": True},
+    }.items():
+        config = config_for(trained, data, tmp_path / name)
+        config = replace(config, optim=replace(config.optim, **changes), data=replace(config.data, pairs=64))
+        weights.append(load_file(train(config) / "model.safetensors"))
+    for name, tensor in weights[0].items():
+        assert torch.allclose(tensor, weights[1][name], atol=1e-5), name
+    config = config_for(trained, data, tmp_path / "accumulated")
+    optim = replace(config.optim, batch_size=4, gradient_accumulation=4)
+    directory = train(replace(config, optim=optim, data=replace(config.data, pairs=64)))
+    assert read_config(directory).training["steps"] == 4
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_base, data, tmp_path)
+    wild = replace(config.optim, learning_rate=1e30, head_multiplier=1e8, max_grad_norm=1e30)
+    with pytest.raises(DataError, match="is not finite at step"):
+        train(replace(config, optim=wild))
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batch(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    losses = {}
+    for name, batch, launcher in (
+        ("one", 16, [sys.executable, "-m", "secateur"]),
+        ("two", 8, [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "secateur"]),
+    ):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(
+            f"name: tiny\nbase: {tiny_base}\nout: {tmp_path / name}\nwindow: 128\n"
+            f"data:\n  train: {data}\n  pairs: 480\n"
+            f"optim:\n  batch_size: {batch}\n  learning_rate: 1.0e-3\n  max_tokens: 64\n  precision: fp32\n",
+            encoding="utf-8",
+        )
+        subprocess.run([*launcher, "train", str(path)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        losses[name] = read_config(tmp_path / name / "model").training["final_loss"]
+    assert losses["two"] == pytest.approx(losses["one"], rel=0.02)
 
 
 def test_export_writes_both_files_and_they_agree_with_torch(

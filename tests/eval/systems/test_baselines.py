@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from secateur.eval.quality import source_builder
-from secateur.eval.systems.base import SegmentedPassage
+from secateur.eval.systems.base import SegmentedPassage, SharesWork
 from secateur.eval.systems.registry import BASELINES, SYSTEMS, load_system
 from secateur.models.errors import InputError, ModelError
 from secateur.models.examples import Example, LabelledPassage
@@ -94,3 +94,12 @@ def test_what_a_score_depends_on_is_told() -> None:
     int8, fp16 = load_system("secateur-int8").about, load_system("secateur-fp16").about
     assert int8["model"] == fp16["model"] == "secateur-nano-en"
     assert int8["weights"] != fp16["weights"]
+
+
+def test_embeddings_that_were_prepared_together_are_those_of_one_by_one(passages: Sequence[SegmentedPassage]) -> None:
+    alone, together = load_system("embedding"), load_system("embedding")
+    assert isinstance(together, SharesWork)
+    together.prepare([QUERY, "What is sold?"], [passages, passages[:2]])
+    for one, two in zip(alone.score_units(QUERY, passages), together.score_units(QUERY, passages), strict=True):
+        np.testing.assert_allclose(one.units, two.units, atol=0.02)  # bf16 rounds batches of other shapes apart
+        assert one.relevance == pytest.approx(two.relevance, abs=0.02)

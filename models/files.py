@@ -1,4 +1,4 @@
-"""Writing a run's files."""
+"""Writing whole files, so that no half of one is ever read."""
 
 from __future__ import annotations
 

@@ -1,0 +1,104 @@
+"""Labelled examples by source, from where users have them: JSON lines, Parquet, or Hugging Face datasets on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secateur.models.errors import DataError, MissingExtraError
+from secateur.models.examples import Example, parse_example, read_examples, source_name
+
+_ARROW_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
+_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSource:
+    """A source of labelled examples.
+
+    Attributes:
+        name: of the source.
+        where: file or directory that it is read from.
+        read: yields its examples from the start, as often as it is called; raises DataError for a broken one.
+    """
+
+    name: str
+    where: Path
+    read: Callable[[], Iterator[Example]]
+
+
+def _from_columns(row: dict[str, Any], number: int) -> Example:
+    """Read a row of the project's columns, or of OpenProvence's (query, texts, context_spans, labels)."""
+    if "passages" in row:
+        return parse_example(row, number)
+    labels = row.get("labels") or [bool(spans) for spans in row["context_spans"]]
+    passages = [
+        {"text": text, "relevant_spans": spans, "relevant": bool(label)}
+        for text, spans, label in zip(row["texts"], row["context_spans"], labels, strict=True)
+    ]
+    return parse_example({**row, "passages": passages}, number)
+
+
+def _examples(where: Path, rows: Iterable[Any]) -> Iterator[Example]:
+    for number, row in enumerate(rows, 1):
+        try:
+            yield _from_columns(row, number)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}, row {number}: {type(error).__name__}: {error}") from error
+
+
+def _arrow_sources(path: Path) -> list[LabelledSource]:
+    try:
+        from datasets import DatasetDict, load_from_disk
+    except ImportError as error:
+        raise MissingExtraError("datasets", "eval") from error
+    try:
+        found = load_from_disk(str(path))
+    except Exception as error:  # the library raises many kinds
+        raise DataError(f"{path}: cannot be read as a Hugging Face dataset ({error})") from error
+    splits = dict(found) if isinstance(found, DatasetDict) else {path.name: found}
+
+    def reader(rows: Any) -> Callable[[], Iterator[Example]]:
+        return lambda: _examples(path, rows)
+
+    return [LabelledSource(name, path, reader(rows)) for name, rows in sorted(splits.items())]
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", "eval") from error
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
+            yield from batch.to_pylist()
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
+
+
+def _file_source(path: Path) -> LabelledSource:
+    if path.suffix == ".parquet":
+        return LabelledSource(source_name(path), path, lambda: _examples(path, _parquet_rows(path)))
+    return LabelledSource(source_name(path), path, lambda: read_examples(path))
+
+
+def labelled_sources(path: Path) -> list[LabelledSource]:
+    """Return the sources of labelled examples that a path means, by name.
+
+    Args:
+        path: a JSON-lines file (gzipped or not), a Parquet file, a directory of them (one a source), or a directory
+            written by the `datasets` library's ``save_to_disk`` (a split is a source).
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if path.is_file():
+        return [_file_source(path)]
+    if any((path / mark).is_file() for mark in _ARROW_MARKS):
+        return _arrow_sources(path)
+    files = sorted(file for file in path.glob("*") if file.name.endswith(_ENDINGS)) if path.is_dir() else []
+    if not files:
+        raise DataError(f"{path}: no such file, nor a directory with {', '.join(_ENDINGS)} files or a saved dataset")
+    return [_file_source(file) for file in files]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from secateur.training.batches import GroupBatchSampler, GroupCollator
+from secateur.training.losses import IGNORED
+from secateur.training.pairs import Group, Pair
+
+
+def group(*lengths: int) -> Group:
+    return tuple(
+        Pair(
+            np.full(n, 7, dtype=np.int32),
+            np.full(n, 1.0, dtype=np.float32),
+            np.zeros(n, dtype=np.int16),
+            passage_start=2,
+            relevant=index == 0,
+            teacher=float("nan"),
+        )
+        for index, n in enumerate(lengths)
+    )
+
+
+@pytest.fixture
+def groups() -> list[Group]:
+    rng = random.Random(0)
+    return [group(*(rng.randint(10, 300) for _ in range(rng.randint(1, 4)))) for _ in range(500)]
+
+
+def test_every_query_comes_once_an_epoch(groups: list[Group]) -> None:
+    batches = list(GroupBatchSampler(groups, 16, 2.5, seed=1))
+    counts = np.bincount([i for batch in batches for i in batch], minlength=len(groups))
+    assert set(counts.tolist()) == {2, 3}
+    assert counts.sum() == 1250
+
+
+def test_batches_are_full_and_hold_similar_lengths(groups: list[Group]) -> None:
+    sampler = GroupBatchSampler(groups, 16, 1, seed=1)
+    batches = list(sampler)
+    assert len(batches) == len(sampler)
+    sizes = [sum(len(groups[i]) for i in batch) for batch in batches]
+    assert sum(16 <= size < 20 for size in sizes) >= len(sizes) - 2
+    longest = [[max(map(len, groups[i])) for i in batch] for batch in batches]
+    spread = np.mean([max(lengths) - min(lengths) for lengths in longest])
+    assert spread < 40
+
+
+def test_the_seed_decides_on_the_order(groups: list[Group]) -> None:
+    first, again, other = (list(GroupBatchSampler(groups, 16, 1, seed=seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_processes_share_the_batches_of_one_with_as_many_pairs(groups: list[Group]) -> None:
+    alone = list(GroupBatchSampler(groups, 32, 1, seed=1))
+    ranks = [list(GroupBatchSampler(groups, 16, 1, seed=1, rank=rank, world=2)) for rank in range(2)]
+    assert len(ranks[0]) == len(ranks[1])
+    together = [sorted(a + b) for a, b in zip(*ranks, strict=True)]
+    assert together == [sorted(batch) for batch in alone if len(batch) > 1]
+
+
+def test_pairs_are_padded_and_know_their_query() -> None:
+    batch = GroupCollator(pad_id=9, multiple=8, passage_type=1)([group(5, 3), group(11)])
+    assert batch["input_ids"].shape == (3, 16)
+    assert batch["groups"].tolist() == [0, 0, 1]
+    assert batch["relevant"].tolist() == [1, 0, 1]
+    assert torch.isnan(batch["teacher"]).all()
+    assert batch["input_ids"][1].tolist() == [7] * 3 + [9] * 13
+    assert batch["attention_mask"].sum(1).tolist() == [5, 3, 11]
+    assert batch["token_type_ids"][0].tolist() == [0, 0, 1, 1, 1] + [0] * 11
+    assert batch["labels"][1].tolist() == [1.0] * 3 + [IGNORED] * 13

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from secateur.models.checkpoint import CALIBRATION, read_calibration, resolve
+from secateur.models.errors import DataError, ModelError
+from secateur.models.pruner import Pruner
+from secateur.training.calibration import (
+    best_scores,
+    calibrate,
+    calibrate_scores,
+    check_shift,
+    expected_loss,
+    query_losses,
+    score_shift,
+    source_weights,
+)
+from secateur.training.scoring import ScoredPassage
+
+
+def passage(scores: list[float], gold: list[bool], relevant: bool = True) -> ScoredPassage:
+    return ScoredPassage(np.array(scores), np.array(gold), relevant)
+
+
+def made_up(rng: np.random.Generator, queries: int, strength: float = 1.0) -> list[list[ScoredPassage]]:
+    """Queries with one to three answering units of five, scored by beta distributions."""
+    found = []
+    for _ in range(queries):
+        gold = np.zeros(5, dtype=bool)
+        gold[rng.choice(5, rng.integers(1, 4), replace=False)] = True
+        scores = np.where(gold, rng.beta(2 * strength, 1, 5), rng.beta(1, 4, 5))
+        found.append([ScoredPassage(scores, gold, True), passage([0.1, 0.2], [False, False], False)])
+    return found
+
+
+def test_a_querys_loss_is_the_share_of_its_answering_units_averaged_over_its_passages() -> None:
+    queries = [[passage([0.1, 0.6, 0.9], [True, True, False]), passage([0.3], [True]), passage([0.9], [False], False)]]
+    assert expected_loss(queries, 0.05) == 0
+    assert expected_loss(queries, 0.2) == pytest.approx(0.25)
+    assert expected_loss(queries, 0.3) == pytest.approx(0.25)  # a score that equals the threshold is kept
+    assert expected_loss(queries, 0.5) == pytest.approx(0.75)
+    assert expected_loss(queries, 0.7) == pytest.approx(1.0)
+    assert query_losses([passage([0.5], [False], False)]) is None
+
+
+def test_the_threshold_is_the_highest_that_keeps_the_promise() -> None:
+    """Ninety-nine queries that lose their answer at 0.01, 0.02 ... 0.99: each threshold's loss is its hundredfold."""
+    queries = [[passage([i / 100], [True])] for i in range(1, 100)]
+    calibration = calibrate_scores({"one": queries}, alphas=(0.2, 0.05))
+    levels = {level.target_recall: level for level in calibration.levels}
+    # (lost + 1) / 100 <= 0.05 allows four lost ones, those at 0.01 to 0.04.
+    assert levels[0.95].threshold == pytest.approx(0.05)
+    assert levels[0.95].bound == pytest.approx(0.05)
+    assert levels[0.80].threshold == pytest.approx(0.20)
+
+
+def test_the_promise_holds_on_data_that_was_not_calibrated_on() -> None:
+    """Over repeated splits the mean loss is at most alpha, and not far below it."""
+    rng = np.random.default_rng(0)
+    found = {0.9: [], 0.95: []}
+    for _ in range(200):
+        calibration = calibrate_scores({"one": made_up(rng, 150)}, alphas=(0.1, 0.05))
+        fresh = made_up(rng, 150)
+        for level in calibration.levels:
+            found[level.target_recall].append(expected_loss(fresh, level.threshold))
+    for recall, losses in found.items():
+        assert np.mean(losses) <= 1 - recall + 0.004  # two standard errors of the mean of 200 splits
+        assert np.mean(losses) >= 1 - recall - 0.02
+
+
+@pytest.mark.shared
+def test_the_promise_holds_for_the_shipped_model_on_repeated_splits(shared_data: Path, pruner: Pruner) -> None:
+    from secateur.training.calibration import usable_examples
+    from secateur.training.scoring import score_examples
+
+    examples = usable_examples(shared_data / "dev" / "squad_v1_train_part.jsonl.gz")["squad_v1_train_part"]
+    examples = [e for e in examples if any(p.relevant for p in e.passages)]
+    scored = list(score_examples(pruner, examples))
+    rng = random.Random(0)
+    losses = []
+    for _ in range(100):
+        rng.shuffle(scored)
+        half = len(scored) // 2
+        (level,) = calibrate_scores({"squad": scored[:half]}, alphas=(0.1,)).levels
+        losses.append(expected_loss(scored[half:], level.threshold))
+    assert np.mean(losses) <= 0.105
+
+
+def test_sources_count_the_same_when_balanced() -> None:
+    assert source_weights({"a": 300, "b": 100}, balance=True) == {"a": pytest.approx(2 / 3), "b": 2.0}
+    assert source_weights({"a": 300, "b": 100}, balance=False) == {"a": 1.0, "b": 1.0}
+
+
+def test_a_hard_small_source_lowers_a_balanced_threshold() -> None:
+    rng = np.random.default_rng(1)
+    sources = {"easy": made_up(rng, 900, 4.0), "hard": made_up(rng, 100, 0.5)}
+    balanced, pooled = (calibrate_scores(sources, alphas=(0.1,), balance=b).levels[0] for b in (True, False))
+    assert balanced.threshold < pooled.threshold
+    assert balanced.bound <= 0.1
+
+
+def test_what_the_data_is_too_small_to_promise_is_left_out() -> None:
+    rng = np.random.default_rng(2)
+    calibration = calibrate_scores({"one": made_up(rng, 60)})
+    assert [level.target_recall for level in calibration.levels] == [0.8, 0.9, 0.95, 0.98]
+    with pytest.raises(DataError, match="give at least 50"):
+        calibrate_scores({"one": made_up(rng, 30)})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty queries whose answers a pruner finds."""
+    path = tmp_path_factory.mktemp("calibration") / "visits.jsonl"
+    names = ["Anna", "Boris", "Clara", "Dmitri", "Elena", "Farid"]
+    places = ["Rome", "Oslo", "Lima", "Cairo", "Quito", "Delhi", "Hanoi", "Tunis", "Sofia", "Perth"]
+    lines = []
+    for name in names:
+        for place in places:
+            answer = f"{name} went to {place} in May."
+            text = f"It rained all day. {answer} The shop sells bread."
+            span = [text.index(answer), text.index(answer) + len(answer)]
+            passages = [
+                {"text": text, "relevant_spans": [span], "relevant": True},
+                {"text": "Cats sleep a lot. Dogs bark.", "relevant_spans": [], "relevant": False},
+            ]
+            lines.append(json.dumps({"query": f"Where did {name} go in May?", "passages": passages}))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def calibrated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models") / "copy"
+    shutil.copytree(resolve(None), directory)
+    calibrate(directory, data)
+    return directory
+
+
+def test_a_calibrated_model_takes_a_target_recall(calibrated: Path, data: Path) -> None:
+    thresholds = read_calibration(calibrated)
+    assert thresholds is not None
+    assert set(thresholds) == {0.8, 0.9, 0.95, 0.98}
+    pruner = Pruner.load(calibrated, device="cpu")
+    row = json.loads(data.read_text(encoding="utf-8").split("\n")[0])
+    result = pruner.prune(row["query"], [p["text"] for p in row["passages"]], target_recall=0.9, return_units=True)
+    for one in result.results:
+        assert one.units is not None
+        assert all(unit.kept == (unit.score >= thresholds[0.9]) for unit in one.units)
+
+
+def test_the_file_tells_how_it_was_made(calibrated: Path) -> None:
+    content = json.loads((calibrated / CALIBRATION).read_text(encoding="utf-8"))
+    assert content["queries"] == {"visits": 60}
+    assert content["passages"] == 120
+    assert content["backend"].split()[0] in ("openvino", "onnx")
+    assert len(content["score_quantiles"]) == 101
+
+
+def test_a_sample_like_the_calibration_data_shows_no_shift(calibrated: Path, data: Path) -> None:
+    shift = check_shift(calibrated, data)
+    assert not shift.significant
+    assert "no shift" in shift.verdict
+
+
+def test_a_sample_of_another_kind_is_told(calibrated: Path, tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"query": f"Where did she go in {year}?", "passages": [{"text": f"She went to Rome in {year}."}]})
+        for year in range(1950, 1990)
+    ]
+    (tmp_path / "sample.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    shift = check_shift(calibrated, tmp_path / "sample.jsonl")
+    assert shift.significant
+    assert "recalibrate" in shift.verdict
+
+
+def test_a_distribution_is_its_own_neighbour_and_far_from_another() -> None:
+    rng = np.random.default_rng(3)
+    reference, same, other = rng.beta(2, 5, 4000), rng.beta(2, 5, 400), rng.beta(5, 2, 400)
+    quantiles = np.quantile(reference, np.linspace(0, 1, 101)).tolist()
+    assert not score_shift(quantiles, 4000, same).significant
+    assert score_shift(quantiles, 4000, other).significant
+
+
+def test_ties_in_the_calibration_scores_are_no_shift() -> None:
+    """Half of the scores are the same."""
+    scores = np.concatenate([np.full(500, 0.01), np.linspace(0.02, 0.9, 500)])
+    quantiles = np.quantile(scores, np.linspace(0, 1, 101)).tolist()
+    assert score_shift(quantiles, 1000, scores).distance < 0.02
+
+
+def test_shift_needs_a_calibrated_model_and_a_sample(calibrated: Path, tmp_path: Path, data: Path) -> None:
+    copy = tmp_path / "bare"
+    shutil.copytree(resolve(None), copy)
+    (copy / CALIBRATION).unlink(missing_ok=True)
+    with pytest.raises(ModelError, match="secateur calibrate"):
+        check_shift(copy, data)
+    few = tmp_path / "few.jsonl"
+    few.write_text(json.dumps({"query": "q?", "passages": [{"text": "One."}]}), encoding="utf-8")
+    with pytest.raises(DataError, match="at least 20"):
+        check_shift(calibrated, few)
+
+
+def test_the_best_score_of_each_passage_is_its_highest_unit() -> None:
+    assert best_scores([[passage([0.1, 0.7], [True, False])], [passage([0.2], [False])]]).tolist() == [0.7, 0.2]
+
+
+def test_data_without_a_usable_query_is_an_error(calibrated: Path, tmp_path: Path) -> None:
+    path = tmp_path / "blank.jsonl"
+    path.write_text(json.dumps({"query": " ", "passages": []}), encoding="utf-8")
+    with pytest.raises(DataError, match="no example with a query"):
+        calibrate(calibrated, path)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from secateur.models.errors import DataError
+from secateur.models.examples import Example
+from secateur.training.config import DataConfig
+from secateur.training.drawing import Drawn, draw, draw_counts, read_sources
+
+QUERIES = 400
+
+Draw = Callable[..., list[Drawn]]
+
+
+def config(**changes: object) -> DataConfig:
+    plain = {"train": Path(), "pairs": 400, "random_negative_share": 0.0, "no_answer_share": 0.0}
+    return DataConfig(**(plain | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def examples(toy_example: Callable[[str], Example]) -> list[Example]:
+    return [toy_example(str(i)) for i in range(QUERIES)]
+
+
+@pytest.fixture(scope="module")
+def drawn(examples: list[Example]) -> Draw:
+    return lambda **changes: draw({"toy": examples}, config(**changes), random.Random(1))
+
+
+def test_small_sources_are_drawn_more_than_their_size() -> None:
+    sizes = {"large": 10_000, "small": 100}
+    assert draw_counts(sizes, config(pairs=1000, mix_exponent=0.5)) == {"large": 909, "small": 91}
+
+
+def test_a_source_weight_is_a_factor_of_its_share() -> None:
+    sizes = {"a": 100, "b": 100, "c": 100}
+    assert draw_counts(sizes, config(pairs=100, source_weights={"a": 2.0, "b": 0.0})) == {"a": 67, "c": 33}
+    with pytest.raises(DataError, match="weight 0"):
+        draw_counts({"a": 10}, config(source_weights={"a": 0.0}))
+
+
+def test_each_positive_brings_its_hard_negatives(drawn: Draw) -> None:
+    for one in drawn(hard_negatives=2):
+        assert [p.relevant for p in one.passages][:3] == [True, False, False][: len(one.passages)]
+
+
+def test_a_broken_number_of_hard_negatives_is_met_on_average(drawn: Draw) -> None:
+    groups = drawn(hard_negatives=1.5, pairs=1000)
+    negatives = [sum(not p.relevant for p in one.passages) for one in groups]
+    assert set(negatives) <= {0, 1, 2}
+    assert sum(negatives) / len(groups) == pytest.approx(1.5, abs=0.1)
+
+
+def test_as_many_pairs_are_drawn_as_asked_for(drawn: Draw) -> None:
+    for changes in ({}, {"hard_negatives": 2}, {"no_answer_share": 0.5}, {"random_negative_share": 0.3}):
+        assert sum(map(len, drawn(**changes))) == 400
+
+
+def test_random_negatives_belong_to_other_queries_and_come_in_their_share(drawn: Draw, examples: list[Example]) -> None:
+    groups = drawn(random_negative_share=0.2)
+    own = {e.query: {p.passage.text for p in e.passages} for e in examples}
+    foreign = [p for one in groups for p in one.passages if p.passage.text not in own[one.query]]
+    assert len(foreign) / 400 == pytest.approx(0.2, abs=0.03)
+    assert all(not p.relevant and not p.spans for p in foreign)
+
+
+def test_positives_come_without_their_answers_in_their_share(drawn: Draw) -> None:
+    groups = drawn(no_answer_share=0.3, pairs=1000)
+    assert sum(one.no_answer for one in groups) / len(groups) == pytest.approx(0.3, abs=0.06)
+
+
+def test_a_query_without_an_answer_brings_a_passage_all_the_same(examples: list[Example]) -> None:
+    unanswered = [replace(e, passages=e.passages[1:]) for e in examples[:20]]
+    groups = draw({"toy": unanswered}, config(pairs=10, hard_negatives=0), random.Random(0))
+    assert [len(one.passages) for one in groups] == [1] * 10
+
+
+def test_no_query_comes_twice_before_each_came_once(drawn: Draw) -> None:
+    queries = [one.query for one in drawn(pairs=QUERIES, hard_negatives=0)]
+    assert len(set(queries)) == QUERIES
+
+
+def test_excluded_sources_are_not_read(toy: Path) -> None:
+    assert set(read_sources(config(train=toy, exclude=("large",)))) == {"small"}
+    with pytest.raises(DataError, match="no labelled example"):
+        read_sources(config(train=toy, exclude=("large", "small")))
+
+
+def test_a_weight_for_no_source_is_an_error(toy: Path) -> None:
+    with pytest.raises(DataError, match="source_weights: no source 'huge'"):
+        read_sources(config(train=toy, source_weights={"huge": 2.0}))

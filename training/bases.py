@@ -1,0 +1,108 @@
+"""Where a run starts: an encoder or an earlier model, with its tokenizer, made ready for training."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from secateur.models.checkpoint import PRETRAINED, TOKENIZER, ModelConfig, has_heads, read_encoder_config
+from secateur.models.encoding import PairEncoder
+from secateur.models.errors import DataError, MissingExtraError, ModelError
+from secateur.models.network import PruningNetwork, continued_network, new_network
+from secateur.training.config import LoraConfig, TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is trained.
+
+    Attributes:
+        directory: that it was read from.
+        network: encoder and heads.
+        encoder: encodes pairs for the window used in training.
+        pad_id: the tokenizer's padding token.
+    """
+
+    directory: Path
+    network: PruningNetwork
+    encoder: PairEncoder
+    pad_id: int
+
+
+def base_directory(base: str) -> Path:
+    """Return the directory that a config's ``base`` means.
+
+    Raises:
+        ModelError: the package or the directory is missing, or has no fast tokenizer.
+    """
+    if base.startswith("package:"):
+        package, _, inner = base.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelError(f"base: the Python package {package!r} is not installed")
+        directory = Path(next(iter(spec.submodule_search_locations))) / inner
+    else:
+        directory = Path(base).expanduser()
+        if not directory.is_dir() and len(directory.parts) == 1:
+            directory = PRETRAINED / base
+        if not directory.is_dir():
+            from huggingface_hub import snapshot_download
+
+            directory = Path(snapshot_download(base, ignore_patterns=["*.bin", "*.onnx", "*.h5", "*.msgpack"]))
+    if not (directory / TOKENIZER).is_file():
+        raise ModelError(f"base: {directory} has no {TOKENIZER}; only encoders with a fast tokenizer can be trained")
+    return directory
+
+
+def _add_lora(encoder: Any, lora: LoraConfig) -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingExtraError("peft", "train") from error
+    settings = peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear"
+    )
+    return peft.get_peft_model(encoder, settings)
+
+
+def start(config: TrainConfig) -> Start:
+    """Load what a run starts from and make it ready.
+
+    Raises:
+        ModelError: the base cannot be used.
+        DataError: the window is larger than the encoder's.
+    """
+    base = base_directory(config.base)
+    tokenizer: Tokenizer = Tokenizer.from_file(str(base / TOKENIZER))
+    encoder = PairEncoder(tokenizer, min(config.optim.max_tokens, config.window))
+    model_config = ModelConfig(
+        name=config.name,
+        window=config.window,
+        rank_head=config.rank_head,
+        prune_head=config.prune_head,
+        segmenter=config.segmenter,
+        title=config.data.title_share > 0,
+    )
+    make = continued_network if has_heads(base) else new_network
+    network = make(base, model_config, encoder.template, dropout=config.optim.dropout)
+    positions = getattr(network.encoder.config, "max_position_embeddings", config.window)
+    if config.window > int(positions):
+        raise DataError(f"window: {config.window} is more than the {positions} positions of the encoder")
+    if config.optim.freeze_embeddings:
+        for parameter in network.encoder.get_input_embeddings().parameters():  # type: ignore[operator]
+            parameter.requires_grad = False
+    if config.optim.gradient_checkpointing:
+        # Reentrant checkpointing needs an input with a gradient, which frozen embeddings do not give.
+        network.encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    if config.lora is not None:
+        network.encoder = _add_lora(network.encoder, config.lora)
+    return Start(base, network, encoder, int(read_encoder_config(base).get("pad_token_id") or 0))
+
+
+def merge_lora(network: PruningNetwork) -> None:
+    """Add the low-rank updates to the encoder's weights."""
+    network.encoder = network.encoder.merge_and_unload()  # type: ignore[operator]

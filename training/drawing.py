@@ -1,0 +1,153 @@
+"""Drawing: which queries of which sources a run learns from, and which passages come with each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from secateur.models.errors import DataError
+from secateur.models.examples import Example, LabelledPassage
+from secateur.models.sources import LabelledSource, labelled_sources
+from secateur.training.config import DataConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A query with the passages to learn from.
+
+    Attributes:
+        query: the query.
+        passages: a positive one, if it has any, and negatives.
+        no_answer: the positive comes a second time, with its answers removed.
+    """
+
+    query: str
+    passages: tuple[LabelledPassage, ...]
+    no_answer: bool = False
+
+    def __len__(self) -> int:
+        return len(self.passages) + self.no_answer
+
+
+def usable_sources(config: DataConfig) -> dict[str, LabelledSource]:
+    """Return the sources that a run draws from, unread.
+
+    Raises:
+        DataError: there is none, or a weight is given for none.
+    """
+    sources = {source.name: source for source in labelled_sources(config.train) if source.name not in config.exclude}
+    if not sources:
+        raise DataError(f"{config.train}: no labelled example to train on")
+    unknown = sorted(config.source_weights.keys() - sources.keys())
+    if unknown:
+        raise DataError(f"data.source_weights: no source {unknown[0]!r}; there are {', '.join(sources)}")
+    return sources
+
+
+def usable(source: LabelledSource) -> Iterator[Example]:
+    """Yield the examples of a source that have a query and a passage."""
+    return (example for example in source.read() if example.passages and example.query.strip())
+
+
+def read_sources(config: DataConfig) -> dict[str, list[Example]]:
+    """Read the training examples by source.
+
+    Raises:
+        DataError: nothing is left to train on.
+    """
+    sources = {name: examples for name, source in usable_sources(config).items() if (examples := [*usable(source)])}
+    if not sources:
+        raise DataError(f"{config.train}: no labelled example to train on")
+    return sources
+
+
+def mixture(sizes: Mapping[str, int], config: DataConfig) -> dict[str, float]:
+    """Return the share of each source in what is drawn, by size, exponent and weights; those without one are left out.
+
+    Raises:
+        DataError: no source has a share.
+    """
+    weights = {name: size**config.mix_exponent * config.source_weights.get(name, 1.0) for name, size in sizes.items()}
+    total = sum(weights.values())
+    if not total:
+        raise DataError("data.source_weights: every source has the weight 0; nothing is left to train on")
+    return {name: weight / total for name, weight in weights.items() if weight}
+
+
+def draw_counts(sizes: Mapping[str, int], config: DataConfig) -> dict[str, int]:
+    """Share ``config.pairs`` among sources by their `mixture`; each gets at least one."""
+    return {name: max(1, round(share * config.pairs)) for name, share in mixture(sizes, config).items()}
+
+
+def _cycle(examples: Sequence[Example], rng: random.Random) -> Iterator[Example]:
+    """Yield examples in random order, each once before any comes twice."""
+    while True:
+        yield from rng.sample(examples, len(examples))
+
+
+def _random_negative(example: Example, pool: Sequence[Example], rng: random.Random) -> LabelledPassage | None:
+    """Take a passage of another query; None if it is one of this query's too, which may answer it."""
+    other = rng.choice(pool)
+    foreign = rng.choice(other.passages)
+    if other.query == example.query or any(foreign.passage.text == p.passage.text for p in example.passages):
+        return None
+    return replace(foreign, spans=(), relevant=False, teacher=None)
+
+
+class Drawer:
+    """Draws passages for queries of one source, random negatives in their share.
+
+    Args:
+        config: shares.
+        rng: the source of every random choice.
+    """
+
+    def __init__(self, config: DataConfig, rng: random.Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._pairs = 0
+        self._random_negatives = 0
+
+    def draw(self, example: Example, pool: Sequence[Example]) -> Drawn:
+        """Draw passages for a query.
+
+        Args:
+            example: the query with its passages, at least one.
+            pool: queries of the same source, for random negatives.
+        """
+        config, rng = self._config, self._rng
+        positives = [p for p in example.passages if p.relevant]
+        negatives = [p for p in example.passages if not p.relevant]
+        hard = int(config.hard_negatives) + (rng.random() < config.hard_negatives % 1)
+        passages = [rng.choice(positives)] if positives else []
+        # A query without an answer brings a passage all the same.
+        passages += rng.sample(negatives, min(len(negatives), hard if positives else max(hard, 1)))
+        no_answer = bool(positives) and rng.random() < config.no_answer_share
+        if self._random_negatives < config.random_negative_share * (self._pairs + len(passages)):
+            foreign = _random_negative(example, pool, rng)
+            if foreign is not None:
+                passages.append(foreign)
+                self._random_negatives += 1
+        self._pairs += len(passages) + no_answer
+        return Drawn(example.query, tuple(passages), no_answer)
+
+
+def _draw(examples: Sequence[Example], wanted: int, config: DataConfig, rng: random.Random) -> Iterator[Drawn]:
+    drawer = Drawer(config, rng)
+    for example in _cycle(examples, rng):
+        one = drawer.draw(example, examples)
+        if len(one) >= wanted:
+            passages = one.passages[:wanted]
+            yield Drawn(one.query, passages, one.no_answer and len(passages) < wanted)
+            return
+        wanted -= len(one)
+        yield one
+
+
+def draw(sources: Mapping[str, list[Example]], config: DataConfig, rng: random.Random) -> list[Drawn]:
+    """Draw queries from all sources, about ``config.pairs`` passages with them, in random order."""
+    counts = draw_counts({name: len(examples) for name, examples in sources.items()}, config)
+    drawn = [one for name, wanted in counts.items() for one in _draw(sources[name], wanted, config, rng)]
+    rng.shuffle(drawn)
+    return drawn
