@@ -23,7 +23,7 @@ ONNX_FP16 = "onnx/model_fp16.onnx"
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "secateur-nano-en"
 
-RankHead = Literal["linear", "pooled"]
+RankHead = Literal["linear", "pooled", "classifier_tanh", "classifier_gelu", "classifier_relu"]
 PruneHead = Literal["linear", "bilinear"]
 
 
@@ -34,7 +34,8 @@ class ModelConfig:
     Attributes:
         name: the model's name.
         window: tokens read at once, special tokens included.
-        rank_head: `linear` (first token) or `pooled` (see `secateur.models.network`).
+        rank_head: `linear` (first token), `pooled`, or a `classifier` as cross-encoders have it, by its activation;
+            see `secateur.models.heads`.
         prune_head: `linear` or `bilinear`.
         segmenter: sentence splitter that the labels were made with.
         threshold: default keep threshold, in [0, 1].

@@ -23,67 +23,13 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import ModelError
+from secateur.models.heads import PruneHeadModule, classifier_of, make_rank_head
 from secateur.models.onnx_weights import read_onnx_weights
-
-_BILINEAR_RANK = 64
 
 
 def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
     weights = mask.to(states.dtype).unsqueeze(-1)
     return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
-
-
-class PooledRankHead(nn.Module):
-    """Relevance from the first state, the mean query and passage states and their product, and a scaled cosine.
-
-    The cosine lets training start from what a bi-encoder backbone already knows of similarity.
-    """
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4 * hidden, 1)
-        self.scale = nn.Parameter(torch.tensor(8.0))
-        nn.init.normal_(self.linear.weight, std=0.02)
-        nn.init.constant_(self.linear.bias, -3.0)
-
-    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
-        """Return logits [batch] from states [batch, tokens, hidden] and mean states [batch, hidden]."""
-        features = torch.cat([states[:, 0], query, passage, query * passage], dim=-1)
-        cosine = (nn.functional.normalize(query, dim=-1) * nn.functional.normalize(passage, dim=-1)).sum(-1)
-        logits: Tensor = self.linear(features).squeeze(-1) + self.scale * cosine
-        return logits
-
-
-class LinearRankHead(nn.Module):
-    """Relevance from the first token's state."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(hidden, 1)
-
-    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
-        """Return logits [batch]."""
-        logits: Tensor = self.linear(states[:, 0]).squeeze(-1)
-        return logits
-
-
-class PruneHeadModule(nn.Module):
-    """A token's logit: linear in its state, and, if ``bilinear``, plus a low-rank product with the pooled query."""
-
-    def __init__(self, hidden: int, bilinear: bool) -> None:
-        super().__init__()
-        self.linear = nn.Linear(hidden, 1)
-        nn.init.constant_(self.linear.bias, -2.0)
-        self.token = nn.Linear(hidden, _BILINEAR_RANK, bias=False) if bilinear else None
-        self.query = nn.Linear(hidden, _BILINEAR_RANK, bias=False) if bilinear else None
-
-    def forward(self, states: Tensor, query: Tensor) -> Tensor:
-        """Return logits [batch, tokens] from states [batch, tokens, hidden] and the mean query state."""
-        logits: Tensor = self.linear(states).squeeze(-1)
-        if self.token is not None and self.query is not None:
-            match = (self.token(states) * self.query(query).unsqueeze(1)).sum(-1)
-            logits = logits + match / _BILINEAR_RANK**0.5
-        return logits
 
 
 class PruningNetwork(nn.Module):
@@ -100,7 +46,7 @@ class PruningNetwork(nn.Module):
         encoder_config: PretrainedConfig = encoder.config  # type: ignore[assignment]
         hidden = int(encoder_config.hidden_size)
         self.encoder = encoder
-        self.rank = PooledRankHead(hidden) if config.rank_head == "pooled" else LinearRankHead(hidden)
+        self.rank = make_rank_head(config.rank_head, hidden)
         self.prune = PruneHeadModule(hidden, bilinear=config.prune_head == "bilinear")
         self.model_config = config
         self.uses_types = int(getattr(encoder_config, "type_vocab_size", 0) or 0) > 1
@@ -153,7 +99,7 @@ def _rates(dropout: float | None) -> dict[str, float]:
 def new_network(
     base: str | Path, config: ModelConfig, template: PairTemplate, *, dropout: float | None
 ) -> PruningNetwork:
-    """Put fresh heads on a pretrained encoder.
+    """Put heads on a pretrained encoder: fresh ones, but for a cross-encoder's own classifier as relevance head.
 
     Args:
         base: a Hugging Face model directory (or name, where a hub is in reach).
@@ -162,7 +108,11 @@ def new_network(
         dropout: overrides the encoder's dropout rates, where it has any.
     """
     encoder = AutoModel.from_pretrained(str(base), dtype=torch.float32, **_rates(dropout))
-    return PruningNetwork(encoder, config, template)
+    network = PruningNetwork(encoder, config, template)
+    classifier = classifier_of(Path(base))
+    if classifier is not None and classifier.rank_head == config.rank_head:
+        network.rank.load_state_dict(classifier.weights(Path(base) / WEIGHTS))
+    return network
 
 
 def continued_network(

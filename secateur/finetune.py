@@ -173,8 +173,6 @@ def _train(work: Path, name: str, settings: Settings, options: FinetuneOptions) 
                 pad_to_multiple_of=32,
             ),
             window=base.window,
-            rank_head=base.rank_head,
-            prune_head=base.prune_head,
             segmenter=base.segmenter,
             seed=options.seed,
         )

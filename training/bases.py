@@ -9,9 +9,19 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from secateur.models.checkpoint import PRETRAINED, TOKENIZER, ModelConfig, has_heads, read_encoder_config
+from secateur.models.checkpoint import (
+    PRETRAINED,
+    TOKENIZER,
+    ModelConfig,
+    PruneHead,
+    RankHead,
+    has_heads,
+    read_config,
+    read_encoder_config,
+)
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError, MissingExtraError, ModelError
+from secateur.models.heads import classifier_of
 from secateur.models.network import PruningNetwork, continued_network, new_network
 from secateur.training.config import LoraConfig, TrainConfig
 
@@ -69,6 +79,20 @@ def _add_lora(encoder: Any, lora: LoraConfig) -> Any:
     return peft.get_peft_model(encoder, settings)
 
 
+def _heads(config: TrainConfig, base: Path) -> tuple[RankHead, PruneHead]:
+    """Return the heads of the model to be, `auto` resolved by what it starts from."""
+    if has_heads(base):
+        earlier = read_config(base)
+        own_rank, own_prune = earlier.rank_head, earlier.prune_head
+    else:
+        classifier = classifier_of(base)
+        own_rank, own_prune = classifier.rank_head if classifier else "pooled", "bilinear"
+    return (
+        own_rank if config.rank_head == "auto" else config.rank_head,
+        own_prune if config.prune_head == "auto" else config.prune_head,
+    )
+
+
 def start(config: TrainConfig) -> Start:
     """Load what a run starts from and make it ready.
 
@@ -79,11 +103,12 @@ def start(config: TrainConfig) -> Start:
     base = base_directory(config.base)
     tokenizer: Tokenizer = Tokenizer.from_file(str(base / TOKENIZER))
     encoder = PairEncoder(tokenizer, min(config.optim.max_tokens, config.window))
+    rank_head, prune_head = _heads(config, base)
     model_config = ModelConfig(
         name=config.name,
         window=config.window,
-        rank_head=config.rank_head,
-        prune_head=config.prune_head,
+        rank_head=rank_head,
+        prune_head=prune_head,
         segmenter=config.segmenter,
         title=config.data.title_share > 0,
     )

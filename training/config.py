@@ -208,8 +208,9 @@ class TrainConfig:
         distill: learn from a larger model's scores; see `secateur distill`.
         stop: which checkpoint is the result.
         window: tokens that the finished model reads at once.
-        rank_head: form of the relevance head.
-        prune_head: form of the token head.
+        rank_head: form of the relevance head, see `secateur.models.heads`; `auto` for the earlier model's or the
+            cross-encoder's own, and `pooled` on a bare encoder.
+        prune_head: form of the token head; `auto` for the earlier model's, and `bilinear` on anything else.
         segmenter: sentence splitter.
         seed: of everything that is drawn.
         save_steps: steps between checkpoints.
@@ -229,8 +230,8 @@ class TrainConfig:
     distill: DistillConfig | None = None
     stop: StopConfig = field(default_factory=StopConfig)
     window: Annotated[int, Field(ge=32, multiple_of=32)] = 512
-    rank_head: RankHead = "pooled"
-    prune_head: PruneHead = "bilinear"
+    rank_head: RankHead | Literal["auto"] = "auto"
+    prune_head: PruneHead | Literal["auto"] = "auto"
     segmenter: str = "nupunkt"
     seed: int = 13
     save_steps: _Count = 200

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import BertConfig, BertModel
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from secateur.models import export as export_module
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, TOKENIZER, read_config, resolve
@@ -22,7 +23,15 @@ from secateur.models.errors import DataError, ExportError, ModelError
 from secateur.models.export import export
 from secateur.models.pruner import Pruner
 from secateur.training.bases import base_directory
-from secateur.training.config import DataConfig, LoraConfig, OptimConfig, StopConfig, TrainConfig
+from secateur.training.config import (
+    DataConfig,
+    DistillConfig,
+    LoraConfig,
+    LossConfig,
+    OptimConfig,
+    StopConfig,
+    TrainConfig,
+)
 from secateur.training.run import train
 
 NAMES = ["Anna", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Irina", "Jonas"]
@@ -299,3 +308,59 @@ def test_a_missing_base_is_an_error(base: str, said: str) -> None:
 def test_a_base_without_a_fast_tokenizer_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=TOKENIZER):
         base_directory(str(tmp_path))
+
+
+def test_a_cross_encoders_head_becomes_the_relevance_head(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    base = tmp_path / "cross-encoder"
+    torch.manual_seed(3)
+    config = BertConfig.from_pretrained(tiny_base, num_labels=1)
+    theirs = BertForSequenceClassification(config).eval()
+    theirs.save_pretrained(base)
+    (base / TOKENIZER).write_bytes((tiny_base / TOKENIZER).read_bytes())
+    run = config_for(base, data, tmp_path / "run")
+    idle = replace(run.optim, learning_rate=1e-12)
+    directory = train(replace(run, optim=idle, data=replace(run.data, pairs=16)))
+    assert read_config(directory).rank_head == "classifier_tanh"
+    tokenizer = Tokenizer.from_file(str(base / TOKENIZER))
+    query, passage = "Where did Anna go?", "Anna went to Oslo."
+    pair = tokenizer.encode(query, passage)
+    inputs = {"input_ids": torch.tensor([pair.ids]), "token_type_ids": torch.tensor([pair.type_ids])}
+    expected = theirs(**inputs).logits.sigmoid().item()
+    result = Pruner.load(directory, backend="torch").prune(query, [passage])
+    assert result.results[0].score == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_classifier_of_several_labels_is_no_relevance_head(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    base = tmp_path / "classifier"
+    BertForSequenceClassification(BertConfig.from_pretrained(tiny_base, num_labels=3)).save_pretrained(base)
+    (base / TOKENIZER).write_bytes((tiny_base / TOKENIZER).read_bytes())
+    with pytest.raises(ModelError, match="3 labels"):
+        train(config_for(base, data, tmp_path / "run"))
+
+
+def test_streaming_learns_too(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_base, data, tmp_path)
+    directory = train(replace(config, data=replace(config.data, streaming=True, workers=1)))
+    assert read_config(directory).training["steps"] == 30
+    text = "It rained all day. Anna went to Oslo. Nobody saw the cat."
+    result = Pruner.load(directory, backend="torch").prune("Where did Anna go?", [text], threshold=0.5)
+    assert result.results[0].text == "Anna went to Oslo."
+
+
+def test_a_small_model_learns_from_a_large_one(tiny_base: Path, trained: Path, data: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_base, data, tmp_path)
+    distill = DistillConfig(str(trained), backend="torch")
+    loss = LossConfig(token_bce=1.0, unit_bce=0.0, relevance_bce=0.0, relevance_mse=1.0)
+    directory = train(replace(config, distill=distill, loss=loss))
+    assert read_config(directory).training["config"]["distill"]["teacher"] == "model"
+    text = "It rained all day. Anna went to Oslo. Nobody saw the cat."
+    passages = [text, "The shop sells bread. It is closed on Monday."]
+    student, teacher = (
+        Pruner.load(model, backend="torch").prune("Where did Anna go?", passages, return_units=True, reorder=False)
+        for model in (directory, trained)
+    )
+    for one, other in zip(student.results, teacher.results, strict=True):
+        assert one.units is not None
+        assert other.units is not None
+        assert [u.score for u in one.units] == pytest.approx([u.score for u in other.units], abs=0.2)
+        assert one.score == pytest.approx(other.score, abs=0.2)

@@ -1,0 +1,151 @@
+"""The heads of a `PruningNetwork`: relevance of the pair, and a logit a token."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+
+from secateur.models.checkpoint import CONFIG, RankHead
+from secateur.models.errors import ModelError
+
+_BILINEAR_RANK = 64
+
+
+class PooledRankHead(nn.Module):
+    """Relevance from the first state, the mean query and passage states and their product, and a scaled cosine.
+
+    The cosine lets training start from what a bi-encoder backbone already knows of similarity.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4 * hidden, 1)
+        self.scale = nn.Parameter(torch.tensor(8.0))
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.constant_(self.linear.bias, -3.0)
+
+    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
+        """Return logits [batch] from states [batch, tokens, hidden] and mean states [batch, hidden]."""
+        features = torch.cat([states[:, 0], query, passage, query * passage], dim=-1)
+        cosine = (nn.functional.normalize(query, dim=-1) * nn.functional.normalize(passage, dim=-1)).sum(-1)
+        logits: Tensor = self.linear(features).squeeze(-1) + self.scale * cosine
+        return logits
+
+
+class LinearRankHead(nn.Module):
+    """Relevance from the first token's state."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden, 1)
+
+    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
+        """Return logits [batch]."""
+        logits: Tensor = self.linear(states[:, 0]).squeeze(-1)
+        return logits
+
+
+class PruneHeadModule(nn.Module):
+    """A token's logit: linear in its state, and, if ``bilinear``, plus a low-rank product with the pooled query."""
+
+    def __init__(self, hidden: int, bilinear: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden, 1)
+        nn.init.constant_(self.linear.bias, -2.0)
+        self.token = nn.Linear(hidden, _BILINEAR_RANK, bias=False) if bilinear else None
+        self.query = nn.Linear(hidden, _BILINEAR_RANK, bias=False) if bilinear else None
+
+    def forward(self, states: Tensor, query: Tensor) -> Tensor:
+        """Return logits [batch, tokens] from states [batch, tokens, hidden] and the mean query state."""
+        logits: Tensor = self.linear(states).squeeze(-1)
+        if self.token is not None and self.query is not None:
+            match = (self.token(states) * self.query(query).unsqueeze(1)).sum(-1)
+            logits = logits + match / _BILINEAR_RANK**0.5
+        return logits
+
+
+class ClassifierRankHead(nn.Module):
+    """Relevance as sequence classifiers have it: the first token's state through one layer, then to a logit."""
+
+    def __init__(self, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden, hidden)
+        self.activation = ACT2FN[activation]
+        self.linear = nn.Linear(hidden, 1)
+
+    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
+        """Return logits [batch]."""
+        logits: Tensor = self.linear(self.activation(self.dense(states[:, 0]))).squeeze(-1)
+        return logits
+
+
+def make_rank_head(name: RankHead, hidden: int) -> nn.Module:
+    """Make a relevance head of that form, with fresh weights."""
+    if name == "pooled":
+        return PooledRankHead(hidden)
+    if name == "linear":
+        return LinearRankHead(hidden)
+    return ClassifierRankHead(hidden, name.removeprefix("classifier_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """How an architecture of transformers classifies sequences, which is how cross-encoders rank.
+
+    Attributes:
+        rank_head: the relevance head of the same form.
+        dense: names of the layer on the first token's state.
+        linear: name of the layer to the logit.
+    """
+
+    rank_head: RankHead
+    dense: str
+    linear: str
+
+    def weights(self, path: Path) -> dict[str, Tensor]:
+        """Return the state dict of a `ClassifierRankHead`.
+
+        Raises:
+            ModelError: the file lacks them, or has more than one label.
+        """
+        names = {
+            f"{ours}.{kind}": f"{theirs}.{kind}"
+            for ours, theirs in (("dense", self.dense), ("linear", self.linear))
+            for kind in ("weight", "bias")
+        }
+        try:
+            with safe_open(path, framework="pt") as file:
+                found = {ours: file.get_tensor(theirs).float() for ours, theirs in names.items()}
+        except Exception as error:  # safetensors raises kinds of its own
+            raise ModelError(f"{path}: has no classifier to take over as relevance head ({error})") from error
+        if len(found["linear.weight"]) != 1:
+            raise ModelError(
+                f"{path}: classifies into {len(found['linear.weight'])} labels; a relevance head has one: set "
+                "rank_head: pooled for a fresh one"
+            )
+        return found
+
+
+_CLASSIFIERS = {
+    "BertForSequenceClassification": Classifier("classifier_tanh", "bert.pooler.dense", "classifier"),
+    "RobertaForSequenceClassification": Classifier("classifier_tanh", "classifier.dense", "classifier.out_proj"),
+    "XLMRobertaForSequenceClassification": Classifier("classifier_tanh", "classifier.dense", "classifier.out_proj"),
+    "ElectraForSequenceClassification": Classifier("classifier_gelu", "classifier.dense", "classifier.out_proj"),
+    "DebertaV2ForSequenceClassification": Classifier("classifier_gelu", "pooler.dense", "classifier"),
+    "DistilBertForSequenceClassification": Classifier("classifier_relu", "pre_classifier", "classifier"),
+}
+
+
+def classifier_of(base: Path) -> Classifier | None:
+    """Return the classifier that a cross-encoder's directory holds; None for a bare encoder."""
+    path = base / CONFIG
+    if not path.is_file():
+        return None
+    architectures = json.loads(path.read_text(encoding="utf-8")).get("architectures") or []
+    return next((_CLASSIFIERS[name] for name in architectures if name in _CLASSIFIERS), None)
