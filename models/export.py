@@ -24,10 +24,10 @@ from secateur.models.batching import Batch, BatchLimits, make_batches
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, load_tokenizer, read_config, read_encoder_config
 from secateur.models.encoding import PairEncoder, Window
 from secateur.models.errors import DataError, ExportError
-from secateur.models.examples import data_files, read_examples
 from secateur.models.merging import merge, window_outputs
 from secateur.models.network import PruningNetwork, load_network
 from secateur.models.segmentation import segment
+from secateur.models.sources import labelled_sources
 from secateur.models.splitters import get_splitter
 from secateur.models.types import Passage
 
@@ -112,15 +112,15 @@ class _Pairs:
 
 
 def _draw(data: Path, count: int) -> list[tuple[str, Passage]]:
-    """Draw up to ``count`` pairs, evenly from all files; their labels are not used."""
+    """Draw up to ``count`` pairs, evenly from all sources; their labels are not used."""
     rng = random.Random(0)
-    files = data_files(data)
-    share = -(-count // len(files))
+    sources = labelled_sources(data)
+    share = -(-count // len(sources))
     drawn: list[tuple[str, Passage]] = []
-    for file in files:
+    for source in sources:
         pairs = [
             (example.query, labelled.passage)
-            for example in read_examples(file)
+            for example in source.read()
             for labelled in example.passages
             if example.query.strip() and labelled.passage.text.strip()
         ]

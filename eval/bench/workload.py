@@ -13,7 +13,7 @@ import numpy as np
 
 from secateur.models.backends.base import available_threads
 from secateur.models.errors import DataError
-from secateur.models.examples import data_files, read_examples
+from secateur.models.sources import labelled_sources
 from secateur.models.types import Passage, PruneRequest
 
 _POOL = 3  # times as many pairs as a request has passages are drawn from
@@ -51,11 +51,11 @@ def real_pairs(data: Path, count: int) -> list[tuple[str, str]]:
         DataError: there are fewer.
     """
     rng = random.Random(7)
-    files = data_files(data)
+    sources = labelled_sources(data)
     drawn: list[tuple[str, str]] = []
-    for file in files:
-        pairs = [(e.query, p.passage.text) for e in read_examples(file) for p in e.passages if p.passage.text.strip()]
-        drawn += rng.sample(pairs, min(len(pairs), -(-count // len(files))))
+    for source in sources:
+        pairs = [(e.query, p.passage.text) for e in source.read() for p in e.passages if p.passage.text.strip()]
+        drawn += rng.sample(pairs, min(len(pairs), -(-count // len(sources))))
     if len(drawn) < count:
         raise DataError(f"{data}: the benchmark needs {count} pairs, it has {len(drawn)}")
     rng.shuffle(drawn)

@@ -20,10 +20,11 @@ from secateur.eval.rag.judge import exact_match, judge_messages, parse_verdict, 
 from secateur.eval.rag.prompts import Context, answer_messages, contexts
 from secateur.eval.rag.report import Prices, Record, summarise
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import Example, data_files, read_examples, source_name
+from secateur.models.examples import Example
 from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_options, replace_surrogates
+from secateur.models.sources import labelled_sources
 from secateur.models.types import PruneOptions
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ def read_questions(data: Path, limit: int | None) -> tuple[list[Question], int]:
     """
     questions: list[Question] = []
     unanswered = 0
-    for path in data_files(data):
-        read = [Question(source_name(path), example) for example in read_examples(path)]
+    for source in labelled_sources(data):
+        read = [Question(source.name, example) for example in source.read()]
         usable = [question for question in read if question.gold]
         unanswered += len(read) - len(usable)
         if limit is not None:

@@ -82,6 +82,20 @@ def test_the_served_model_can_be_asked_for_by_name(client: httpx.Client, pruner:
     assert prune(client, query="q", passages=["a"], model=pruner.config.name)["model"] == pruner.config.name
 
 
+def test_the_shipped_model_takes_a_target_recall_and_a_higher_one_keeps_more(
+    client: httpx.Client, sample: Any, pruner: Pruner
+) -> None:
+    assert pruner.calibration is not None
+    for recall in (0.8, 0.9, 0.95):
+        body = {"query": sample.query, "passages": sample.passages, "return_units": True, "target_recall": recall}
+        for result in prune(client, **body)["results"]:
+            wanted = [unit["score"] >= pruner.calibration[recall] for unit in result["units"]]
+            kept = [unit["kept"] for unit in result["units"]]
+            assert kept[1:] == wanted[1:]  # a heading is kept with whatever it heads
+    thresholds = [pruner.calibration[recall] for recall in sorted(pruner.calibration)]
+    assert thresholds == sorted(thresholds, reverse=True)
+
+
 @pytest.mark.parametrize(
     "options",
     [
