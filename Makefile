@@ -8,7 +8,7 @@ VENV := .venv
 HOST ?= 127.0.0.1
 PORT ?= 8080
 CONFIG ?= training/configs/secateur-nano-en.yaml
-MODEL ?= runs/secateur-nano-en-2/model
+MODEL ?= runs/secateur-nano-en-3/model
 DATA ?= ../shared/data
 SHIPPED := models/pretrained/secateur-nano-en
 PYTEST_ARGS ?=
@@ -90,7 +90,7 @@ $(INFINITY)/bin/infinity_emb: constraints.txt
 bench: $(TEST_STAMP) $(INFINITY)/bin/infinity_emb ## measure speed and memory and rewrite README's tables (DATA)
 	for what in overhead speed footprint; do \
 	  $(BIN)/secateur bench $$what --data $(DATA)/test --update README.md; done
-	$(BIN)/secateur bench peers --data $(DATA)/test --rounds 5 --budget-s 60 --update README.md
+	$(BIN)/secateur bench peers --data $(DATA)/test --rounds 3 --budget-s 20 --update README.md
 	$(BIN)/secateur bench http --data $(DATA)/test --rounds 3 --infinity-python $(INFINITY)/bin/python --update README.md
 
 clean: ## remove what was built; keeps the environment and the runs
