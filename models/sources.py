@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class LabelledSource:
-    """A source of labelled examples.
+    """A source of labelled examples. Can be pickled, for worker processes.
 
     Attributes:
         name: of the source.
@@ -60,10 +61,7 @@ def _arrow_sources(path: Path) -> list[LabelledSource]:
         raise DataError(f"{path}: cannot be read as a Hugging Face dataset ({error})") from error
     splits = dict(found) if isinstance(found, DatasetDict) else {path.name: found}
 
-    def reader(rows: Any) -> Callable[[], Iterator[Example]]:
-        return lambda: _examples(path, rows)
-
-    return [LabelledSource(name, path, reader(rows)) for name, rows in sorted(splits.items())]
+    return [LabelledSource(name, path, partial(_examples, path, rows)) for name, rows in sorted(splits.items())]
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -78,10 +76,14 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
+def _parquet_examples(path: Path) -> Iterator[Example]:
+    return _examples(path, _parquet_rows(path))
+
+
 def _file_source(path: Path) -> LabelledSource:
     if path.suffix == ".parquet":
-        return LabelledSource(source_name(path), path, lambda: _examples(path, _parquet_rows(path)))
-    return LabelledSource(source_name(path), path, lambda: read_examples(path))
+        return LabelledSource(source_name(path), path, partial(_parquet_examples, path))
+    return LabelledSource(source_name(path), path, partial(read_examples, path))
 
 
 def labelled_sources(path: Path) -> list[LabelledSource]:

@@ -107,6 +107,23 @@ def punkt_splitter(language: str = "english") -> Splitter:
 SPLITTERS: dict[str, Callable[[], Splitter]] = {"nupunkt": nupunkt_splitter, "punkt": punkt_splitter}
 
 
+class _NamedSplitter:
+    """A splitter with the rule for text without spaces added. Pickled by its name, for worker processes."""
+
+    def __init__(self, name: str, base: Splitter) -> None:
+        self._name = name
+        self._base = base
+
+    def __call__(self, text: str) -> list[int]:
+        ends = self._base(text)
+        if _HAS_CJK_STOP.search(text):
+            ends = sorted({*ends, *cjk_ends(text)})
+        return ends
+
+    def __reduce__(self) -> tuple[Callable[[str], Splitter], tuple[str]]:
+        return get_splitter, (self._name,)
+
+
 @cache
 def get_splitter(name: str = "nupunkt") -> Splitter:
     """Return the splitter of that name, with the rule for text without spaces added where the text needs it.
@@ -116,12 +133,4 @@ def get_splitter(name: str = "nupunkt") -> Splitter:
     """
     if name not in SPLITTERS:
         raise InputError("segmenter", f"unknown splitter {name!r}", f"use one of {', '.join(sorted(SPLITTERS))}")
-    base = SPLITTERS[name]()
-
-    def split(text: str) -> list[int]:
-        ends = base(text)
-        if _HAS_CJK_STOP.search(text):
-            ends = sorted({*ends, *cjk_ends(text)})
-        return ends
-
-    return split
+    return _NamedSplitter(name, SPLITTERS[name]())

@@ -58,7 +58,13 @@ def _batches(config: TrainConfig, encoder: PairEncoder, collator: GroupCollator,
         count = math.ceil(data.pairs * optim.epochs / (optim.batch_size * world))
         stream = BatchStream(data, builder, count, optim.batch_size, config.seed, rank, world)
         loader: DataLoader[Any] = DataLoader(
-            stream, batch_size=None, collate_fn=collator, num_workers=data.workers, pin_memory=pinned
+            stream,
+            batch_size=None,
+            collate_fn=collator,
+            num_workers=data.workers,
+            # A fork of a process whose libraries have threads crashes sooner or later.
+            multiprocessing_context="spawn" if data.workers else None,
+            pin_memory=pinned,
         )
         return _Batches(loader, data.pairs, stream.sizes)
     groups, sources = build_groups(data, encoder, splitter, config.seed, config.distill)

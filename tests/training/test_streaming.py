@@ -4,14 +4,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.splitters import get_splitter
+from secateur.training.batches import GroupCollator
 from secateur.training.config import DataConfig
-from secateur.training.pairs import Group, GroupBuilder
+from secateur.training.pairs import GroupBuilder
 from secateur.training.streaming import BatchStream
 
 
@@ -24,10 +26,6 @@ def stream(toy: Path, tokenizer: Tokenizer, *, batches: int = 12, seed: int = 1,
 
 def content(batches: object) -> list[list[list[int]]]:
     return [[pair.input_ids.tolist() for group in batch for pair in group] for batch in batches]  # type: ignore[attr-defined]
-
-
-def first(batch: list[Group]) -> list[Group]:
-    return batch
 
 
 def test_there_are_as_many_full_batches_as_asked_for(toy: Path, tokenizer: Tokenizer) -> None:
@@ -45,9 +43,16 @@ def test_the_seed_decides(toy: Path, tokenizer: Tokenizer) -> None:
 
 
 def test_workers_change_no_batch(toy: Path, tokenizer: Tokenizer) -> None:
-    alone = content(stream(toy, tokenizer))
-    loader = DataLoader(stream(toy, tokenizer), batch_size=None, collate_fn=first, num_workers=2)
-    assert content(loader) == alone
+    collator = GroupCollator(pad_id=0, multiple=8, passage_type=1)
+    alone = [collator(batch) for batch in stream(toy, tokenizer)]
+    loader = DataLoader(
+        stream(toy, tokenizer), batch_size=None, collate_fn=collator, num_workers=2, multiprocessing_context="spawn"
+    )
+    batches = list(loader)
+    assert len(batches) == len(alone)
+    for one, other in zip(batches, alone, strict=True):
+        for name, values in other.items():
+            assert torch.equal(one[name].nan_to_num(), values.nan_to_num()), name
 
 
 def test_processes_share_batches(toy: Path, tokenizer: Tokenizer) -> None:
