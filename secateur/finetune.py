@@ -5,11 +5,12 @@ Everything lands in one directory: the model, and under ``work/`` the split data
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -152,7 +153,25 @@ def choose_settings(queries: int, pairs_per_second: float, minutes: float) -> Se
     return Settings(pairs, epochs, rate, batch)
 
 
-def _train(work: Path, name: str, settings: Settings, options: FinetuneOptions) -> Path:
+def _settings(work: Path, queries: dict[str, int], options: FinetuneOptions) -> tuple[Settings, bool]:
+    """Return the settings, and whether they are those of an earlier sitting, whose checkpoints then fit.
+
+    They depend on how fast the machine was when it was asked, so they are asked for once and kept.
+    """
+    from secateur.models.files import write_atomically
+
+    path = work / "settings.json"
+    asked = {"queries": queries, **asdict(options)}
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["asked"] == asked:
+            return Settings(**kept["settings"]), True
+    settings = choose_settings(queries[TRAIN], _pairs_per_second(options.base), options.minutes)
+    write_atomically(path, json.dumps({"asked": asked, "settings": asdict(settings)}, indent=1) + "\n")
+    return settings, False
+
+
+def _train(work: Path, name: str, settings: Settings, options: FinetuneOptions, *, resume: bool) -> Path:
     from secateur.models.checkpoint import read_config, resolve
     from secateur.training.config import DataConfig, LossConfig, OptimConfig, TrainConfig
     from secateur.training.run import train
@@ -175,6 +194,7 @@ def _train(work: Path, name: str, settings: Settings, options: FinetuneOptions) 
             window=base.window,
             segmenter=base.segmenter,
             seed=options.seed,
+            resume=resume,
         )
     )
 
@@ -233,9 +253,9 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     _check(data)
     work = out / WORK
     queries = split(data, work, _SHARES, options.seed)
-    settings = choose_settings(queries[TRAIN], _pairs_per_second(options.base), options.minutes)
+    settings, resume = _settings(work, queries, options)
     log.info("%s queries; %s", queries, settings)
-    trained = _train(work, out.name, settings, options)
+    trained = _train(work, out.name, settings, options, resume=resume)
     for path in trained.iterdir():
         shutil.copyfile(path, out / path.name)
     export(out, work / TRAIN)

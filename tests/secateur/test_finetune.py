@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from secateur.data_scripts.split import split
-from secateur.finetune import FinetuneOptions, FinetuneReport, VerdictRow, choose_settings, finetune, verdict_table
+from secateur.finetune import (
+    FinetuneOptions,
+    FinetuneReport,
+    VerdictRow,
+    _settings,
+    choose_settings,
+    finetune,
+    verdict_table,
+)
 from secateur.models import export as export_module
 from secateur.models.checkpoint import CALIBRATION, ONNX_FP16, ONNX_INT8, WEIGHTS, read_config
 from secateur.models.errors import DataError, InputError
@@ -110,6 +118,21 @@ def test_small_data_is_seen_several_times_and_slow_machines_see_less() -> None:
     assert slow.pairs * slow.epochs <= 600
     tiny = choose_settings(60, 10.0, 60)
     assert tiny.pairs * tiny.epochs / tiny.batch_size >= 30
+
+
+def test_a_second_sitting_goes_on_with_the_settings_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast the machine then is: other pairs would not fit the checkpoints."""
+    queries, options = {"train": 20_000, "calibration": 1, "test": 1}, FinetuneOptions(minutes=1)
+    found = []
+    for speed in (10.0, 99.0):
+        monkeypatch.setattr("secateur.finetune._pairs_per_second", lambda _, speed=speed: speed)
+        found.append(_settings(tmp_path, queries, options))
+    assert found == [(found[0][0], False), (found[0][0], True)]
+    other, resumed = _settings(tmp_path, queries, FinetuneOptions(minutes=2))
+    assert other != found[0][0]
+    assert not resumed
 
 
 def test_unusable_data_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
