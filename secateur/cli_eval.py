@@ -157,7 +157,9 @@ def _bench_table(arguments: argparse.Namespace) -> BenchTable:
 def _bench(arguments: argparse.Namespace) -> None:
     from secateur.eval.bench.report import write_bench
 
-    sys.stdout.write(write_bench(arguments.what, _bench_table(arguments), arguments.update) + "\n")
+    sys.stdout.write(
+        write_bench(arguments.block or f"bench-{arguments.what}", _bench_table(arguments), arguments.update) + "\n"
+    )
 
 
 def _add_rag(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -212,6 +214,7 @@ def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
     bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http"))
     bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
     bench.add_argument("--update", type=Path, help="rewrite this document's table")
+    bench.add_argument("--block", metavar="NAME", help="the table's marker in the document (default: bench-WHAT)")
     bench.add_argument("--rounds", type=int, help="timed rounds (peers: 7, http: 5)")
     bench.add_argument("--passages", type=_numbers, metavar="N,N", help="peers: passages a call (default: 10,50,200)")
     bench.add_argument(

@@ -19,9 +19,9 @@ class BenchTable:
     note: str
 
 
-def write_bench(name: str, table: BenchTable, update: Path | None) -> str:
-    """Return the table with the machine described, and put it into the marked block of ``update``."""
+def write_bench(block: str, table: BenchTable, update: Path | None) -> str:
+    """Return the table with the machine described, and put it into that marked block of ``update``."""
     text = f"{markdown_table(table.header, table.rows)}\n\n{table.note} Machine: {machine()}."
     if update is not None:
-        rewrite_block(update, f"bench-{name}", text)
+        rewrite_block(update, block, text)
     return text

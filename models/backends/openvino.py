@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,31 @@ import numpy as np
 from secateur.models.backends.base import Backend, Output, available_threads
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError
+
+
+def open_queue(path: Path, streams: int) -> tuple[Any, Any]:
+    """Compile an ONNX file for one-thread streams; return an `openvino.CompiledModel` and its `AsyncInferQueue`.
+
+    Raises:
+        MissingExtraError: openvino is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("openvino", "cpu") from error
+    core = openvino.Core()
+    settings = {
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": str(streams),
+        # On processors with bf16 units the plugin would compute in bf16, where a result can depend on the shape of its
+        # batch.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    # The plugin gives the thread that compiles a signal stack, which is freed with the model though a later model's
+    # may restore it: the next signal that Python handles in that thread crashes the process. So: a thread that ends.
+    with ThreadPoolExecutor(1) as once:
+        compiled = once.submit(core.compile_model, core.read_model(path), "CPU", settings).result()
+    return compiled, openvino.AsyncInferQueue(compiled, streams)
 
 
 class OpenVinoBackend(Backend):
@@ -31,26 +57,10 @@ class OpenVinoBackend(Backend):
     limits = BatchLimits(rows=1, tokens=1 << 20, multiple=32)
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise MissingExtraError("openvino", "cpu") from error
         streams = threads or available_threads()
-        core = openvino.Core()
         self.precision = precision
-        self._compiled = core.compile_model(
-            core.read_model(path),
-            "CPU",
-            {
-                "NUM_STREAMS": str(streams),
-                "INFERENCE_NUM_THREADS": str(streams),
-                # On processors with bf16 units the plugin would compute in bf16, where a result can depend on the
-                # shape of its batch.
-                "INFERENCE_PRECISION_HINT": "f32",
-            },
-        )
+        self._compiled, self._queue = open_queue(path, streams)
         self._inputs = {port.any_name for port in self._compiled.inputs}
-        self._queue = openvino.AsyncInferQueue(self._compiled, streams)
         self._queue.set_callback(self._store)
         self._lock = threading.Lock()
 

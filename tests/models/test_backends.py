@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -137,6 +139,27 @@ def test_a_model_without_a_runtime_names_the_extra(shipped: Path, monkeypatch: p
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'secateur\[cpu\]'"):
         load_backend(shipped, device="cpu")
+
+
+HANDLED = """
+import os, signal, sys
+from pathlib import Path
+from secateur.models.backends.openvino import OpenVinoBackend
+
+handled = []
+signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
+backends = [OpenVinoBackend(Path(sys.argv[1]), "int8", 1) for _ in range(3)]
+while backends:
+    del backends[0]
+os.kill(os.getpid(), signal.SIGUSR1)
+print(len(handled))
+"""
+
+
+def test_signals_are_handled_after_models_are_freed_in_any_order(shipped: Path) -> None:
+    """Seen from outside: without care the process crashes at its next signal."""
+    command = [sys.executable, "-c", HANDLED, str(shipped / ONNX_INT8)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout == "1\n"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 from secateur.eval.bench.workload import BenchRequest
 from secateur.models.backends.base import available_threads
+from secateur.models.backends.openvino import open_queue
 from secateur.models.batching import Batch, make_batches
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, resolve
 from secateur.models.errors import MissingExtraError
@@ -39,19 +40,12 @@ def feeds_of(batches: Sequence[Batch]) -> list[dict[str, Any]]:
 
 
 def bare_openvino(path: Path) -> Callable[[Feeds], object]:
-    """Return a function that runs feeds on the plain OpenVINO API, with streams as `OpenVinoBackend` has them.
+    """Return a function that runs feeds on the plain OpenVINO API, with streams that `OpenVinoBackend` has.
 
     Raises:
         MissingExtraError: openvino is not installed.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError("openvino", "cpu") from error
-    streams = available_threads()
-    options = {"NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(streams), "INFERENCE_PRECISION_HINT": "f32"}
-    core = openvino.Core()
-    queue = openvino.AsyncInferQueue(core.compile_model(core.read_model(path), "CPU", options), streams)
+    queue = open_queue(path, available_threads())[1]
 
     def run(feeds: Feeds) -> None:
         for feed in feeds:

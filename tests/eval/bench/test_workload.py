@@ -32,6 +32,6 @@ def test_pairs_are_the_same_every_time(tmp_path: Path) -> None:
 def test_a_table_goes_into_its_block(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text("<!-- bench-speed:begin -->\n<!-- bench-speed:end -->\n", encoding="utf-8")
-    write_bench("speed", BenchTable(["", "x"], [["a", "1"]], "Note."), path)
+    write_bench("bench-speed", BenchTable(["", "x"], [["a", "1"]], "Note."), path)
     assert "| a | 1 |" in path.read_text(encoding="utf-8")
     assert "threads" in path.read_text(encoding="utf-8")
