@@ -96,6 +96,11 @@ class EncodedPassage:
     unit_source: IntArray
     title_cut: bool
 
+    @property
+    def running(self) -> tuple[Window, ...]:
+        """The windows to run: none of a passage without a token, of which there is nothing to ask the model."""
+        return self.windows if len(self.windows[0].token_unit) else ()
+
 
 def token_units(offsets: IntArray, text: str, units: Sequence[Unit]) -> IntArray:
     """Map tokens to units.

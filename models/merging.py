@@ -50,16 +50,16 @@ def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageSc
 
     Args:
         encoded: the passage.
-        outputs: of its windows, in order.
+        outputs: of its `running` windows, in order.
     """
     units = len(encoded.unit_tokens)
     sums, counts = np.zeros(units), np.zeros(units)
-    for window, output in zip(encoded.windows, outputs, strict=True):
+    for window, output in zip(encoded.running, outputs, strict=True):
         text_tokens = output.keep[window.text_start : window.text_start + len(window.token_unit)]
         sums += np.bincount(window.token_unit, weights=text_tokens, minlength=units)
         counts += np.bincount(window.token_unit, minlength=units)
     means = sums / np.maximum(counts, 1)
     scores = np.where(encoded.unit_source >= 0, means[encoded.unit_source], 0.0) if units else means
     # A reduced-precision sigmoid may step out of [0, 1] by a rounding error.
-    relevance = max(output.relevance for output in outputs)
+    relevance = max((output.relevance for output in outputs), default=0.0)
     return PassageScores(min(max(relevance, 0.0), 1.0), np.clip(scores, 0.0, 1.0))

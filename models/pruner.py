@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from secateur.models.backends import Backend, load_backend
 from secateur.models.batching import make_batches
@@ -40,15 +39,23 @@ from secateur.models.types import (
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A request on its way: its units and windows, and where its windows begin in the merged run."""
+class EncodedRequest:
+    """A request as the network reads it.
+
+    Attributes:
+        checked: the request.
+        threshold: that its options ask for.
+        query_tokens: number of tokens of the query, after it was cut.
+        units: of each passage.
+        passages: as windows.
+        warnings: what had to be changed.
+    """
 
     checked: CheckedRequest
     threshold: float
     query_tokens: int
     units: list[list[Unit]]
     passages: list[EncodedPassage]
-    first_window: int
     warnings: tuple[str, ...]
 
 
@@ -61,6 +68,7 @@ class Pruner:
         backend: a loaded runtime.
         calibration: thresholds by target recall, if the model has them.
         pad_id: the tokenizer's padding token.
+        directory: where the model was loaded from, if it was.
     """
 
     def __init__(
@@ -70,12 +78,14 @@ class Pruner:
         backend: Backend,
         calibration: dict[float, float] | None,
         pad_id: int,
+        directory: Path | None = None,
     ) -> None:
         self.config = config
         self.encoder = encoder
         self.backend = backend
         self.calibration = calibration
         self.pad_id = pad_id
+        self.directory = directory
         self._splitter = get_splitter(config.segmenter)
 
     @classmethod
@@ -114,7 +124,7 @@ class Pruner:
         calibration = read_calibration(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
         runtime = load_backend(directory, backend, device, precision, threads)
-        return cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0)
+        return cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
 
     def prune(
         self,
@@ -217,8 +227,12 @@ class Pruner:
             )
         return self.calibration[min(enough)]
 
-    def encode(self, request: CheckedRequest, first_window: int = 0) -> _Encoded:
-        """Segment and encode a checked request."""
+    def encode(self, request: CheckedRequest) -> EncodedRequest:
+        """Segment and encode a checked request.
+
+        Raises:
+            InputError: the query is too long, or the model is not calibrated for the target recall.
+        """
         query, passages, options = request.request.query, request.request.passages, request.request.options
         threshold = self.threshold_for(options)
         query_ids, query_cut = self.encoder.encode_query(query, truncate=options.truncate_query)
@@ -228,50 +242,41 @@ class Pruner:
         if query_cut:
             warnings.append(f"query: cut to its first {len(query_ids)} tokens")
         warnings += [f"passages[{i}].title: cut to fit the window" for i, e in enumerate(encoded) if e.title_cut]
-        return _Encoded(request, threshold, len(query_ids), units, encoded, first_window, tuple(warnings))
+        return EncodedRequest(request, threshold, len(query_ids), units, encoded, tuple(warnings))
+
+    def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
+        """Run windows of any requests; their outputs come in the same order."""
+        batches = make_batches(
+            windows, self.backend.limits, pad_id=self.pad_id, passage_type=self.encoder.template.passage_type
+        )
+        return window_outputs(batches, self.backend.run_all(batches))
+
+    def finish(self, encoded: EncodedRequest, scores: Sequence[PassageScores], timings: Timings) -> PruneResult:
+        """Select what is kept, by the scores of each passage."""
+        request = encoded.checked.request
+        scored = [
+            ScoredPassage(index, passage, units, windows.unit_tokens, its_scores)
+            for index, (passage, units, windows, its_scores) in enumerate(
+                zip(request.passages, encoded.units, encoded.passages, scores, strict=True)
+            )
+        ]
+        return _result(encoded, scored, timings)
 
     def _run(self, requests: Sequence[CheckedRequest]) -> list[PruneResult]:
         started = time.perf_counter()
-        encoded: list[_Encoded] = []
-        windows: list[Window] = []
-        for request in requests:
-            one = self.encode(request, first_window=len(windows))
-            encoded.append(one)
-            windows += [window for passage in one.passages for window in passage.windows]
-        # A passage without a token is not run: there is nothing to ask the model.
-        running = [i for i, window in enumerate(windows) if len(window.token_unit)]
-        batches = make_batches(
-            [windows[i] for i in running],
-            self.backend.limits,
-            pad_id=self.pad_id,
-            passage_type=self.encoder.template.passage_type,
-        )
+        encoded = [self.encode(request) for request in requests]
+        windows = [window for one in encoded for passage in one.passages for window in passage.running]
         tokenized = time.perf_counter()
-        outputs = window_outputs(batches, self.backend.run_all(batches))
+        outputs = iter(self.run(windows))
         inferred = time.perf_counter()
-        by_window = dict(zip(running, outputs, strict=True))
-        scored = [self._score(one, by_window) for one in encoded]
+        scores = [[merge(p, list(islice(outputs, len(p.running)))) for p in one.passages] for one in encoded]
         timings = Timings(
             queue_ms=0.0,
             tokenize_ms=(tokenized - started) * 1e3,
             inference_ms=(inferred - tokenized) * 1e3,
             total_ms=(time.perf_counter() - started) * 1e3,
         )
-        return [_result(one, passages, timings) for one, passages in zip(encoded, scored, strict=True)]
-
-    def _score(self, one: _Encoded, by_window: dict[int, WindowOutput]) -> list[ScoredPassage]:
-        scored = []
-        position = one.first_window
-        request = one.checked.request
-        for index, (passage, units, encoded) in enumerate(zip(request.passages, one.units, one.passages, strict=True)):
-            numbers = range(position, position + len(encoded.windows))
-            position = numbers.stop
-            if numbers.start in by_window:
-                scores = merge(encoded, [by_window[number] for number in numbers])
-            else:
-                scores = PassageScores(0.0, np.zeros(len(units)))
-            scored.append(ScoredPassage(index, passage, units, encoded.unit_tokens, scores))
-        return scored
+        return [self.finish(one, its_scores, timings) for one, its_scores in zip(encoded, scores, strict=True)]
 
 
 def _passage_result(selection: Selection, options: PruneOptions) -> PassageResult:
@@ -298,7 +303,7 @@ def _passage_result(selection: Selection, options: PruneOptions) -> PassageResul
     )
 
 
-def _result(one: _Encoded, scored: Sequence[ScoredPassage], timings: Timings) -> PruneResult:
+def _result(one: EncodedRequest, scored: Sequence[ScoredPassage], timings: Timings) -> PruneResult:
     options = one.checked.request.options
     selections = select(scored, options, one.threshold)
     input_tokens = sum(int(s.unit_tokens.sum()) for s in scored)

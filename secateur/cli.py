@@ -124,19 +124,16 @@ def _serve(arguments: argparse.Namespace) -> None:
         raise _UsageError(f"--port: {arguments.port} is out of range; give 0 (any free port) to 65535")
     # uvicorn raises the signal again once it has shut down; a stop that was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    settings = Settings(
-        model=arguments.model,
-        backend=arguments.backend,
-        device=arguments.device,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        host=arguments.host,
-        port=arguments.port,
-    )
+    given = {
+        name: value
+        for name in ("model", "backend", "device", "precision", "threads", "host", "port")
+        if (value := getattr(arguments, name)) is not None
+    }
     try:
-        serve(settings)
+        wanted = serve(Settings(**given))
     except SystemExit as end:  # uvicorn could not start: its code is 3, and it has logged why
         sys.exit(1 if end.code else 0)
+    sys.exit(0 if wanted else 1)
 
 
 def _info(arguments: argparse.Namespace) -> None:

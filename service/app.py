@@ -1,8 +1,8 @@
-"""The FastAPI application."""
+"""The FastAPI application, and the process that serves it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -10,24 +10,27 @@ import uvicorn
 from fastapi import FastAPI
 
 from secateur.models.pruner import Pruner
-from secateur.service.engine import Engine
+from secateur.service.engines import Engines, load_pruners
+from secateur.service.metrics import Metrics
 from secateur.service.problems import install_problem_handlers
-from secateur.service.routes import health, prune
+from secateur.service.routes import batch, health, metrics, prune
 from secateur.service.settings import Settings
 
 
-def create_app(pruner: Pruner) -> FastAPI:
+def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callable[[], None] = lambda: None) -> FastAPI:
     """Make the application.
 
     Args:
-        pruner: the model to serve.
+        pruners: the models to serve, by name; the first is the default.
+        settings: of the service.
+        on_death: called, in any thread, should an engine die; the process is to end then.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.engine = Engine(pruner)
+        app.state.engines = Engines(pruners, settings, app.state.metrics, on_death)
         yield
-        app.state.engine.close()
+        await app.state.engines.close()
 
     app = FastAPI(
         title="Secateur",
@@ -37,23 +40,51 @@ def create_app(pruner: Pruner) -> FastAPI:
         lifespan=lifespan,
         strict_content_type=False,  # a body without a content type is read as JSON
     )
+    app.state.settings = settings
+    app.state.metrics = Metrics()
     install_problem_handlers(app)
-    app.include_router(prune.router)
-    app.include_router(health.router)
+    for routes in (prune, batch, health, metrics):
+        app.include_router(routes.router)
     return app
 
 
-def serve(settings: Settings) -> None:
-    """Load the model and serve until interrupted.
+class _Server(uvicorn.Server):
+    """A server that ends, after what is in flight, when an engine has died."""
+
+    died = False
+
+    def die(self) -> None:
+        """Stop accepting; end with a failure. From any thread."""
+        self.died = True
+        self.should_exit = True
+
+
+def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
+    """Serve until interrupted.
+
+    Args:
+        settings: of the service.
+        pruners: loaded models, by name; None for those of the settings.
+
+    Returns:
+        Whether the end was wanted; False when an engine died.
 
     Raises:
-        SecateurError: the model cannot be loaded.
+        SecateurError: a model cannot be loaded.
     """
-    pruner = Pruner.load(
-        settings.model,
-        backend=settings.backend,
-        device=settings.device,
-        precision=settings.precision,
-        threads=settings.threads,
+    pruners = load_pruners(settings) if pruners is None else pruners
+    server: _Server | None = None
+    app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_level="info",
+            timeout_graceful_shutdown=settings.drain_s,
+        )
     )
-    uvicorn.run(create_app(pruner), host=settings.host, port=settings.port, log_level="info")
+    server.run()
+    if not server.started:
+        raise SystemExit(3)  # the port is taken, or the like; it has logged why
+    return not server.died

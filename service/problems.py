@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from secateur.models.errors import InputError, shown
+from secateur.service.batching.errors import (
+    BackendError,
+    DeadlineError,
+    EngineDeadError,
+    EngineError,
+    OverloadedError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +58,64 @@ class UnknownModelError(Exception):
         super().__init__(f"model: {shown(model)} is not served; use one of {', '.join(served)}")
 
 
-def problem(request: Request, status: int, detail: str, errors: list[FieldError] | None = None) -> JSONResponse:
-    """Return a problem-details response."""
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "A body that cannot be read"},
+    404: {"model": Problem, "description": "Unknown model"},
+    415: {"model": Problem, "description": "A body of another type than JSON"},
+    422: {"model": Problem, "description": "A wrong body"},
+    429: {"model": Problem, "description": "Too much is waiting; `Retry-After` says how many seconds to wait"},
+    500: {"model": Problem, "description": "The model failed on this request"},
+    503: {"model": Problem, "description": "The engine has stopped"},
+    504: {"model": Problem, "description": "Not answered in time"},
+}
+
+_ENGINE_STATUS = {OverloadedError: 429, BackendError: 500, EngineDeadError: 503, DeadlineError: 504}
+
+
+def _content(instance: str, status: int, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
-        "instance": request.url.path,
+        "detail": _ascii(detail),
+        "instance": instance,
     }
     if errors:
         content["errors"] = [error.model_dump() for error in errors]
-    return JSONResponse(content, status, media_type="application/problem+json")
+    return content
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before it was answered."""
+
+
+def problem_of(request: Request, error: Exception) -> dict[str, Any]:
+    """Return the problem details of an error that a request may meet.
+
+    Raises:
+        TypeError: the error is none of those.
+    """
+    path = request.url.path
+    if isinstance(error, InputError):
+        field_error = FieldError(field=_ascii(error.field), problem=_ascii(error.problem), mend=error.mend)
+        return _content(path, 422, str(error), [field_error])
+    if isinstance(error, RequestValidationError | ValidationError):
+        errors = [_field_error(dict(item)) for item in error.errors()]
+        return _content(path, 422, "; ".join(f"{e.field}: {e.problem}" for e in errors[:3]), errors)
+    if isinstance(error, UnknownModelError):
+        return _content(path, 404, str(error))
+    if isinstance(error, EngineError):
+        return _content(path, _ENGINE_STATUS[type(error)], str(error))
+    raise TypeError(f"{type(error).__name__} has no problem details")
+
+
+def problem(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return a problem-details response."""
+    return _response(_content(request.url.path, status, detail), headers)
+
+
+def _response(content: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(content, content["status"], headers, media_type="application/problem+json")
 
 
 def _field(location: Sequence[str | int]) -> str:
@@ -95,27 +148,26 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Turn every error of the app into problem details."""
 
     @app.exception_handler(InputError)
-    async def input_error(request: Request, error: InputError) -> JSONResponse:
-        field_error = FieldError(field=_ascii(error.field), problem=_ascii(error.problem), mend=error.mend)
-        return problem(request, 422, _ascii(str(error)), [field_error])
+    @app.exception_handler(UnknownModelError)
+    @app.exception_handler(EngineError)
+    async def known(request: Request, error: Exception) -> JSONResponse:
+        retry = {"Retry-After": str(error.retry_after_s)} if isinstance(error, OverloadedError) else None
+        return _response(problem_of(request, error), retry)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         if any(isinstance(item.get("input"), bytes) for item in error.errors()):
             given = request.headers.get("content-type")
             return problem(request, 415, f"content-type: {given!r} is not JSON; send Content-Type: application/json")
-        errors = [_field_error(dict(item)) for item in error.errors()]
-        return problem(request, 422, "; ".join(f"{e.field}: {e.problem}" for e in errors[:3]), errors)
+        return _response(problem_of(request, error))
 
-    @app.exception_handler(UnknownModelError)
-    async def unknown_model(request: Request, error: UnknownModelError) -> JSONResponse:
-        return problem(request, 404, _ascii(str(error)))
+    @app.exception_handler(ClientGoneError)
+    async def client_gone(request: Request, error: ClientGoneError) -> Response:
+        return Response(status_code=499)  # nobody reads it; the log has it
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        response = problem(request, error.status_code, str(error.detail))
-        response.headers.update(error.headers or {})
-        return response
+        return problem(request, error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

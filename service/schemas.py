@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import uuid
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,7 +23,7 @@ from pydantic.config import JsonDict
 
 from secateur.models.errors import InputError
 from secateur.models.requests import replace_surrogates
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
 
 EXAMPLE: JsonDict = {
     "query": "When was the Eiffel Tower finished?",
@@ -209,3 +211,13 @@ class PruneResponse(BaseModel):
     usage: UsageOut
     timings: TimingsOut
     warnings: list[str]
+
+
+def response_content(model: str, body: PruneBody, result: PruneResult) -> dict[str, Any]:
+    """Return the content of a `PruneResponse`."""
+    content = asdict(result)
+    if not body.return_units:
+        for item in content["results"]:
+            del item["units"]
+    content["warnings"] = [*body.warnings, *content["warnings"]]
+    return {"id": f"prune-{uuid.uuid4().hex[:20]}", "model": model, **content}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from secateur.service.routes.running import engines
+
 router = APIRouter(prefix="/health", tags=["health"])
 
 
@@ -14,10 +16,10 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/ready", summary="A model is loaded", responses={503: {"description": "Still loading."}})
+@router.get("/ready", summary="The models answer", responses={503: {"description": "An engine has died."}})
 async def ready(request: Request) -> JSONResponse:
-    """Answer 200 once requests can be served, 503 before."""
-    engine = getattr(request.app.state, "engine", None)
-    if engine is None:
-        return JSONResponse({"status": "loading"}, status_code=503)
-    return JSONResponse({"status": "ready", "model": engine.model})
+    """Answer 200 while requests can be served, 503 otherwise. The port is open only once all models are loaded."""
+    served = engines(request)
+    if not served.alive:
+        return JSONResponse({"status": "failed", "models": served.names}, status_code=503)
+    return JSONResponse({"status": "ready", "model": served.default.name, "models": served.names})

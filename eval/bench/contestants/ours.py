@@ -28,7 +28,7 @@ def engine_batches(pruner: Pruner, requests: Sequence[PruneRequest]) -> list[Bat
         window
         for request in requests
         for passage in pruner.encode(check_request(request.query, request.passages, request.options)).passages
-        for window in passage.windows
+        for window in passage.running
     ]
     passage_type = pruner.encoder.template.passage_type
     return make_batches(windows, pruner.backend.limits, pad_id=pruner.pad_id, passage_type=passage_type)

@@ -1,0 +1,1 @@
+"""Dynamic batching: the requests of all connections share one engine thread a model."""

@@ -1,0 +1,115 @@
+"""The engines of all served models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from secateur.models.errors import InputError
+from secateur.models.pruner import Pruner
+from secateur.models.types import Passage, PruneRequest
+from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, Store
+from secateur.service.batching.engine import Engine, EngineLimits
+from secateur.service.metrics import Metrics
+from secateur.service.problems import UnknownModelError
+from secateur.service.settings import Settings
+
+_WARM_UP = PruneRequest("Is the engine warm?", tuple(Passage("The engine is warm. " * n) for n in (1, 8, 40)))
+
+
+def load_pruners(settings: Settings) -> dict[str, Pruner]:
+    """Load all models by the names that they are served under.
+
+    Raises:
+        SecateurError: one cannot be loaded.
+        InputError: two have the same name.
+    """
+    pruners: dict[str, Pruner] = {}
+    for spec in settings.all_models():
+        pruner = Pruner.load(
+            spec.model, backend=spec.backend, device=spec.device, precision=spec.precision, threads=spec.threads
+        )
+        name = spec.name or pruner.config.name
+        if name in pruners:
+            raise InputError("models", f"two are named {name!r}", "give one of them another name")
+        if settings.warm_up:
+            pruner.prune_request(_WARM_UP)
+        pruners[name] = pruner
+    return pruners
+
+
+def open_store(settings: Settings) -> Store | None:
+    """Open the cache that the settings name.
+
+    Raises:
+        InputError: they name none that there is.
+        MissingExtraError: its client is not installed.
+    """
+    if settings.cache == "off":
+        return None
+    if settings.cache == "memory":
+        return MemoryStore(settings.cache_mb * 2**20)
+    if settings.cache.startswith(("redis://", "rediss://", "unix://")):
+        return RedisStore(settings.cache, settings.cache_expire_s)
+    raise InputError("cache", f"{settings.cache!r} is no cache", "give off, memory or a redis:// URL")
+
+
+class Engines:
+    """Engines by name. Made in a running event loop.
+
+    Args:
+        pruners: loaded models, by the names that they are served under; the first is the default.
+        settings: of the service.
+        metrics: told what happens.
+        on_death: called, in any thread, should an engine die.
+    """
+
+    def __init__(
+        self, pruners: dict[str, Pruner], settings: Settings, metrics: Metrics, on_death: Callable[[], None]
+    ) -> None:
+        limits = EngineLimits(settings.timeout_ms / 1e3, settings.max_queue_tokens, settings.step_tokens)
+        self._store = open_store(settings)
+        self._engines = {
+            name: Engine(
+                pruner,
+                name=name,
+                limits=limits,
+                cache=ScoreCache(self._store, pruner) if self._store is not None else None,
+                metrics=metrics,
+                on_death=on_death,
+            )
+            for name, pruner in pruners.items()
+        }
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the served models, the default one first."""
+        return list(self._engines)
+
+    @property
+    def alive(self) -> bool:
+        """Whether all of them answer."""
+        return all(engine.alive for engine in self._engines.values())
+
+    @property
+    def default(self) -> Engine:
+        """The engine for requests that name no model."""
+        return next(iter(self._engines.values()))
+
+    def named(self, name: str | None) -> Engine:
+        """Return the engine of a model; the default one for None.
+
+        Raises:
+            UnknownModelError: it is not served.
+        """
+        if name is None:
+            return self.default
+        if name not in self._engines:
+            raise UnknownModelError(name, self.names)
+        return self._engines[name]
+
+    async def close(self) -> None:
+        """Finish what waits, end the threads, let go of the cache."""
+        for engine in self._engines.values():
+            engine.close()
+        if self._store is not None:
+            await self._store.close()
