@@ -110,6 +110,6 @@ class Engines:
     async def close(self) -> None:
         """Finish what waits, end the threads, let go of the cache."""
         for engine in self._engines.values():
-            engine.close()
+            await engine.close()
         if self._store is not None:
             await self._store.close()

@@ -7,8 +7,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -80,6 +81,10 @@ class Engine:
         self._step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
         self._queue = WindowQueue()
         self._jobs: set[Job] = set()
+        self._requests = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = False
         self._dead = False
         self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix=f"secateur-encode-{self.name}")
         self._thread = threading.Thread(target=self._work, name=f"secateur-engine-{self.name}", daemon=True)
@@ -104,11 +109,11 @@ class Engine:
             BackendError: the runtime failed on this request.
             EngineDeadError: the engine has stopped.
         """
-        if not self.alive:
+        if not self.alive or self._closing:
             raise EngineDeadError
         timeout_s = self.limits.timeout_s if timeout_s is None else timeout_s
         checked = check_request(request.query, request.passages, request.options)
-        with self.admission.reserve(estimated_tokens(checked), timeout_s) as reservation:
+        with self.admission.reserve(estimated_tokens(checked), timeout_s) as reservation, self._counted():
             try:
                 async with asyncio.timeout(timeout_s):
                     result = await self._prune(checked, reservation)
@@ -128,17 +133,34 @@ class Engine:
         outputs = await self._outputs(job)
         done = time.perf_counter()
         started = job.started or done
-        scores = await loop.run_in_executor(self._pool, self._merged, encoded, new, outputs)
+
+        def finish() -> tuple[PruneResult, dict[int, PassageScores]]:
+            rest = iter(outputs)
+            found = {n: merge(p := encoded.passages[n], list(islice(rest, len(p.running)))) for n in new}
+            scores = [found[n] if n in found else known[n] for n in range(len(encoded.passages))]
+            timings = Timings(
+                queue_ms=(started - admitted - tokenize_s) * 1e3,
+                tokenize_ms=tokenize_s * 1e3,
+                inference_ms=(done - started) * 1e3,
+                total_ms=(time.perf_counter() - admitted) * 1e3,
+            )
+            return self.pruner.finish(encoded, scores, timings), found
+
+        result, found = await loop.run_in_executor(self._pool, finish)
         if self._cache is not None:
-            await self._cache.put({self._cache.key(encoded, number): scores[number] for number in new})
-        timings = Timings(
-            queue_ms=(started - admitted - tokenize_s) * 1e3,
-            tokenize_ms=tokenize_s * 1e3,
-            inference_ms=(done - started) * 1e3,
-            total_ms=(time.perf_counter() - admitted) * 1e3,
-        )
-        every = [scores[n] if n in scores else known[n] for n in range(len(encoded.passages))]
-        return await loop.run_in_executor(self._pool, self.pruner.finish, encoded, every, timings)
+            await self._cache.put({self._cache.key(encoded, number): scores for number, scores in found.items()})
+        return result
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._requests += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if self._requests == 0:
+                self._idle.set()
 
     def _encode(self, checked: CheckedRequest) -> tuple[EncodedRequest, float]:
         started = time.perf_counter()
@@ -152,13 +174,6 @@ class Engine:
         found = await self._cache.get(keys)
         self._metrics.looked_up(self.name, len(found), len(keys) - len(found))
         return {number: found[key] for number, key in enumerate(keys) if key in found}
-
-    @staticmethod
-    def _merged(
-        encoded: EncodedRequest, numbers: Sequence[int], outputs: Sequence[WindowOutput]
-    ) -> dict[int, PassageScores]:
-        rest = iter(outputs)
-        return {n: merge(p := encoded.passages[n], list(islice(rest, len(p.running)))) for n in numbers}
 
     async def _outputs(self, job: Job) -> list[WindowOutput]:
         """Wait for a job; one that is no longer waited for is abandoned."""
@@ -211,8 +226,10 @@ class Engine:
         for slot, output in zip(slots, outputs, strict=True):
             slot.job.deliver(slot.number, output)
 
-    def close(self) -> None:
-        """Take no more requests, finish those that wait, end the thread."""
+    async def close(self) -> None:
+        """Take no more requests, answer those that there are, end the threads."""
+        self._closing = True
+        await self._idle.wait()
         self._queue.close()
-        self._thread.join()
+        await asyncio.to_thread(self._thread.join)
         self._pool.shutdown()

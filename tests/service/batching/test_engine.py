@@ -1,0 +1,272 @@
+"""The engine on the real model: the library's answers, deadlines, overload, failures and death."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from secateur.models.batching import Batch
+from secateur.models.errors import InputError
+from secateur.models.pruner import Pruner
+from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.service.batching.cache import MemoryStore, ScoreCache
+from secateur.service.batching.engine import Engine, EngineLimits
+from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError, OverloadedError
+
+SENTENCES = [
+    "The Eiffel Tower was finished in March 1889.",
+    "It stands on the Champ de Mars in Paris.",
+    "Bread needs flour and water.",
+    "The Louvre opened in 1793.",
+    "Whales are mammals that live in the sea.",
+]
+QUERIES = ["When was the Eiffel Tower finished?", "When did the Louvre open?", "What does bread need?"]
+
+
+def requests(count: int, seed: int = 0) -> list[PruneRequest]:
+    """Requests of 1 to 6 passages of 0 to 40 sentences, so that some need several windows."""
+    rng = random.Random(seed)
+    return [
+        PruneRequest(
+            rng.choice(QUERIES),
+            tuple(
+                Passage(" ".join(rng.choices(SENTENCES, k=rng.choice([0, 1, 3, 40])))) for _ in range(rng.randint(1, 6))
+            ),
+            PruneOptions(return_units=True, top_n=rng.choice([None, 2])),
+        )
+        for _ in range(count)
+    ]
+
+
+def same(result: PruneResult, expected: PruneResult) -> bool:
+    """Whether results are equal but for timings and rounding."""
+    for one, other in zip(result.results, expected.results, strict=True):
+        if abs(one.score - other.score) > 1e-4:
+            return False
+        for unit, its in zip(one.units or (), other.units or (), strict=True):
+            if abs(unit.score - its.score) > 1e-4:
+                return False
+    texts = [(one.index, one.text) for one in result.results] == [(one.index, one.text) for one in expected.results]
+    return texts and result.usage == expected.usage and result.warnings == expected.warnings
+
+
+def on_engine(pruner: Pruner, use: Callable[[Engine], Awaitable[Any]], **arguments: Any) -> Any:
+    """Run ``use`` on an engine of its own."""
+
+    async def run() -> Any:
+        engine = Engine(pruner, **arguments)
+        try:
+            return await asyncio.wait_for(use(engine), 300)
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def wait_for(gate: threading.Event) -> Callable[[Sequence[Batch]], None]:
+    """Make trouble that holds the engine's thread until the gate opens."""
+
+    def wait(batches: Sequence[Batch]) -> None:
+        assert gate.wait(300)
+
+    return wait
+
+
+@pytest.mark.parametrize("step_tokens", [1, 300, None])
+def test_many_at_once_get_what_the_library_gives_each_alone(pruner: Pruner, step_tokens: int | None) -> None:
+    asked = requests(30)
+
+    async def use(engine: Engine) -> list[PruneResult]:
+        return list(await asyncio.gather(*(engine.prune(request) for request in asked)))
+
+    results = on_engine(pruner, use, limits=EngineLimits(300, step_tokens=step_tokens))
+    for request, result in zip(asked, results, strict=True):
+        assert same(result, pruner.prune_request(request))
+
+
+def test_requests_share_steps(troubled: Pruner, backend: Any) -> None:
+    steps: list[int] = []
+    backend.trouble = lambda batches: steps.append(sum(len(batch.rows) for batch in batches))
+    one = PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))
+
+    async def use(engine: Engine) -> None:
+        await asyncio.gather(*(engine.prune(one) for _ in range(64)))
+        assert engine.admission.waiting == 0
+
+    on_engine(troubled, use)
+    assert sum(steps) == 64
+    assert len(steps) < 32
+
+
+def test_timings_are_of_the_request(pruner: Pruner) -> None:
+    async def use(engine: Engine) -> tuple[PruneResult, float]:
+        started = time.perf_counter()
+        result = await engine.prune(PruneRequest(QUERIES[0], (Passage(" ".join(SENTENCES)),)))
+        return result, (time.perf_counter() - started) * 1e3
+
+    result, elapsed = on_engine(pruner, use)
+    timings = result.timings
+    assert 0 < timings.inference_ms < timings.total_ms <= elapsed
+    assert 0 < timings.tokenize_ms < timings.total_ms
+    assert 0 <= timings.queue_ms < timings.total_ms
+
+
+def test_a_wrong_request_is_an_error_and_holds_nothing(pruner: Pruner) -> None:
+    async def use(engine: Engine) -> int:
+        with pytest.raises(InputError, match="query"):
+            await engine.prune(PruneRequest("", (Passage("a"),)))
+        with pytest.raises(InputError, match=r"query: has .* tokens"):
+            await engine.prune(PruneRequest("tower " * 2000, (Passage("a"),)))
+        return engine.admission.waiting
+
+    assert on_engine(pruner, use) == 0
+
+
+def test_what_is_not_answered_in_time_is_an_error_and_is_not_run(troubled: Pruner, backend: Any) -> None:
+    gate = threading.Event()
+    backend.trouble = wait_for(gate)
+
+    async def use(engine: Engine) -> None:
+        holding = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))))
+        while not engine._queue._jobs and backend.rows == 0 and engine.admission.waiting == 0:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        late = PruneRequest(QUERIES[0], tuple(Passage(text) for text in SENTENCES))
+        with pytest.raises(DeadlineError, match="not answered within 100 ms"):
+            await engine.prune(late, timeout_s=0.1)
+        gate.set()
+        await holding
+        await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[1]),)))
+        assert engine.admission.waiting == 0
+
+    on_engine(troubled, use)
+    assert backend.rows == 2
+
+
+def test_a_caller_that_goes_away_has_its_work_dropped(troubled: Pruner, backend: Any) -> None:
+    gate = threading.Event()
+    backend.trouble = wait_for(gate)
+
+    async def use(engine: Engine) -> None:
+        first = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))))
+        await asyncio.sleep(0.3)
+        gone = [asyncio.create_task(engine.prune(PruneRequest(QUERIES[1], (Passage(SENTENCES[1]),)))) for _ in range(9)]
+        await asyncio.sleep(0.3)
+        for task in gone:
+            task.cancel()
+        await asyncio.wait(gone)
+        gate.set()
+        await first
+        assert engine.admission.waiting == 0
+
+    on_engine(troubled, use)
+    assert backend.rows == 1
+
+
+def test_too_much_at_once_is_refused_and_the_rest_is_answered(pruner: Pruner) -> None:
+    asked = requests(60, seed=1)
+
+    async def use(engine: Engine) -> list[PruneResult | BaseException]:
+        return list(await asyncio.gather(*(engine.prune(r) for r in asked), return_exceptions=True))
+
+    results = on_engine(pruner, use, limits=EngineLimits(300, max_queue_tokens=4000))
+    refused = [result for result in results if isinstance(result, OverloadedError)]
+    assert refused
+    assert all(error.retry_after_s >= 1 for error in refused)
+    answered = [(r, result) for r, result in zip(asked, results, strict=True) if isinstance(result, PruneResult)]
+    assert len(answered) + len(refused) == 60
+    for request, result in answered:
+        assert same(result, pruner.prune_request(request))
+
+
+def poisonous(pruner: Pruner, word: str, error: type[BaseException]) -> Callable[[Sequence[Batch]], None]:
+    """Make trouble that raises on batches with a word."""
+    token = pruner.encoder._tokenizer.token_to_id(word)
+
+    def raise_on_it(batches: Sequence[Batch]) -> None:
+        if any((batch.input_ids == token).any() for batch in batches):
+            raise error(word)
+
+    return raise_on_it
+
+
+def test_a_request_on_which_the_runtime_fails_fails_alone(troubled: Pruner, backend: Any, pruner: Pruner) -> None:
+    backend.trouble = poisonous(pruner, "whales", RuntimeError)
+    good = PruneRequest(QUERIES[0], tuple(Passage(text) for text in SENTENCES[:4]))
+    bad = PruneRequest(QUERIES[0], tuple(Passage(text) for text in SENTENCES))
+
+    async def use(engine: Engine) -> list[PruneResult | BaseException]:
+        asked = [good, bad, good, bad, good]
+        results = list(await asyncio.gather(*(engine.prune(r) for r in asked), return_exceptions=True))
+        assert engine.alive
+        assert engine.admission.waiting == 0
+        return results
+
+    results = on_engine(troubled, use)
+    for index, result in enumerate(results):
+        if index % 2:
+            assert isinstance(result, BackendError)
+        else:
+            assert isinstance(result, PruneResult)
+            assert same(result, pruner.prune_request(good))
+
+
+def test_when_the_thread_dies_everyone_is_told(troubled: Pruner, backend: Any, pruner: Pruner) -> None:
+    backend.trouble = poisonous(pruner, "whales", SystemExit)
+    deaths: list[str] = []
+    asked = [PruneRequest(QUERIES[0], (Passage(SENTENCES[4]),)), *requests(20, seed=2)]
+
+    async def use(engine: Engine) -> list[PruneResult | BaseException]:
+        results = list(await asyncio.gather(*(engine.prune(r) for r in asked), return_exceptions=True))
+        assert not engine.alive
+        with pytest.raises(EngineDeadError):
+            await engine.prune(asked[1])
+        return results
+
+    results = on_engine(troubled, use, on_death=lambda: deaths.append("died"))
+    assert isinstance(results[0], EngineDeadError)
+    assert all(isinstance(result, EngineDeadError | PruneResult) for result in results)
+    assert deaths == ["died"]
+
+
+def test_what_waits_at_the_end_is_still_answered(pruner: Pruner) -> None:
+    asked = requests(20, seed=3)
+
+    async def run() -> list[PruneResult]:
+        engine = Engine(pruner)
+        tasks = [asyncio.create_task(engine.prune(request)) for request in asked]
+        while engine.admission.waiting == 0:
+            await asyncio.sleep(0)
+        await engine.close()
+        with pytest.raises(EngineDeadError):
+            await engine.prune(asked[0])
+        assert all(task.done() for task in tasks)
+        return await asyncio.gather(*tasks)
+
+    assert [len(result.results) for result in asyncio.run(run())] == [
+        len(pruner.prune_request(request).results) for request in asked
+    ]
+
+
+def test_cached_scores_give_the_same_answer_without_running(troubled: Pruner, backend: Any) -> None:
+    cache = ScoreCache(MemoryStore(1 << 20), troubled)
+    asked = requests(12, seed=4)
+
+    async def use(engine: Engine) -> None:
+        first = [await engine.prune(request) for request in asked]
+        run = backend.rows
+        again = [await engine.prune(request) for request in asked]
+        assert backend.rows == run
+        for one, other in zip(first, again, strict=True):
+            assert replace(one, timings=other.timings) == other
+        stricter = replace(asked[0], options=PruneOptions(threshold=0.9))
+        assert same(await engine.prune(stricter), troubled.prune_request(stricter))
+
+    on_engine(troubled, use, cache=cache)
