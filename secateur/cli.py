@@ -118,19 +118,13 @@ def _prune(arguments: argparse.Namespace) -> None:
 
 def _serve(arguments: argparse.Namespace) -> None:
     from secateur.service.app import serve
-    from secateur.service.settings import Settings
+    from secateur.service.flags import read_settings
 
-    if not 0 <= arguments.port <= 65535:
-        raise _UsageError(f"--port: {arguments.port} is out of range; give 0 (any free port) to 65535")
+    settings = read_settings(arguments)
     # uvicorn raises the signal again once it has shut down; a stop that was asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    given = {
-        name: value
-        for name in ("model", "backend", "device", "precision", "threads", "host", "port")
-        if (value := getattr(arguments, name)) is not None
-    }
     try:
-        wanted = serve(Settings(**given))
+        wanted = serve(settings)
     except SystemExit as end:  # uvicorn could not start: its code is 3, and it has logged why
         sys.exit(1 if end.code else 0)
     sys.exit(0 if wanted else 1)
@@ -173,7 +167,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads of CPU runtimes (default: one a processor)")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="secateur", description="Context pruning and reranking for RAG.")
     parser.add_argument("--version", action="version", version=f"secateur {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -200,9 +194,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(prune)
 
     serve = command("serve", _serve, "Serve the REST API.")
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8080)
-    _add_model(serve)
+    if argv[:1] == ["serve"]:  # the flags are the service's settings, which take a while to import
+        from secateur.service.flags import add_flags
+
+        add_flags(serve)
 
     cli_training.add_commands(command)
     cli_eval.add_commands(command)
@@ -228,7 +223,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser(argv).parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.command in _LONG else logging.WARNING)
     from secateur.models.errors import InputError, SecateurError
 

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Backend = Literal["auto", "openvino", "onnx", "torch"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "int8", "fp16"]
+
+
+def _listed(value: Any) -> Any:
+    """Read a list from a variable or a flag: JSON, or parts between commas."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    return json.loads(text) if text.startswith("[") else [part.strip() for part in text.split(",") if part.strip()]
+
+
+# pydantic-settings would take a list from the environment as JSON only, and from a flag not at all.
+_LIST = (NoDecode, BeforeValidator(_listed))
+ENV_ONLY = {"flag": False}  # a flag would show a secret to everyone who lists processes
 
 
 class ModelSettings(BaseModel):
@@ -15,9 +36,9 @@ class ModelSettings(BaseModel):
         default=None, description="A model directory or the name of a shipped model; default: the shipped one."
     )
     name: str | None = Field(default=None, description="Name in requests; default: the model's own.")
-    backend: str = Field(default="auto", description="auto, openvino, onnx or torch.")
-    device: str = Field(default="auto", description="auto, cpu or cuda.")
-    precision: str = Field(default="auto", description="Of the ONNX file: auto, int8 or fp16.")
+    backend: Backend = Field(default="auto", description="auto, openvino, onnx or torch.")
+    device: Device = Field(default="auto", description="auto, cpu or cuda.")
+    precision: Precision = Field(default="auto", description="Of the ONNX file: auto, int8 or fp16.")
     threads: int | None = Field(default=None, ge=1, description="Of CPU runtimes; default: one a processor.")
 
 
@@ -32,13 +53,12 @@ class Settings(BaseSettings):
     model: str | None = Field(
         None, description="A model directory or the name of a shipped model; default: the shipped one."
     )
-    backend: str = Field("auto", description="auto, openvino, onnx or torch.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    precision: str = Field("auto", description="Of the ONNX file: auto, int8 or fp16.")
+    backend: Backend = Field("auto", description="auto, openvino, onnx or torch.")
+    device: Device = Field("auto", description="auto, cpu or cuda.")
+    precision: Precision = Field("auto", description="Of the ONNX file: auto, int8 or fp16.")
     threads: int | None = Field(None, ge=1, description="Of CPU runtimes; default: one a processor.")
-    models: tuple[ModelSettings, ...] = Field(
-        (),
-        description='Several models, the default one first, as JSON: [{"model": DIR, "name": NAME}, ...].',
+    models: Annotated[tuple[ModelSettings, ...], *_LIST] = Field(
+        (), description='Several models, the default one first, as JSON: [{"model": DIR, "name": NAME}, ...].'
     )
     warm_up: bool = Field(True, description="Run each model once before it is ready.")
 
@@ -46,15 +66,72 @@ class Settings(BaseSettings):
         30_000, ge=1, description="Time that a request has unless its X-Request-Timeout-Ms says less or more."
     )
     max_timeout_ms: int = Field(300_000, ge=1, description="Most that X-Request-Timeout-Ms may ask for.")
+    receive_timeout_s: float = Field(
+        30.0, gt=0, description="Seconds for a request's head, and for its body; a body has one more for each 64 KiB."
+    )
     max_queue_tokens: int = Field(262_144, ge=1, description="Tokens that may wait for a model; more gives 429.")
     step_tokens: int | None = Field(
         None, ge=1, description="Tokens that an engine runs at once; default: 4096, on CUDA 32768."
     )
     drain_s: int = Field(30, ge=0, description="Seconds that requests have to finish after SIGTERM.")
 
+    max_body_bytes: int = Field(32 * 2**20, ge=1, description="Largest body of a request; more gives 413.")
+    max_batch_bytes: int = Field(256 * 2**20, ge=1, description="Largest body of /v1/prune/batch; more gives 413.")
+    max_passages: int = Field(10_000, ge=1, description="Most passages of a request; more gives 422.")
+    max_characters: int = Field(
+        4_000_000, ge=1, description="Most characters of a request's passages and titles together; more gives 422."
+    )
+    max_query_characters: int = Field(20_000, ge=1, description="Most characters of a query; more gives 422.")
+
+    api_keys: Annotated[tuple[SecretStr, ...], *_LIST] = Field(
+        (), description="Keys, one of which a request must have, with commas between.", json_schema_extra=ENV_ONLY
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File with a key, or sha256: and a key's SHA-256 in hex, on each line; read again on SIGHUP."
+    )
+    metrics_need_key: bool = Field(False, description="Ask for a key at /metrics too.")
+    rate_limit: str | None = Field(
+        None, description="Requests that a key, or without keys an address, may make: 600/minute, or 20/second."
+    )
+    cors_origins: Annotated[tuple[str, ...], *_LIST] = Field(
+        (), description="Origins whose pages may call the service, with commas between; * for any."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], *_LIST] = Field(
+        ("127.0.0.1", "::1"), description="Addresses or networks whose X-Forwarded-For is believed; * for any."
+    )
+
+    log_format: Literal["json", "text"] = Field("json", description="json, an object a line, or text.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least that is logged: debug, info, warning or error."
+    )
+    log_text: bool = Field(False, description="Log, and trace, the text of queries and passages.")
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Where traces go by OTLP over HTTP, such as http://collector:4318/v1/traces; default: nowhere.",
+    )
+
     cache: str = Field("off", description="Cache for scores: off, memory, or a redis:// URL.")
     cache_mb: int = Field(256, ge=1, description="Size of the cache in memory.")
     cache_expire_s: int = Field(86_400, ge=1, description="Seconds that Redis keeps an entry.")
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_a_rate(cls, value: str | None) -> str | None:
+        if value is not None:
+            from limits import parse
+
+            try:
+                parse(value)
+            except ValueError:
+                raise ValueError("give a number and a unit of time: 600/minute") from None
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("give an http:// or https:// URL")
+        return value
 
     def all_models(self) -> tuple[ModelSettings, ...]:
         """Return the models to serve, the default one first."""
