@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from secateur.models.pruner import Pruner
-from secateur.service.engines import Engines, load_pruners
+from secateur.service.engines import Engines, load_pruners, open_store
 from secateur.service.metrics import Metrics
 from secateur.service.problems import install_problem_handlers
 from secateur.service.routes import batch, health, metrics, prune
@@ -24,11 +24,15 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         pruners: the models to serve, by name; the first is the default.
         settings: of the service.
         on_death: called, in any thread, should an engine die; the process is to end then.
+
+    Raises:
+        SecateurError: the settings' cache cannot be used.
     """
+    store = open_store(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.engines = Engines(pruners, settings, app.state.metrics, on_death)
+        app.state.engines = Engines(pruners, settings, store, app.state.metrics, on_death)
         yield
         await app.state.engines.close()
 
@@ -70,7 +74,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
         Whether the end was wanted; False when an engine died.
 
     Raises:
-        SecateurError: a model cannot be loaded.
+        SecateurError: a model cannot be loaded, or a setting cannot be used.
     """
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None

@@ -59,21 +59,27 @@ class Engines:
     Args:
         pruners: loaded models, by the names that they are served under; the first is the default.
         settings: of the service.
+        store: for the scores' cache; None for no cache.
         metrics: told what happens.
         on_death: called, in any thread, should an engine die.
     """
 
     def __init__(
-        self, pruners: dict[str, Pruner], settings: Settings, metrics: Metrics, on_death: Callable[[], None]
+        self,
+        pruners: dict[str, Pruner],
+        settings: Settings,
+        store: Store | None,
+        metrics: Metrics,
+        on_death: Callable[[], None],
     ) -> None:
         limits = EngineLimits(settings.timeout_ms / 1e3, settings.max_queue_tokens, settings.step_tokens)
-        self._store = open_store(settings)
+        self._store = store
         self._engines = {
             name: Engine(
                 pruner,
                 name=name,
                 limits=limits,
-                cache=ScoreCache(self._store, pruner) if self._store is not None else None,
+                cache=ScoreCache(store, pruner) if store is not None else None,
                 metrics=metrics,
                 on_death=on_death,
             )
