@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from secateur.eval.rag.endpoint import Endpoint
 
 _ALL = "all"
-_BENCH_OPTIONS = ("rounds", "passages", "contestant", "budget_s", "clients", "requests", "infinity_python")
+_BENCH_OPTIONS = ("rounds", "passages", "contestant", "budget_s", "clients", "requests", "infinity_python", "seconds")
 
 
 def _eval(arguments: argparse.Namespace) -> None:
@@ -142,7 +142,14 @@ def _bench_table(arguments: argparse.Namespace) -> BenchTable:
         from secateur.eval.bench.http import HttpOptions, measure_http
 
         return measure_http(
-            arguments.data, HttpOptions(**_given(arguments, "rounds", "clients", "requests", "infinity_python"))
+            arguments.data,
+            HttpOptions(**_given(arguments, "rounds", "clients", "requests", "infinity_python", "seconds")),
+        )
+    if arguments.what == "load":
+        from secateur.eval.bench.load import LoadOptions, measure_load
+
+        return measure_load(
+            arguments.data, LoadOptions(**_given(arguments, "rounds", "passages", "requests", "seconds"))
         )
     _given(arguments)
     if arguments.what == "overhead":
@@ -211,12 +218,14 @@ def _add_compare(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
     bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
-    bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http"))
+    bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http", "load"))
     bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
     bench.add_argument("--update", type=Path, help="rewrite this document's table")
     bench.add_argument("--block", metavar="NAME", help="the table's marker in the document (default: bench-WHAT)")
-    bench.add_argument("--rounds", type=int, help="timed rounds (peers: 7, http: 5)")
-    bench.add_argument("--passages", type=_numbers, metavar="N,N", help="peers: passages a call (default: 10,50,200)")
+    bench.add_argument("--rounds", type=int, help="timed rounds (peers: 7, http and load: 5)")
+    bench.add_argument(
+        "--passages", type=_numbers, metavar="N,N", help="peers, load: passages a call (default: 10,50,200; 1,10)"
+    )
     bench.add_argument(
         "--contestant", action="append", metavar="NAME", help="peers: who runs beside ours (default: all)"
     )
@@ -224,7 +233,8 @@ def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--budget-s", type=float, help="peers: seconds of a contestant's calls on a workload (default: 180)"
     )
     bench.add_argument("--clients", type=_numbers, metavar="N,N", help="http: clients at once (default: 1,16)")
-    bench.add_argument("--requests", type=int, help="http: requests of a block, at least (default: 20)")
+    bench.add_argument("--requests", type=int, help="http, load: requests of a block (default: 20; 64)")
+    bench.add_argument("--seconds", type=float, help="load: seconds of overload (default: 60)")
     bench.add_argument("--infinity-python", type=Path, help="http: Python of an environment with infinity-emb")
 
 
