@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from secateur.models.pruner import Pruner
 from secateur.service.engines import Engines, load_pruners, open_store
+from secateur.service.exchange import REQUEST_ID_HEADER
+from secateur.service.flags import unknown_variables
+from secateur.service.keys import Keys
+from secateur.service.logs import configure_logging, log_texts
 from secateur.service.metrics import Metrics
+from secateur.service.middleware.bodies import Bodies
+from secateur.service.middleware.callers import Callers
+from secateur.service.middleware.observe import Observe
+from secateur.service.openapi import document_problems
 from secateur.service.problems import install_problem_handlers
+from secateur.service.protocol import PatientProtocol
 from secateur.service.routes import batch, health, metrics, prune
 from secateur.service.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callable[[], None] = lambda: None) -> FastAPI:
@@ -26,14 +45,16 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         on_death: called, in any thread, should an engine die; the process is to end then.
 
     Raises:
-        SecateurError: the settings' cache cannot be used.
+        SecateurError: the settings' cache or API keys cannot be used.
     """
     store = open_store(settings)
+    keys = Keys((key.get_secret_value() for key in settings.api_keys), settings.api_keys_file)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engines = Engines(pruners, settings, store, app.state.metrics, on_death)
-        yield
+        with _reloading(keys):
+            yield
         await app.state.engines.close()
 
     app = FastAPI(
@@ -49,7 +70,39 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     install_problem_handlers(app)
     for routes in (prune, batch, health, metrics):
         app.include_router(routes.router)
+    document_problems(app)
+    _add_middleware(app, keys, settings)
     return app
+
+
+def _add_middleware(app: FastAPI, keys: Keys, settings: Settings) -> None:
+    """Put the layers around the routes, the innermost first."""
+    app.add_middleware(Callers, keys=keys, settings=settings)
+    app.add_middleware(Bodies, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=[REQUEST_ID_HEADER, "Retry-After"],
+        )
+    observers = (log_texts,) if settings.log_text else ()
+    app.add_middleware(Observe, metrics=app.state.metrics, observers=observers)
+
+
+@contextmanager
+def _reloading(keys: Keys) -> Iterator[None]:
+    """Read the keys again on SIGHUP, where there is that signal and this is the thread that may wait for it."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, keys.reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 class _Server(uvicorn.Server):
@@ -61,6 +114,17 @@ class _Server(uvicorn.Server):
         """Stop accepting; end with a failure. From any thread."""
         self.died = True
         self.should_exit = True
+
+
+def _allow_connections() -> None:
+    """Let the process have as many open files, of which each connection is one, as it may."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
@@ -76,15 +140,25 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
     Raises:
         SecateurError: a model cannot be loaded, or a setting cannot be used.
     """
+    configure_logging(settings)
+    for name in unknown_variables(os.environ):
+        log.warning("%s is no setting; see `secateur serve --help`", name)
+    _allow_connections()
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None
     app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
+    protocol: Any = partial(PatientProtocol, patience_s=settings.receive_timeout_s)
     server = _Server(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            log_level="info",
+            http=protocol,
+            ws="none",
+            log_config=None,
+            access_log=False,  # the service's own says more
+            server_header=False,
+            forwarded_allow_ips=list(settings.trusted_proxies),
             timeout_graceful_shutdown=settings.drain_s,
         )
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from secateur.models.errors import InputError, shown
 from secateur.service.batching.errors import (
@@ -21,8 +21,8 @@ from secateur.service.batching.errors import (
     EngineError,
     OverloadedError,
 )
-
-log = logging.getLogger(__name__)
+from secateur.service.exchange import exchange_of
+from secateur.service.reading import UnreadableError
 
 _UNION_TAGS = {"string", "object", "str", "int"}
 
@@ -43,6 +43,7 @@ class Problem(BaseModel):
     status: int = Field(examples=[422])
     detail: str = Field(examples=["passages[3].text: 42 is not a string; give the passage's text"])
     instance: str = Field(examples=["/v1/prune"])
+    request_id: str = Field(examples=["9b2f6a0c1d5e4f7f8a3b6c9d0e1f2a3b"])
     errors: list[FieldError] | None = None
 
 
@@ -60,10 +61,16 @@ class UnknownModelError(Exception):
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "A body that cannot be read"},
+    401: {"model": Problem, "description": "No valid API key, where one is needed"},
     404: {"model": Problem, "description": "Unknown model"},
-    415: {"model": Problem, "description": "A body of another type than JSON"},
+    408: {"model": Problem, "description": "The body did not arrive in time"},
+    413: {"model": Problem, "description": "A body that is too large"},
+    415: {"model": Problem, "description": "A body of another type than JSON, or a compressed one"},
     422: {"model": Problem, "description": "A wrong body"},
-    429: {"model": Problem, "description": "Too much is waiting; `Retry-After` says how many seconds to wait"},
+    429: {
+        "model": Problem,
+        "description": "Too much is waiting, or too many requests were made; `Retry-After` says how long to wait",
+    },
     500: {"model": Problem, "description": "The model failed on this request"},
     503: {"model": Problem, "description": "The engine has stopped"},
     504: {"model": Problem, "description": "Not answered in time"},
@@ -72,13 +79,14 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 _ENGINE_STATUS = {OverloadedError: 429, BackendError: 500, EngineDeadError: 503, DeadlineError: 504}
 
 
-def _content(instance: str, status: int, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
+def _content(request: Request, status: int, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": _ascii(detail),
-        "instance": instance,
+        "instance": request.url.path,
+        "request_id": exchange_of(request).id,
     }
     if errors:
         content["errors"] = [error.model_dump() for error in errors]
@@ -95,23 +103,24 @@ def problem_of(request: Request, error: Exception) -> dict[str, Any]:
     Raises:
         TypeError: the error is none of those.
     """
-    path = request.url.path
+    if isinstance(error, UnreadableError):
+        return {**problem_of(request, error.error), "title": HTTPStatus(400).phrase, "status": 400}
     if isinstance(error, InputError):
         field_error = FieldError(field=_ascii(error.field), problem=_ascii(error.problem), mend=error.mend)
-        return _content(path, 422, str(error), [field_error])
+        return _content(request, 422, str(error), [field_error])
     if isinstance(error, RequestValidationError | ValidationError):
         errors = [_field_error(dict(item)) for item in error.errors()]
-        return _content(path, 422, "; ".join(f"{e.field}: {e.problem}" for e in errors[:3]), errors)
+        return _content(request, 422, "; ".join(f"{e.field}: {e.problem}" for e in errors[:3]), errors)
     if isinstance(error, UnknownModelError):
-        return _content(path, 404, str(error))
+        return _content(request, 404, str(error))
     if isinstance(error, EngineError):
-        return _content(path, _ENGINE_STATUS[type(error)], str(error))
+        return _content(request, _ENGINE_STATUS[type(error)], str(error))
     raise TypeError(f"{type(error).__name__} has no problem details")
 
 
 def problem(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a problem-details response."""
-    return _response(_content(request.url.path, status, detail), headers)
+    return _response(_content(request, status, detail), headers)
 
 
 def _response(content: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -148,6 +157,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Turn every error of the app into problem details."""
 
     @app.exception_handler(InputError)
+    @app.exception_handler(UnreadableError)
     @app.exception_handler(UnknownModelError)
     @app.exception_handler(EngineError)
     async def known(request: Request, error: Exception) -> JSONResponse:
@@ -162,14 +172,10 @@ def install_problem_handlers(app: FastAPI) -> None:
         return _response(problem_of(request, error))
 
     @app.exception_handler(ClientGoneError)
-    async def client_gone(request: Request, error: ClientGoneError) -> Response:
+    @app.exception_handler(ClientDisconnect)  # while it sent its body
+    async def client_gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it; the log has it
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         return problem(request, error.status_code, str(error.detail), error.headers)
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.exception("unexpected error", exc_info=error)
-        return problem(request, 500, "an unexpected error; the server's log has the details")

@@ -9,17 +9,20 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    StrictBool,
     StrictInt,
     StrictStr,
     Tag,
     model_validator,
 )
 from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
 
 from secateur.models.errors import InputError
 from secateur.models.requests import replace_surrogates
@@ -64,6 +67,17 @@ EXAMPLE_RESPONSE: JsonDict = {
     "timings": {"queue_ms": 0.1, "tokenize_ms": 0.5, "inference_ms": 9.4, "total_ms": 10.1},
     "warnings": [],
 }
+
+
+def _numeric(value: object) -> object:
+    """Refuse what pydantic would take for a number though JSON has numbers of its own: true, and "3"."""
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_numeric)]
+Whole = Annotated[int, BeforeValidator(_numeric)]
 
 
 class PassageBody(BaseModel):
@@ -118,18 +132,20 @@ class PruneBody(BaseModel):
 
     query: str = Field(description="The user's question.")
     passages: list[PassageLike] = Field(description="Retrieved passages: strings or objects.")
-    threshold: float | None = Field(None, description="Keep units with at least this probability, in [0, 1].")
-    target_recall: float | None = Field(None, description="Instead of a threshold: share of answers to keep.")
-    max_tokens: int | None = Field(None, description="Token budget over all returned passages together, at least 1.")
-    top_n: int | None = Field(None, description="Return only the n most relevant passages, at least 1.")
-    min_score: float | None = Field(None, description="Return only passages at least this relevant, in [0, 1].")
-    min_units: int | None = Field(None, description="Keep at least this many units of each passage; default 0.")
-    reorder: bool | None = Field(None, description="Order passages by relevance; default true.")
-    keep_title: bool | None = Field(None, description="Keep a leading heading beside kept units; default true.")
-    drop_empty: bool | None = Field(None, description="Leave out passages of which nothing is kept; default false.")
+    threshold: Number | None = Field(None, description="Keep units with at least this probability, in [0, 1].")
+    target_recall: Number | None = Field(None, description="Instead of a threshold: share of answers to keep.")
+    max_tokens: Whole | None = Field(None, description="Token budget over all returned passages together, at least 1.")
+    top_n: Whole | None = Field(None, description="Return only the n most relevant passages, at least 1.")
+    min_score: Number | None = Field(None, description="Return only passages at least this relevant, in [0, 1].")
+    min_units: Whole | None = Field(None, description="Keep at least this many units of each passage; default 0.")
+    reorder: StrictBool | None = Field(None, description="Order passages by relevance; default true.")
+    keep_title: StrictBool | None = Field(None, description="Keep a leading heading beside kept units; default true.")
+    drop_empty: StrictBool | None = Field(
+        None, description="Leave out passages of which nothing is kept; default false."
+    )
     joiner: str | None = Field(None, description="Put where units were dropped; default one space.")
-    return_units: bool | None = Field(None, description="Return every unit with its score; default false.")
-    truncate_query: bool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
+    return_units: StrictBool | None = Field(None, description="Return every unit with its score; default false.")
+    truncate_query: StrictBool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
     model: str | None = Field(None, description="Name of a served model; default: the only one.")
 
     _had_surrogates: bool = PrivateAttr(default=False)

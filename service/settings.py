@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Backend = Literal["auto", "openvino", "onnx", "torch"]
@@ -24,7 +25,7 @@ def _listed(value: Any) -> Any:
 
 # pydantic-settings would take a list from the environment as JSON only, and from a flag not at all.
 _LIST = (NoDecode, BeforeValidator(_listed))
-ENV_ONLY = {"flag": False}  # a flag would show a secret to everyone who lists processes
+ENV_ONLY: JsonDict = {"flag": False}  # a flag would show a secret to everyone who lists processes
 
 
 class ModelSettings(BaseModel):

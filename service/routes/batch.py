@@ -14,7 +14,10 @@ from pydantic import ValidationError
 
 from secateur.models.errors import InputError
 from secateur.service.batching.errors import EngineError, OverloadedError
+from secateur.service.exchange import exchange_of
+from secateur.service.limits import check_limits
 from secateur.service.problems import PROBLEMS, UnknownModelError, problem_of
+from secateur.service.reading import UnreadableError, read_json
 from secateur.service.routes.prune import as_json
 from secateur.service.routes.running import engines, timeout_s
 from secateur.service.schemas import PruneBody, response_content
@@ -36,21 +39,24 @@ async def _spooled(request: Request) -> IO[bytes]:
 
 
 async def _run(request: Request, line: bytes) -> dict[str, Any]:
-    body = PruneBody.model_validate_json(line)
+    body = PruneBody.model_validate(read_json(line))
     engine = engines(request).named(body.model)
+    prune_request = body.request()
+    check_limits(request.app.state.settings, prune_request)
     while True:
         try:
-            result = await engine.prune(body.request(), timeout_s(request))
+            result = await engine.prune(prune_request, timeout_s(request))
         except OverloadedError as error:
             await asyncio.sleep(min(error.retry_after_s, _PATIENCE_S))
         else:
+            exchange_of(request).answered(engine.name, prune_request, result)
             return response_content(engine.name, body, result)
 
 
 async def _answer(request: Request, number: int, line: bytes) -> str:
     try:
         content = await _run(request, line)
-    except (InputError, UnknownModelError, EngineError, ValidationError) as error:
+    except (InputError, UnreadableError, UnknownModelError, EngineError, ValidationError) as error:
         return as_json({"line": number, "error": problem_of(request, error)}) + "\n"
     return as_json({"line": number, **content}) + "\n"
 

@@ -8,10 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from secateur.service.problems import PROBLEMS
+from secateur.service.reading import StrictRoute
 from secateur.service.routes.running import answer, engines
 from secateur.service.schemas import PruneBody, PruneResponse, response_content
 
-router = APIRouter(tags=["prune"])
+router = APIRouter(tags=["prune"], route_class=StrictRoute)
 
 
 def as_json(content: Any) -> str:

@@ -10,6 +10,8 @@ from secateur.models.errors import InputError, shown
 from secateur.models.types import PruneRequest, PruneResult
 from secateur.service.batching.engine import Engine
 from secateur.service.engines import Engines
+from secateur.service.exchange import exchange_of
+from secateur.service.limits import check_limits
 from secateur.service.problems import ClientGoneError
 from secateur.service.settings import Settings
 
@@ -52,14 +54,17 @@ async def answer(request: Request, engine: Engine, prune_request: PruneRequest) 
 
     Raises:
         ClientGoneError: nobody is there to read the answer.
-        InputError, EngineError: see `Engine.prune`.
+        InputError, EngineError: see `check_limits` and `Engine.prune`.
     """
+    check_limits(request.app.state.settings, prune_request)
     work = asyncio.ensure_future(engine.prune(prune_request, timeout_s(request)))
     gone = asyncio.ensure_future(_until_gone(request))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
         if work.done():
-            return work.result()
+            result = work.result()
+            exchange_of(request).answered(engine.name, prune_request, result)
+            return result
         raise ClientGoneError
     finally:
         work.cancel()

@@ -53,7 +53,8 @@ def problem(response: httpx.Response, status: int, instance: str = "/v1/prune") 
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     content: dict[str, Any] = response.json()
-    assert set(content) - {"errors"} == {"type", "title", "status", "detail", "instance"}
+    assert set(content) - {"errors"} == {"type", "title", "status", "detail", "instance", "request_id"}
+    assert content["request_id"] == response.headers["x-request-id"]
     assert (content["type"], content["title"]) == ("about:blank", HTTPStatus(status).phrase)
     assert (content["status"], content["instance"]) == (status, instance)
     assert content["detail"]
@@ -90,6 +91,12 @@ def problem(response: httpx.Response, status: int, instance: str = "/v1/prune") 
         pytest.param(encoded(threshold=1.5), "threshold", "1.5", id="threshold above 1"),
         pytest.param(encoded(threshold=-0.1), "threshold", "-0.1", id="threshold below 0"),
         pytest.param(encoded(threshold="x"), "threshold", "'x'", id="threshold is text"),
+        pytest.param(encoded(threshold="0.5"), "threshold", "'0.5'", id="threshold is a number in quotes"),
+        pytest.param(encoded(threshold=True), "threshold", "True", id="threshold is a boolean"),
+        pytest.param(encoded(top_n="3"), "top_n", "'3'", id="top_n is a number in quotes"),
+        pytest.param(encoded(max_tokens=True), "max_tokens", "True", id="max_tokens is a boolean"),
+        pytest.param(encoded(reorder=1), "reorder", "1", id="reorder is a number"),
+        pytest.param(encoded(drop_empty="yes"), "drop_empty", "'yes'", id="drop_empty is text"),
         pytest.param(encoded(threshold=float("nan")), "threshold", "nan", id="threshold is NaN"),
         pytest.param(encoded(threshold=10**400), "threshold", "1000", id="threshold is huge"),
         pytest.param(encoded().replace(b"}", b', "threshold": 1e999}'), "threshold", "inf", id="threshold is 1e999"),
@@ -113,8 +120,6 @@ def problem(response: httpx.Response, status: int, instance: str = "/v1/prune") 
         pytest.param(b'"text"', "body", "'text'", id="body is a string"),
         pytest.param(b"null", "body", "", id="body is null"),
         pytest.param(b"", "body", "", id="no body"),
-        pytest.param(b'{"query": "q", ', "body", "JSON", id="JSON cut off"),
-        pytest.param(b"query=q", "body", "JSON", id="not JSON"),
     ],
 )
 def test_a_bad_body_is_a_422_that_names_the_field_and_the_value(
@@ -159,18 +164,40 @@ def test_an_unknown_model_is_a_404_that_lists_the_served_ones(client: httpx.Clie
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "field", "said"),
     [
-        pytest.param(b'{"query": "\xff", "passages": ["a"]}', id="not UTF-8"),
-        pytest.param(encoded()[:-1] + b', "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="100,000 deep"),
+        pytest.param(b'{"query": "q", ', "body", "line 1, column 16", id="JSON cut off"),
+        pytest.param(b'{"query": "q",\n "passages": ["a" "b"]}', "body", "line 2, column 19", id="a comma is missing"),
+        pytest.param(b"query=q", "body", "line 1, column 1", id="not JSON"),
+        pytest.param(b'{"query": "\xff", "passages": ["a"]}', "body", "byte 11", id="not UTF-8"),
+        pytest.param(b'{"query": "\xed\xa0\x80", "passages": ["a"]}', "body", "byte 11", id="a surrogate's bytes"),
+        pytest.param(encoded().decode().encode("utf-16"), "body", "byte 0", id="UTF-16"),
+        pytest.param(encoded()[:-1] + b', "query": "q"}', "query", "twice", id="a key twice"),
+        pytest.param(passage(metadata={}).replace(b"{}", b'{"a": 1, "a": 1}'), "a", "twice", id="a key twice, inside"),
         pytest.param(
-            encoded()[:-1] + b', "a": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, id="100,000 objects deep"
+            encoded()[:-1] + b', "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body", "deep", id="100,000 deep"
         ),
-        pytest.param(encoded()[:-1] + b', "top_n": ' + b"1" * 5000 + b"}", id="a number of 5,000 digits"),
+        pytest.param(
+            encoded()[:-1] + b', "a": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+            "body",
+            "deep",
+            id="100,000 objects deep",
+        ),
+        pytest.param(
+            encoded()[:-1] + b', "top_n": ' + b"1" * 5000 + b"}", "body", "digits", id="a number of 5,000 digits"
+        ),
     ],
 )
-def test_a_body_that_cannot_be_read_is_a_400(client: httpx.Client, content: bytes) -> None:
-    problem(post(client, content), 400)
+def test_a_body_that_cannot_be_read_is_a_400_that_says_where(
+    client: httpx.Client, content: bytes, field: str, said: str
+) -> None:
+    (error,) = problem(post(client, content), 400)["errors"]
+    assert error["field"] == field
+    assert said in error["problem"]
+
+
+def test_a_byte_order_mark_is_passed_over(client: httpx.Client) -> None:
+    assert post(client, b"\xef\xbb\xbf" + encoded()).status_code == 200
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml"])

@@ -45,7 +45,7 @@ def test_each_line_gets_what_it_would_get_alone(client: httpx.Client, pruner: Pr
 def test_a_wrong_line_is_an_error_of_its_own(client: httpx.Client) -> None:
     answers = batch(client, body(1), "{not json", "", {"query": "q"}, {**body(2), "model": "other"}, body(3))
     assert [answer["line"] for answer in answers] == [1, 2, 4, 5, 6]
-    assert [answer.get("error", {}).get("status") for answer in answers] == [None, 422, 422, 404, None]
+    assert [answer.get("error", {}).get("status") for answer in answers] == [None, 400, 422, 404, None]
     assert answers[1]["error"]["detail"].startswith("body: ")
     assert answers[2]["error"]["errors"][0]["field"] == "passages"
     assert "secateur-nano-en" in answers[3]["error"]["detail"]

@@ -72,11 +72,12 @@ def test_the_documented_response_is_one_to_the_documented_request(
     PruneResponse.model_validate(shown)
 
 
-@pytest.mark.parametrize("status", ["400", "404", "415", "422"])
+@pytest.mark.parametrize("status", ["400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"])
 def test_problem_responses_are_documented(openapi: dict[str, Any], operation: dict[str, Any], status: str) -> None:
+    assert set(operation["responses"][status]["content"]) == {"application/problem+json"}
     problem = resolve(openapi, operation["responses"][status]["content"])
-    assert set(problem["required"]) == {"type", "title", "status", "detail", "instance"}
-    assert set(problem["properties"]) == {"type", "title", "status", "detail", "instance", "errors"}
+    assert set(problem["required"]) == {"type", "title", "status", "detail", "instance", "request_id"}
+    assert set(problem["properties"]) == {*problem["required"], "errors"}
 
 
 def test_every_request_field_is_described(openapi: dict[str, Any], operation: dict[str, Any]) -> None:

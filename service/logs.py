@@ -1,0 +1,75 @@
+"""Logs of the service: a JSON object a line, or text. No text of a query or a passage, unless that is switched on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from secateur.models.types import PruneRequest, PruneResult
+from secateur.service.exchange import Exchange, request_id
+from secateur.service.settings import Settings
+
+log = logging.getLogger("secateur.text")
+
+
+def log_event(logger: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
+    """Log a message with fields; those that are None are left out."""
+    logger.log(level, message, extra={"fields": {name: value for name, value in fields.items() if value is not None}})
+
+
+class JSONFormatter(logging.Formatter):
+    """Each record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        content: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (id := request_id.get()) is not None:
+            content["request_id"] = id
+        content |= getattr(record, "fields", {})
+        if record.exc_info:
+            content["exception"] = self.formatException(record.exc_info)
+        return json.dumps(content, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """Each record as a line to read, with its fields at the end."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time in UTC."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line without a traceback."""
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        if (id := request_id.get()) is not None:
+            fields = {"request_id": id, **fields}
+        return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send all logs of the process to stderr, as the settings say."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JSONFormatter() if settings.log_format == "json" else TextFormatter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+
+
+def log_texts(exchange: Exchange, model: str, request: PruneRequest, result: PruneResult) -> None:
+    """Log the text of a request that was answered; an observer for who has switched that on."""
+    kept = {item.index: item.text for item in result.results}
+    passages = [
+        {"text": passage.text, "kept": kept.get(number)} | ({"title": passage.title} if passage.title else {})
+        for number, passage in enumerate(request.passages)
+    ]
+    log_event(log, logging.INFO, "text", {"model": model, "query": request.query, "passages": passages})
