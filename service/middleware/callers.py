@@ -57,7 +57,7 @@ class Callers:
                 await refused(scope, receive, send)
                 return
             exchange.caller = f"key {name}"
-        if self._rate and not self._limiter.hit(self._rate, exchange.caller or ""):
+        if self._rate and scope["path"] != _METRICS and not self._limiter.hit(self._rate, exchange.caller or ""):
             exchange.failure = "rate_limited"
             reset = self._limiter.get_window_stats(self._rate, exchange.caller or "").reset_time
             wait = max(1, math.ceil(reset - time.time()))
