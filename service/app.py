@@ -30,7 +30,7 @@ from secateur.service.middleware.observe import Observe
 from secateur.service.openapi import document_problems
 from secateur.service.problems import install_problem_handlers
 from secateur.service.protocol import PatientProtocol
-from secateur.service.routes import batch, health, metrics, prune
+from secateur.service.routes import batch, health, metrics, prune, rerank
 from secateur.service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     app.state.settings = settings
     app.state.metrics = Metrics()
     install_problem_handlers(app)
-    for routes in (prune, batch, health, metrics):
+    for routes in (prune, batch, rerank, health, metrics):
         app.include_router(routes.router)
     document_problems(app)
     _add_middleware(app, keys, settings)

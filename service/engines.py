@@ -113,6 +113,13 @@ class Engines:
             raise UnknownModelError(name, self.names)
         return self._engines[name]
 
+    def named_or_default(self, name: str | None) -> Engine:
+        """Return the engine of a model, the default one where no model has that name.
+
+        For clients of other services, which must name a model of theirs.
+        """
+        return self._engines.get(name or "", self.default)
+
     async def close(self) -> None:
         """Finish what waits, end the threads, let go of the cache."""
         for engine in self._engines.values():

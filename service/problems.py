@@ -76,6 +76,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     504: {"model": Problem, "description": "Not answered in time"},
 }
 
+_DIALECT_PATHS = {"/rerank", "/v1/rerank", "/v2/rerank"}
+# As Text Embeddings Inference calls them.
+_ERROR_TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
+
 _ENGINE_STATUS = {OverloadedError: 429, BackendError: 500, EngineDeadError: 503, DeadlineError: 504}
 
 
@@ -90,6 +94,8 @@ def _content(request: Request, status: int, detail: str, errors: Sequence[FieldE
     }
     if errors:
         content["errors"] = [error.model_dump() for error in errors]
+    if request.url.path in _DIALECT_PATHS:  # where clients of other services look
+        content |= {"message": content["detail"], "error": content["detail"], "error_type": _ERROR_TYPES.get(status)}
     return content
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -79,6 +79,14 @@ def _numeric(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_numeric)]
 Whole = Annotated[int, BeforeValidator(_numeric)]
 
+# What the library checks, with its own messages, and the schema is to say.
+_SHARE: JsonDict = {"minimum": 0, "maximum": 1}
+_COUNT: JsonDict = {"minimum": 1}
+_NOT_BOTH: JsonDict = {
+    "required": ["threshold", "target_recall"],
+    "properties": {"threshold": {"type": "number"}, "target_recall": {"type": "number"}},
+}
+
 
 class PassageBody(BaseModel):
     """A passage with what belongs to it."""
@@ -86,7 +94,11 @@ class PassageBody(BaseModel):
     text: str = Field(description="What is pruned; offsets in the response are Unicode code points of it.")
     id: StrictStr | StrictInt | None = Field(None, description="Returned unchanged.")
     title: str | None = Field(None, description="Read by the model as context; never part of the pruned text.")
-    format: str | None = Field(None, description="How to segment the text; default and so far only value: text.")
+    format: str | None = Field(
+        None,
+        description="How to segment the text; default and so far only value: text.",
+        json_schema_extra={"enum": ["text", None]},
+    )
     metadata: dict[str, Any] | None = Field(None, description="Returned unchanged.")
 
     def passage(self) -> Passage:
@@ -125,34 +137,14 @@ def _clean(value: Any, path: str) -> tuple[Any, bool]:
     return value, False
 
 
-class PruneBody(BaseModel):
-    """Body of `POST /v1/prune`. Unknown fields are ignored; null means unset."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
-
-    query: str = Field(description="The user's question.")
-    passages: list[PassageLike] = Field(description="Retrieved passages: strings or objects.")
-    threshold: Number | None = Field(None, description="Keep units with at least this probability, in [0, 1].")
-    target_recall: Number | None = Field(None, description="Instead of a threshold: share of answers to keep.")
-    max_tokens: Whole | None = Field(None, description="Token budget over all returned passages together, at least 1.")
-    top_n: Whole | None = Field(None, description="Return only the n most relevant passages, at least 1.")
-    min_score: Number | None = Field(None, description="Return only passages at least this relevant, in [0, 1].")
-    min_units: Whole | None = Field(None, description="Keep at least this many units of each passage; default 0.")
-    reorder: StrictBool | None = Field(None, description="Order passages by relevance; default true.")
-    keep_title: StrictBool | None = Field(None, description="Keep a leading heading beside kept units; default true.")
-    drop_empty: StrictBool | None = Field(
-        None, description="Leave out passages of which nothing is kept; default false."
-    )
-    joiner: str | None = Field(None, description="Put where units were dropped; default one space.")
-    return_units: StrictBool | None = Field(None, description="Return every unit with its score; default false.")
-    truncate_query: StrictBool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
-    model: str | None = Field(None, description="Name of a served model; default: the only one.")
+class CleanBody(BaseModel):
+    """A body whose lone surrogates are replaced, and which may be nested and numbered only as JSON can be answered."""
 
     _had_surrogates: bool = PrivateAttr(default=False)
 
     @model_validator(mode="wrap")
     @classmethod
-    def _replace_surrogates(cls, data: Any, handler: ModelWrapValidatorHandler[PruneBody]) -> PruneBody:
+    def _replace_surrogates(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             clean, changed = _clean(data, "")
         except RecursionError:
@@ -165,6 +157,44 @@ class PruneBody(BaseModel):
     def warnings(self) -> tuple[str, ...]:
         """What had to be changed to read the body."""
         return ("body: lone surrogates were replaced by U+FFFD",) if self._had_surrogates else ()
+
+
+class PruneBody(CleanBody):
+    """Body of `POST /v1/prune`. Unknown fields are ignored; null means unset."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE], "not": _NOT_BOTH})
+
+    query: str = Field(description="The user's question.", json_schema_extra={"pattern": r"\S"})
+    passages: list[PassageLike] = Field(
+        description="Retrieved passages: strings or objects.", json_schema_extra={"minItems": 1}
+    )
+    threshold: Number | None = Field(
+        None, description="Keep units with at least this probability, in [0, 1].", json_schema_extra=_SHARE
+    )
+    target_recall: Number | None = Field(
+        None, description="Instead of a threshold: share of answers to keep.", json_schema_extra=_SHARE
+    )
+    max_tokens: Whole | None = Field(
+        None, description="Token budget over all returned passages together, at least 1.", json_schema_extra=_COUNT
+    )
+    top_n: Whole | None = Field(
+        None, description="Return only the n most relevant passages, at least 1.", json_schema_extra=_COUNT
+    )
+    min_score: Number | None = Field(
+        None, description="Return only passages at least this relevant, in [0, 1].", json_schema_extra=_SHARE
+    )
+    min_units: Whole | None = Field(
+        None, description="Keep at least this many units of each passage; default 0.", json_schema_extra={"minimum": 0}
+    )
+    reorder: StrictBool | None = Field(None, description="Order passages by relevance; default true.")
+    keep_title: StrictBool | None = Field(None, description="Keep a leading heading beside kept units; default true.")
+    drop_empty: StrictBool | None = Field(
+        None, description="Leave out passages of which nothing is kept; default false."
+    )
+    joiner: str | None = Field(None, description="Put where units were dropped; default one space.")
+    return_units: StrictBool | None = Field(None, description="Return every unit with its score; default false.")
+    truncate_query: StrictBool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
+    model: str | None = Field(None, description="Name of a served model; default: the only one.")
 
     def request(self) -> PruneRequest:
         """Return it as the library's type."""

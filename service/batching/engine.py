@@ -78,7 +78,7 @@ class Engine:
         self._metrics = metrics or Metrics()
         self._metrics.watch(self.name, lambda: self.admission.waiting)
         self._on_death = on_death
-        self._step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
+        self.step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
         self._queue = WindowQueue()
         self._jobs: set[Job] = set()
         self._requests = 0
@@ -86,7 +86,8 @@ class Engine:
         self._idle.set()
         self._closing = False
         self._dead = False
-        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix=f"secateur-encode-{self.name}")
+        self.workers = min(4, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=f"secateur-encode-{self.name}")
         self._thread = threading.Thread(target=self._work, name=f"secateur-engine-{self.name}", daemon=True)
         self._thread.start()
 
@@ -191,7 +192,7 @@ class Engine:
     def _work(self) -> None:
         """Run steps until the queue is closed; what the engine's thread does."""
         try:
-            while slots := self._queue.take(self._step_tokens):
+            while slots := self._queue.take(self.step_tokens):
                 self._step(slots)
         except BaseException as error:
             self._dead = True
@@ -222,7 +223,7 @@ class Engine:
         seconds = time.perf_counter() - started
         tokens = sum(len(slot.window) for slot in slots)
         self.admission.ran(tokens, seconds)
-        self._metrics.ran(self.name, tokens, tokens / self._step_tokens, len({slot.job for slot in slots}))
+        self._metrics.ran(self.name, tokens, tokens / self.step_tokens, len({slot.job for slot in slots}))
         for slot, output in zip(slots, outputs, strict=True):
             slot.job.deliver(slot.number, output)
 

@@ -86,7 +86,7 @@ async def _answers(request: Request, file: IO[bytes]) -> AsyncIterator[str]:
     response_class=StreamingResponse,
     responses=PROBLEMS,
     openapi_extra={
-        "requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
+        "requestBody": {"required": False, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
     },
 )
 async def batch(request: Request) -> StreamingResponse:

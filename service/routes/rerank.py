@@ -1,0 +1,101 @@
+"""Rerank APIs of other services, on the same engine: their clients work with only a base URL changed."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic import Discriminator, Tag
+
+from secateur.models.errors import InputError
+from secateur.models.types import PruneRequest, PruneResult
+from secateur.service.batching.engine import Engine
+from secateur.service.dialects.cohere import CohereBody, CohereResponse, cohere_content
+from secateur.service.dialects.jina import CohereV1Body, JinaBody, JinaResponse, jina_content
+from secateur.service.dialects.tei import TEIBody, TEIResult, tei_content, tei_info
+from secateur.service.problems import PROBLEMS
+from secateur.service.reading import StrictRoute
+from secateur.service.routes.prune import as_json
+from secateur.service.routes.running import answer, engines
+
+router = APIRouter(tags=["rerank"], route_class=StrictRoute)
+
+_STARTED = int(time.time())
+_PASSAGE = re.compile(r"^passages(\[\d+\])?(\.text)?")
+
+
+async def _answer(request: Request, engine: Engine, prune_request: PruneRequest, name: str) -> PruneResult:
+    """Run a request; its errors call passages as the dialect does."""
+    try:
+        return await answer(request, engine, prune_request)
+    except InputError as error:
+        field = _PASSAGE.sub(lambda found: name + (found[1] or ""), error.field)
+        raise InputError(field, error.problem, error.mend.replace("passage", name[:-1])) from None
+
+
+def _json(content: Any) -> Response:
+    return Response(as_json(content), media_type="application/json")
+
+
+@router.post("/v2/rerank", summary="Cohere's API, version 2", response_model=CohereResponse, responses=PROBLEMS)
+async def cohere_v2(request: Request, body: CohereBody) -> Response:
+    """Rank documents; with `relevant_spans`, say which parts of them are worth reading."""
+    engine = engines(request).named_or_default(body.model)
+    result = await _answer(request, engine, body.prune_request(), "documents")
+    return _json(cohere_content(body, result))
+
+
+@router.post(
+    "/v1/rerank", summary="Cohere's API, version 1, and Jina's", response_model=JinaResponse, responses=PROBLEMS
+)
+async def cohere_v1_or_jina(request: Request, body: CohereV1Body) -> Response:
+    """Rank documents. The response holds what clients of both read."""
+    engine = engines(request).named_or_default(body.model)
+    result = await _answer(request, engine, body.request(), "documents")
+    return _json(jina_content(body, engine.name, result))
+
+
+def _tag(body: Any) -> str:
+    texts = isinstance(body, TEIBody) or (isinstance(body, dict) and body.get("texts") is not None)
+    return "texts" if texts else "documents"
+
+
+@router.post(
+    "/rerank",
+    summary="Text Embeddings Inference's API, and that of Jina, vLLM and Infinity",
+    response_model=list[TEIResult] | JinaResponse,
+    responses=PROBLEMS,
+)
+async def tei_or_jina(
+    request: Request,
+    body: Annotated[
+        Annotated[TEIBody, Tag("texts")] | Annotated[JinaBody, Tag("documents")], Discriminator(_tag), Body()
+    ],
+) -> Response:
+    """Rank `texts`, answered by a list, or `documents`, answered by an object."""
+    if isinstance(body, TEIBody):
+        result = await _answer(request, engines(request).default, body.request(), "texts")
+        return _json(tei_content(body, result))
+    engine = engines(request).named_or_default(body.model)
+    result = await _answer(request, engine, body.request(), "documents")
+    return _json(jina_content(body, engine.name, result))
+
+
+@router.get("/info", summary="Text Embeddings Inference's description of the model")
+async def info(request: Request) -> dict[str, Any]:
+    """Describe the default model."""
+    return tei_info(engines(request).default, request.app.state.settings)
+
+
+@router.get("/v1/models", summary="The served models, as OpenAI lists them")
+async def models(request: Request) -> dict[str, Any]:
+    """List the served models, the default one first."""
+    return {
+        "object": "list",
+        "data": [
+            {"id": name, "object": "model", "created": _STARTED, "owned_by": "secateur"}
+            for name in engines(request).names
+        ],
+    }
