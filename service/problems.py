@@ -24,7 +24,7 @@ from secateur.service.batching.errors import (
 from secateur.service.exchange import exchange_of
 from secateur.service.reading import UnreadableError
 
-_UNION_TAGS = {"string", "object", "str", "int"}
+_UNION_TAGS = {"string", "object", "str", "int", "tei", "jina"}
 
 
 class FieldError(BaseModel):

@@ -59,7 +59,7 @@ async def cohere_v1_or_jina(request: Request, body: CohereV1Body) -> Response:
 
 def _tag(body: Any) -> str:
     texts = isinstance(body, TEIBody) or (isinstance(body, dict) and body.get("texts") is not None)
-    return "texts" if texts else "documents"
+    return "tei" if texts else "jina"
 
 
 @router.post(
@@ -71,7 +71,7 @@ def _tag(body: Any) -> str:
 async def tei_or_jina(
     request: Request,
     body: Annotated[
-        Annotated[TEIBody, Tag("texts")] | Annotated[JinaBody, Tag("documents")], Discriminator(_tag), Body()
+        Annotated[TEIBody, Tag("tei")] | Annotated[JinaBody, Tag("jina")], Discriminator(_tag), Body()
     ],
 ) -> Response:
     """Rank `texts`, answered by a list, or `documents`, answered by an object."""
