@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from secateur.models.pruner import Pruner
 from secateur.service.engines import Engines, load_pruners, open_store
-from secateur.service.exchange import REQUEST_ID_HEADER
+from secateur.service.exchange import REQUEST_ID_HEADER, Observer
 from secateur.service.flags import unknown_variables
 from secateur.service.keys import Keys
 from secateur.service.logs import configure_logging, log_texts
@@ -32,6 +32,7 @@ from secateur.service.problems import install_problem_handlers
 from secateur.service.protocol import PatientProtocol
 from secateur.service.routes import batch, health, metrics, prune, rerank
 from secateur.service.settings import Settings
+from secateur.service.tracing import Traced, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,10 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         on_death: called, in any thread, should an engine die; the process is to end then.
 
     Raises:
-        SecateurError: the settings' cache or API keys cannot be used.
+        SecateurError: the settings' cache, API keys or tracing cannot be used.
     """
     store = open_store(settings)
+    tracer = Tracer(settings.otlp_endpoint, settings.log_text) if settings.otlp_endpoint else None
     keys = Keys((key.get_secret_value() for key in settings.api_keys), settings.api_keys_file)
 
     @asynccontextmanager
@@ -56,6 +58,8 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         with _reloading(keys):
             yield
         await app.state.engines.close()
+        if tracer is not None:
+            await tracer.close()
 
     app = FastAPI(
         title="Secateur",
@@ -71,11 +75,11 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     for routes in (prune, batch, rerank, health, metrics):
         app.include_router(routes.router)
     document_problems(app)
-    _add_middleware(app, keys, settings)
+    _add_middleware(app, keys, settings, tracer)
     return app
 
 
-def _add_middleware(app: FastAPI, keys: Keys, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer | None) -> None:
     """Put the layers around the routes, the innermost first."""
     app.add_middleware(Callers, keys=keys, settings=settings)
     app.add_middleware(Bodies, settings=settings)
@@ -87,8 +91,11 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings) -> None:
             allow_headers=["*"],
             expose_headers=[REQUEST_ID_HEADER, "Retry-After"],
         )
-    observers = (log_texts,) if settings.log_text else ()
-    app.add_middleware(Observe, metrics=app.state.metrics, observers=observers)
+    observers: list[Observer] = [log_texts] if settings.log_text else []
+    if tracer is not None:
+        app.add_middleware(Traced, tracer=tracer)
+        observers.append(tracer)
+    app.add_middleware(Observe, metrics=app.state.metrics, observers=tuple(observers))
 
 
 @contextmanager

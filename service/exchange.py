@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from fastapi import Request
 from secateur.models.types import PruneRequest, PruneResult, Timings
 
 REQUEST_ID_HEADER = "X-Request-Id"
-_SANE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+_SANE_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -73,13 +73,18 @@ class Exchange:
             observer(self, model, request, result)
 
 
-def sane_id(given: str | None) -> str:
+def sane_id(given: bytes | None) -> str:
     """Return the id that a client gave, or a new one if that could not stand in a log or a header."""
-    return given if given is not None and _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    return given.decode("ascii") if given is not None and _SANE_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def exchange_of(request: Request) -> Exchange:
     """Return what is known of a request; something without effect outside of the service's middleware."""
-    state: MutableMapping[str, Any] = request.scope.setdefault("state", {})
+    return exchange_of_scope(request.scope)
+
+
+def exchange_of_scope(scope: MutableMapping[str, Any]) -> Exchange:
+    """Return the same by the ASGI scope."""
+    state: MutableMapping[str, Any] = scope.setdefault("state", {})
     found: Exchange = state.setdefault("exchange", Exchange(""))
     return found

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
-
-from starlette.datastructures import Headers
 
 from secateur.models.errors import InputError
 
@@ -50,9 +48,9 @@ class Keys:
         else:
             log.info("%d API keys are valid", len(self._digests))
 
-    def name_of(self, key: str) -> str | None:
+    def name_of(self, key: bytes) -> str | None:
         """Return the name of a valid key, None for any other; it takes as long for the one as for the other."""
-        digest = sha256(key.encode("utf-8", "surrogateescape")).digest()
+        digest = sha256(key).digest()
         name = None
         for valid in self._digests:
             if hmac.compare_digest(valid, digest):
@@ -89,13 +87,13 @@ def _digest(key: str, where: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
-def given_keys(headers: Headers) -> list[str]:
+def given_keys(headers: Mapping[bytes, bytes]) -> list[bytes]:
     """Return what a request gives as its key: ``Authorization``, with or without ``Bearer``, and ``X-Api-Key``."""
     given = []
-    if authorization := headers.get("authorization"):
-        scheme, _, rest = authorization.partition(" ")
+    if authorization := headers.get(b"authorization"):
+        scheme, _, rest = authorization.partition(b" ")
         # Some clients send the bare key.
-        given.append(rest.strip() if scheme.lower() == "bearer" else authorization)
-    if key := headers.get("x-api-key"):
+        given.append(rest.strip() if scheme.lower() == b"bearer" else authorization)
+    if key := headers.get(b"x-api-key"):
         given.append(key)
     return given

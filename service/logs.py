@@ -15,10 +15,17 @@ from secateur.service.settings import Settings
 
 log = logging.getLogger("secateur.text")
 
+_JSON = json.JSONEncoder(default=str)
+
 
 def log_event(logger: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
     """Log a message with fields; those that are None are left out."""
-    logger.log(level, message, extra={"fields": {name: value for name, value in fields.items() if value is not None}})
+    if not logger.isEnabledFor(level):
+        return
+    # Not by logger.log, which walks the stack for a place in the code that nobody asks for.
+    record = logger.makeRecord(logger.name, level, "", 0, message, (), None)
+    record.fields = {name: value for name, value in fields.items() if value is not None}
+    logger.handle(record)
 
 
 class JSONFormatter(logging.Formatter):
@@ -37,7 +44,7 @@ class JSONFormatter(logging.Formatter):
         content |= getattr(record, "fields", {})
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return json.dumps(content, default=str)
+        return _JSON.encode(content)
 
 
 class TextFormatter(logging.Formatter):

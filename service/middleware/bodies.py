@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import Request
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,19 +34,19 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        length = headers.get("content-length", "")
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
         max_bytes = self._settings.max_batch_bytes if scope["path"] == BATCH_PATH else self._settings.max_body_bytes
         body = _Body(receive, send, max_bytes, self._settings.receive_timeout_s)
         # Nothing is lost to a client that waits for leave to send its body.
-        body.all_read = "expect" in headers or not (length.strip("0") or "transfer-encoding" in headers)
-        encoding = headers.get("content-encoding", "identity").strip().lower()
+        body.all_read = b"expect" in headers or not (length.strip(b"0") or b"transfer-encoding" in headers)
+        encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
         if encoding != "identity":
             refused = problem(
                 Request(scope), 415, f"content-encoding: {encoding!r} is not read; send the body as it is"
             )
             await refused(scope, receive, body.send)
-        elif length.isdecimal() and (len(length) > 18 or int(length) > max_bytes):
+        elif length.isdigit() and (len(length) > 18 or int(length) > max_bytes):
             await problem(Request(scope), 413, _too_large(max_bytes))(scope, receive, body.send)
         else:
             await self._app(scope, body.receive, body.send)

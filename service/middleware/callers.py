@@ -9,7 +9,6 @@ from fastapi import Request
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secateur.service.exchange import exchange_of
@@ -47,7 +46,7 @@ class Callers:
         client = scope.get("client")
         exchange.caller = client[0] if client else None
         if self._keys.required:
-            given = given_keys(Headers(scope=scope))
+            given = given_keys(dict(scope["headers"]))
             name = next((name for key in given if (name := self._keys.name_of(key))), None)
             if name is None:
                 said = "the API key is not valid" if given else "an API key is missing"

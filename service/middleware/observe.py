@@ -6,10 +6,9 @@ import logging
 import time
 
 from fastapi import Request
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secateur.service.exchange import REQUEST_ID_HEADER, Exchange, Observer, request_id, sane_id
+from secateur.service.exchange import Exchange, Observer, request_id, sane_id
 from secateur.service.logs import log_event
 from secateur.service.metrics import Metrics
 from secateur.service.problems import problem
@@ -17,7 +16,7 @@ from secateur.service.problems import problem
 log = logging.getLogger("secateur.access")
 
 _UNMATCHED = "unmatched"  # one label for all paths that there are not, whose number has no bound
-_QUIET = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds, so logged on debug only
+PROBES = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds, so logged on debug only
 _GONE = 499
 
 _SECURITY = (
@@ -82,7 +81,7 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(sane_id(Headers(scope=scope).get(REQUEST_ID_HEADER)), self._observers)
+        exchange = Exchange(sane_id(dict(scope["headers"]).get(b"x-request-id")), self._observers)
         scope.setdefault("state", {})["exchange"] = exchange
         token = request_id.set(exchange.id)
 
@@ -112,9 +111,7 @@ class Observe:
         self._metrics.responded(route, status)
         if failure:
             self._metrics.failed(failure)
-        level = logging.DEBUG if route in _QUIET and status < 400 else logging.INFO
-        if not log.isEnabledFor(level):
-            return
+        level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
         fields = {
             "method": scope["method"],
             "route": route,
