@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
 
 from secateur.models.pruner import Pruner
@@ -151,6 +152,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
     for name in unknown_variables(os.environ):
         log.warning("%s is no setting; see `secateur serve --help`", name)
     _allow_connections()
+    disable_created_metrics()  # the client's own addition, which doubles the series
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None
     app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
