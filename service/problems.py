@@ -76,7 +76,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     504: {"model": Problem, "description": "Not answered in time"},
 }
 
-_DIALECT_PATHS = {"/rerank", "/v1/rerank", "/v2/rerank"}
+_DIALECT_PATHS = {"/rerank", "/infinity/rerank", "/v1/rerank", "/v2/rerank"}
 # As Text Embeddings Inference calls them.
 _ERROR_TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
 

@@ -73,14 +73,23 @@ class JinaResponse(BaseModel):
     meta: dict[str, Any] | None = Field(None, description="Only on `/v1/rerank`, where Cohere's clients read it.")
 
 
-def jina_content(body: RerankBody, model: str, result: PruneResult) -> dict[str, Any]:
-    """Return the content of a `JinaResponse`."""
+def jina_content(body: RerankBody, model: str, result: PruneResult, *, plain: bool = False) -> dict[str, Any]:
+    """Return the content of a `JinaResponse`.
+
+    Args:
+        body: of the request.
+        model: that answered.
+        result: of it.
+        plain: documents are returned as strings, as Infinity does, not as objects, as all others do.
+    """
     raw = isinstance(body, JinaBody) and bool(body.raw_scores)
     results = []
     for item in result.results:
         content: dict[str, Any] = {"index": item.index, "relevance_score": logit(item.score) if raw else item.score}
         if body.return_documents:
-            content["document"] = _document(body, item.index)
+            document = body.documents[item.index]
+            given = {"text": document} if isinstance(document, str) else document.model_dump(exclude_none=True)
+            content["document"] = given["text"] if plain else given
         results.append({**content, "pruned_text": item.text})
     found = {
         "id": f"rerank-{uuid.uuid4().hex[:20]}",
@@ -93,11 +102,3 @@ def jina_content(body: RerankBody, model: str, result: PruneResult) -> dict[str,
     if isinstance(body, CohereV1Body):
         found["meta"] = meta("1", result, (*body.warnings, *result.warnings))
     return found
-
-
-def _document(body: RerankBody, index: int) -> dict[str, Any] | str:
-    """Return a document as clients expect it: those of Infinity as a string, all others as an object."""
-    document = body.documents[index]
-    given = {"text": document} if isinstance(document, str) else document.model_dump(exclude_none=True)
-    infinity = isinstance(body, JinaBody) and body.raw_scores is not None
-    return str(given.get("text", "")) if infinity else given

@@ -70,9 +70,7 @@ def _tag(body: Any) -> str:
 )
 async def tei_or_jina(
     request: Request,
-    body: Annotated[
-        Annotated[TEIBody, Tag("tei")] | Annotated[JinaBody, Tag("jina")], Discriminator(_tag), Body()
-    ],
+    body: Annotated[Annotated[TEIBody, Tag("tei")] | Annotated[JinaBody, Tag("jina")], Discriminator(_tag), Body()],
 ) -> Response:
     """Rank `texts`, answered by a list, or `documents`, answered by an object."""
     if isinstance(body, TEIBody):
@@ -81,6 +79,14 @@ async def tei_or_jina(
     engine = engines(request).named_or_default(body.model)
     result = await _answer(request, engine, body.request(), "documents")
     return _json(jina_content(body, engine.name, result))
+
+
+@router.post("/infinity/rerank", summary="Infinity's API", response_model=JinaResponse, responses=PROBLEMS)
+async def infinity(request: Request, body: JinaBody) -> Response:
+    """Rank documents as `/rerank` does, but return them as strings: clients of Infinity can read nothing else."""
+    engine = engines(request).named_or_default(body.model)
+    result = await _answer(request, engine, body.request(), "documents")
+    return _json(jina_content(body, engine.name, result, plain=True))
 
 
 @router.get("/info", summary="Text Embeddings Inference's description of the model")

@@ -19,7 +19,7 @@ DOCUMENTS = [
     "The Eiffel Tower was finished in 1889. Its chief engineer was Koechlin. Paris is in France. It rained. "
     "Work on the tower ended in March 1889.",
 ]
-OBJECT_PATHS = ["/v2/rerank", "/v1/rerank", "/rerank"]
+OBJECT_PATHS = ["/v2/rerank", "/v1/rerank", "/rerank", "/infinity/rerank"]
 
 
 def rerank(client: httpx.Client, path: str, **body: Any) -> Any:
@@ -83,12 +83,16 @@ def test_documents_are_returned_when_asked_for(client: httpx.Client, path: str) 
         assert item["document"] == ({"text": given} if isinstance(given, str) else given)
 
 
-def test_infinitys_clients_get_documents_as_strings(client: httpx.Client, scores: dict[int, float]) -> None:
-    content = rerank(client, "/rerank", documents=DOCUMENTS, return_documents=True, raw_scores=False)
-    assert_ranked(content["results"], scores)
-    assert all(item["document"] == DOCUMENTS[item["index"]] for item in content["results"])
-    raw = rerank(client, "/rerank", documents=DOCUMENTS, raw_scores=True)["results"]
-    for item in raw:
+def test_infinitys_clients_get_documents_as_strings(client: httpx.Client) -> None:
+    documents = [*DOCUMENTS, {"text": "A tower."}]
+    content = rerank(client, "/infinity/rerank", documents=documents, return_documents=True)
+    assert {item["index"]: item["document"] for item in content["results"]} == dict(enumerate([*DOCUMENTS, "A tower."]))
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/infinity/rerank"])
+def test_raw_scores_are_logits(client: httpx.Client, path: str, scores: dict[int, float]) -> None:
+    assert_ranked(rerank(client, path, documents=DOCUMENTS, raw_scores=False)["results"], scores)
+    for item in rerank(client, path, documents=DOCUMENTS, raw_scores=True)["results"]:
         assert 1 / (1 + math.exp(-item["relevance_score"])) == pytest.approx(scores[item["index"]], abs=1e-4)
 
 

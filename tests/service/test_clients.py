@@ -1,0 +1,169 @@
+"""Clients of other rerank services, unmodified, against a live server; what they say makes `docs/compatibility.md`.
+
+``SECATEUR_UPDATE_DOCS=1 pytest tests/service/test_clients.py`` rewrites the table there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from secateur.eval.tables import markdown_table, rewrite_block
+from secateur.models.pruner import Pruner
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).with_name("clients")
+DOCUMENT = ROOT / "docs" / "compatibility.md"
+PATIENCE = 900.0
+
+QUERY = "When was the Eiffel Tower finished?"
+DOCUMENTS = [
+    "Bread needs flour and water. It is baked for an hour.",
+    "👩\u200d🍳 The Eiffel Tower stands in Paris. It was finished in March 1889. Millions visit it every year.",
+    "The Louvre is a museum. It opened in 1793.",
+    "The Eiffel Tower was finished in 1889. Its chief engineer was Koechlin. It rained. Work ended in March 1889.",
+    "Whales are mammals that live in the sea.",
+]
+
+
+class Client(NamedTuple):
+    """A client, how it is run, and what a user gives it."""
+
+    name: str
+    script: str
+    url: str
+    route: str
+
+
+CLIENTS = [
+    Client("cohere v1", "cohere_sdk", "`Client(base_url=URL)`", "/v1/rerank"),
+    Client("cohere v1, async", "cohere_sdk", "`AsyncClient(base_url=URL)`", "/v1/rerank"),
+    Client("cohere v2", "cohere_sdk", "`ClientV2(base_url=URL)`, `relevant_spans`", "/v2/rerank"),
+    Client("cohere v2, async", "cohere_sdk", "`AsyncClientV2(base_url=URL)`, `relevant_spans`", "/v2/rerank"),
+    Client("LangChain CohereRerank", "pipelines", "`base_url=URL`", "/v2/rerank"),
+    Client("LangChain InfinityRerank", "pipelines", "`client=infinity_client.Client(base_url=URL)`", "/rerank"),
+    Client("LlamaIndex CohereRerank", "pipelines", "`base_url=URL`", "/v2/rerank"),
+    Client("LlamaIndex JinaRerank", "pipelines", "`base_url=URL`", "/rerank"),
+    Client("LlamaIndex TextEmbeddingInference", "pipelines", "`base_url=URL`", "/rerank"),
+    Client("Haystack JinaRanker", "pipelines", "`base_url=URL/v1/rerank`", "/v1/rerank"),
+    Client("Haystack CohereRanker", "pipelines", "`api_base_url=URL`", "/v2/rerank"),
+    Client("Haystack HuggingFaceTEIRanker", "pipelines", "`url=URL`", "/rerank"),
+    Client("LiteLLM cohere", "litellm", "`model=cohere/...`, `api_base=URL`", "/v1/rerank"),
+    Client("LiteLLM jina_ai", "litellm", "`model=jina_ai/...`, `api_base=URL`", "/v1/rerank"),
+    Client("LiteLLM hosted_vllm", "litellm", "`model=hosted_vllm/...`, `api_base=URL`", "/rerank"),
+    Client("LiteLLM infinity", "litellm", "`model=infinity/...`, `api_base=URL/infinity`", "/infinity/rerank"),
+    Client("LiteLLM huggingface", "litellm", "`model=huggingface/...`, `api_base=URL`", "/rerank"),
+]
+HEADER = ("client", "version", "what points it here", "route", "ranks as the library does")
+
+Outcomes = dict[str, dict[str, Any]]
+
+
+def python_of(script: str) -> str:
+    """Return the interpreter of a script's environment, which is made where its requirements have changed."""
+    requirements = SCRIPTS / f"{script}.txt"
+    if not requirements.is_file():
+        return sys.executable
+    directory = ROOT / ".venv-clients" / script
+    python, stamp = directory / "bin" / "python", directory / requirements.name
+    if not stamp.is_file() or stamp.read_bytes() != requirements.read_bytes():
+        venv.create(directory, with_pip=True, clear=True)
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            str(requirements),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        if done.returncode:
+            pytest.skip(f"the clients cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+        stamp.write_bytes(requirements.read_bytes())
+    return str(python)
+
+
+@pytest.fixture(scope="module")
+def outcomes_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcomes]:
+    """Runs a script once; what each of its clients says, by name."""
+    asked = tmp_path_factory.mktemp("clients") / "asked.json"
+    asked.write_text(json.dumps({"query": QUERY, "documents": DOCUMENTS}), encoding="utf-8")
+    known: dict[str, Outcomes] = {}
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HAYSTACK_TELEMETRY_ENABLED": "False"}
+
+    def run(script: str) -> Outcomes:
+        if script not in known:
+            command = [python_of(script), str(SCRIPTS / f"{script}.py"), server.url, str(asked)]
+            done = subprocess.run(
+                command,
+                cwd=asked.parent,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+            known[script] = {line["client"]: line for line in lines}
+        return known[script]
+
+    return run
+
+
+def expected_ranking(pruner: Pruner) -> list[tuple[int, float]]:
+    return [(item.index, item.score) for item in pruner.prune(QUERY, DOCUMENTS).results]
+
+
+def agrees(outcome: dict[str, Any], expected: list[tuple[int, float]]) -> bool:
+    """Whether a client got the library's ranking, or the head of it, with the library's scores."""
+    found = outcome.get("ranking", [])
+    return bool(found) and all(
+        index == wanted and abs(score - its_score) < 1e-4
+        for (index, score), (wanted, its_score) in zip(found, expected, strict=False)
+    )
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=[client.name for client in CLIENTS])
+def test_the_client_ranks_as_the_library_does(
+    client: Client, outcomes_of: Callable[[str], Outcomes], pruner: Pruner
+) -> None:
+    outcome = outcomes_of(client.script)[client.name]
+    assert "error" not in outcome, outcome["error"]
+    expected = expected_ranking(pruner)
+    assert agrees(outcome, expected)
+    assert len(outcome["ranking"]) == (3 if client.name == "cohere v2, async" else len(expected))
+
+
+def test_cohere_reads_spans(outcomes_of: Callable[[str], Outcomes], pruner: Pruner) -> None:
+    outcomes = outcomes_of("cohere_sdk")
+    expected = pruner.prune(QUERY, DOCUMENTS, threshold=0.3, keep_title=False)
+    for name in ("cohere v2", "cohere v2, async"):
+        found = outcomes[name]["spans"]
+        assert any(found)
+        for spans, item in zip(found, expected.results, strict=False):
+            assert {(start, end) for start, end, _ in spans} <= set(item.spans)
+            assert len(spans) == min(2, len(item.spans))
+
+
+def test_the_table_of_clients_is_fresh(outcomes_of: Callable[[str], Outcomes], pruner: Pruner) -> None:
+    expected = expected_ranking(pruner)
+    rows = []
+    for client in CLIENTS:
+        outcome = outcomes_of(client.script)[client.name]
+        passed = "yes" if agrees(outcome, expected) else "no"
+        rows.append([client.name, outcome["version"], client.url, f"`{client.route}`", passed])
+    table = markdown_table(HEADER, rows)
+    if os.environ.get("SECATEUR_UPDATE_DOCS"):
+        rewrite_block(DOCUMENT, "clients", table)
+    assert table in DOCUMENT.read_text(encoding="utf-8")
