@@ -20,12 +20,14 @@ class Batch:
         input_ids: int64[batch, tokens].
         attention_mask: int64[batch, tokens], 0 on padding.
         token_type_ids: int64[batch, tokens].
+        unit_ids: int64[batch, tokens], the unit of each text token, -1 on all others.
     """
 
     rows: NDArray[np.int64]
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
+    unit_ids: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,15 @@ def _pad(rows: Sequence[int], windows: Sequence[Window], length: int, pad_id: in
     input_ids = np.full(shape, pad_id, dtype=np.int64)
     attention_mask = np.zeros(shape, dtype=np.int64)
     token_type_ids = np.zeros(shape, dtype=np.int64)
+    unit_ids = np.full(shape, -1, dtype=np.int64)
     for line, row in enumerate(rows):
         window = windows[row]
         n = len(window)
         input_ids[line, :n] = window.ids
         attention_mask[line, :n] = 1
         token_type_ids[line, window.passage_start : n] = passage_type
-    return Batch(np.asarray(rows, dtype=np.int64), input_ids, attention_mask, token_type_ids)
+        unit_ids[line, window.text_start : window.text_start + len(window.token_unit)] = window.token_unit
+    return Batch(np.asarray(rows, dtype=np.int64), input_ids, attention_mask, token_type_ids, unit_ids)
 
 
 def make_batches(windows: Sequence[Window], limits: BatchLimits, *, pad_id: int, passage_type: int) -> list[Batch]:

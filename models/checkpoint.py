@@ -24,7 +24,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "secateur-nano-en"
 
 RankHead = Literal["linear", "pooled", "classifier_tanh", "classifier_gelu", "classifier_relu"]
-PruneHead = Literal["linear", "bilinear"]
+PruneHead = Literal["linear", "bilinear", "unit_pooled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ModelConfig:
         window: tokens read at once, special tokens included.
         rank_head: `linear` (first token), `pooled`, or a `classifier` as cross-encoders have it, by its activation;
             see `secateur.models.heads`.
-        prune_head: `linear` or `bilinear`.
+        prune_head: `linear`, `bilinear`, or `unit_pooled`.
         segmenter: sentence splitter that the labels were made with.
         threshold: default keep threshold, in [0, 1].
         title: whether titles were seen in training.

@@ -63,14 +63,13 @@ class ExportReport:
 class _Probabilities(nn.Module):
     """The network with the sigmoid inside, as the ONNX files have it."""
 
-    def __init__(self, network: PruningNetwork) -> None:
+    def __init__(self, network: PruningNetwork, names: Sequence[str]) -> None:
         super().__init__()
         self.network = network
+        self._names = names
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        relevance, keep = self.network(input_ids, attention_mask, token_type_ids)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        relevance, keep = self.network(**dict(zip(self._names, inputs, strict=True)))
         return relevance.sigmoid(), keep.sigmoid()
 
 
@@ -92,7 +91,7 @@ class _Pairs:
             query_ids, _ = self.encoder.encode_query(query, truncate=True)
             units = segment(passage.text, splitter=splitter)
             self.passages += self.encoder.encode(query_ids, [passage], [units])
-        self.windows = [w for encoded in self.passages for w in encoded.windows]
+        self.windows = [w for encoded in self.passages for w in encoded.running]
 
     def batches(self, limits: BatchLimits, windows: Sequence[Window] | None = None) -> list[Batch]:
         return make_batches(
@@ -107,7 +106,7 @@ class _Pairs:
         batches = self.batches(backend.limits)
         outputs = iter(window_outputs(batches, backend.run_all(batches)))
         return np.concatenate(
-            [merge(encoded, [next(outputs) for _ in encoded.windows]).units for encoded in self.passages]
+            [merge(encoded, [next(outputs) for _ in encoded.running]).units for encoded in self.passages]
         )
 
 
@@ -135,12 +134,15 @@ def _draw(data: Path, count: int) -> list[tuple[str, Passage]]:
 
 def _write_fp32(network: PruningNetwork, batch: Batch, path: Path) -> None:
     network.encoder.set_attn_implementation("eager")  # type: ignore[operator]
-    names = ["input_ids", "attention_mask"] + (["token_type_ids"] if network.uses_types else [])
+    names = ["input_ids", "attention_mask"]
+    names += [
+        name for name, read in (("token_type_ids", network.uses_types), ("unit_ids", network.reads_units)) if read
+    ]
     axes = {name: {0: "batch", 1: "tokens"} for name in [*names, "keep"]} | {"relevance": {0: "batch"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of shape checks that hold for every shape
         torch.onnx.export(
-            _Probabilities(network),
+            _Probabilities(network, names),
             tuple(torch.from_numpy(getattr(batch, name)) for name in names),
             str(path),
             input_names=names,
@@ -214,7 +216,7 @@ def batch_effect(backend: Backend, pairs: _Pairs) -> float:
     limits = replace(backend.limits, rows=rows)
     # Batches of the windows as they come, so that short ones stand beside long ones.
     mixed = [
-        Batch(batch.rows + start, batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        replace(batch, rows=batch.rows + start)
         for start in range(0, len(windows), rows)
         for batch in pairs.batches(limits, windows[start : start + rows])
     ]

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
-from secateur.models.checkpoint import CONFIG, RankHead
+from secateur.models.checkpoint import CONFIG, PruneHead, RankHead
 from secateur.models.errors import ModelError
 
 _BILINEAR_RANK = 64
@@ -70,6 +70,33 @@ class PruneHeadModule(nn.Module):
         return logits
 
 
+class UnitPooledPruneHead(nn.Module):
+    """A token's own logit plus that of its unit, whose state is the mean over its tokens; both with a bilinear term.
+
+    A unit is judged as a whole this way, and still by the mean over its tokens, as all pruning is.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.tokens = PruneHeadModule(hidden, bilinear=True)
+        self.units = PruneHeadModule(hidden, bilinear=True)
+        nn.init.zeros_(self.units.linear.bias)
+
+    def forward(self, states: Tensor, query: Tensor, unit_ids: Tensor) -> Tensor:
+        """Return logits [batch, tokens] from states [batch, tokens, hidden] and the mean query state.
+
+        Args:
+            states: float32[batch, tokens, hidden].
+            query: float32[batch, hidden].
+            unit_ids: int64[batch, tokens], the unit of each text token, -1 on all others.
+        """
+        same = (unit_ids.unsqueeze(2) == unit_ids.unsqueeze(1)) & (unit_ids >= 0).unsqueeze(1)
+        weights = same.to(states.dtype)
+        pooled = torch.matmul(weights / weights.sum(-1, keepdim=True).clamp(min=1.0), states)
+        logits: Tensor = self.tokens(states, query) + self.units(pooled, query)
+        return logits
+
+
 class ClassifierRankHead(nn.Module):
     """Relevance as sequence classifiers have it: the first token's state through one layer, then to a logit."""
 
@@ -92,6 +119,13 @@ def make_rank_head(name: RankHead, hidden: int) -> nn.Module:
     if name == "linear":
         return LinearRankHead(hidden)
     return ClassifierRankHead(hidden, name.removeprefix("classifier_"))
+
+
+def make_prune_head(name: PruneHead, hidden: int) -> nn.Module:
+    """Make a token head of that form, with fresh weights; `unit_pooled` takes unit ids beside states and query."""
+    if name == "unit_pooled":
+        return UnitPooledPruneHead(hidden)
+    return PruneHeadModule(hidden, bilinear=name == "bilinear")
 
 
 @dataclass(frozen=True, slots=True)

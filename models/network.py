@@ -23,7 +23,7 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import ModelError
-from secateur.models.heads import PruneHeadModule, classifier_of, make_rank_head
+from secateur.models.heads import classifier_of, make_prune_head, make_rank_head
 from secateur.models.onnx_weights import read_onnx_weights
 
 
@@ -47,7 +47,8 @@ class PruningNetwork(nn.Module):
         hidden = int(encoder_config.hidden_size)
         self.encoder = encoder
         self.rank = make_rank_head(config.rank_head, hidden)
-        self.prune = PruneHeadModule(hidden, bilinear=config.prune_head == "bilinear")
+        self.prune = make_prune_head(config.prune_head, hidden)
+        self.reads_units = config.prune_head == "unit_pooled"
         self.model_config = config
         self.uses_types = int(getattr(encoder_config, "type_vocab_size", 0) or 0) > 1
         self._separator = template.middle[-1]
@@ -69,7 +70,11 @@ class PruningNetwork(nn.Module):
         return query, passage
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        unit_ids: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Score a batch of windows.
 
@@ -77,6 +82,7 @@ class PruningNetwork(nn.Module):
             input_ids: int64[batch, tokens].
             attention_mask: int64[batch, tokens], 0 on padding, which stands on the right.
             token_type_ids: int64[batch, tokens], for encoders that use them.
+            unit_ids: int64[batch, tokens], the unit of each text token, -1 on all others; for heads that pool units.
 
         Returns:
             Relevance logits float32[batch] and keep logits float32[batch, tokens] (meaningful on passage tokens).
@@ -89,7 +95,8 @@ class PruningNetwork(nn.Module):
         attended = attention_mask.bool()
         query = _masked_mean(states, query_mask & attended)
         passage = _masked_mean(states, passage_mask & attended)
-        return self.rank(states, query, passage).float(), self.prune(states, query).float()
+        keep = self.prune(states, query, unit_ids) if self.reads_units else self.prune(states, query)
+        return self.rank(states, query, passage).float(), keep.float()
 
 
 def _rates(dropout: float | None) -> dict[str, float]:

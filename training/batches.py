@@ -131,6 +131,7 @@ class GroupCollator:
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
+            "unit_ids": torch.where(labels == IGNORED, -1, units),  # what has no label is no text
             "labels": labels,
             "units": units,
             "relevant": torch.tensor([float(pair.relevant) for pair in pairs]),

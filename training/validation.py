@@ -107,7 +107,7 @@ def validate(
                 pairs += len(groups[order[stop]])
                 stop += 1
             batch = collate([groups[i] for i in order[start:stop]])
-            inputs = {k: batch[k].to(device) for k in ("input_ids", "attention_mask", "token_type_ids")}
+            inputs = {k: batch[k].to(device) for k in ("input_ids", "attention_mask", "token_type_ids", "unit_ids")}
             relevance, keep = (output.float().cpu() for output in network(**inputs))
             for row in range(len(keep)):
                 found = _unit_means(keep[row].sigmoid(), batch["labels"][row], batch["units"][row])

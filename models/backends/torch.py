@@ -36,15 +36,15 @@ class TorchBackend(Backend):
         family = read_family(directory)
         network = load_network(directory) if family is None else load_family_network(directory, family)
         self._network = network.to(self.device)
+        self._inputs = ["input_ids", "attention_mask", "token_type_ids"]
+        if getattr(network, "reads_units", False):
+            self._inputs.append("unit_ids")
         self.limits = BatchLimits(rows=64, tokens=32768) if self.device == "cuda" else BatchLimits(rows=16, tokens=8192)
 
     def run(self, batch: Batch) -> Output:
         """Run one batch without gradients."""
         torch = self._torch
         with torch.inference_mode():
-            inputs = [
-                torch.from_numpy(array).to(self.device)
-                for array in (batch.input_ids, batch.attention_mask, batch.token_type_ids)
-            ]
-            relevance, keep = self._network(*inputs)
+            inputs = {name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in self._inputs}
+            relevance, keep = self._network(**inputs)
             return Output(relevance.sigmoid().cpu().numpy(), keep.sigmoid().cpu().numpy())

@@ -37,6 +37,9 @@ def test_every_window_is_in_one_batch_as_it_was(windows: list[Window], limits: B
             assert batch.input_ids[line].tolist() == [*windows[row].ids, *[PAD] * rest]
             assert batch.attention_mask[line].tolist() == [1] * n + [0] * rest
             assert batch.token_type_ids[line].tolist() == [0] * start + [1] * (n - start) + [0] * rest
+            units, text_start = windows[row].token_unit.tolist(), windows[row].text_start
+            after = batch.unit_ids.shape[1] - text_start - len(units)
+            assert batch.unit_ids[line].tolist() == [-1] * text_start + units + [-1] * after
 
 
 @given(WINDOWS, LIMITS)
@@ -61,7 +64,7 @@ def test_windows_of_like_length_run_together(windows: list[Window], limits: Batc
 def test_the_passage_has_the_templates_type(passage_type: int) -> None:
     (batch,) = make_batches([window(5)], BatchLimits(1, 10), pad_id=PAD, passage_type=passage_type)
     assert batch.token_type_ids.tolist() == [[0, 0] + [passage_type] * 3]
-    for array in (batch.rows, batch.input_ids, batch.attention_mask, batch.token_type_ids):
+    for array in (batch.rows, batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.unit_ids):
         assert array.dtype == np.int64
 
 

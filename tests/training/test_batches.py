@@ -71,5 +71,6 @@ def test_pairs_are_padded_and_know_their_query() -> None:
     assert torch.isnan(batch["teacher"]).all()
     assert batch["input_ids"][1].tolist() == [7] * 3 + [9] * 13
     assert batch["attention_mask"].sum(1).tolist() == [5, 3, 11]
+    assert batch["unit_ids"][1].tolist() == [0] * 3 + [-1] * 13
     assert batch["token_type_ids"][0].tolist() == [0, 0, 1, 1, 1] + [0] * 11
     assert batch["labels"][1].tolist() == [1.0] * 3 + [IGNORED] * 13

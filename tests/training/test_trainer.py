@@ -296,6 +296,27 @@ def test_linear_heads_train_and_load(tiny_base: Path, data: Path, tmp_path: Path
     assert 0 <= pruner.prune("q", ["Some text."]).results[0].score <= 1
 
 
+def test_a_head_that_pools_units_is_exported_and_the_same_everywhere(
+    tiny_base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    directory = train(replace(config_for(tiny_base, data, tmp_path), prune_head="unit_pooled"))
+    assert all(r.batch_effect <= export_module.MAX_BATCH_EFFECT for r in export(directory, data))
+    passages = ["It rained all day. Hugo went to Lima. Nobody saw the cat.", "Hugo went to Oslo. " * 40, ""]
+    scores = {}
+    for backend, precision in (("torch", "auto"), ("openvino", "fp16"), ("onnx", "fp16"), ("openvino", "int8")):
+        pruner = Pruner.load(directory, backend=backend, device="cpu", precision=precision)
+        result = pruner.prune("Where did Hugo go?", passages, threshold=0.5, return_units=True, reorder=False)
+        assert result.results[0].text == "Hugo went to Lima."
+        scores[backend, precision] = [unit.score for item in result.results for unit in item.units or ()]
+    for found in (scores["openvino", "fp16"], scores["onnx", "fp16"]):
+        assert found == pytest.approx(scores["torch", "auto"], abs=5e-3)
+    assert scores["openvino", "int8"] == pytest.approx(scores["torch", "auto"], abs=0.2)
+    (directory / "model.safetensors").unlink()  # torch then reads the fp16 file
+    again = Pruner.load(directory, backend="torch", device="cpu").prune("Where did Hugo go?", passages[:1])
+    assert again.results[0].text == "Hugo went to Lima."
+
+
 @pytest.mark.parametrize(
     ("base", "said"),
     [("package:no_such_package/model", "not installed"), ("package:tests_of_nothing", "not installed")],
