@@ -26,11 +26,11 @@ from secateur.service.keys import Keys
 from secateur.service.logs import configure_logging, log_texts
 from secateur.service.metrics import Metrics
 from secateur.service.middleware.bodies import Bodies
-from secateur.service.middleware.callers import Callers
+from secateur.service.middleware.callers import Callers, is_open
 from secateur.service.middleware.observe import Observe
-from secateur.service.openapi import document_problems
+from secateur.service.openapi import complete_openapi
 from secateur.service.problems import install_problem_handlers
-from secateur.service.protocol import PatientProtocol
+from secateur.service.protocol import MAX_HEAD_BYTES, PatientProtocol
 from secateur.service.routes import batch, health, metrics, prune, rerank
 from secateur.service.settings import Settings
 from secateur.service.tracing import Traced, Tracer
@@ -75,7 +75,7 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     install_problem_handlers(app)
     for routes in (prune, batch, rerank, health, metrics):
         app.include_router(routes.router)
-    document_problems(app)
+    complete_openapi(app, lambda path: keys.required and not is_open(path, settings))
     _add_middleware(app, keys, settings, tracer)
     return app
 
@@ -152,7 +152,8 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
     for name in unknown_variables(os.environ):
         log.warning("%s is no setting; see `secateur serve --help`", name)
     _allow_connections()
-    disable_created_metrics()  # the client's own addition, which doubles the series
+    # The client library's own addition, which doubles the series.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None
     app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
@@ -163,6 +164,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
             host=settings.host,
             port=settings.port,
             http=protocol,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             ws="none",
             log_config=None,
             access_log=False,  # the service's own says more

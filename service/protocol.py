@@ -11,7 +11,9 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_MAX_HEAD_BYTES = 65_536
+from secateur.service.exchange import sane_id
+
+MAX_HEAD_BYTES = 65_536
 
 
 class _Timer:
@@ -92,14 +94,16 @@ class PatientProtocol(H11Protocol):
             "type": "about:blank",
             "title": HTTPStatus.BAD_REQUEST.phrase,
             "status": 400,
-            "detail": f"this is no HTTP/1.1 request, or its head has more than {_MAX_HEAD_BYTES} bytes",
+            "detail": f"this is no HTTP/1.1 request, or its head has more than {MAX_HEAD_BYTES} bytes",
             "instance": "",
+            "request_id": (id := sane_id(None)),
         }
         body = json.dumps(content).encode()
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
+            (b"x-request-id", id.encode()),
         ]
         try:
             for event in (

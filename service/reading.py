@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from secateur.models.errors import InputError, shown
 
@@ -76,6 +77,11 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive, request._send))
+            try:
+                return await handler(_StrictRequest(request.scope, request.receive, request._send))
+            except HTTPException as error:
+                if isinstance(error.__cause__, ClientDisconnect):  # FastAPI takes it for a body that cannot be read
+                    raise error.__cause__ from None
+                raise
 
         return handle

@@ -21,6 +21,11 @@ _OPEN_FOLDERS = ("/health/", "/playground/")
 _METRICS = "/metrics"
 
 
+def is_open(path: str, settings: Settings) -> bool:
+    """Return whether everyone may ask for a path."""
+    return path in _OPEN or path.startswith(_OPEN_FOLDERS) or (path == _METRICS and not settings.metrics_need_key)
+
+
 class Callers:
     """ASGI middleware; see the module. Health, documentation and playground are open to everyone.
 
@@ -33,13 +38,13 @@ class Callers:
     def __init__(self, app: ASGIApp, keys: Keys, settings: Settings) -> None:
         self._app = app
         self._keys = keys
-        self._open = _OPEN if settings.metrics_need_key else {*_OPEN, _METRICS}
+        self._settings = settings
         self._rate = parse(settings.rate_limit) if settings.rate_limit else None
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse or pass on."""
-        if scope["type"] != "http" or scope["path"] in self._open or scope["path"].startswith(_OPEN_FOLDERS):
+        if scope["type"] != "http" or is_open(scope["path"], self._settings):
             await self._app(scope, receive, send)
             return
         exchange = exchange_of(request := Request(scope))

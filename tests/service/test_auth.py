@@ -88,6 +88,16 @@ def test_everything_else_needs_one(guarded: Any, path: str) -> None:
     assert httpx.post(f"{guarded.url}{path}", content=b"{}", timeout=PATIENCE).status_code == 401
 
 
+def test_the_documentation_says_where_a_key_is_needed(guarded: Any, client: httpx.Client) -> None:
+    """So that its page has a field for one."""
+    content = httpx.get(f"{guarded.url}/openapi.json", timeout=PATIENCE).json()
+    assert content["components"]["securitySchemes"] == {"APIKey": {"type": "http", "scheme": "bearer"}}
+    keyed = {path for path, operations in content["paths"].items() if any("security" in o for o in operations.values())}
+    assert {"/v1/prune", "/v1/prune/batch"} <= keyed
+    assert not {"/health/live", "/health/ready", "/metrics"} & keyed
+    assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
+
+
 def test_keys_are_in_no_log_and_in_no_answer(guarded: Any) -> None:
     response = prune(guarded, Authorization="Bearer wrong-secret")
     assert "wrong-secret" not in response.text

@@ -233,9 +233,22 @@ def test_a_client_that_never_reads_is_let_go(hostile: Any) -> None:
 
 
 def test_clients_that_reset_or_leave_midway_do_no_harm(hostile: Any) -> None:
+
+    def failures(kind: str) -> float:
+        text = httpx.get(f"{hostile.url}/metrics", timeout=PATIENCE).text
+        return float((re.findall(rf'secateur_failures_total{{kind="{kind}"}} (\S+)', text) or ["0"])[0])
+
+    before = {kind: failures(kind) for kind in ("client_gone", "unreadable", "error")}
     whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD
     for end in range(1, len(whole), 25):
         with connect(hostile) as raw:
             raw.sendall(whole[:end])
             if end % 2:  # close by a reset
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    deadline = time.monotonic() + PATIENCE
+    while failures("client_gone") < before["client_gone"] + 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert {kind: failures(kind) for kind in ("unreadable", "error")} == {
+        kind: before[kind] for kind in ("unreadable", "error")
+    }
