@@ -5,6 +5,10 @@ Prediction Under Covariate Shift (2019), where sources of different size are to 
 the share of its answering units that score below the threshold, averaged over its relevant passages. It grows with the
 threshold, and the highest threshold whose weighted mean, with one more query of loss 1 added, is at most alpha keeps
 the expected loss of a query like the calibration's at most alpha.
+
+The queries to come may be of another domain than all that was calibrated on. Where there are several sources, these are
+taken as a sample of domains, and an upper confidence bound of the mean loss over domains has to be at most alpha too
+(Bates et al., Risk-controlling Prediction Sets, JACM 2021; here by Student's t over the sources' mean losses).
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ FloatArray = NDArray[np.float64]
 
 ALPHAS = (0.20, 0.10, 0.05, 0.02, 0.01)
 MIN_QUERIES = 50
+MIN_DOMAINS = 5  # sources from which on they are taken as a sample of domains
+DELTA = 0.1  # probability that the mean loss over domains exceeds its bound
 _QUANTILES = np.linspace(0, 1, 101)
 _SHIFT_DISTANCE = 0.1
 _SHIFT_P = 0.01
@@ -45,7 +51,7 @@ class Level:
     Attributes:
         target_recall: 1 - alpha.
         threshold: units with at least this score are kept.
-        bound: what conformal risk control says of the expected loss at it; at most alpha.
+        bound: of the expected loss at it; at most alpha.
         loss: mean loss on the calibration data.
     """
 
@@ -65,6 +71,7 @@ class Calibration:
         score_quantiles: of the best unit score of each passage, at 0, 1, ... 100 percent.
         passages: that these are of.
         backend: that scored.
+        domains: whether sources were taken as a sample of domains.
     """
 
     levels: tuple[Level, ...]
@@ -72,11 +79,12 @@ class Calibration:
     score_quantiles: tuple[float, ...]
     passages: int
     backend: str
+    domains: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file."""
         return {
-            "method": "conformal risk control",
+            "method": "conformal risk control" + (f", and over sources with confidence {1 - DELTA:g}" * self.domains),
             "levels": [
                 {
                     "target_recall": level.target_recall,
@@ -110,12 +118,33 @@ def query_losses(passages: Sequence[ScoredPassage]) -> _QueryLosses | None:
     return _QueryLosses(np.concatenate(answering), np.concatenate(steps))
 
 
-def highest_threshold(losses: Sequence[_QueryLosses], weights: FloatArray, alpha: float) -> tuple[float, float, float]:
+def _domain_bounds(losses: Sequence[_QueryLosses], owners: Sequence[str], thresholds: FloatArray) -> FloatArray:
+    """Return, at each threshold, an upper confidence bound of the mean loss over domains that are like the sources."""
+    from scipy.stats import t
+
+    means = []
+    for name in dict.fromkeys(owners):
+        own = [one for one, owner in zip(losses, owners, strict=True) if owner == name]
+        scores = np.concatenate([one.scores for one in own])
+        steps = np.concatenate([one.steps for one in own]) / len(own)
+        order = np.argsort(scores)
+        lost = np.concatenate([[0.0], np.cumsum(steps[order])])
+        means.append(lost[np.searchsorted(scores[order], thresholds, side="left")])
+    by_source = np.array(means)
+    error = by_source.std(axis=0, ddof=1) / len(means) ** 0.5
+    bounds: FloatArray = by_source.mean(axis=0) + t.ppf(1 - DELTA, len(means) - 1) * error
+    return bounds
+
+
+def highest_threshold(
+    losses: Sequence[_QueryLosses], weights: FloatArray, alpha: float, domains: Sequence[str] | None = None
+) -> tuple[float, float, float]:
     """Return the highest threshold whose expected loss is at most alpha, with its bound and its mean loss.
 
     Args:
         losses: of each query.
         weights: float64[queries], how much more often a query like this one comes up in use than here.
+        domains: of each query; None where they are not to be taken as a sample of those to come.
         alpha: share of answering units that may be lost, in (0, 1).
 
     Raises:
@@ -131,6 +160,9 @@ def highest_threshold(losses: Sequence[_QueryLosses], weights: FloatArray, alpha
     values, first = np.unique(scores, return_index=True)
     lost = np.concatenate([[0.0], risen])[first]
     bounds = (lost + extra) / (total + extra)
+    if domains is not None:
+        # The spread of sources may shrink as losses grow; a threshold is safe if all below it are.
+        bounds = np.maximum.accumulate(np.maximum(bounds, _domain_bounds(losses, domains, values)))
     if bounds[0] > alpha:
         raise DataError(
             f"calibration: a loss of at most {alpha:g} cannot be promised with so few queries; the least that can is "
@@ -166,7 +198,7 @@ def calibrate_scores(
     Args:
         scored: by source, the passages of each query.
         alphas: losses to promise; those that the data is too small for are left out.
-        balance: sources count the same, whatever their sizes.
+        balance: sources count the same, whatever their sizes; five and more are taken as a sample of domains.
         backend: that scored.
 
     Raises:
@@ -186,10 +218,11 @@ def calibrate_scores(
     sizes = {name: owners.count(name) for name in dict.fromkeys(owners)}
     by_source = source_weights(sizes, balance=balance)
     weights = np.array([by_source[name] for name in owners])
+    domains = owners if balance and len(sizes) >= MIN_DOMAINS else None
     levels = []
     for alpha in sorted(alphas, reverse=True):
         try:
-            threshold, bound, loss = highest_threshold(losses, weights, alpha)
+            threshold, bound, loss = highest_threshold(losses, weights, alpha, domains)
         except DataError as error:
             log.warning("%s", error)
             continue
@@ -198,7 +231,7 @@ def calibrate_scores(
         raise DataError(f"calibration: {len(losses)} queries are too few for any of the losses {list(alphas)}")
     best = best_scores(passages for queries in scored.values() for passages in queries)
     quantiles = tuple(np.quantile(best, _QUANTILES).tolist())
-    return Calibration(tuple(levels), sizes, quantiles, len(best), backend)
+    return Calibration(tuple(levels), sizes, quantiles, len(best), backend, domains is not None)
 
 
 def best_scores(queries: Iterable[Sequence[ScoredPassage]]) -> FloatArray:

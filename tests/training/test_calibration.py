@@ -105,6 +105,49 @@ def test_a_hard_small_source_lowers_a_balanced_threshold() -> None:
     assert balanced.bound <= 0.1
 
 
+def domains(rng: np.random.Generator, count: int, queries: int) -> dict[str, list[list[ScoredPassage]]]:
+    """Sources that differ in how well their answers are scored."""
+    return {str(number): made_up(rng, queries, strength=rng.uniform(0.5, 2.5)) for number in range(count)}
+
+
+def mean_loss(scored: dict[str, list[list[ScoredPassage]]], threshold: float) -> float:
+    return float(np.mean([expected_loss(queries, threshold) for queries in scored.values()]))
+
+
+def test_the_promise_holds_for_domains_to_come() -> None:
+    """In at least nine of ten draws of twelve sources, where without care it would hold in about half of them."""
+    rng = np.random.default_rng(3)
+    to_come = domains(rng, 100, 20)
+    kept = {"one": 0, "all": 0}
+    for _ in range(40):
+        drawn = domains(rng, 12, 40)
+        pooled = {"one": [query for queries in drawn.values() for query in queries]}
+        for name, scored in (("one", pooled), ("all", drawn)):
+            level = calibrate_scores(scored, alphas=(0.1,)).levels[0]
+            assert level.loss <= level.bound <= 0.1
+            kept[name] += mean_loss(to_come, level.threshold) <= 0.1
+    assert kept["all"] >= 0.85 * 40
+    assert kept["one"] < kept["all"]
+
+
+def test_sources_that_are_alike_cost_little() -> None:
+    """The bound over domains is then hardly above the mean."""
+    rng = np.random.default_rng(4)
+    scored = {str(number): made_up(rng, 300) for number in range(12)}
+    together = calibrate_scores({"one": [query for queries in scored.values() for query in queries]}, alphas=(0.1,))
+    apart = calibrate_scores(scored, alphas=(0.1,))
+    assert apart.levels[0].threshold == pytest.approx(together.levels[0].threshold, abs=0.03)
+    assert apart.as_json()["method"] == "conformal risk control, and over sources with confidence 0.9"
+    assert together.as_json()["method"] == "conformal risk control"
+
+
+def test_few_sources_are_no_sample_of_domains() -> None:
+    rng = np.random.default_rng(5)
+    assert not calibrate_scores(domains(rng, 4, 60), alphas=(0.1,)).domains
+    assert calibrate_scores(domains(rng, 5, 60), alphas=(0.2,)).domains
+    assert not calibrate_scores(domains(rng, 5, 60), alphas=(0.2,), balance=False).domains
+
+
 def test_what_the_data_is_too_small_to_promise_is_left_out() -> None:
     rng = np.random.default_rng(2)
     calibration = calibrate_scores({"one": made_up(rng, 60)})
