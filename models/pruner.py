@@ -286,8 +286,10 @@ def _passage_result(selection: Selection, options: PruneOptions) -> PassageResul
     units = None
     if options.return_units:
         units = tuple(
-            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(keep))
-            for unit, score, keep in zip(scored.units, scored.scores.units, kept, strict=True)
+            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(keep), int(tokens))
+            for unit, score, keep, tokens in zip(
+                scored.units, scored.scores.units, kept, scored.unit_tokens, strict=True
+            )
         )
     return PassageResult(
         index=scored.index,
@@ -310,6 +312,7 @@ def _result(one: EncodedRequest, scored: Sequence[ScoredPassage], timings: Timin
     output_tokens = sum(selection.tokens for selection in selections)
     return PruneResult(
         results=tuple(_passage_result(selection, options) for selection in selections),
+        threshold=one.threshold,
         usage=Usage(
             query_tokens=one.query_tokens,
             input_tokens=input_tokens,

@@ -66,13 +66,14 @@ class PruneRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnitScore:
-    """A unit with its keep probability: ``score`` in [0, 1], the mean over its tokens."""
+    """A unit with its keep probability: ``score`` in [0, 1], the mean over its ``tokens``."""
 
     start: int
     end: int
     kind: UnitKind
     score: float
     kept: bool
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,18 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """What `Pruner.prune` returns: passages by falling score (or in the caller's order), and what it cost."""
+    """What `Pruner.prune` returns.
+
+    Attributes:
+        results: passages by falling score, or in the caller's order.
+        threshold: that was used: the one given, that of the target recall, or the model's own.
+        usage: what it cost in tokens.
+        timings: what it cost in time.
+        warnings: what had to be changed.
+    """
 
     results: tuple[PassageResult, ...]
+    threshold: float
     usage: Usage
     timings: Timings
     warnings: tuple[str, ...] = ()

@@ -63,6 +63,7 @@ EXAMPLE_RESPONSE: JsonDict = {
             "metadata": None,
         },
     ],
+    "threshold": 0.1,
     "usage": {"query_tokens": 9, "input_tokens": 36, "output_tokens": 7, "compression": 0.81},
     "timings": {"queue_ms": 0.1, "tokenize_ms": 0.5, "inference_ms": 9.4, "total_ms": 10.1},
     "warnings": [],
@@ -211,6 +212,7 @@ class UnitOut(BaseModel):
     kind: str = Field(examples=["sentence"])
     score: float
     kept: bool
+    tokens: int
 
 
 class ResultOut(BaseModel):
@@ -254,6 +256,7 @@ class PruneResponse(BaseModel):
     id: str = Field(examples=["prune-5f0c3c1e8a7b4d0b9f3e"])
     model: str = Field(examples=["secateur-nano-en"])
     results: list[ResultOut]
+    threshold: float = Field(description="That was used: given, of the target recall, or the model's own.")
     usage: UsageOut
     timings: TimingsOut
     warnings: list[str]

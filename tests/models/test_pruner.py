@@ -113,11 +113,15 @@ def test_usage_counts_tokens_of_queries_and_texts(staged: Staged, tokenizer: Tok
 
     texts = ["Rain fell. Perhaps maybe.", "Yes yes. Rain fell on unbelievably old roofs.", "Rain fell."]
     passages = [Passage(text, title="Weather") for text in texts]
-    result = staged(STAGES).prune(QUERY, passages, threshold=0.2, top_n=2)
+    result = staged(STAGES).prune(QUERY, passages, threshold=0.2, top_n=2, return_units=True)
     assert result.usage.query_tokens == count(QUERY)
     assert result.usage.input_tokens == sum(map(count, texts))
     assert result.usage.output_tokens == sum(count(passage.text) for passage in result.results) == 6
     assert result.usage.compression == pytest.approx(1 - 6 / result.usage.input_tokens)
+    for passage in result.results:
+        assert passage.units is not None
+        text = texts[passage.index]
+        assert [unit.tokens for unit in passage.units] == [count(text[unit.start : unit.end]) for unit in passage.units]
 
 
 def test_durations_add_up(pruner: Pruner) -> None:

@@ -18,9 +18,9 @@ from secateur.models.types import PruneResult
 from secateur.service.schemas import PruneResponse
 
 PATIENCE = 300.0
-RESPONSE = {"id", "model", "results", "usage", "timings", "warnings"}
+RESPONSE = {"id", "model", "results", "threshold", "usage", "timings", "warnings"}
 RESULT = {"index", "id", "score", "text", "spans", "kept_units", "total_units", "empty", "metadata"}
-UNIT = {"start", "end", "kind", "score", "kept"}
+UNIT = {"start", "end", "kind", "score", "kept", "tokens"}
 USAGE = {"query_tokens", "input_tokens", "output_tokens", "compression"}
 TIMINGS = {"queue_ms", "tokenize_ms", "inference_ms", "total_ms"}
 LONG_PASSAGE = "The tower stands in Paris. It was finished in March 1889, after two years of work. " * 300
@@ -42,12 +42,12 @@ def assert_equal(content: dict[str, Any], expected: PruneResult) -> None:
             assert got[name] == getattr(want, name), name
         assert got["spans"] == [list(span) for span in want.spans]
         assert [{**unit, "score": None} for unit in got.get("units", [])] == [
-            {"start": unit.start, "end": unit.end, "kind": unit.kind, "score": None, "kept": unit.kept}
-            for unit in want.units or ()
+            {name: getattr(unit, name) for name in UNIT} | {"score": None} for unit in want.units or ()
         ]
         scores = [unit.score for unit in want.units or ()]
         assert [unit["score"] for unit in got.get("units", [])] == pytest.approx(scores, abs=1e-4)
     assert content["usage"] == {name: getattr(expected.usage, name) for name in USAGE}
+    assert content["threshold"] == expected.threshold
     assert content["warnings"] == list(expected.warnings)
 
 
