@@ -110,7 +110,8 @@ def problem_of(request: Request, error: Exception) -> dict[str, Any]:
         TypeError: the error is none of those.
     """
     if isinstance(error, UnreadableError):
-        return {**problem_of(request, error.error), "title": HTTPStatus(400).phrase, "status": 400}
+        status = error.status_code
+        return {**problem_of(request, error.error), "title": HTTPStatus(status).phrase, "status": status}
     if isinstance(error, InputError):
         field_error = FieldError(field=_ascii(error.field), problem=_ascii(error.problem), mend=error.mend)
         return _content(request, 422, str(error), [field_error])

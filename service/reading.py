@@ -8,24 +8,31 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from secateur.models.errors import InputError, shown
+from secateur.service.settings import Settings
+
+_LISTS = ("passages", "documents", "texts")
+_LARGE = 262_144  # bytes, from which a body is read in a thread
+_MAX_VALUES = 250_000  # in a body: 10,000 passages with twenty fields and more, while a million would take seconds
 
 
 class UnreadableError(HTTPException):
-    """A body is not JSON. An HTTPException, which FastAPI passes on while it reads a body; any other is replaced.
+    """A body is not read. An HTTPException, which FastAPI passes on while it reads a body; any other is replaced.
 
     Args:
         problem: what is wrong with it, and where.
         mend: what to send instead.
         field: it is about.
+        status: of the response.
     """
 
-    def __init__(self, problem: str, mend: str, field: str = "body") -> None:
+    def __init__(self, problem: str, mend: str, field: str = "body", status: int = 400) -> None:
         self.error = InputError(field, problem, mend)
-        super().__init__(400, str(self.error))
+        super().__init__(status, str(self.error))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,10 +69,57 @@ def read_json(data: bytes) -> Any:
         raise UnreadableError("has a number of more than 4300 digits", "give a number that is one") from None
 
 
+def _too_many() -> UnreadableError:
+    return UnreadableError(f"holds more than {_MAX_VALUES} values", "send less metadata", status=422)
+
+
+def _checked(data: bytes, settings: Settings) -> Any:
+    """Read JSON; refuse at once what would take long to look at, and be refused in the end."""
+    # Even if all characters of the passages were commas, there are too many left that stand between values.
+    if data.count(b",") > _MAX_VALUES + settings.max_characters:
+        raise _too_many()
+    value = read_json(data)
+    if isinstance(value, dict):
+        for name in _LISTS:
+            if isinstance(items := value.get(name), list) and len(items) > settings.max_passages:
+                problem = f"are {len(items)}, and {settings.max_passages} are allowed"
+                raise UnreadableError(problem, "send fewer, or several requests", name, status=422)
+    if len(data) > 2 * _MAX_VALUES and isinstance(
+        value, dict | list
+    ):  # since no value is shorter than a byte and its comma
+        _check_values(value)
+    return value
+
+
+def _check_values(value: Any) -> None:
+    found = 0
+    containers = [value]
+    while containers:
+        container = containers.pop()
+        values = container.values() if isinstance(container, dict) else container
+        found += len(values)
+        if found > _MAX_VALUES:
+            raise _too_many()
+        containers += [item for item in values if isinstance(item, dict | list)]
+
+
+async def read_body(data: bytes, settings: Settings) -> Any:
+    """Return the value of a body, or of a line of a batch.
+
+    Raises:
+        UnreadableError: it is too large, or no JSON.
+    """
+    if len(data) > settings.max_body_bytes:
+        raise UnreadableError(f"has more than {settings.max_body_bytes} bytes", "send fewer passages", status=413)
+    if len(data) < _LARGE:
+        return _checked(data, settings)
+    return await run_in_threadpool(_checked, data, settings)  # others are answered meanwhile
+
+
 class _StrictRequest(Request):
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = read_json(await self.body())
+            self._json = await read_body(await self.body(), self.app.state.settings)
         return self._json
 
 

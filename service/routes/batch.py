@@ -17,7 +17,7 @@ from secateur.service.batching.errors import EngineError, OverloadedError
 from secateur.service.exchange import exchange_of
 from secateur.service.limits import check_limits
 from secateur.service.problems import PROBLEMS, UnknownModelError, problem_of
-from secateur.service.reading import UnreadableError, read_json
+from secateur.service.reading import UnreadableError, read_body
 from secateur.service.routes.prune import as_json
 from secateur.service.routes.running import engines, timeout_s
 from secateur.service.schemas import PruneBody, response_content
@@ -39,7 +39,7 @@ async def _spooled(request: Request) -> IO[bytes]:
 
 
 async def _run(request: Request, line: bytes) -> dict[str, Any]:
-    body = PruneBody.model_validate(read_json(line))
+    body = PruneBody.model_validate(await read_body(line.rstrip(b"\r\n"), request.app.state.settings))
     engine = engines(request).named(body.model)
     prune_request = body.request()
     check_limits(request.app.state.settings, prune_request)

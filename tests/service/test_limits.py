@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -75,3 +77,52 @@ def test_the_refusals_are_counted(small: httpx.Client) -> None:
     assert 'secateur_failures_total{kind="too_large"}' in text
     assert 'secateur_failures_total{kind="invalid"}' in text
     assert 'secateur_requests_total{route="/v1/prune",status="422"}' in text
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        pytest.param({"query": "q", "passages": ["a"] * 500_000}, "passages", "are 500000", id="passages"),
+        pytest.param({"query": "q", "documents": ["a"] * 500_000}, "documents", "are 500000", id="documents"),
+        pytest.param(
+            {"query": "q", "passages": ["a"], "x": [1] * 9_000_000}, "body", "250000 values", id="a flat list"
+        ),
+        pytest.param({"query": "q", "passages": ["a"], "x": [[]] * 300_000}, "body", "250000 values", id="lists"),
+        pytest.param(
+            {"query": "q", "passages": ["a"], "x": [{"a": 1}] * 200_000}, "body", "250000 values", id="objects"
+        ),
+    ],
+)
+def test_what_would_take_seconds_to_read_is_refused_at_once(
+    client: httpx.Client, body: dict[str, Any], field: str, said: str
+) -> None:
+    """Others are answered meanwhile, long before all of it could have been read."""
+    path = "/v1/prune" if "passages" in body else "/v2/rerank"
+    content = json.dumps(body, separators=(",", ":")).encode()
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=client.base_url, timeout=PATIENCE) as other:
+        refused = pool.submit(client.post, path, content=content)
+        waits = []
+        while not refused.done():
+            started = time.monotonic()
+            assert other.get("/health/live").status_code == 200
+            waits.append(time.monotonic() - started)
+        response = refused.result()
+    assert response.status_code == 422
+    assert said in next(error["problem"] for error in response.json()["errors"] if error["field"] == field)
+    assert max(waits) < 5
+
+
+def test_a_large_body_within_the_limits_is_read(client: httpx.Client) -> None:
+    passages = [{"text": "", "metadata": {"k": list(range(20))}} for _ in range(8000)]
+    response = client.post("/v1/prune", json={"query": "q", "passages": passages})
+    assert response.status_code == 200
+    assert response.json()["results"][0]["metadata"] == {"k": list(range(20))}
+
+
+def test_a_line_of_a_batch_is_no_larger_than_a_body(start_server: Any) -> None:
+    line = json.dumps({"query": "q", "passages": ["a"]})
+    with start_server("--max-body-bytes", "100") as server:
+        content = f"{line}\n{line.ljust(101)}\n{line.ljust(100)}\n"
+        response = httpx.post(f"{server.url}/v1/prune/batch", content=content, timeout=PATIENCE)
+    answers = [json.loads(answer) for answer in response.text.splitlines()]
+    assert [answer.get("error", {}).get("status") for answer in answers] == [None, 413, None]
