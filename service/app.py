@@ -31,7 +31,7 @@ from secateur.service.middleware.observe import Observe
 from secateur.service.openapi import complete_openapi
 from secateur.service.problems import install_problem_handlers
 from secateur.service.protocol import MAX_HEAD_BYTES, PatientProtocol
-from secateur.service.routes import batch, health, metrics, prune, rerank
+from secateur.service.routes import batch, health, metrics, playground, prune, rerank
 from secateur.service.settings import Settings
 from secateur.service.tracing import Traced, Tracer
 
@@ -73,7 +73,7 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     app.state.settings = settings
     app.state.metrics = Metrics()
     install_problem_handlers(app)
-    for routes in (prune, batch, rerank, health, metrics):
+    for routes in (prune, batch, rerank, health, metrics, playground):
         app.include_router(routes.router)
     complete_openapi(app, lambda path: keys.required and not is_open(path, settings))
     _add_middleware(app, keys, settings, tracer)

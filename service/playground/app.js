@@ -1,0 +1,286 @@
+/** The playground: asks the server on demand, and selects in the page while the threshold moves. */
+
+import { ask, BASE, Failure } from "./api.js";
+import { addPassage, addPasted, passages, setPassages } from "./editor.js";
+import { EXAMPLES } from "./examples.js";
+import { draw, fromDial, installTip, mark, shown, toDial } from "./result.js";
+import { count, keptAt } from "./selection.js";
+import { SNIPPETS } from "./snippets.js";
+
+const find = (id) => document.getElementById(id);
+const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
+
+const state = {
+  threshold: null, // chosen by hand; null for the model's own
+  own: null, // the model's own, once it is known
+  answer: null, // the last response, with the passages it is about
+  running: null, // aborts the request in flight
+  models: [],
+};
+
+let waiting; // the timer of the next request
+let announcing; // the timer of the next announcement
+
+/* What is asked */
+
+const wellFormed = (text) => text.toWellFormed?.() ?? text;
+
+function options() {
+  const mode = chosen("mode");
+  if (mode !== "threshold") return { [mode]: Number(find(mode).value) };
+  return state.threshold === null ? {} : { threshold: state.threshold };
+}
+
+function body(sent) {
+  const model = state.models.length > 1 ? { model: find("model").value } : {};
+  return {
+    query: wellFormed(find("query").value),
+    passages: sent.map(({ title, text }) => (title ? { title: wellFormed(title), text: wellFormed(text) } : wellFormed(text))),
+    ...options(),
+    ...model,
+  };
+}
+
+async function prune({ moveFocus = false } = {}) {
+  clearTimeout(waiting);
+  state.running?.abort();
+  const running = (state.running = new AbortController());
+  const sent = passages();
+  const request = body(sent);
+  clearProblems();
+  setBusy(true);
+  try {
+    const key = find("key").value.trim();
+    const answer = await ask("v1/prune", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) },
+      body: JSON.stringify({ ...request, return_units: true }),
+      signal: running.signal,
+    });
+    show(answer, sent, request);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (!(error instanceof Failure)) throw error;
+    showProblems(error, sent, moveFocus);
+  } finally {
+    if (state.running === running) setBusy(false);
+  }
+}
+
+function setBusy(busy) {
+  find("result").setAttribute("aria-busy", busy);
+  find("prune").textContent = busy ? "Pruning…" : "Prune";
+}
+
+/* What is shown */
+
+function show(answer, sent, request) {
+  state.answer = { ...answer, sent };
+  if (!("threshold" in request || "target_recall" in request)) state.own = answer.threshold;
+  find("empty").hidden = true;
+  find("found").hidden = false;
+  find("stale").hidden = true;
+  for (const id of ["slider", "threshold", "own"]) find(id).disabled = false;
+  draw(answer.results, sent);
+  find("warnings").replaceChildren(...answer.warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  find("warnings").hidden = answer.warnings.length === 0;
+  const { query_tokens, input_tokens } = answer.usage;
+  const time = answer.timings.total_ms.toFixed(0);
+  find("cost").textContent = `${answer.model} · ${time} ms · ${query_tokens} + ${input_tokens} tokens read`;
+  find("recall-note").textContent = "target_recall" in request ? `threshold ${shown(answer.threshold)}` : "";
+  if (chosen("mode") === "threshold") moveDial(state.threshold ?? answer.threshold);
+  select();
+}
+
+/** Say which sentences are kept: here for a threshold, by the server for all else. */
+function select() {
+  const { answer } = state;
+  if (!answer) return;
+  const units = answer.results.map((result) => result.units);
+  const threshold = state.threshold ?? state.own;
+  const inPage = chosen("mode") === "threshold" && threshold !== null;
+  const kept = answer.results.map((result) =>
+    inPage ? keptAt(result.units, answer.sent[result.index], threshold) : result.units.map((unit) => unit.kept),
+  );
+  mark(kept);
+  const { units: all, keptUnits, tokens, keptTokens } = count(units, kept);
+  const saved = tokens ? `${Math.round((1 - keptTokens / tokens) * 100)}%` : "–";
+  find("sentences").textContent = `${keptUnits} of ${all}`;
+  find("tokens").textContent = `${tokens} → ${keptTokens}`;
+  find("saved").textContent = saved;
+  announce(`${keptUnits} of ${all} sentences kept, ${keptTokens} of ${tokens} tokens, ${saved} saved.`);
+}
+
+/** Tell screen readers, once the dial rests. */
+function announce(text) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => (find("status").textContent = text), 300);
+}
+
+function moveDial(threshold, except) {
+  if (except !== "slider") find("slider").value = toDial(threshold);
+  if (except !== "threshold") find("threshold").value = threshold;
+  find("slider").setAttribute("aria-valuetext", shown(threshold));
+  find("slider").style.setProperty("--at", toDial(threshold));
+}
+
+/* What went wrong */
+
+/** Return where the problem of a field is shown, and what to focus for it. */
+function placeOf(field, sent) {
+  const [, index] = /^passages\[(\d+)\]/.exec(field) ?? [];
+  const passage = sent[index];
+  if (passage) return { problem: passage.box.querySelector(".problem"), input: passage.body };
+  const input = find(field.startsWith("passages") ? "passages" : field || "problem");
+  const problem = input && find(`${input.id}-problem`);
+  if (!problem) return { problem: find("problem"), lead: field };
+  return { problem, input: input.id === "passages" ? input.querySelector(".body") : input };
+}
+
+function showProblems(failure, sent, moveFocus) {
+  if (failure.status === 401) find("key-field").hidden = false;
+  const places = failure.errors.map(({ field, message }) => {
+    const { problem, input, lead } = placeOf(field, sent);
+    problem.textContent = [problem.textContent, lead ? `${lead}: ${message}` : message].filter(Boolean).join(" ");
+    input?.setAttribute("aria-invalid", "true");
+    return input;
+  });
+  if (moveFocus || failure.status === 401) places.find(Boolean)?.focus();
+}
+
+function clearProblems() {
+  for (const problem of document.querySelectorAll(".problem")) problem.textContent = "";
+  for (const input of document.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+}
+
+/* Code */
+
+function writeSnippet() {
+  const snippet = SNIPPETS[chosen("language")];
+  const model = find("model").value || state.models[0] || "secateur";
+  find("code").textContent = snippet.write({ url: BASE, body: body(passages()), model, hasKey: find("key").value !== "" });
+  find("snippet-note").textContent = snippet.note;
+}
+
+async function copySnippet() {
+  const selection = getSelection();
+  selection.selectAllChildren(find("code"));
+  let copied = true;
+  try {
+    await navigator.clipboard.writeText(find("code").textContent);
+  } catch {
+    copied = document.execCommand("copy"); // the clipboard's own interface is only for secure origins
+  }
+  if (copied) selection.removeAllRanges();
+  find("copy").textContent = copied ? "Copied" : "Press Ctrl+C";
+  announce(copied ? "Code copied." : "The code is selected; press Ctrl+C.");
+  setTimeout(() => (find("copy").textContent = "Copy"), 2000);
+}
+
+/* Wiring */
+
+function loadExample({ query, passages }) {
+  find("query").value = query;
+  setPassages(passages);
+  prune();
+}
+
+function chooseThreshold(threshold, from) {
+  const valid = threshold >= 0 && threshold <= 1;
+  find("threshold-problem").textContent = valid ? "" : "Give a number from 0 to 1.";
+  find("threshold").setAttribute("aria-invalid", !valid);
+  if (!valid) return;
+  state.threshold = threshold;
+  moveDial(threshold, from);
+  select();
+  writeSnippet();
+}
+
+async function showModels() {
+  const { models } = await ask("health/ready").catch(() => ({ models: [] }));
+  state.models = models;
+  find("model").replaceChildren(...models.map((name) => new Option(name, name)));
+  find("model-field").hidden = models.length < 2;
+  writeSnippet();
+}
+
+/** Ask again shortly after the last change, once there has been an answer. */
+function pruneSoon() {
+  clearTimeout(waiting);
+  if (state.answer) waiting = setTimeout(prune, 300);
+}
+
+function changeMode() {
+  const mode = chosen("mode");
+  for (const part of document.querySelectorAll(".mode")) part.hidden = part.dataset.mode !== mode;
+  writeSnippet();
+  if (mode !== "threshold" || state.own === null) pruneSoon();
+  else {
+    moveDial(state.threshold ?? state.own);
+    select();
+  }
+}
+
+function install() {
+  for (const example of EXAMPLES) {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "chip", textContent: example.name });
+    button.addEventListener("click", () => loadExample(example));
+    find("examples").append(button);
+  }
+  find("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    prune({ moveFocus: true });
+  });
+  find("ask").addEventListener("input", () => {
+    writeSnippet();
+    if (!state.answer) return;
+    find("stale").textContent = "The question or passages have changed since: press Prune.";
+    find("stale").hidden = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !find("paste-dialog").open) prune({ moveFocus: true });
+  });
+  find("add").addEventListener("click", addPassage);
+  find("clear").addEventListener("click", () => {
+    find("query").value = "";
+    setPassages([]);
+    find("query").focus();
+  });
+  find("paste").addEventListener("click", () => {
+    find("pasted").value = "";
+    find("paste-dialog").returnValue = "";
+    find("paste-dialog").showModal();
+    find("pasted").focus();
+  });
+  find("paste-dialog").addEventListener("close", () => {
+    if (find("paste-dialog").returnValue === "add") addPasted(find("pasted").value);
+  });
+  find("slider").addEventListener("input", (event) => chooseThreshold(fromDial(event.target.valueAsNumber), "slider"));
+  find("threshold").addEventListener("input", (event) => chooseThreshold(event.target.valueAsNumber, "threshold"));
+  find("own").addEventListener("click", () => {
+    state.threshold = null;
+    writeSnippet();
+    if (state.own === null) return prune();
+    moveDial(state.own);
+    select();
+  });
+  for (const radio of document.querySelectorAll('input[name="mode"]')) radio.addEventListener("change", changeMode);
+  for (const radio of document.querySelectorAll('input[name="language"]')) radio.addEventListener("change", writeSnippet);
+  for (const id of ["target_recall", "max_tokens"]) {
+    find(id).addEventListener("input", () => {
+      writeSnippet();
+      pruneSoon();
+    });
+  }
+  find("model").addEventListener("change", () => {
+    state.own = null;
+    pruneSoon();
+  });
+  find("only-kept").addEventListener("change", (event) => find("ranking").classList.toggle("only-kept", event.target.checked));
+  find("copy").addEventListener("click", copySnippet);
+  installTip();
+  setPassages([]);
+  showModels();
+}
+
+install();
