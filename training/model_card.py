@@ -61,7 +61,7 @@ def _training(config: ModelConfig) -> list[str]:
     ]
     if minutes is not None:
         cores = int(record.get("cores", 0))
-        energy = f", some {minutes / 60 * cores * _WATTS_A_CORE / 1000:.2f} kWh" if cores else ""
+        energy = f", some {minutes / 60 * cores * _WATTS_A_CORE:.0f} Wh" if cores else ""
         lines.append(f"The last sitting took {minutes} minutes" + (f" on {cores} cores{energy}." if cores else "."))
     lines.append("")
     lines += ["```json", json.dumps(settings, indent=1), "```"]
