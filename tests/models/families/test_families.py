@@ -75,7 +75,9 @@ def test_logits_are_those_of_transformers(checkpoints: dict[str, Any], name: str
     mask[1, 25:] = 0
     mask[2, 7:] = 0
     ids[mask == 0] = 1
-    output = TorchBackend(checkpoint.directory, "cpu").run(Batch(np.arange(3), ids, mask, np.zeros_like(ids), np.zeros_like(ids)))
+    output = TorchBackend(checkpoint.directory, "cpu").run(
+        Batch(np.arange(3), ids, mask, np.zeros_like(ids), np.zeros_like(ids))
+    )
     with torch.no_grad():
         relevance, labels = checkpoint.reference(torch.from_numpy(ids), torch.from_numpy(mask))
     attended = mask.astype(bool)
