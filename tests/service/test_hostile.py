@@ -68,12 +68,16 @@ def status(response: bytes) -> int:
 
 
 def ask(server: Any, *parts: bytes) -> bytes:
-    """Send bytes and the end of sending; return the answer."""
+    """Send bytes, and the end of sending unless the server is asked to close; return the answer.
+
+    The server takes the end of sending for a client that has left, and answers it only if it has the answer already.
+    """
     with connect(server) as raw:
         try:
             for part in parts:
                 raw.sendall(part)
-            raw.shutdown(socket.SHUT_WR)
+            if b"Connection: close" not in parts[0]:
+                raw.shutdown(socket.SHUT_WR)
         except OSError:  # it has heard enough and closed; its answer can be read all the same
             pass
         return read(raw)
