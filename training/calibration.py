@@ -37,8 +37,12 @@ FloatArray = NDArray[np.float64]
 
 ALPHAS = (0.20, 0.10, 0.05, 0.02, 0.01)
 MIN_QUERIES = 50
-MIN_DOMAINS = 5  # sources from which on they are taken as a sample of domains
+# Sources from which on they are taken as a sample of domains. With fewer the bound tells more of how few they are than
+# of how they differ: at two it lies more than twice their standard deviation above their mean.
+MIN_DOMAINS = 5
 DELTA = 0.1  # probability that the mean loss over domains exceeds its bound
+_CRC = "conformal risk control"
+_OVER_SOURCES = f", and a Student t bound of the mean loss over sources with confidence {1 - DELTA:g}"
 _QUANTILES = np.linspace(0, 1, 101)
 _SHIFT_DISTANCE = 0.1
 _SHIFT_P = 0.01
@@ -51,7 +55,7 @@ class Level:
     Attributes:
         target_recall: 1 - alpha.
         threshold: units with at least this score are kept.
-        bound: of the expected loss at it; at most alpha.
+        bound: of the expected loss at it, the larger one where two were asked for; at most alpha.
         loss: mean loss on the calibration data.
     """
 
@@ -84,7 +88,7 @@ class Calibration:
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file."""
         return {
-            "method": "conformal risk control" + (f", and over sources with confidence {1 - DELTA:g}" * self.domains),
+            "method": _CRC + _OVER_SOURCES * self.domains,
             "levels": [
                 {
                     "target_recall": level.target_recall,
@@ -119,7 +123,16 @@ def query_losses(passages: Sequence[ScoredPassage]) -> _QueryLosses | None:
 
 
 def _domain_bounds(losses: Sequence[_QueryLosses], owners: Sequence[str], thresholds: FloatArray) -> FloatArray:
-    """Return, at each threshold, an upper confidence bound of the mean loss over domains that are like the sources."""
+    """Return, at each threshold, an upper confidence bound of the mean loss over domains that are like the sources.
+
+    The t bound holds as far as the sources' mean losses are spread like a normal distribution, and however much they
+    are; Bates et al. bound losses in [0, 1] without that, which a dozen sources are too few for.
+
+    Args:
+        losses: of each query.
+        owners: the source of each.
+        thresholds: float64[thresholds].
+    """
     from scipy.stats import t
 
     means = []

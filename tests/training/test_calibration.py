@@ -137,7 +137,9 @@ def test_sources_that_are_alike_cost_little() -> None:
     together = calibrate_scores({"one": [query for queries in scored.values() for query in queries]}, alphas=(0.1,))
     apart = calibrate_scores(scored, alphas=(0.1,))
     assert apart.levels[0].threshold == pytest.approx(together.levels[0].threshold, abs=0.03)
-    assert apart.as_json()["method"] == "conformal risk control, and over sources with confidence 0.9"
+    assert apart.as_json()["method"] == (
+        "conformal risk control, and a Student t bound of the mean loss over sources with confidence 0.9"
+    )
     assert together.as_json()["method"] == "conformal risk control"
 
 
