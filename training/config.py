@@ -214,7 +214,7 @@ class TrainConfig:
         segmenter: sentence splitter.
         seed: of everything that is drawn.
         save_steps: steps between checkpoints.
-        report_to: trackers that `transformers` knows, e.g. `tensorboard`, `wandb`, `mlflow`.
+        report_to: installed trackers that `transformers` knows, e.g. `tensorboard`, `wandb`, `mlflow`.
         resume: continue from the last checkpoint in ``out``, if there is one.
     """
 

@@ -24,7 +24,7 @@ from secateur.training.batches import GroupBatchSampler, GroupCollator, GroupDat
 from secateur.training.config import TrainConfig, config_dict
 from secateur.training.pairs import GroupBuilder, build_groups
 from secateur.training.streaming import BatchStream
-from secateur.training.trainer import PruningTrainer, last_checkpoint, training_arguments, use_bf16
+from secateur.training.trainer import PruningTrainer, check_machine, last_checkpoint, training_arguments, use_bf16
 from secateur.training.validation import validation_groups
 
 log = logging.getLogger(__name__)
@@ -85,9 +85,11 @@ def train(config: TrainConfig) -> Path:
         The finished model's directory, ``config.out / "model"``, with fp32 weights.
 
     Raises:
-        DataError: the data cannot be trained on, the loss is not finite, or nothing can be written.
+        DataError: the data cannot be trained on, the loss is not finite, nothing can be written, or the configuration
+            asks for what this machine does not have.
         ModelError: the base cannot be used, or a batch does not fit into memory.
     """
+    check_machine(config)
     set_seed(config.seed)
     begin = start(config)
     network = begin.network

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 from secateur.models.errors import DataError, ModelError
 from secateur.training.batches import GroupCollator, GroupDataset
@@ -35,6 +36,21 @@ def use_bf16(precision: str) -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Refuse a run that this machine cannot do, before anything is read for it.
+
+    Raises:
+        DataError: fp16 is asked for without a CUDA device, or a tracker that is not installed.
+    """
+    if config.optim.precision == "fp16" and not torch.cuda.is_available():
+        raise DataError("optim.precision: fp16 needs a CUDA device, and there is none; use auto, bf16 or fp32")
+    trackers = get_available_reporting_integrations() if config.report_to else []
+    for name in config.report_to:
+        if name not in trackers:
+            found = f"found are {', '.join(trackers)}" if trackers else "none is"
+            raise DataError(f"report_to: no tracker {name!r} is installed ({found}); install it, or leave it out")
 
 
 def last_checkpoint(directory: Path) -> Path | None:

@@ -235,6 +235,50 @@ def test_gradients_add_up_over_batches_and_activations_can_be_computed_twice(
     assert read_config(directory).training["steps"] == 4
 
 
+def test_a_tracker_is_told_the_loss_its_parts_and_the_validation(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = config_for(tiny_base, data, tmp_path)
+    train(
+        replace(
+            config,
+            data=replace(config.data, validation=data),
+            stop=StopConfig(queries=20),
+            report_to=("tensorboard",),
+        )
+    )
+    (events,) = (tmp_path / "checkpoints").rglob("events.out.tfevents.*")
+    read = EventAccumulator(str(events))
+    read.Reload()
+    losses = {event.step: event.value for event in read.Scalars("train/loss")}
+    assert list(losses) == [1, 20]
+    assert losses[20] < losses[1]
+    parts = {part: [event.value for event in read.Scalars(f"train/{part}")] for part in ("token_bce", "relevance_bce")}
+    assert all(len(values) == 2 and values[1] < values[0] for values in parts.values())
+    state = json.loads(max((tmp_path / "checkpoints").glob("*/trainer_state.json"), key=mtime).read_text())
+    judged = {row["step"]: row["eval_unit_ap"] for row in state["log_history"] if "eval_unit_ap" in row}
+    shown = {event.step: event.value for event in read.Scalars("eval/unit_ap")}
+    assert len(shown) >= 2
+    assert shown == pytest.approx(judged)
+
+
+@pytest.mark.parametrize("name", ["no_such_tracker", "clearml"])
+def test_a_tracker_that_is_not_installed_is_refused_before_the_data_is_read(
+    tiny_base: Path, tmp_path: Path, name: str
+) -> None:
+    config = config_for(tiny_base, tmp_path / "no_such_data", tmp_path / "out")
+    with pytest.raises(DataError, match=rf"report_to: no tracker '{name}' .*tensorboard"):
+        train(replace(config, report_to=(name,)))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without CUDA")
+def test_fp16_without_cuda_is_refused_before_the_data_is_read(tiny_base: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_base, tmp_path / "no_such_data", tmp_path / "out")
+    with pytest.raises(DataError, match=r"optim\.precision: fp16 needs a CUDA device"):
+        train(replace(config, optim=replace(config.optim, precision="fp16")))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(tiny_base, data, tmp_path)
     wild = replace(config.optim, learning_rate=1e30, head_multiplier=1e8, max_grad_norm=1e30)
