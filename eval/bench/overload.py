@@ -78,7 +78,7 @@ async def _overload(
             return response.status_code
 
         started = time.perf_counter()
-        tasks = []
+        tasks: list[asyncio.Task[int]] = []
         while (elapsed := time.perf_counter() - started) < seconds:
             tasks.append(asyncio.create_task(ask(len(tasks) % len(bodies))))
             resident = process.memory_info().rss
