@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from secateur.models.errors import DataError, ModelError
 from secateur.training.batches import GroupCollator, GroupDataset
@@ -46,7 +46,9 @@ def check_machine(config: TrainConfig) -> None:
     """
     if config.optim.precision == "fp16" and not torch.cuda.is_available():
         raise DataError("optim.precision: fp16 needs a CUDA device, and there is none; use auto, bf16 or fp32")
-    trackers = get_available_reporting_integrations() if config.report_to else []
+    trackers: list[str] = []
+    if config.report_to:
+        trackers = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     for name in config.report_to:
         if name not in trackers:
             found = f"found are {', '.join(trackers)}" if trackers else "none is"
