@@ -1,4 +1,4 @@
-"""The commands that make a model: `secateur train`, `distill`, `finetune`, `calibrate`, `export` and `data`."""
+"""The commands that make a model: `secateur train`, `distill`, `finetune`, `calibrate`, `export`, `card` and `data`."""
 
 from __future__ import annotations
 
@@ -113,6 +113,16 @@ def _finetune(arguments: argparse.Namespace) -> None:
     sys.stdout.write(verdict_table(report))
 
 
+def _card(arguments: argparse.Namespace) -> None:
+    _need_train_extra()
+    from secateur.models.checkpoint import resolve
+    from secateur.training.config import read_yaml
+    from secateur.training.model_card import CardFacts, make_card
+
+    facts = read_yaml(arguments.facts, CardFacts)
+    make_card(resolve(arguments.model), arguments.metrics, facts, arguments.data)
+
+
 def _export(arguments: argparse.Namespace) -> None:
     _need_train_extra()
     from secateur.models.checkpoint import resolve
@@ -172,3 +182,13 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     export = command("export", _export, "Write a trained model's ONNX files, each proved against torch.")
     export.add_argument("model", metavar="MODEL_DIR")
     export.add_argument("--data", type=Path, required=True, help="labelled examples to calibrate and check with")
+
+    card = command("card", _card, "Write a model's card; what stands in its marked blocks is kept.")
+    card.add_argument("model", metavar="MODEL", help="model directory or shipped model's name")
+    card.add_argument(
+        "--facts", type=Path, required=True, metavar="FACTS.yaml", help="licences, limits; see docs/cards"
+    )
+    card.add_argument(
+        "--metrics", type=Path, required=True, help="metrics.json of `secateur eval` with the model first"
+    )
+    card.add_argument("--data", type=Path, help="held-out examples to measure the calibrated thresholds on")

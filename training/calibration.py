@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.models.checkpoint import CALIBRATION, resolve
+from secateur.models.checkpoint import CALIBRATION, read_calibration, resolve
 from secateur.models.errors import DataError, ModelError
 from secateur.models.examples import Example
 from secateur.models.files import write_atomically
@@ -305,6 +306,26 @@ def calibrate(
     target = out or resolve(model) / CALIBRATION
     write_atomically(target, json.dumps(calibration.as_json(), indent=1) + "\n")
     return calibration
+
+
+def held_out_losses(model: str | Path | None, data: Path) -> dict[str, dict[float, float]]:
+    """Return what a calibrated model's thresholds lose of labelled examples, by source and promised recall.
+
+    Raises:
+        DataError: the data cannot be used.
+        ModelError: the model cannot be loaded.
+    """
+    thresholds = read_calibration(resolve(model)) or {}
+    pruner = Pruner.load(model)
+    found = {}
+    for name, examples in usable_examples(data).items():
+        # A query's loss is of its relevant passages, so no others are scored.
+        answered = [replace(e, passages=tuple(p for p in e.passages if p.relevant)) for e in examples]
+        scored = list(score_examples(pruner, [e for e in answered if e.passages]))
+        losses = {recall: expected_loss(scored, threshold) for recall, threshold in thresholds.items()}
+        if not any(math.isnan(loss) for loss in losses.values()):
+            found[name] = losses
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from secateur.models.checkpoint import PruneHead, RankHead, has_heads, read_config
 from secateur.models.errors import DataError, shown
 
+_T = TypeVar("_T")
 _STRICT = ConfigDict(extra="forbid")
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -239,8 +240,8 @@ class TrainConfig:
     resume: bool = True
 
 
-def load_config(path: Path) -> TrainConfig:
-    """Read a training configuration.
+def read_yaml(path: Path, kind: type[_T]) -> _T:
+    """Read a YAML file as an object of a class.
 
     Raises:
         DataError: the file is missing or wrong; the message names the key.
@@ -252,11 +253,16 @@ def load_config(path: Path) -> TrainConfig:
     except yaml.YAMLError as error:
         raise DataError(f"{path}: not valid YAML ({error})") from error
     try:
-        return TypeAdapter(TrainConfig).validate_python(content)
+        return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
         raise DataError(f"{path}: {key}: {first['msg']} (found {shown(first['input'])})") from error
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read a training configuration; see `read_yaml`."""
+    return read_yaml(path, TrainConfig)
 
 
 def config_dict(config: TrainConfig) -> dict[str, Any]:
