@@ -21,7 +21,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
 
-.PHONY: help serve test lint format format-check typecheck wheel train export eval example bench clean
+.PHONY: help serve test lint format format-check typecheck wheel train export eval example screenshot bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +80,9 @@ eval: $(TEST_STAMP) ## measure the shipped model and all baselines, and rewrite 
 
 example: $(TEST_STAMP) ## rewrite README's before-and-after example
 	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md
+
+screenshot: $(TEST_STAMP) ## take README's picture of the playground (needs chromium and chromedriver)
+	$(BIN)/python docs/screenshot.py docs/playground.png
 
 $(INFINITY)/bin/infinity_emb: constraints.txt
 	$(PYTHON) -m venv $(INFINITY)

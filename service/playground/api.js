@@ -28,7 +28,9 @@ const LEADS = {
 async function failure(response) {
   const problem = await response.json().catch(() => ({}));
   if (problem.errors?.length) {
-    const errors = problem.errors.map(({ field, problem, mend }) => ({ field, message: sentence(`${problem}; ${mend}`) }));
+    const errors = problem.errors.map((error) => {
+      return { field: error.field, message: sentence(`${error.problem}; ${error.mend}`) };
+    });
     return new Failure(response.status, errors);
   }
   const [, field, detail] = /^(?:(model|content-type): )?(.*)$/s.exec(problem.detail ?? "");

@@ -8,13 +8,14 @@ import { count, keptAt } from "./selection.js";
 import { SNIPPETS } from "./snippets.js";
 
 const find = (id) => document.getElementById(id);
+const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
 const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
 
 const state = {
   threshold: null, // chosen by hand; null for the model's own
   own: null, // the model's own, once it is known
   answer: null, // the last response, with the passages it is about
-  running: null, // aborts the request in flight
+  running: null, // aborts the last request
   models: [],
 };
 
@@ -24,6 +25,9 @@ let announcing; // the timer of the next announcement
 /* What is asked */
 
 const wellFormed = (text) => text.toWellFormed?.() ?? text;
+
+/** The threshold of the dial: chosen, or the model's own; null while neither is known. */
+const threshold = () => state.threshold ?? state.own;
 
 function options() {
   const mode = chosen("mode");
@@ -35,19 +39,22 @@ function body(sent) {
   const model = state.models.length > 1 ? { model: find("model").value } : {};
   return {
     query: wellFormed(find("query").value),
-    passages: sent.map(({ title, text }) => (title ? { title: wellFormed(title), text: wellFormed(text) } : wellFormed(text))),
+    passages: sent.map(({ title, text }) => {
+      return title ? { title: wellFormed(title), text: wellFormed(text) } : wellFormed(text);
+    }),
     ...options(),
     ...model,
   };
 }
 
-async function prune({ moveFocus = false } = {}) {
+async function prune({ explicit = false } = {}) {
   clearTimeout(waiting);
   state.running?.abort();
   const running = (state.running = new AbortController());
   const sent = passages();
   const request = body(sent);
   clearProblems();
+  find("recall-note").textContent = "";
   setBusy(true);
   try {
     const key = find("key").value.trim();
@@ -58,13 +65,19 @@ async function prune({ moveFocus = false } = {}) {
       signal: running.signal,
     });
     show(answer, sent, request);
+    if (explicit) reveal();
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Failure)) throw error;
-    showProblems(error, sent, moveFocus);
+    showProblems(error, sent, explicit);
   } finally {
     if (state.running === running) setBusy(false);
   }
+}
+
+/** Bring the result into view where it lies below the form. */
+function reveal() {
+  if (find("result").getBoundingClientRect().top > innerHeight / 2) find("result").scrollIntoView();
 }
 
 function setBusy(busy) {
@@ -82,13 +95,13 @@ function show(answer, sent, request) {
   find("stale").hidden = true;
   for (const id of ["slider", "threshold", "own"]) find(id).disabled = false;
   draw(answer.results, sent);
-  find("warnings").replaceChildren(...answer.warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  find("warnings").replaceChildren(...answer.warnings.map((textContent) => element("li", { textContent })));
   find("warnings").hidden = answer.warnings.length === 0;
   const { query_tokens, input_tokens } = answer.usage;
   const time = answer.timings.total_ms.toFixed(0);
   find("cost").textContent = `${answer.model} · ${time} ms · ${query_tokens} + ${input_tokens} tokens read`;
   find("recall-note").textContent = "target_recall" in request ? `threshold ${shown(answer.threshold)}` : "";
-  if (chosen("mode") === "threshold") moveDial(state.threshold ?? answer.threshold);
+  if (chosen("mode") === "threshold" && threshold() !== null) moveDial(threshold());
   select();
 }
 
@@ -97,10 +110,9 @@ function select() {
   const { answer } = state;
   if (!answer) return;
   const units = answer.results.map((result) => result.units);
-  const threshold = state.threshold ?? state.own;
-  const inPage = chosen("mode") === "threshold" && threshold !== null;
+  const inPage = chosen("mode") === "threshold" && threshold() !== null;
   const kept = answer.results.map((result) =>
-    inPage ? keptAt(result.units, answer.sent[result.index], threshold) : result.units.map((unit) => unit.kept),
+    inPage ? keptAt(result.units, answer.sent[result.index], threshold()) : result.units.map((unit) => unit.kept),
   );
   mark(kept);
   const { units: all, keptUnits, tokens, keptTokens } = count(units, kept);
@@ -117,11 +129,10 @@ function announce(text) {
   announcing = setTimeout(() => (find("status").textContent = text), 300);
 }
 
-function moveDial(threshold, except) {
-  if (except !== "slider") find("slider").value = toDial(threshold);
-  if (except !== "threshold") find("threshold").value = threshold;
-  find("slider").setAttribute("aria-valuetext", shown(threshold));
-  find("slider").style.setProperty("--at", toDial(threshold));
+function moveDial(value, except) {
+  if (except !== "slider") find("slider").value = toDial(value);
+  if (except !== "threshold") find("threshold").value = value;
+  find("slider").setAttribute("aria-valuetext", shown(value));
 }
 
 /* What went wrong */
@@ -137,7 +148,7 @@ function placeOf(field, sent) {
   return { problem, input: input.id === "passages" ? input.querySelector(".body") : input };
 }
 
-function showProblems(failure, sent, moveFocus) {
+function showProblems(failure, sent, explicit) {
   if (failure.status === 401) find("key-field").hidden = false;
   const places = failure.errors.map(({ field, message }) => {
     const { problem, input, lead } = placeOf(field, sent);
@@ -145,7 +156,7 @@ function showProblems(failure, sent, moveFocus) {
     input?.setAttribute("aria-invalid", "true");
     return input;
   });
-  if (moveFocus || failure.status === 401) places.find(Boolean)?.focus();
+  if (explicit || failure.status === 401) places.find(Boolean)?.focus();
 }
 
 function clearProblems() {
@@ -158,7 +169,8 @@ function clearProblems() {
 function writeSnippet() {
   const snippet = SNIPPETS[chosen("language")];
   const model = find("model").value || state.models[0] || "secateur";
-  find("code").textContent = snippet.write({ url: BASE, body: body(passages()), model, hasKey: find("key").value !== "" });
+  const hasKey = find("key").value !== "";
+  find("code").textContent = snippet.write({ url: BASE, body: body(passages()), model, hasKey });
   find("snippet-note").textContent = snippet.note;
 }
 
@@ -182,16 +194,16 @@ async function copySnippet() {
 function loadExample({ query, passages }) {
   find("query").value = query;
   setPassages(passages);
-  prune();
+  prune({ explicit: true });
 }
 
-function chooseThreshold(threshold, from) {
-  const valid = threshold >= 0 && threshold <= 1;
+function chooseThreshold(value, from) {
+  const valid = value >= 0 && value <= 1;
   find("threshold-problem").textContent = valid ? "" : "Give a number from 0 to 1.";
   find("threshold").setAttribute("aria-invalid", !valid);
   if (!valid) return;
-  state.threshold = threshold;
-  moveDial(threshold, from);
+  state.threshold = value;
+  moveDial(value, from);
   select();
   writeSnippet();
 }
@@ -204,32 +216,32 @@ async function showModels() {
   writeSnippet();
 }
 
-/** Ask again shortly after the last change, once there has been an answer. */
+/** Ask again shortly after the last change, once the server has been asked. */
 function pruneSoon() {
   clearTimeout(waiting);
-  if (state.answer) waiting = setTimeout(prune, 300);
+  if (state.running) waiting = setTimeout(prune, 300);
 }
 
 function changeMode() {
   const mode = chosen("mode");
   for (const part of document.querySelectorAll(".mode")) part.hidden = part.dataset.mode !== mode;
   writeSnippet();
-  if (mode !== "threshold" || state.own === null) pruneSoon();
+  if (mode !== "threshold" || threshold() === null) pruneSoon();
   else {
-    moveDial(state.threshold ?? state.own);
+    moveDial(threshold());
     select();
   }
 }
 
 function install() {
   for (const example of EXAMPLES) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "chip", textContent: example.name });
+    const button = element("button", { type: "button", className: "chip", textContent: example.name });
     button.addEventListener("click", () => loadExample(example));
     find("examples").append(button);
   }
   find("ask").addEventListener("submit", (event) => {
     event.preventDefault();
-    prune({ moveFocus: true });
+    prune({ explicit: true });
   });
   find("ask").addEventListener("input", () => {
     writeSnippet();
@@ -238,7 +250,8 @@ function install() {
     find("stale").hidden = false;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !find("paste-dialog").open) prune({ moveFocus: true });
+    const asked = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    if (asked && !find("paste-dialog").open) prune({ explicit: true });
   });
   find("add").addEventListener("click", addPassage);
   find("clear").addEventListener("click", () => {
@@ -265,7 +278,9 @@ function install() {
     select();
   });
   for (const radio of document.querySelectorAll('input[name="mode"]')) radio.addEventListener("change", changeMode);
-  for (const radio of document.querySelectorAll('input[name="language"]')) radio.addEventListener("change", writeSnippet);
+  for (const radio of document.querySelectorAll('input[name="language"]')) {
+    radio.addEventListener("change", writeSnippet);
+  }
   for (const id of ["target_recall", "max_tokens"]) {
     find(id).addEventListener("input", () => {
       writeSnippet();
@@ -276,7 +291,9 @@ function install() {
     state.own = null;
     pruneSoon();
   });
-  find("only-kept").addEventListener("change", (event) => find("ranking").classList.toggle("only-kept", event.target.checked));
+  find("only-kept").addEventListener("change", (event) => {
+    find("ranking").classList.toggle("only-kept", event.target.checked);
+  });
   find("copy").addEventListener("click", copySnippet);
   installTip();
   setPassages([]);

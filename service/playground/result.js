@@ -28,8 +28,9 @@ function unitItem(text, unit) {
 function walk(event) {
   const items = [...event.currentTarget.children];
   const here = items.indexOf(document.activeElement);
-  const to = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: items.length - 1 };
-  const next = items[to[event.key]];
+  const [back, on] = [here - 1, here + 1];
+  const keys = { ArrowRight: on, ArrowDown: on, ArrowLeft: back, ArrowUp: back, Home: 0, End: items.length - 1 };
+  const next = items[keys[event.key]];
   if (here < 0 || !next) return;
   event.preventDefault();
   items[here].tabIndex = -1;
@@ -41,9 +42,7 @@ function rankedItem(result, passage) {
   const item = find("ranked").content.firstElementChild.cloneNode(true);
   const text = codePoints(passage.text);
   item.querySelector(".name").textContent = passage.title || `Passage ${result.index + 1}`;
-  const meter = item.querySelector("meter");
-  meter.value = result.score;
-  meter.setAttribute("aria-label", "Relevance");
+  item.querySelector(".relevance").style.setProperty("--p", result.score);
   item.querySelector(".score").textContent = shown(result.score);
   const list = item.querySelector(".units");
   list.append(...result.units.map((unit) => unitItem(text.slice(unit.start, unit.end).join(""), unit)));

@@ -34,7 +34,8 @@ export function keptAt(units, passage, threshold) {
  */
 export function count(units, kept) {
   const all = units.flat();
-  const left = all.filter((_, index) => kept.flat()[index]);
+  const flags = kept.flat();
+  const left = all.filter((_, index) => flags[index]);
   const tokens = (some) => some.reduce((sum, unit) => sum + unit.tokens, 0);
   return { units: all.length, keptUnits: left.length, tokens: tokens(all), keptTokens: tokens(left) };
 }

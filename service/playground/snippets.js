@@ -10,8 +10,9 @@ function python(value, margin = "") {
     return `[\n${value.map((item) => `${inner}${python(item, inner)},\n`).join("")}${margin}]`;
   }
   if (value !== null && typeof value === "object") {
-    const items = Object.entries(value).map(([name, item]) => `${inner}${JSON.stringify(name)}: ${python(item, inner)},\n`);
-    return `{\n${items.join("")}${margin}}`;
+    const items = Object.entries(value);
+    const lines = items.map(([name, item]) => `${inner}${JSON.stringify(name)}: ${python(item, inner)},\n`);
+    return `{\n${lines.join("")}${margin}}`;
   }
   return JSON.stringify(value);
 }
@@ -20,7 +21,9 @@ const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 function curlSnippet({ url, body, hasKey }) {
   const key = hasKey ? ` \\\n  -H "Authorization: Bearer $${KEY}"` : "";
-  return `curl -sS ${quoted(`${url}v1/prune`)} \\\n  -H 'Content-Type: application/json'${key} \\\n  -d ${quoted(JSON.stringify(body, null, 2))}`;
+  return `curl -sS ${quoted(`${url}v1/prune`)} \\
+  -H 'Content-Type: application/json'${key} \\
+  -d ${quoted(JSON.stringify(body, null, 2))}`;
 }
 
 function pythonSnippet({ url, body, hasKey }) {
@@ -42,7 +45,8 @@ function langchainSnippet({ url, body, model, hasKey }) {
   const key = hasKey ? `os.environ["${KEY}"]` : '"none"';
   const documents = body.passages.map((passage) => {
     if (typeof passage === "string") return `${INDENT}Document(${JSON.stringify(passage)}),\n`;
-    return `${INDENT}Document(${JSON.stringify(passage.text)}, metadata={"title": ${JSON.stringify(passage.title)}}),\n`;
+    const { title, text } = passage;
+    return `${INDENT}Document(${JSON.stringify(text)}, metadata={"title": ${JSON.stringify(title)}}),\n`;
   });
   return `${hasKey ? "import os\n\n" : ""}from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
@@ -66,6 +70,6 @@ export const SNIPPETS = {
   python: { write: pythonSnippet, note: "pip install httpx" },
   langchain: {
     write: langchainSnippet,
-    note: "pip install langchain-cohere. Ranks the passages by the same scores; it has no place for what was pruned.",
+    note: "pip install langchain-cohere. It ranks the passages by their texts alone; what is pruned it cannot return.",
   },
 };

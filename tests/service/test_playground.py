@@ -1,0 +1,445 @@
+"""The playground in a real browser, on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from axe_core_python.selenium import Axe
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+PATIENCE = 120.0
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+
+
+class Page:
+    """The playground as somebody uses it."""
+
+    def __init__(self, driver: Chrome, url: str) -> None:
+        self.driver = driver
+        self.url = url
+
+    def open(self, *, scheme: str = "light", width: int = 1280, height: int = 900) -> None:
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.driver.get(self.url)
+        self.until(lambda: self.all("#examples button") and self.text("code"))
+
+    def until(self, condition: Any) -> Any:
+        return WebDriverWait(self.driver, PATIENCE, 0.05).until(lambda _: condition())
+
+    def find(self, id: str) -> WebElement:
+        return self.driver.find_element(By.ID, id)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def text(self, id: str) -> str:
+        return str(self.find(id).get_property("textContent"))
+
+    def load(self, number: int) -> None:
+        self.all("#examples button")[number].click()
+        self.until_pruned()
+
+    def until_pruned(self) -> None:
+        self.until(lambda: self.all(".ranked") and self.find("result").get_attribute("aria-busy") == "false")
+
+    def choose(self, name: str, value: str) -> None:
+        self.driver.find_element(By.CSS_SELECTOR, f"input[name={name}][value={value}]").click()
+
+    def enter(self, id: str, text: str) -> None:
+        self.find(id).clear()
+        self.find(id).send_keys(text)
+
+    def move_slider(self, position: float) -> None:
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+        self.driver.execute_script(script, self.find("slider"), position)
+
+    def kept(self) -> list[str]:
+        """Return the sentences shown as kept."""
+        script = "return [...document.querySelectorAll('[data-kept=true] > .unit')].map((unit) => unit.textContent)"
+        return list(self.driver.execute_script(script))
+
+    def asked(self) -> dict[str, Any]:
+        """Return the body of the curl command, whose passages hold no quotes."""
+        self.choose("language", "curl")
+        found = re.search(r"-d '(.*)'$", self.text("code"), re.DOTALL)
+        assert found
+        content: dict[str, Any] = json.loads(found[1].replace("'\\''", "'"))
+        return content
+
+    def complaints(self) -> list[Any]:
+        """Return what the console has got."""
+        return [entry for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
+
+
+def kept_by_server(client: httpx.Client, **body: Any) -> list[str]:
+    response = client.post("/v1/prune", json={**body, "return_units": True})
+    assert response.status_code == 200, response.text
+    texts = [passage if isinstance(passage, str) else passage["text"] for passage in body["passages"]]
+    return [
+        texts[result["index"]][unit["start"] : unit["end"]].rstrip()
+        for result in response.json()["results"]
+        for unit in result["units"]
+        if unit["kept"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Chrome]:
+    if not (BROWSER and DRIVER):
+        pytest.skip("chromium and chromedriver are not installed")
+    options = ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    try:
+        driver = Chrome(options=options, service=Service(DRIVER))
+    except WebDriverException as error:
+        pytest.skip(f"chromium does not start: {error.msg}")
+    with driver:
+        yield driver
+
+
+@pytest.fixture
+def page(driver: Chrome, server: Any) -> Page:
+    page = Page(driver, f"{server.url}/")
+    page.open()
+    driver.get_log("browser")
+    return page
+
+
+def test_the_files_are_served_with_a_strict_policy_and_a_tag(client: httpx.Client) -> None:
+    index = client.get("/")
+    assert index.status_code == 200
+    assert index.headers["content-type"] == "text/html; charset=utf-8"
+    linked = re.findall(r'(?:href|src)="(playground/[^"]+)"', index.text)
+    scripts = [client.get("/playground/app.js").text]
+    linked += [f"playground/{name}" for name in re.findall(r'from "\./([^"]+)"', scripts[0])]
+    assert {"playground/app.js", "playground/style.css", "playground/snippets.js"} <= set(linked)
+    for path in ["", *linked]:
+        response = client.get(f"/{path}")
+        assert response.status_code == 200, path
+        assert response.headers["content-security-policy"].startswith(POLICY)
+        kind = {"": "text/html", "js": "text/javascript", "css": "text/css"}[path.rpartition(".")[2]]
+        assert response.headers["content-type"].startswith(kind)
+        tag = response.headers["etag"]
+        again = client.get(f"/{path}", headers={"If-None-Match": f'"other", W/{tag}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert client.get(f"/{path}", headers={"If-None-Match": '"other"'}).status_code == 200
+        head = client.head(f"/{path}")
+        assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", tag)
+
+
+def test_nothing_is_inline_and_nothing_from_elsewhere(client: httpx.Client) -> None:
+    index = client.get("/").text
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", index)
+    assert not re.search(r'(?:href|src)="(?:https?:)?//', index)
+
+
+@pytest.mark.parametrize("name", ["missing.js", "__init__.py", "..%2fapp.py", "%2e%2e", "index.html%00"])
+def test_another_file_is_not_found(client: httpx.Client, name: str) -> None:
+    assert client.get(f"/playground/{name}").status_code == 404
+
+
+def test_an_example_is_pruned(page: Page, client: httpx.Client) -> None:
+    page.load(0)
+    assert page.all(".ranked .name")[0].text == "Eiffel Tower"
+    assert any("completed in March 1889" in sentence for sentence in page.kept())
+    body = page.asked()
+    assert page.kept() == kept_by_server(client, **body)
+    usage = client.post("/v1/prune", json=body).json()["usage"]
+    assert page.text("tokens") == f"{usage['input_tokens']} → {usage['output_tokens']}"
+    assert page.text("saved") == f"{usage['compression']:.0%}"
+    page.until(lambda: "sentences kept" in page.text("status"))
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("example", [0, 1, 2])
+def test_the_slider_selects_at_once_what_the_server_would(page: Page, client: httpx.Client, example: int) -> None:
+    page.load(example)
+    requests = "return performance.getEntriesByType('resource').length"
+    before = page.driver.execute_script(requests)
+    seen = []
+    for position in (0, 0.1, 0.25, 0.5, 0.75, 1):
+        page.move_slider(position)
+        seen.append(page.kept())
+        body = page.asked()
+        assert seen[-1] == kept_by_server(client, **body)
+        tokens = client.post("/v1/prune", json=body).json()["usage"]["output_tokens"]
+        assert page.text("tokens").endswith(f"→ {tokens}")
+    assert len(seen[0]) > len(seen[3]) > len(seen[-1]) == 0
+    assert page.driver.execute_script(requests) == before, "the page asked the server"
+
+
+def test_the_threshold_can_be_written_and_given_back(page: Page) -> None:
+    page.load(0)
+    own = page.find("threshold").get_property("value")
+    page.enter("threshold", "0.9")
+    assert page.asked()["threshold"] == 0.9
+    page.enter("threshold", "7")
+    assert page.text("threshold-problem") == "Give a number from 0 to 1."
+    page.find("own").click()
+    assert "threshold" not in page.asked()
+    assert page.find("threshold").get_property("value") == own
+
+
+def test_target_recall_and_token_budget_are_the_servers(page: Page, client: httpx.Client) -> None:
+    page.load(1)
+    page.choose("mode", "target_recall")
+    page.enter("target_recall", "0.99")
+    wanted = kept_by_server(client, **page.asked())
+    assert page.asked()["target_recall"] == 0.99
+    page.until(lambda: page.kept() == wanted)
+    page.choose("mode", "max_tokens")
+    page.enter("max_tokens", "25")
+    assert page.asked()["max_tokens"] == 25
+    fewer = kept_by_server(client, **page.asked())
+    page.until(lambda: page.kept() == fewer)
+    assert 0 < len(fewer) < len(wanted)
+    assert int(page.text("tokens").split()[-1]) <= 25
+    page.choose("mode", "threshold")
+    page.until(lambda: page.kept() == kept_by_server(client, **page.asked()))
+
+
+def test_errors_stand_beside_their_field(page: Page) -> None:
+    page.find("prune").click()
+    page.until(lambda: page.text("query-problem"))
+    assert page.find("query").get_attribute("aria-invalid") == "true"
+    assert page.driver.switch_to.active_element == page.find("query")
+    page.find("query").send_keys("When?")
+    page.find("prune").click()
+    page.until(lambda: page.text("passages-problem"))
+    page.load(0)
+    assert page.text("query-problem") == page.text("passages-problem") == ""
+    for mode, value in {"target_recall": "0.9999", "max_tokens": "0"}.items():
+        page.choose("mode", mode)
+        page.enter(mode, value)
+        page.until(lambda mode=mode: page.text(f"{mode}-problem"))
+        assert page.find(mode).get_attribute("aria-invalid") == "true"
+
+
+def test_a_server_that_is_gone_is_said_in_words(driver: Chrome, start_server: Any) -> None:
+    with start_server() as server:
+        page = Page(driver, f"{server.url}/")
+        page.open()
+        page.load(0)
+    page.find("prune").click()
+    page.until(lambda: "cannot be reached" in page.text("problem"))
+    assert page.kept(), "what was there stays"
+
+
+def test_a_server_that_is_late_is_said_in_words(driver: Chrome, start_server: Any) -> None:
+    with start_server("--timeout-ms", "1") as server:
+        page = Page(driver, f"{server.url}/")
+        page.open()
+        page.all("#examples button")[0].click()
+        page.until(lambda: page.text("problem").startswith("The server took too long."))
+
+
+def test_a_key_is_asked_for_and_sent_and_a_rate_is_explained(
+    driver: Chrome, start_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECATEUR_API_KEYS", "opensesame")
+    with start_server("--rate-limit", "2/hour") as server:
+        page = Page(driver, f"{server.url}/")
+        page.open()
+        assert not page.find("key").is_displayed()
+        page.all("#examples button")[0].click()
+        page.until(lambda: page.find("key").is_displayed() and "missing" in page.text("key-problem"))
+        page.find("key").send_keys("wrong", Keys.ENTER)
+        page.until(lambda: "not valid" in page.text("key-problem"))
+        page.enter("key", "opensesame")
+        page.find("key").send_keys(Keys.ENTER)
+        page.until_pruned()
+        for language in ("curl", "python", "langchain"):
+            page.choose("language", language)
+            assert "SECATEUR_API_KEY" in page.text("code")
+            assert "opensesame" not in page.text("code")
+        page.choose("language", "curl")
+        done = run_shell(page.text("code"), SECATEUR_API_KEY="opensesame")
+        assert '"results":' in done, done
+        page.find("prune").click()
+        page.until(lambda: "Try again in" in page.text("problem"))
+        assert driver.execute_script("return localStorage.length + sessionStorage.length + document.cookie.length") == 0
+
+
+def test_several_models_can_be_picked(driver: Chrome, start_server: Any, uncalibrated_model: Any) -> None:
+    models = f'[{{"name": "first"}}, {{"name": "second", "model": "{uncalibrated_model}"}}]'
+    with start_server("--models", models) as server:
+        page = Page(driver, f"{server.url}/")
+        page.open()
+        page.until(lambda: page.find("model").is_displayed())
+        page.load(0)
+        assert page.asked()["model"] == "first"
+        page.find("model").send_keys("second")
+        page.until(lambda: page.text("cost").startswith("second"))
+        assert page.asked()["model"] == "second"
+
+
+def test_all_can_be_done_from_the_keyboard(page: Page) -> None:
+    def press(*keys: str, times: int = 1) -> None:
+        for _ in range(times):
+            ActionChains(page.driver).send_keys(*keys).perform()
+
+    def tab_to(matches: Any) -> None:
+        for _ in range(60):
+            press(Keys.TAB)
+            if matches(page.driver.switch_to.active_element):
+                return
+        raise AssertionError("the Tab key does not get there")
+
+    tab_to(lambda element: element.get_attribute("id") == "query")
+    press("When was it built?")
+    tab_to(lambda element: "body" in (element.get_attribute("class") or ""))
+    press("It is red. It was built in 1889. It is high.")
+    tab_to(lambda element: element.get_attribute("id") == "add")
+    press(Keys.ENTER)
+    assert page.driver.switch_to.active_element.get_attribute("aria-label") == "Passage 2"
+    press("Bread is baked.")
+    ActionChains(page.driver).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
+    page.until_pruned()
+    assert "It was built in 1889." in page.kept()
+    tab_to(lambda element: element.get_attribute("value") == "threshold")
+    tab_to(lambda element: element.get_attribute("id") == "slider")
+    press(Keys.END)
+    assert page.kept() == []
+    press(Keys.HOME)
+    assert len(page.kept()) == 4
+    tab_to(lambda element: element.tag_name == "li")
+    press(Keys.ARROW_RIGHT)
+    assert page.driver.switch_to.active_element.text.strip() == "It was built in 1889."
+    assert re.fullmatch(r"[01]\.\d+ · kept", page.text("tip"))
+    assert page.find("tip").is_displayed()
+    press(Keys.ESCAPE)
+    assert not page.find("tip").is_displayed()
+    tab_to(lambda element: element.get_attribute("id") == "copy")
+    press(Keys.ENTER)
+    page.until(lambda: page.text("copy") != "Copy")
+
+
+def test_many_passages_are_pasted_at_once_and_removed(page: Page) -> None:
+    page.find("paste").click()
+    text = "One.\n\nTwo.\nStill.\n \n\nThree."
+    page.driver.execute_script("arguments[0].value = arguments[1]", page.find("pasted"), text)
+    page.find("paste-add").click()
+    page.until(lambda: len(page.all(".passage")) == 3)
+    assert page.asked()["passages"] == ["One.", "Two.\nStill.", "Three."]
+    page.all(".passage .remove")[1].click()
+    assert page.asked()["passages"] == ["One.", "Three."]
+    page.all(".passage .title")[1].send_keys("Third")
+    assert page.asked()["passages"] == ["One.", {"title": "Third", "text": "Three."}]
+    page.find("clear").click()
+    assert page.asked()["passages"] == []
+
+
+def test_sentences_are_cut_at_code_points(page: Page, client: httpx.Client) -> None:
+    text = '🗼🇫🇷 was finished in 1889. 👩‍👩‍👧 visit it 🙂. It\'s <b>high</b> \\ "so".'
+    set_value = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+    page.driver.execute_script(set_value, page.find("query"), "When's it 'done'?")
+    page.driver.execute_script(set_value, page.all(".passage .body")[0], text)
+    page.find("prune").click()
+    page.until_pruned()
+    page.move_slider(0)
+    assert page.asked()["passages"] == [text]
+    assert page.kept() == kept_by_server(client, **page.asked())
+    assert "".join(page.kept()) == re.sub(r"(?<=\.) ", "", text)
+    page.choose("language", "curl")
+    assert text in httpx_results(run_shell(page.text("code")))
+    page.choose("language", "python")
+    assert text in run_python(page.text("code"))
+
+
+def httpx_results(content: str) -> list[str]:
+    return [result["text"] for result in json.loads(content)["results"]]
+
+
+def run_shell(code: str, **environment: str) -> str:
+    done = subprocess.run(["sh", "-c", code], capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_python(code: str, python: str = sys.executable) -> str:
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([python, "-c", code], capture_output=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_code_runs_with_the_present_settings(page: Page, client: httpx.Client) -> None:
+    page.load(2)
+    page.move_slider(0.5)
+    expected = client.post("/v1/prune", json=page.asked()).json()["results"]
+    assert httpx_results(run_shell(page.text("code"))) == [result["text"] for result in expected]
+    page.choose("language", "python")
+    assert run_python(page.text("code")) == "".join(f"{item['score']:.2f} {item['text']}\n" for item in expected)
+
+
+def test_the_code_for_langchain_runs(page: Page, client: httpx.Client) -> None:
+    python = Path(__file__).parents[2] / ".venv-clients" / "pipelines" / "bin" / "python"  # of test_clients.py
+    if not python.exists():
+        pytest.skip("there is no environment with langchain-cohere")
+    page.load(1)
+    texts = [passage["text"] for passage in page.asked()["passages"]]
+    results = client.post("/v1/prune", json={"query": page.asked()["query"], "passages": texts}).json()["results"]
+    page.choose("language", "langchain")
+    expected = "".join(f"{item['score']:.2f} {texts[item['index']]}\n" for item in results)
+    assert run_python(page.text("code"), str(python)) == expected
+
+
+def test_the_code_is_copied(page: Page) -> None:
+    page.driver.execute_cdp_cmd(
+        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    )
+    page.choose("language", "python")
+    page.find("copy").click()
+    page.until(lambda: page.text("copy") == "Copied")
+    assert page.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])") == page.text("code")
+    page.until(lambda: page.text("copy") == "Copy")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_and_quiet_and_stays_at_home(page: Page, scheme: str) -> None:
+    page.open(scheme=scheme)
+    for prepare in (lambda: None, lambda: page.load(1), lambda: page.move_slider(1), lambda: page.move_slider(0)):
+        prepare()
+        page.driver.execute_script("document.getAnimations().forEach((animation) => animation.finish())")
+        found = Axe().run(page.driver)["violations"]
+        assert [(item["id"], [node["html"] for node in item["nodes"]]) for item in found] == []
+    names = page.driver.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert names
+    assert all(name.startswith((page.url, "data:")) for name in names)
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("width", [320, 360, 768])
+def test_a_narrow_window_needs_no_scrolling_sideways(page: Page, width: int) -> None:
+    page.open(width=width, height=740)
+    for prepare in (lambda: None, lambda: page.load(1)):
+        prepare()
+        assert page.driver.execute_script("return innerWidth") == width
+        sizes = "const {scrollWidth, clientWidth} = document.documentElement; return [scrollWidth, clientWidth]"
+        content, window = page.driver.execute_script(sizes)
+        assert content == window
