@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,40 @@ def test_a_server_that_is_late_is_said_in_words(driver: Chrome, start_server: An
         page.open()
         page.all("#examples button")[0].click()
         page.until(lambda: page.text("problem").startswith("The server took too long."))
+
+
+@pytest.fixture
+def troubled_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a `troubled_server.py`."""
+    log = tmp_path / "log"
+    script = Path(__file__).with_name("troubled_server.py")
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not (found := re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text())):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield f"{found[1]}/"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Whales swim.", "The model failed on this request."),
+        ("Volcanoes erupt.", "The server cannot answer at present."),
+    ],
+)
+def test_a_server_that_fails_is_said_in_words(driver: Chrome, troubled_url: str, text: str, said: str) -> None:
+    page = Page(driver, troubled_url)
+    page.open()
+    page.find("query").send_keys("When?")
+    page.all(".passage .body")[0].send_keys(text)
+    page.find("prune").click()
+    page.until(lambda: page.text("problem").startswith(said))
 
 
 def test_a_key_is_asked_for_and_sent_and_a_rate_is_explained(
