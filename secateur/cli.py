@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from secateur.models.types import Passage
 
 
-_LONG = ("train", "distill", "finetune", "calibrate", "card", "export", "eval", "bench")  # commands that tell how far they are
+# Commands that tell how far they are.
+_LONG = ("train", "distill", "finetune", "calibrate", "card", "export", "eval", "bench")
 
 
 class _UsageError(Exception):
