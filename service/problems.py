@@ -78,7 +78,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 _DIALECT_PATHS = {"/rerank", "/infinity/rerank", "/v1/rerank", "/v2/rerank"}
 # As Text Embeddings Inference calls them.
-_ERROR_TYPES = {413: "Validation", 422: "Validation", 429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
+_ERROR_TYPES = {429: "Overloaded", 500: "Backend", 503: "Unhealthy", 504: "Overloaded"}
 
 _ENGINE_STATUS = {OverloadedError: 429, BackendError: 500, EngineDeadError: 503, DeadlineError: 504}
 
@@ -95,7 +95,11 @@ def _content(request: Request, status: int, detail: str, errors: Sequence[FieldE
     if errors:
         content["errors"] = [error.model_dump() for error in errors]
     if request.url.path in _DIALECT_PATHS:  # where clients of other services look
-        content |= {"message": content["detail"], "error": content["detail"], "error_type": _ERROR_TYPES.get(status)}
+        content |= {
+            "message": content["detail"],
+            "error": content["detail"],
+            "error_type": _ERROR_TYPES.get(status, "Validation"),
+        }
     return content
 
 

@@ -19,7 +19,9 @@ class RelevantSpans(BaseModel):
     """What to return of each document."""
 
     mode: Literal["enabled", "disabled"] = Field(description="Whether to return relevant spans.")
-    threshold: Number | None = Field(None, description="Least score of a span, in [0, 1]; default: the model's.")
+    threshold: Number | None = Field(
+        None, ge=0, le=1, description="Least score of a span, in [0, 1]; default: the model's."
+    )
     max_spans: Whole | None = Field(None, ge=1, description="Most spans of a document; default: all.")
 
 
@@ -69,6 +71,7 @@ class CohereResult(BaseModel):
 
     index: int = Field(description="Position in the request's list.")
     relevance_score: float = Field(description="In [0, 1].")
+    document: dict[str, Any] | None = Field(None, description="Only with return_documents.")
     relevant_spans: list[CohereSpan] | None = Field(
         None, description="Best first, in Unicode code points; only where they are asked for and there are any."
     )
@@ -88,10 +91,10 @@ def cohere_content(body: CohereBody, result: PruneResult) -> dict[str, Any]:
     results = []
     for item in result.results:
         content: dict[str, Any] = {"index": item.index, "relevance_score": item.score}
+        if body.return_documents:
+            content["document"] = body.document(item.index)
         if body.spans is not None and item.spans:
             content["relevant_spans"] = span_scores(item)[: body.spans.max_spans]
         results.append({**content, "pruned_text": item.text})
-    warnings = (*body.warnings, *result.warnings)
-    if body.max_tokens_per_doc is not None:
-        warnings += ("max_tokens_per_doc: not applied, documents are read whole",)
+    warnings = (*body.warnings, *result.warnings, *body.not_applied("max_tokens_per_doc", "priority"))
     return {"id": str(uuid.uuid4()), "results": results, "meta": meta("2", result, warnings)}

@@ -56,6 +56,16 @@ class RerankBody(CleanBody):
             found.append(text)
         return found
 
+    def document(self, index: int) -> dict[str, Any]:
+        """Return a document as an object with all that it came with."""
+        document = self.documents[index]
+        return {"text": document} if isinstance(document, str) else document.model_dump(exclude_none=True)
+
+    def not_applied(self, *names: str) -> tuple[str, ...]:
+        """Return a warning for each of these fields that was given: they would change what is read, or when."""
+        given = [name for name in names if getattr(self, name) is not None]
+        return tuple(f"{name}: not applied, documents are read whole and in turn" for name in given)
+
     def request(self, *, units: bool = False, threshold: float | None = None, keep_title: bool = True) -> PruneRequest:
         """Return it as the library's type.
 

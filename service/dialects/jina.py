@@ -87,9 +87,8 @@ def jina_content(body: RerankBody, model: str, result: PruneResult, *, plain: bo
     for item in result.results:
         content: dict[str, Any] = {"index": item.index, "relevance_score": logit(item.score) if raw else item.score}
         if body.return_documents:
-            document = body.documents[item.index]
-            given = {"text": document} if isinstance(document, str) else document.model_dump(exclude_none=True)
-            content["document"] = given["text"] if plain else given
+            document = body.document(item.index)
+            content["document"] = document["text"] if plain else document
         results.append({**content, "pruned_text": item.text})
     found = {
         "id": f"rerank-{uuid.uuid4().hex[:20]}",
@@ -100,5 +99,5 @@ def jina_content(body: RerankBody, model: str, result: PruneResult, *, plain: bo
         "usage": {"prompt_tokens": tokens(result), "total_tokens": tokens(result)},
     }
     if isinstance(body, CohereV1Body):
-        found["meta"] = meta("1", result, (*body.warnings, *result.warnings))
+        found["meta"] = meta("1", result, (*body.warnings, *result.warnings, *body.not_applied("max_chunks_per_doc")))
     return found

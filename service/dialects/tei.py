@@ -70,7 +70,8 @@ def tei_info(engine: Engine, settings: Settings) -> dict[str, Any]:
         "model_dtype": backend.precision,
         "served_model_name": engine.name,
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
-        "max_concurrent_requests": None,  # tokens are bounded, not requests
+        # Tokens are bounded, not requests: so many of one full window may wait.
+        "max_concurrent_requests": engine.limits.max_queue_tokens // engine.pruner.config.window,
         "max_input_length": engine.pruner.config.window,
         "max_batch_tokens": engine.step_tokens,
         "max_batch_requests": None,

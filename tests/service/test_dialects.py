@@ -75,7 +75,7 @@ def test_pruned_text_is_the_librarys(client: httpx.Client, path: str, pruner: Pr
         assert {item["index"]: item["pruned_text"] for item in results} == expected
 
 
-@pytest.mark.parametrize("path", ["/v1/rerank", "/rerank"])
+@pytest.mark.parametrize("path", ["/v2/rerank", "/v1/rerank", "/rerank"])
 def test_documents_are_returned_when_asked_for(client: httpx.Client, path: str) -> None:
     documents = [*DOCUMENTS, {"text": "A tower.", "id": "t"}]
     for item in rerank(client, path, documents=documents, return_documents=True)["results"]:
@@ -152,7 +152,9 @@ def test_spans_are_limited_and_switched_off(client: httpx.Client) -> None:
 
 def test_what_is_not_applied_is_said(client: httpx.Client) -> None:
     content = rerank(client, "/v2/rerank", documents=DOCUMENTS, max_tokens_per_doc=10)
-    assert content["meta"]["warnings"] == ["max_tokens_per_doc: not applied, documents are read whole"]
+    assert [warning.split(":")[0] for warning in content["meta"]["warnings"]] == ["max_tokens_per_doc"]
+    v1 = rerank(client, "/v1/rerank", documents=DOCUMENTS, max_chunks_per_doc=1)
+    assert [warning.split(":")[0] for warning in v1["meta"]["warnings"]] == ["max_chunks_per_doc"]
     long = client.post("/v2/rerank", json={"query": "tower " * 600, "documents": DOCUMENTS}).json()
     assert long["meta"]["warnings"][0].startswith("query: cut to its first")
 
@@ -199,6 +201,7 @@ def test_tei_is_told_of_the_model(client: httpx.Client) -> None:
     assert "reranker" in info["model_type"]
     assert info["max_input_length"] == 512
     assert info["auto_truncate"] is True
+    assert isinstance(info["max_concurrent_requests"], int)
 
 
 def test_models_are_listed_as_openai_does(client: httpx.Client) -> None:
@@ -218,7 +221,11 @@ def test_models_are_listed_as_openai_does(client: httpx.Client) -> None:
         ("/v2/rerank", {"documents": ["a"], "top_n": -1}, "top_n"),
         ("/v2/rerank", {"documents": ["a"], "query": " "}, "query"),
         ("/v2/rerank", {"documents": ["a"], "relevant_spans": {"mode": "on"}}, "relevant_spans.mode"),
-        ("/v2/rerank", {"documents": ["a"], "relevant_spans": {"mode": "enabled", "threshold": 2}}, "threshold"),
+        (
+            "/v2/rerank",
+            {"documents": ["a"], "relevant_spans": {"mode": "enabled", "threshold": 2}},
+            "relevant_spans.threshold",
+        ),
         (
             "/v2/rerank",
             {"documents": ["a"], "relevant_spans": {"mode": "enabled", "max_spans": 0}},
