@@ -111,8 +111,8 @@ class LlmLingua2:
         """
         texts = [replace(segmented.passage, title=None) for segmented in passages]
         encoded = self._encoder.encode([], texts, [segmented.units for segmented in passages])
-        windows = [window for passage in encoded for window in passage.windows]
+        windows = [window for passage in encoded for window in passage.running]
         batches = make_batches(windows, self._backend.limits, pad_id=self._pad_id, passage_type=0)
         outputs = iter(window_outputs(batches, self._backend.run_all(batches)))
-        scores = [merge(passage, [next(outputs) for _ in passage.windows]) for passage in encoded]
+        scores = [merge(passage, [next(outputs) for _ in passage.running]) for passage in encoded]
         return [replace(one, relevance=math.nan) for one in scores]
