@@ -173,7 +173,8 @@ def test_slow_heads_and_bodies_are_given_up(hostile: Any) -> None:
         again.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(GOOD) + GOOD)
         answer = b""
         while not answer.endswith(b'"warnings":[]}'):
-            assert (part := again.recv(65536)), answer
+            part = again.recv(65536)
+            assert part, answer
             answer += part
         assert answer.startswith(b"HTTP/1.1 200 ")
         again.sendall(HEAD)
