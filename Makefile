@@ -95,9 +95,9 @@ bench: $(TEST_STAMP) $(INFINITY)/bin/infinity_emb ## measure speed and memory an
 	  $(BIN)/secateur bench $$what --data $(DATA)/test --update README.md; done
 	$(BIN)/secateur bench peers --data $(DATA)/test --rounds 3 --budget-s 20 --update README.md
 	$(BIN)/secateur bench peers --data $(DATA)/test --contestant open-provence-base --contestant provence --rounds 3 \
-	  --budget-s 150 --update README.md --block bench-large
+	  --budget-s 120 --update README.md --block bench-large
 	$(BIN)/secateur bench http --data $(DATA)/test --rounds 3 --infinity-python $(INFINITY)/bin/python --update README.md
-	$(BIN)/secateur bench load --data $(DATA)/test --update README.md
+	$(BIN)/secateur bench load --data $(DATA)/test --rounds 3 --requests 20 --update README.md
 
 clean: ## remove what was built; keeps the environment and the runs
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
