@@ -151,9 +151,9 @@ def _field(location: Sequence[str | int]) -> str:
 
 def _field_error(error: dict[str, Any]) -> FieldError:
     value = error.get("input")
-    given = "" if error["type"] in ("missing", "json_invalid") else f"{_ascii(shown(value))} is wrong: "
+    given = "" if error["type"] == "missing" else f"{_ascii(shown(value))} is wrong: "
     return FieldError(
-        field=_field([part for part in error["loc"] if error["type"] != "json_invalid" or part == "body"]),
+        field=_field(error["loc"]),
         problem=_ascii(f"{given}{error['msg']}"),
         mend="see /docs for what each field takes",
     )

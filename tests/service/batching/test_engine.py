@@ -130,14 +130,18 @@ def test_a_wrong_request_is_an_error_and_holds_nothing(pruner: Pruner) -> None:
 
 
 def test_what_is_not_answered_in_time_is_an_error_and_is_not_run(troubled: Pruner, backend: Any) -> None:
-    gate = threading.Event()
-    backend.trouble = wait_for(gate)
+    gate, held = threading.Event(), threading.Event()
+    wait = wait_for(gate)
+
+    def hold(batches: Sequence[Batch]) -> None:
+        held.set()
+        wait(batches)
+
+    backend.trouble = hold
 
     async def use(engine: Engine) -> None:
         holding = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))))
-        while not engine._queue._jobs and backend.rows == 0 and engine.admission.waiting == 0:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
+        assert await asyncio.to_thread(held.wait, 300)
         late = PruneRequest(QUERIES[0], tuple(Passage(text) for text in SENTENCES))
         with pytest.raises(DeadlineError, match="not answered within 100 ms"):
             await engine.prune(late, timeout_s=0.1)
