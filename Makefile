@@ -36,7 +36,7 @@ $(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[cpu,train,eval,test,dev]'
+	$(INSTALL) -e '.[cpu,train,eval,data,test,dev]'
 	@touch $(SERVE_STAMP) $@
 
 serve: $(SERVE_STAMP) ## run the REST service with the shipped model (HOST, PORT)

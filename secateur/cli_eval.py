@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from secateur.eval.bench.report import BenchTable
-    from secateur.eval.rag.endpoint import Endpoint
+    from secateur.llm.endpoint import Endpoint
 
 _ALL = "all"
 _BENCH_OPTIONS = ("rounds", "passages", "contestant", "budget_s", "clients", "requests", "infinity_python", "seconds")
@@ -62,7 +62,7 @@ def _json_object(text: str) -> dict[str, object]:
 
 
 def _endpoint(arguments: argparse.Namespace, prefix: str) -> Endpoint:
-    from secateur.eval.rag.endpoint import Endpoint
+    from secateur.llm.endpoint import Endpoint
 
     def of(name: str) -> str | None:
         value: str | None = getattr(arguments, f"{prefix}{name}")

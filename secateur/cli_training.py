@@ -1,4 +1,4 @@
-"""The commands that make a model: `secateur train`, `distill`, `finetune`, `calibrate`, `export`, `card` and `data`."""
+"""The commands that make a model: `secateur train`, `distill`, `finetune`, `calibrate`, `export` and `card`."""
 
 from __future__ import annotations
 
@@ -59,26 +59,6 @@ def _train(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{train(config)}\n")
 
 
-def _data_spans(arguments: argparse.Namespace) -> None:
-    from secateur.data_scripts.answer_spans import label_answer_spans
-
-    report = label_answer_spans(arguments.source, arguments.target)
-    sys.stdout.write(
-        f"{report.queries} queries, {report.passages} passages, {report.relevant} of them with an answer; "
-        f"{report.unanswered} queries whose answers stand in no passage\n"
-    )
-
-
-def _data_check(arguments: argparse.Namespace) -> None:
-    from secateur.data_scripts.check import check_data
-    from secateur.models.errors import DataError
-
-    report = check_data(arguments.data, arguments.segmenter)
-    sys.stdout.write("\n".join(report.lines()) + "\n")
-    if not report.usable:
-        raise DataError(f"{arguments.data}: cannot be trained on as it is")
-
-
 def _calibrate(arguments: argparse.Namespace) -> None:
     from secateur.training.calibration import calibrate, check_shift
 
@@ -135,19 +115,6 @@ def _export(arguments: argparse.Namespace) -> None:
         )
 
 
-def _add_data(command: Callable[..., argparse.ArgumentParser]) -> None:
-    data = command("data", _data_check, "Make and check training data.").add_subparsers(required=True, metavar="STEP")
-    spans = data.add_parser("spans", help="Label passages by where the answer strings stand.")
-    spans.set_defaults(run=_data_spans)
-    spans.add_argument("source", type=Path, metavar="IN.jsonl", help="lines of {query, answers, passages}")
-    spans.add_argument("target", type=Path, metavar="OUT.jsonl", help="labelled examples for `secateur train`")
-
-    check = data.add_parser("check", help="Say what is wrong with labelled examples before they are trained on.")
-    check.set_defaults(run=_data_check)
-    check.add_argument("data", type=Path, metavar="DATA", help="a JSON-lines file, or a directory of them")
-    check.add_argument("--segmenter", default="nupunkt", help="sentence splitter of the model to be")
-
-
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands.
 
@@ -159,8 +126,6 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     distill = command("distill", _distill, "Train a small model on a large one's scores (section `distill`).")
     distill.add_argument("config", type=Path, metavar="CONFIG.yaml")
-
-    _add_data(command)
 
     finetune = command("finetune", _finetune, "Retrain a model on a domain: split, train, export, calibrate, compare.")
     finetune.add_argument("--data", type=Path, required=True, help="labelled examples: a file, or a directory of them")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from secateur.eval import bootstrap
-from secateur.eval.rag.endpoint import Failed
 from secateur.eval.rag.prompts import CONTEXTS, ContextName
 from secateur.eval.tables import markdown_table
+from secateur.llm.endpoint import Failed
 from secateur.models.errors import InputError
 
 _ACCURACIES = ("exact_match", "f1", "judge")

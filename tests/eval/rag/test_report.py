@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.eval.rag.endpoint import Failed
 from secateur.eval.rag.prompts import ContextName
 from secateur.eval.rag.report import Prices, Record, interval, rag_table, summarise
+from secateur.llm.endpoint import Failed
 from secateur.models.errors import InputError
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from fastapi.responses import JSONResponse
 
-from secateur.eval.rag.endpoint import EndpointError
 from secateur.eval.rag.prompts import answer_messages, contexts
 from secateur.eval.rag.report import Prices, rag_table
 from secateur.eval.rag.run import run_rag
+from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError
 from secateur.models.examples import read_examples
 from secateur.models.pruner import Pruner
@@ -89,7 +89,7 @@ def test_a_second_run_asks_nothing_and_reports_the_same(
 def test_a_killed_run_goes_on(pruner: Pruner, loopback: Any, data: Path, tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from secateur.eval.rag.endpoint import Endpoint\nfrom secateur.eval.rag.run import run_rag\n"
+        "from secateur.llm.endpoint import Endpoint\nfrom secateur.eval.rag.run import run_rag\n"
         "from secateur.models.pruner import Pruner\n"
         "url, data, out = sys.argv[1:]\n"
         "run_rag(Pruner.load(device='cpu'), Path(data), Endpoint(url, 'model'), out=Path(out), concurrency=2)\n"

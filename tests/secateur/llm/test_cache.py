@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.eval.rag.cache import Completion, ReplyCache, request_key
+from secateur.llm.cache import Completion, ReplyCache, request_key
 from secateur.models.errors import DataError
 
 REPLY = Completion("Zürich \U0001f600", 12, None, "stop")

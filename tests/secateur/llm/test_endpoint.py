@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fastapi.responses import JSONResponse, Response
 
-from secateur.eval.rag.cache import Completion, ReplyCache
-from secateur.eval.rag.endpoint import ChatClient, Endpoint, EndpointError, Failed
+from secateur.llm.cache import Completion, ReplyCache
+from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError, Failed
 from secateur.models.errors import InputError, MissingExtraError
 
 QUESTION = [{"role": "user", "content": "Question: Who won the race?"}]
@@ -178,5 +178,5 @@ def test_what_is_shown_holds_no_secret() -> None:
 
 def test_without_the_sdk_the_command_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(MissingExtraError, match=r"secateur\[eval\]"):
+    with pytest.raises(MissingExtraError, match=r"secateur\[llm\]"):
         ask(Endpoint("http://localhost/v1", "m"), tmp_path)

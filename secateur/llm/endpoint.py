@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from secateur.eval.rag.cache import Completion, ReplyCache, request_key
+from secateur.llm.cache import Completion, ReplyCache, request_key
 from secateur.models.errors import InputError, MissingExtraError, SecateurError, shown
 from secateur.models.requests import replace_surrogates
 
@@ -173,7 +173,7 @@ class ChatClient:
         try:
             from openai import AsyncOpenAI
         except ImportError as error:
-            raise MissingExtraError("openai", "eval") from error
+            raise MissingExtraError("openai", "llm") from error
         self.endpoint = endpoint
         self.calls = 0
         self.hits = 0

@@ -1,0 +1,1 @@
+"""Reading documents of many formats and removing what stands twice."""

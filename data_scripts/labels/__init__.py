@@ -1,0 +1,1 @@
+"""Silver labels: which sentences of a passage answer a query."""

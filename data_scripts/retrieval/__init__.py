@@ -1,0 +1,1 @@
+"""Finding the passages that a query's answer may stand in: BM25, dense, fused."""

@@ -1,0 +1,1 @@
+"""Relevance scores for queries and passages by a larger model."""
