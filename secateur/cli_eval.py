@@ -79,8 +79,9 @@ def _endpoint(arguments: argparse.Namespace, prefix: str) -> Endpoint:
 
 
 def _rag(arguments: argparse.Namespace) -> None:
-    from secateur.eval.rag.report import Prices, rag_table
+    from secateur.eval.rag.report import rag_table
     from secateur.eval.rag.run import run_rag
+    from secateur.llm.budget import Prices
     from secateur.models.pruner import Pruner
 
     report = run_rag(

@@ -11,6 +11,8 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+from secateur.llm.endpoint import without_thoughts
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -73,8 +75,6 @@ def judge_messages(query: str, gold: Sequence[str], answer: str) -> list[dict[st
     return [{"role": "system", "content": JUDGE_SYSTEM}, {"role": "user", "content": content}]
 
 
-# A chat template may have written the opening tag, and a token limit may have cut off the closing one.
-_THOUGHT = re.compile(r"\A.*</(?:think|thinking|reasoning)>|<(?:think|thinking|reasoning)>.*\Z", re.DOTALL)
 _MARKUP = re.compile(r"[*_`#>\"'“”‘’()\[\]{}]+")
 # "Yes or No" repeats the question and is no verdict.
 _ECHO = re.compile(r"\b(yes\s*(/|or)\s*no|no\s*(/|or)\s*yes)\b")
@@ -85,11 +85,6 @@ _LAST = re.compile(r"(?:^|[\n.:!?;—–]|\s-)\s*(yes|no)\W*\Z")
 _NAMED = re.compile(
     rf"\b(?:verdict|answer|judge?ment|decision|conclusion|result|right|correct)(?:\s*(?:\bis\b|[:=—-]))+\s*(yes|no){_END}"
 )
-
-
-def without_thoughts(text: str) -> str:
-    """Return a reply without what a reasoning model thought in ``<think>`` tags."""
-    return _THOUGHT.sub("", text).strip()
 
 
 def parse_verdict(text: str) -> bool | None:

@@ -12,28 +12,11 @@ import numpy as np
 from secateur.eval import bootstrap
 from secateur.eval.rag.prompts import CONTEXTS, ContextName
 from secateur.eval.tables import markdown_table
+from secateur.llm.budget import Prices
 from secateur.llm.endpoint import Failed
-from secateur.models.errors import InputError
 
 _ACCURACIES = ("exact_match", "f1", "judge")
 _PAIRS: tuple[tuple[ContextName, ContextName], ...] = (("pruned", "full"), ("pruned", "none"))
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What an endpoint charges, per million tokens, in any one currency.
-
-    Raises:
-        InputError: one is negative.
-    """
-
-    input: float
-    output: float
-
-    def __post_init__(self) -> None:
-        for name, value in (("input", self.input), ("output", self.output)):
-            if not value >= 0:
-                raise InputError(f"prices.{name}", f"{value!r} is not a price", "give 0 or more per million tokens")
 
 
 @dataclass(frozen=True, slots=True)

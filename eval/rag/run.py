@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
-from secateur.eval.rag.judge import exact_match, judge_messages, parse_verdict, token_f1, without_thoughts
+from secateur.eval.rag.judge import exact_match, judge_messages, parse_verdict, token_f1
 from secateur.eval.rag.prompts import Context, answer_messages, contexts
-from secateur.eval.rag.report import Prices, Record, summarise
+from secateur.eval.rag.report import Record, summarise
+from secateur.llm.budget import Prices
 from secateur.llm.cache import ReplyCache
-from secateur.llm.endpoint import ChatClient, Endpoint, Failed
+from secateur.llm.endpoint import ChatClient, Endpoint, Failed, without_thoughts
 from secateur.models.errors import DataError, InputError
 from secateur.models.examples import Example
 from secateur.models.files import write_atomically

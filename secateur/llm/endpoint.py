@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from secateur.llm.budget import Budget, Pace
 from secateur.llm.cache import Completion, ReplyCache, request_key
 from secateur.models.errors import InputError, MissingExtraError, SecateurError, shown
 from secateur.models.requests import replace_surrogates
@@ -126,6 +128,15 @@ def _count(usage: Any, name: str) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
+# A chat template may have written the opening tag, and a token limit may have cut off the closing one.
+_THOUGHT = re.compile(r"\A.*</(?:think|thinking|reasoning)>|<(?:think|thinking|reasoning)>.*\Z", re.DOTALL)
+
+
+def without_thoughts(text: str) -> str:
+    """Return a reply without what a reasoning model thought in ``<think>`` tags."""
+    return _THOUGHT.sub("", text).strip()
+
+
 def parse_reply(body: str) -> Completion | Failed:
     """Read a chat completion, trusting nothing about it.
 
@@ -153,6 +164,10 @@ def parse_reply(body: str) -> Completion | Failed:
     return Completion(replace_surrogates(text), prompt_tokens, completion_tokens, finish)
 
 
+def _clean(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{name: replace_surrogates(value) for name, value in message.items()} for message in messages]
+
+
 class ChatClient:
     """Asks an endpoint, through a cache. Use it as an async context manager.
 
@@ -160,6 +175,8 @@ class ChatClient:
         endpoint: whom to ask.
         cache: of replies. Failures are not stored: the next run asks again.
         slots: bounds the calls under way; clients that share it share the bound.
+        budget: counts what replies cost, cached ones too, and bounds it; may be shared likewise.
+        pace: spaces requests; may be shared likewise.
 
     Attributes:
         calls: requests sent, further tries not counted.
@@ -169,7 +186,14 @@ class ChatClient:
         MissingExtraError: the `openai` package is not installed.
     """
 
-    def __init__(self, endpoint: Endpoint, cache: ReplyCache, slots: asyncio.Semaphore) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        cache: ReplyCache,
+        slots: asyncio.Semaphore,
+        budget: Budget | None = None,
+        pace: Pace | None = None,
+    ) -> None:
         try:
             from openai import AsyncOpenAI
         except ImportError as error:
@@ -179,6 +203,9 @@ class ChatClient:
         self.hits = 0
         self._cache = cache
         self._slots = slots
+        self._budget = budget or Budget()
+        self._pace = pace or Pace()
+        self._under_way: dict[str, asyncio.Task[Completion | Failed]] = {}
         self._succeeded = False
         self._failures_in_a_row = 0
         self._client: AsyncOpenAI = AsyncOpenAI(
@@ -197,8 +224,24 @@ class ChatClient:
     ) -> None:
         await self._client.close()
 
+    def _key(self, messages: Sequence[Message]) -> str:
+        return request_key(
+            {
+                # Two servers can give one name to two models (or quantisations); a wrong hit would be a wrong figure,
+                # a missed one after a change of address costs only calls.
+                "base_url": self.endpoint.base_url,
+                "model": self.endpoint.model,
+                "messages": messages,
+                "parameters": self.endpoint.parameters,
+            }
+        )
+
+    def cached(self, messages: Sequence[Message]) -> Completion | None:
+        """Return the reply to a conversation if an earlier run has it."""
+        return self._cache.get(self._key(_clean(messages)))
+
     async def ask(self, messages: Sequence[Message]) -> Completion | Failed:
-        """Return the reply to a conversation, from the cache or from the endpoint.
+        """Return the reply to a conversation, from the cache or from the endpoint; equal ones are asked once.
 
         Args:
             messages: mappings with ``role`` and ``content``.
@@ -206,26 +249,35 @@ class ChatClient:
         Raises:
             EndpointError: the endpoint cannot be reached, refuses the key or does not know the model before any reply
                 came, or failed many times in a row.
+            BudgetError: the request could cost more than is left.
             DataError: the cache cannot be written.
         """
-        clean = [{name: replace_surrogates(value) for name, value in message.items()} for message in messages]
-        key = request_key(
-            {
-                # Two servers can give one name to two models (or quantisations); a wrong hit would be a wrong figure,
-                # a missed one after a change of address costs only calls.
-                "base_url": self.endpoint.base_url,
-                "model": self.endpoint.model,
-                "messages": clean,
-                "parameters": self.endpoint.parameters,
-            }
-        )
+        clean = _clean(messages)
+        key = self._key(clean)
+        task = self._under_way.get(key)
+        if task is not None:
+            self.hits += 1
+            return await task
         stored = self._cache.get(key)
         if stored is not None:
             self.hits += 1
+            self._budget.settle(0.0, clean, stored)
             return stored
+        task = asyncio.ensure_future(self._fetch(key, clean))
+        self._under_way[key] = task
+        task.add_done_callback(lambda _: self._under_way.pop(key))
+        return await task
+
+    async def _fetch(self, key: str, messages: list[dict[str, str]]) -> Completion | Failed:
         async with self._slots:
-            self.calls += 1
-            reply = await self._send(clean)
+            reserved = self._budget.reserve(messages, self.endpoint.max_tokens)
+            reply: Completion | Failed | None = None
+            try:
+                await self._pace.wait()
+                self.calls += 1
+                reply = await self._send(messages)
+            finally:
+                self._budget.settle(reserved, messages, reply if isinstance(reply, Completion) else None)
         if isinstance(reply, Failed):
             self._note(reply)
         else:

@@ -8,8 +8,8 @@ from secateur.eval.rag.judge import (
     normalise,
     parse_verdict,
     token_f1,
-    without_thoughts,
 )
+from secateur.llm.endpoint import without_thoughts
 
 
 @pytest.mark.parametrize(

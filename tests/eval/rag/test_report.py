@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from secateur.eval.rag.prompts import ContextName
-from secateur.eval.rag.report import Prices, Record, interval, rag_table, summarise
+from secateur.eval.rag.report import Record, interval, rag_table, summarise
+from secateur.llm.budget import Prices
 from secateur.llm.endpoint import Failed
 from secateur.models.errors import InputError
 
