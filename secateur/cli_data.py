@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from secateur import cli_labels
+
 
 def _data_spans(arguments: argparse.Namespace) -> None:
     from secateur.data_scripts.answer_spans import label_answer_spans
@@ -35,6 +37,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         command: makes a command of a name, what it runs, and a line of help.
     """
     data = command("data", _data_check, "Make and check training data.").add_subparsers(required=True, metavar="STEP")
+    cli_labels.add_steps(data)
+
     spans = data.add_parser("spans", help="Label passages by where the answer strings stand.")
     spans.set_defaults(run=_data_spans)
     spans.add_argument("source", type=Path, metavar="IN.jsonl", help="lines of {query, answers, passages}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,20 +43,25 @@ def most_tokens(messages: Sequence[Mapping[str, str]]) -> int:
     return sum(len(message["content"].encode("utf-8", "replace")) + _MESSAGE_OVERHEAD for message in messages)
 
 
+def tokens_of(messages: Sequence[Mapping[str, str]], reply: Completion) -> tuple[int, int]:
+    """Return a call's tokens in and out, as the endpoint counted them; at the bound where it did not."""
+    prompt = most_tokens(messages) if reply.prompt_tokens is None else reply.prompt_tokens
+    completion = len(reply.text.encode()) if reply.completion_tokens is None else reply.completion_tokens
+    return prompt, completion
+
+
 class Budget:
-    """Counts tokens and cost of a job and never lets them pass a bound.
+    """Counts what a job costs and never lets it pass a bound.
 
     Before a request its highest possible cost is set aside; after it, what it did cost is counted. An endpoint that
     does not count tokens is charged at the bound.
 
     Args:
-        prices: None counts tokens only.
+        prices: None counts nothing.
         max_cost: of the job; None for no bound.
 
     Attributes:
-        prompt_tokens: of all requests so far.
-        completion_tokens: of all replies so far.
-        spent: their cost so far.
+        spent: so far.
 
     Raises:
         InputError: there is a bound, but no prices, or it is not positive.
@@ -67,10 +74,9 @@ class Budget:
             raise InputError("max_cost", f"{max_cost!r} is not positive", "give what the job may cost")
         self.prices = prices
         self.max_cost = max_cost
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
         self.spent = 0.0
         self._reserved = 0.0
+        self._changed = asyncio.Condition()
 
     def bound(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> float:
         """Return the most that a request can cost.
@@ -84,39 +90,43 @@ class Budget:
             raise InputError("max_tokens", "None leaves the cost of a reply open", "give a bound, or no max_cost")
         return self.prices.cost(most_tokens(messages), max_tokens or 0)
 
-    def reserve(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> float:
-        """Set aside what a request can cost, and return it.
+    async def reserve(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> float:
+        """Set aside what a request can cost, and return it; waits while requests under way may leave enough.
 
         Raises:
             BudgetError: that may pass the bound.
             InputError: as for `bound`.
         """
         most = self.bound(messages, max_tokens)
-        if self.max_cost is not None and self.spent + self._reserved + most > self.max_cost:
-            raise BudgetError(
-                f"max_cost: {self.spent:.4g} of {self.max_cost:g} is spent, and the next request may cost {most:.2g}; "
-                "run again with more, nothing that was answered is asked again"
-            )
-        self._reserved += most
+        bound = math.inf if self.max_cost is None else self.max_cost
+        async with self._changed:
+            await self._changed.wait_for(lambda: not bound - self._reserved < self.spent + most <= bound)
+            if self.spent + most > bound:
+                raise BudgetError(
+                    f"max_cost: {self.spent:.4g} of {bound:g} is spent, and the next request may cost {most:.2g}; run "
+                    "again with more, nothing that was answered is asked again"
+                )
+            self._reserved += most
         return most
 
-    def settle(self, reserved: float, messages: Sequence[Mapping[str, str]], reply: Completion | None) -> None:
+    async def settle(self, reserved: float, messages: Sequence[Mapping[str, str]], reply: Completion | None) -> None:
         """Give back what was set aside for a request, and count what it did cost.
 
         Args:
-            reserved: as `reserve` returned it; 0 for a reply of an earlier run.
+            reserved: as `reserve` returned it.
             messages: of the request.
             reply: None where it failed: it is taken to have cost nothing.
         """
-        self._reserved -= reserved
-        if reply is None:
-            return
-        prompt = most_tokens(messages) if reply.prompt_tokens is None else reply.prompt_tokens
-        completion = len(reply.text.encode()) if reply.completion_tokens is None else reply.completion_tokens
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
+        async with self._changed:
+            self._reserved -= reserved
+            if reply is not None:
+                self.count(messages, reply)
+            self._changed.notify_all()
+
+    def count(self, messages: Sequence[Mapping[str, str]], reply: Completion) -> None:
+        """Count what a request did cost, in this run or in an earlier one of the job."""
         if self.prices is not None:
-            self.spent += self.prices.cost(prompt, completion)
+            self.spent += self.prices.cost(*tokens_of(messages, reply))
 
 
 class Pace:

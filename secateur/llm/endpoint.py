@@ -175,7 +175,7 @@ class ChatClient:
         endpoint: whom to ask.
         cache: of replies. Failures are not stored: the next run asks again.
         slots: bounds the calls under way; clients that share it share the bound.
-        budget: counts what replies cost, cached ones too, and bounds it; may be shared likewise.
+        budget: bounds what requests cost; may be shared likewise.
         pace: spaces requests; may be shared likewise.
 
     Attributes:
@@ -261,7 +261,6 @@ class ChatClient:
         stored = self._cache.get(key)
         if stored is not None:
             self.hits += 1
-            self._budget.settle(0.0, clean, stored)
             return stored
         task = asyncio.ensure_future(self._fetch(key, clean))
         self._under_way[key] = task
@@ -270,14 +269,14 @@ class ChatClient:
 
     async def _fetch(self, key: str, messages: list[dict[str, str]]) -> Completion | Failed:
         async with self._slots:
-            reserved = self._budget.reserve(messages, self.endpoint.max_tokens)
+            reserved = await self._budget.reserve(messages, self.endpoint.max_tokens)
             reply: Completion | Failed | None = None
             try:
                 await self._pace.wait()
                 self.calls += 1
                 reply = await self._send(messages)
             finally:
-                self._budget.settle(reserved, messages, reply if isinstance(reply, Completion) else None)
+                await self._budget.settle(reserved, messages, reply if isinstance(reply, Completion) else None)
         if isinstance(reply, Failed):
             self._note(reply)
         else:

@@ -1,0 +1,120 @@
+"""The steps of `secateur data` that ask a language model: `label`, `queries`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secateur.data_scripts.labels.labelling import LabelOptions
+    from secateur.data_scripts.labels.run import LabelReport
+    from secateur.llm.endpoint import Endpoint
+
+
+def _endpoint(arguments: argparse.Namespace) -> Endpoint:
+    from secateur.llm.endpoint import Endpoint
+
+    return Endpoint(
+        base_url=arguments.base_url,
+        model=arguments.model,
+        api_key=os.environ.get(arguments.api_key_env, "").strip() or None,
+        timeout_s=arguments.timeout,
+        retries=arguments.retries,
+        max_tokens=arguments.max_tokens,
+        temperature=arguments.temperature,
+    )
+
+
+def _label_options(arguments: argparse.Namespace) -> LabelOptions:
+    from secateur.data_scripts.labels.labelling import LabelOptions
+    from secateur.llm.budget import Prices
+
+    return LabelOptions(
+        style=arguments.method,
+        samples=arguments.samples,
+        segmenter=arguments.segmenter,
+        concurrency=arguments.concurrency,
+        requests_per_minute=arguments.requests_per_minute,
+        prices=Prices(*arguments.prices) if arguments.prices else None,
+        max_cost=arguments.max_cost,
+    )
+
+
+def _say(report: LabelReport) -> None:
+    from secateur.models.errors import DataError
+
+    sys.stdout.write("\n".join(report.lines()) + "\n")
+    if report.calls.stopped is not None:
+        raise report.calls.stopped
+    if report.missing:
+        total = report.labelled + report.dropped.total() + report.missing.total()
+        raise DataError(
+            f"{report.missing.total()} of {total} pairs have no labels, since the endpoint gave no reply; run again to "
+            "ask for these alone"
+        )
+
+
+def _label(arguments: argparse.Namespace) -> None:
+    from secateur.data_scripts.labels import run
+    from secateur.models.errors import InputError
+
+    if arguments.method == "spans":
+        _say(run.label_by_answers(arguments.pairs, arguments.out, arguments.segmenter))
+        return
+    for name in ("base_url", "model"):
+        if getattr(arguments, name) is None:
+            raise InputError(f"--{name.replace('_', '-')}", "is missing", "give the endpoint, or --method spans")
+    endpoint, options = _endpoint(arguments), _label_options(arguments)
+    if not arguments.dry_run:
+        _say(run.label(arguments.pairs, arguments.out, endpoint, options, arguments.cache))
+        return
+    projection = run.project(arguments.pairs, arguments.out, endpoint, options, arguments.cache)
+    for prompt in projection.prompts:
+        sys.stdout.write(f"{prompt}\n\n{'-' * 80}\n\n")
+    completion = "any number of" if projection.completion_tokens is None else f"at most {projection.completion_tokens}"
+    cost = "" if projection.cost is None else f", cost at most about {projection.cost:.4f}"
+    sys.stdout.write(
+        f"{projection.pairs} pairs, {projection.requests} requests still to send, about {projection.prompt_tokens} "
+        f"tokens in, {completion} out{cost}; nothing was sent\n"
+    )
+
+
+def add_endpoint(parser: argparse.ArgumentParser, max_tokens: int = 256) -> None:
+    """Add the flags that say which endpoint is asked, and how."""
+    parser.add_argument("--base-url", help="of an OpenAI-compatible endpoint, e.g. http://localhost:8000/v1")
+    parser.add_argument("--model", help="the model's name there")
+    parser.add_argument("--api-key-env", default="OPENAI_API_KEY", metavar="NAME", help="environment variable")
+    parser.add_argument("--concurrency", type=int, default=8, help="requests under way at once")
+    parser.add_argument("--requests-per-minute", type=float, metavar="N", help="at most")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for one try")
+    parser.add_argument("--retries", type=int, default=4, help="further tries after 429, 5xx or a timeout")
+    parser.add_argument("--max-tokens", type=int, default=max_tokens, help="of a reply")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--prices", type=float, nargs=2, metavar=("IN", "OUT"), help="per million tokens")
+    parser.add_argument("--max-cost", type=float, metavar="X", help="of the job, all its runs; needs --prices")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="of replies (default: beside --out)")
+    parser.add_argument("--dry-run", action="store_true", help="show prompts and the projected cost; send nothing")
+
+
+def add_steps(steps: Any) -> None:
+    """Add the steps.
+
+    Args:
+        steps: the subparsers of `secateur data`.
+    """
+    label = steps.add_parser("label", help="Label which sentences of each pair's passage answer its query.")
+    label.set_defaults(run=_label)
+    label.add_argument("--in", dest="pairs", type=Path, required=True, metavar="PAIRS.jsonl")
+    label.add_argument("--out", type=Path, required=True, metavar="LABELS.jsonl")
+    label.add_argument(
+        "--method",
+        default="answer",
+        choices=("answer", "select", "spans"),
+        help="answer and cite (Provence); name sentences only; or by the pairs' known answers, without a model",
+    )
+    label.add_argument("--samples", type=int, default=1, help="replies a pair; labels are the shares that agree")
+    label.add_argument("--segmenter", default="nupunkt", help="sentence splitter of the model to be")
+    add_endpoint(label)
