@@ -1,4 +1,4 @@
-"""The steps of `secateur data` that ask a language model: `label`, `queries`."""
+"""The steps of `secateur data` that make queries and labels: `queries`, `round-trip`, `select`, `label`."""
 
 from __future__ import annotations
 
@@ -82,6 +82,46 @@ def _label(arguments: argparse.Namespace) -> None:
     )
 
 
+def _queries(arguments: argparse.Namespace) -> None:
+    from secateur.data_scripts.queries.generation import STYLES, GenerateOptions
+    from secateur.data_scripts.queries.run import Asking, make_queries
+    from secateur.llm.budget import Budget, Pace, Prices
+    from secateur.models.errors import DataError, InputError
+
+    asking = None
+    if arguments.base_url is not None:
+        if arguments.model is None:
+            raise InputError("--model", "is missing", "give the model's name at the endpoint")
+        options = GenerateOptions(
+            styles=tuple(arguments.style or STYLES),
+            per_topic=arguments.per_topic,
+            topics=arguments.topics,
+            concurrency=arguments.concurrency,
+        )
+        prices = Prices(*arguments.prices) if arguments.prices else None
+        asking = Asking(
+            _endpoint(arguments),
+            options,
+            arguments.cache or arguments.out.with_name(f"{arguments.out.name}.replies"),
+            Budget(prices, arguments.max_cost),
+            Pace(arguments.requests_per_minute),
+        )
+    count, report = make_queries(arguments.chunks, arguments.out, arguments.own, not arguments.no_rules, asking)
+    dropped = ", ".join(f"{number} {reason}" for reason, number in sorted(report.dropped.items()))
+    sys.stdout.write(f"{count} queries{f'; dropped: {dropped}' if dropped else ''}\n")
+    if report.stopped is not None:
+        raise report.stopped
+    if report.missing:
+        raise DataError(f"{report.missing.total()} requests had no reply; run again to ask for these alone")
+
+
+def _round_trip(arguments: argparse.Namespace) -> None:
+    from secateur.data_scripts.queries.round_trip import round_trip
+
+    stay, left_out = round_trip(arguments.candidates, arguments.out, arguments.k)
+    sys.stdout.write(f"{stay} {'query stays' if stay == 1 else 'queries stay'}, {left_out} left out\n")
+
+
 def add_endpoint(parser: argparse.ArgumentParser, max_tokens: int = 256) -> None:
     """Add the flags that say which endpoint is asked, and how."""
     parser.add_argument("--base-url", help="of an OpenAI-compatible endpoint, e.g. http://localhost:8000/v1")
@@ -96,7 +136,6 @@ def add_endpoint(parser: argparse.ArgumentParser, max_tokens: int = 256) -> None
     parser.add_argument("--prices", type=float, nargs=2, metavar=("IN", "OUT"), help="per million tokens")
     parser.add_argument("--max-cost", type=float, metavar="X", help="of the job, all its runs; needs --prices")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of replies (default: beside --out)")
-    parser.add_argument("--dry-run", action="store_true", help="show prompts and the projected cost; send nothing")
 
 
 def add_steps(steps: Any) -> None:
@@ -105,6 +144,25 @@ def add_steps(steps: Any) -> None:
     Args:
         steps: the subparsers of `secateur data`.
     """
+    queries = steps.add_parser("queries", help="Make queries for chunks: own ones, by rule, by a language model.")
+    queries.set_defaults(run=_queries)
+    queries.add_argument("chunks", type=Path, metavar="CHUNKS.jsonl")
+    queries.add_argument("--out", type=Path, required=True, metavar="QUERIES.jsonl")
+    queries.add_argument("--own", type=Path, help="the user's: a text file with one a line, or JSON lines")
+    queries.add_argument("--no-rules", action="store_true", help="take no headings and questions of FAQs")
+    queries.add_argument(
+        "--style", action="append", choices=("question", "keywords", "conversational"), help="default: each of them"
+    )
+    queries.add_argument("--per-topic", type=int, default=2, help="queries of a topic and style")
+    queries.add_argument("--topics", type=int, default=4, help="of a document at most")
+    add_endpoint(queries)
+
+    round_trip = steps.add_parser("round-trip", help="Keep the queries that find the chunk they were made from.")
+    round_trip.set_defaults(run=_round_trip)
+    round_trip.add_argument("candidates", type=Path, metavar="CANDIDATES.jsonl")
+    round_trip.add_argument("--out", type=Path, required=True, metavar="CANDIDATES.jsonl")
+    round_trip.add_argument("--k", type=int, default=10, help="rank within which its chunk must stand")
+
     label = steps.add_parser("label", help="Label which sentences of each pair's passage answer its query.")
     label.set_defaults(run=_label)
     label.add_argument("--in", dest="pairs", type=Path, required=True, metavar="PAIRS.jsonl")
@@ -117,4 +175,5 @@ def add_steps(steps: Any) -> None:
     )
     label.add_argument("--samples", type=int, default=1, help="replies a pair; labels are the shares that agree")
     label.add_argument("--segmenter", default="nupunkt", help="sentence splitter of the model to be")
+    label.add_argument("--dry-run", action="store_true", help="show prompts and the projected cost; send nothing")
     add_endpoint(label)
