@@ -10,6 +10,8 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secateur.client import AsyncClient, Client, ServiceError, ServiceUnavailableError
+    from secateur.context import prune_context
     from secateur.models.errors import InputError, ModelError, SecateurError
     from secateur.models.pruner import Pruner
     from secateur.models.types import (
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "secateur.client": ("AsyncClient", "Client", "ServiceError", "ServiceUnavailableError"),
+    "secateur.context": ("prune_context",),
     "secateur.models.errors": ("InputError", "ModelError", "SecateurError"),
     "secateur.models.pruner": ("Pruner",),
     "secateur.models.types": (
@@ -40,6 +44,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AsyncClient",
+    "Client",
     "InputError",
     "ModelError",
     "Passage",
@@ -49,10 +55,13 @@ __all__ = [
     "PruneResult",
     "Pruner",
     "SecateurError",
+    "ServiceError",
+    "ServiceUnavailableError",
     "Timings",
     "UnitScore",
     "Usage",
     "__version__",
+    "prune_context",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: `secateur prune | serve | info`, and the commands of `cli_training`, `cli_data` and `cli_eval`.
+"""The command line: `secateur prune | serve | info`, and those of `cli_training`, `cli_data`, `cli_eval`, `cli_mcp`.
 
 Exit codes: 0 success, 1 a failure, 2 bad usage, 130 interrupted.
 """
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur import __version__, cli_data, cli_eval, cli_training
+from secateur import __version__, cli_data, cli_eval, cli_mcp, cli_training
 
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
@@ -203,6 +203,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     cli_training.add_commands(command)
     cli_data.add_commands(command)
     cli_eval.add_commands(command)
+    cli_mcp.add_commands(command)
 
     info = command("info", _info, "Say what a model directory holds and which backends are installed.")
     info.add_argument("model", nargs="?", metavar="MODEL_DIR")

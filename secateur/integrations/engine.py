@@ -1,0 +1,121 @@
+"""What every integration prunes with: a model in this process, or a service, made when it is first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from secateur.integrations.settings import PruneSettings
+from secateur.models.types import Passage, PruneResult
+
+if TYPE_CHECKING:
+    from secateur.client import AsyncClient, Client
+    from secateur.models.pruner import Pruner
+
+
+class Engine:
+    """Prunes here or on a service, sync or async. Safe to share between threads and event loops.
+
+    Args:
+        settings: who prunes; a `url` makes it ask a service. Its options are the caller's to pass.
+        pruner: a loaded model to use, or
+        client: a client to use; async calls then use a client of their own with the same settings.
+    """
+
+    def __init__(
+        self, settings: PruneSettings, pruner: Pruner | None = None, client: Client | AsyncClient | None = None
+    ) -> None:
+        self._settings = settings
+        self._pruner = pruner
+        self._client: Client | None = None
+        self._http: dict[str, Any] | None = self._http_settings(client)
+        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def _http_settings(self, client: Client | AsyncClient | None) -> dict[str, Any] | None:
+        """Return arguments of `Client`, or None where a model in this process prunes."""
+        settings = self._settings
+        if client is not None:
+            given = client.settings
+            names = (
+                "url",
+                "api_key",
+                "model",
+                "timeout_s",
+                "retry",
+                "on_error",
+                "max_connections",
+                "service_timeout_s",
+            )
+            return {name: getattr(given, name) for name in names}
+        if self._pruner is not None or settings.url is None:
+            return None
+        key = settings.api_key
+        return {
+            "url": settings.url,
+            "api_key": key.get_secret_value() if key is not None else None,
+            "model": settings.model,
+            "timeout_s": settings.timeout_s,
+            "on_error": settings.on_error,
+        }
+
+    @property
+    def model_name(self) -> str:
+        """What prunes, for events and logs."""
+        if self._pruner is not None:
+            return self._pruner.config.name
+        return self._settings.model or "secateur"
+
+    def warm_up(self) -> None:
+        """Load the model, or make the client."""
+        if self._http is None:
+            self._local()
+        else:
+            self._remote()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
+        return self  # a copy of a component shares the loaded model and the connections
+
+    def prune(self, query: str, passages: Sequence[Passage], **options: Any) -> PruneResult:
+        """Prune with options of `Pruner.prune`."""
+        if self._http is None:
+            return self._local().prune(query, passages, **options)
+        return self._remote().prune(query, passages, **options)
+
+    async def aprune(self, query: str, passages: Sequence[Passage], **options: Any) -> PruneResult:
+        """Prune without blocking the event loop: on a service natively, with a model here in a thread."""
+        if self._http is None:
+            return await asyncio.to_thread(self.prune, query, passages, **options)
+        return await self._async_remote().prune(query, passages, **options)
+
+    def _local(self) -> Pruner:
+        with self._lock:
+            if self._pruner is None:
+                from secateur.models.pruner import Pruner
+
+                settings = self._settings
+                self._pruner = Pruner.load(
+                    settings.model, backend=settings.backend, device=settings.device, threads=settings.threads
+                )
+            return self._pruner
+
+    def _remote(self) -> Client:
+        from secateur.client import Client
+
+        with self._lock:
+            if self._client is None:
+                self._client = Client(**(self._http or {}))
+            return self._client
+
+    def _async_remote(self) -> AsyncClient:
+        # Connections belong to the loop that opened them, and frameworks run more than one: a client for each.
+        from secateur.client import AsyncClient
+
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._async_clients:
+                self._async_clients[loop] = AsyncClient(**(self._http or {}))
+            return self._async_clients[loop]
