@@ -69,7 +69,7 @@ def _label(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')}", "is missing", "give the endpoint, or --method spans")
     endpoint, options = _endpoint(arguments), _label_options(arguments)
     if not arguments.dry_run:
-        _say(run.label(arguments.pairs, arguments.out, endpoint, options, arguments.cache))
+        _say(run.label(arguments.pairs, arguments.out, endpoint, options, arguments.cache, ray=arguments.ray))
         return
     projection = run.project(arguments.pairs, arguments.out, endpoint, options, arguments.cache)
     for prompt in projection.prompts:
@@ -175,5 +175,6 @@ def add_steps(steps: Any) -> None:
     )
     label.add_argument("--samples", type=int, default=1, help="replies a pair; labels are the shares that agree")
     label.add_argument("--segmenter", default="nupunkt", help="sentence splitter of the model to be")
+    label.add_argument("--ray", action="store_true", help="on the Ray cluster of RAY_ADDRESS, or a local one")
     label.add_argument("--dry-run", action="store_true", help="show prompts and the projected cost; send nothing")
     add_endpoint(label)

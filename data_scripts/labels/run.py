@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 from secateur.data_scripts.answer_spans import find_spans
+from secateur.data_scripts.blocks import blocks, map_blocks
 from secateur.data_scripts.labels.labelling import (
     Calls,
     Labeller,
@@ -20,10 +22,10 @@ from secateur.data_scripts.labels.labelling import (
     sample_endpoints,
 )
 from secateur.data_scripts.records import Labelled, Pair, read_records, write_records
-from secateur.llm.budget import most_tokens
+from secateur.llm.budget import BudgetError, most_tokens
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError
-from secateur.models.errors import DataError
+from secateur.models.errors import DataError, InputError
 from secateur.models.segmentation import segment
 from secateur.models.splitters import get_splitter
 
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 _PROGRESS_EVERY = 100  # pairs
 _BYTES_A_TOKEN = 4.0  # of English text, about
 _DECILES = 10
+_BLOCK = 256  # pairs that a worker labels at a time
 _MOST_COUNTED = 5  # kept units; passages with more are counted together
 
 
@@ -128,7 +131,53 @@ def keep_labelled(outcomes: Iterable[Outcome], report: LabelReport) -> Iterator[
             yield outcome
 
 
-def label(pairs: Path, out: Path, endpoint: Endpoint, options: LabelOptions, cache: Path | None = None) -> LabelReport:
+@dataclass(frozen=True, slots=True)
+class _Block:
+    pairs: list[Pair]
+    max_cost: float | None
+
+
+def _label_block(
+    block: _Block, endpoint: Endpoint, options: LabelOptions, cache: Path
+) -> tuple[list[Outcome], int, int, str]:
+    calls = Calls()
+    own = replace(options, max_cost=block.max_cost)
+    outcomes = list(label_stream(block.pairs, endpoint, own, ReplyCache(cache), calls, earlier=block.pairs))
+    if isinstance(calls.stopped, EndpointError):
+        raise calls.stopped
+    return outcomes, calls.made, calls.cached, str(calls.stopped or "")
+
+
+def _label_on_ray(
+    pairs: Path, endpoint: Endpoint, options: LabelOptions, cache: Path, calls: Calls
+) -> Iterator[Outcome]:
+    """Label blocks of pairs on a cluster; each block gets its share of the budget, so that all keep to the whole."""
+    if options.requests_per_minute is not None:
+        raise InputError(
+            "requests_per_minute", "cannot be kept by workers that do not know of each other", "leave it out"
+        )
+    parts = list(blocks(read_pairs(pairs), _BLOCK))
+    total = sum(map(len, parts))
+    shares = [None if options.max_cost is None else options.max_cost * len(part) / total for part in parts]
+    work = partial(_label_block, endpoint=endpoint, options=options, cache=cache.absolute())
+    items = [_Block(part, share) for part, share in zip(parts, shares, strict=True)]
+    for outcomes, made, cached, stopped in map_blocks(work, items, ray=True):
+        calls.made += made
+        calls.cached += cached
+        if stopped and calls.stopped is None:
+            calls.stopped = BudgetError(stopped)
+        yield from outcomes
+
+
+def label(
+    pairs: Path,
+    out: Path,
+    endpoint: Endpoint,
+    options: LabelOptions,
+    cache: Path | None = None,
+    *,
+    ray: bool = False,
+) -> LabelReport:
     """Label pairs by a language model.
 
     Every reply is in the cache as soon as it is there: a run that was killed goes on where it stopped, asks nothing
@@ -139,7 +188,8 @@ def label(pairs: Path, out: Path, endpoint: Endpoint, options: LabelOptions, cac
         out: JSON lines of `Labelled`, in the pairs' order, written when all is done.
         endpoint: whom to ask.
         options: how.
-        cache: directory of replies; None for one beside ``out``.
+        cache: directory of replies; None for one beside ``out``. With Ray all workers must see it.
+        ray: label blocks of pairs on a Ray cluster; the result is the same.
 
     Returns:
         The report; pairs in ``missing`` lack in ``out``, and another run adds them.
@@ -147,12 +197,17 @@ def label(pairs: Path, out: Path, endpoint: Endpoint, options: LabelOptions, cac
     Raises:
         DataError: a file cannot be read or written.
         EndpointError: the endpoint is of no use; nothing is written but the cache.
+        InputError: Ray and a rate limit are asked for.
     """
     report = LabelReport()
-    replies = ReplyCache(cache or default_cache(out))
+    replies = cache or default_cache(out)
 
     def labelled() -> Iterator[Labelled]:
-        outcomes = label_stream(read_pairs(pairs), endpoint, options, replies, report.calls, earlier=read_pairs(pairs))
+        if ray:
+            outcomes = _label_on_ray(pairs, endpoint, options, replies, report.calls)
+        else:
+            earlier = read_pairs(pairs)
+            outcomes = label_stream(read_pairs(pairs), endpoint, options, ReplyCache(replies), report.calls, earlier)
         yield from keep_labelled(outcomes, report)
         if isinstance(report.calls.stopped, EndpointError):
             raise report.calls.stopped

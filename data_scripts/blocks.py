@@ -1,0 +1,80 @@
+"""The same work over blocks of data, here or on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from secateur.models.errors import DataError, MissingExtraError, SecateurError
+
+_B = TypeVar("_B")
+_R = TypeVar("_R")
+
+
+def blocks(items: Iterable[_B], size: int) -> Iterator[list[_B]]:
+    """Yield lists of so many items; the last may be shorter."""
+    iterator = iter(items)
+    while block := list(islice(iterator, size)):
+        yield block
+
+
+def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = False) -> Iterator[_R]:
+    """Yield the result of each block, in the blocks' order.
+
+    On Ray the blocks are rows of a Ray Data dataset, and blocks and results travel pickled. The cluster is the one that
+    is connected already, that of ``RAY_ADDRESS``, or else a local one. Files that ``work`` names must be where every
+    worker sees them.
+
+    Args:
+        work: a function that can be pickled, without side effects but on files.
+        items: blocks; with Ray they are all held by the driver.
+        ray: whether to run on Ray.
+
+    Raises:
+        MissingExtraError: Ray is asked for and not installed.
+        DataError: the cluster cannot be reached, or a block failed there.
+    """
+    if not ray:
+        yield from map(work, items)
+        return
+    try:
+        import ray as ray_core
+        import ray.data as ray_data
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray") from error
+
+    if not ray_core.is_initialized():
+        try:
+            ray_core.init(logging_level="WARNING", log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise DataError(f"ray: no cluster could be reached or started ({error}); check RAY_ADDRESS") from error
+    rows = [{"block": pickle.dumps(item)} for item in items]
+    if not rows:
+        return
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    dataset = ray_data.from_items(rows, override_num_blocks=len(rows)).map(_Task(work))
+    dataset.context.execution_options.preserve_order = True
+    dataset.context.enable_progress_bars = False
+    try:
+        for row in dataset.iter_rows():
+            if row["error"]:
+                raise DataError(f"ray: a block failed: {row['error']}")
+            yield pickle.loads(row["result"])
+    except ray_core.exceptions.RayError as error:
+        raise DataError(f"ray: a block failed ({' '.join(str(error).split())[:500]})") from error
+
+
+class _Task:
+    """The work on one row of a dataset."""
+
+    def __init__(self, work: Callable[[_B], _R]) -> None:
+        self._work = work
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes | str]:
+        try:
+            return {"result": pickle.dumps(self._work(pickle.loads(row["block"]))), "error": ""}
+        except SecateurError as error:  # raised here it would come out under much of Ray's own text
+            return {"result": b"", "error": str(error)}
