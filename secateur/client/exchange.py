@@ -100,6 +100,7 @@ class ClientSettings:
         own = {"User-Agent": "secateur-client", "Content-Type": "application/json"}
         if self.api_key is not None:
             own["Authorization"] = f"Bearer {self.api_key}"
+            own["X-Api-Key"] = self.api_key  # a user in the url, for a proxy, takes the place of Authorization
         if self.service_timeout_s is not None:
             own["X-Request-Timeout-Ms"] = str(int(self.service_timeout_s * 1e3))
         limits = httpx.Limits(max_connections=self.max_connections, max_keepalive_connections=self.max_connections)

@@ -1,14 +1,9 @@
-"""A real server in a process of its own, and what the service's tests share."""
+"""What the service's tests share: a real server, its client, and requests."""
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,58 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
+from live_server import PATIENCE, Server, StartServer, running
 
 from secateur.models.checkpoint import CALIBRATION, ONNX_FP16, WEIGHTS, resolve
 from secateur.models.pruner import Pruner
-
-PATIENCE = 300.0  # seconds; a machine that also trains is slow
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running `secateur serve`."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-
-StartServer = Callable[..., AbstractContextManager[Server]]
-
-
-def _until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Return the base URL once the server says that it is ready."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
-        running = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text())
-        if running and httpx.get(f"{running[1]}/health/ready", timeout=PATIENCE).status_code == 200:
-            return running[1]
-        time.sleep(0.05)
-    raise AssertionError(f"the server is not ready:\n{log.read_text()}")
-
-
-@contextmanager
-def _running(log: Path, *arguments: str) -> Iterator[Server]:
-    command = [sys.executable, "-m", "secateur", "serve", "--port", "0", "--device", "cpu", *arguments]
-    # Away from the checkout, whose folders are not the package.
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=log.parent, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield Server(_until_ready(process, log), process, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
 
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> StartServer:
     """Starts a server with further arguments: ``with start_server("--model", ...) as server``."""
-    return lambda *arguments: _running(tmp_path_factory.mktemp("server") / "log", *arguments)
+    return lambda *arguments: running(tmp_path_factory.mktemp("server") / "log", *arguments)
 
 
 @pytest.fixture(scope="session")
