@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from secateur import cli_labels
+from secateur import cli_corpus, cli_labels, cli_retrieval
 
 
 def _data_spans(arguments: argparse.Namespace) -> None:
@@ -37,6 +37,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         command: makes a command of a name, what it runs, and a line of help.
     """
     data = command("data", _data_check, "Make and check training data.").add_subparsers(required=True, metavar="STEP")
+    cli_retrieval.add_steps(data)
+    cli_corpus.add_steps(data)
     cli_labels.add_steps(data)
 
     spans = data.add_parser("spans", help="Label passages by where the answer strings stand.")

