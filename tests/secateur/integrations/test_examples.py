@@ -1,0 +1,130 @@
+"""The runnable examples, as a user runs them: complete small RAGs beside a loopback generator.
+
+They make the tables of results and of versions in ``docs/integrations.md``:
+
+``SECATEUR_UPDATE_DOCS=1 pytest tests/secateur/integrations/test_examples.py`` rewrites them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import Loopback, chat_server, completion
+from live_server import Server
+
+from secateur.eval.tables import markdown_table, rewrite_block
+
+PATIENCE = 900.0  # seconds; torch, imported beside a training run, takes minutes
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples"
+DOCUMENT = ROOT / "docs" / "integrations.md"
+
+FRAMEWORKS = {
+    "LangChain": ("langchain-core", "langchain-classic", "langgraph"),
+    "LlamaIndex": ("llama-index-core",),
+    "Haystack": ("haystack-ai",),
+    "MCP": ("mcp",),
+    "client": ("httpx",),
+}
+RAGS = {"LangChain": "langchain_rag", "LlamaIndex": "llama_index_rag", "Haystack": "haystack_rag"}
+
+RunExample = Callable[..., str]
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (EXAMPLES / name).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def generator() -> Iterator[Loopback]:
+    """A generator that knows an answer only when it stands in the prompt's context."""
+    answers = {line["question"]: line["answer"] for line in lines("rag_questions.jsonl")}
+
+    def behave(body: dict[str, Any], number: int) -> dict[str, Any]:
+        message = body["messages"][-1]["content"]
+        prompt = message if isinstance(message, str) else "".join(part["text"] for part in message)
+        (answer,) = {answer for question, answer in answers.items() if question in prompt}
+        return completion(answer if answer in prompt else "I do not know", prompt_tokens=1, completion_tokens=1)
+
+    with chat_server(behave) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def run(service_key: str, tmp_path_factory: pytest.TempPathFactory) -> RunExample:
+    """Runs an example once for its arguments, away from the checkout; what it prints."""
+    known: dict[tuple[str, ...], str] = {}
+    folder = tmp_path_factory.mktemp("examples")
+
+    def run(*arguments: str) -> str:
+        if arguments not in known:
+            command = [sys.executable, str(EXAMPLES / f"{arguments[0]}.py"), *arguments[1:]]
+            environment = {**os.environ, "SECATEUR_API_KEY": service_key, "HF_HUB_OFFLINE": "1"}
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            known[arguments] = done.stdout
+        return known[arguments]
+
+    return run
+
+
+def account(printed: str) -> tuple[int, int, float, int, int]:
+    """Return right answers full and pruned, retention, and tokens full and pruned."""
+    right = re.search(r"right answers: full (\d+), pruned (\d+)", printed)
+    kept = re.search(r"answer retention: (\d+)%", printed)
+    tokens = re.search(r"context tokens: full (\d+), pruned (\d+)", printed)
+    assert right and kept and tokens, printed
+    return int(right[1]), int(right[2]), int(kept[1]) / 100, int(tokens[1]), int(tokens[2])
+
+
+@pytest.mark.parametrize("framework", RAGS)
+def test_a_small_rag_keeps_its_answers_and_saves_tokens(framework: str, run: RunExample, generator: Loopback) -> None:
+    full, _, retention, tokens, fewer = account(run(RAGS[framework], "--base-url", generator.url))
+    assert full == len(lines("rag_questions.jsonl"))
+    assert retention >= 0.9
+    assert fewer < 0.5 * tokens
+
+
+def test_a_small_rag_on_a_live_service_gives_the_same(run: RunExample, generator: Loopback, service: Server) -> None:
+    here = run(RAGS["LangChain"], "--base-url", generator.url)
+    assert run(RAGS["LangChain"], "--base-url", generator.url, "--url", service.url) == here
+
+
+def test_the_client_example(run: RunExample, service: Server) -> None:
+    printed = run("client", "--url", service.url)
+    assert printed.startswith("served: secateur-nano-en\n[1] Eiffel Tower\n")
+    assert "completed in March 1889" in printed and "opened in August 1793" in printed
+    assert printed.endswith("with the service down, 3 passages came back whole\n")
+
+
+def test_the_mcp_example(run: RunExample) -> None:
+    assert "completed in March 1889" in run("mcp_client")
+
+
+def test_the_tables_are_fresh(run: RunExample, generator: Loopback) -> None:
+    versions = [[name, ", ".join(f"{p} {version(p)}" for p in packages)] for name, packages in FRAMEWORKS.items()]
+    table = markdown_table(("integration", "tested with"), versions)
+    rows = []
+    for framework, script in RAGS.items():
+        full, pruned, retention, tokens, fewer = account(run(script, "--base-url", generator.url))
+        saved = f"{1 - fewer / tokens:.0%}"
+        rows.append([framework, str(full), str(pruned), f"{retention:.0%}", str(tokens), str(fewer), saved])
+    header = ("RAG", "right, full", "right, pruned", "retention", "tokens, full", "tokens, pruned", "saved")
+    rag = markdown_table(header, rows)
+    if os.environ.get("SECATEUR_UPDATE_DOCS"):
+        rewrite_block(DOCUMENT, "versions", table)
+        rewrite_block(DOCUMENT, "rag", rag)
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert table in text
+    assert rag in text
