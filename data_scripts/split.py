@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import json
-import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from secateur.data_scripts.dividing import divide, passage_key, query_key
 from secateur.models.errors import DataError
 from secateur.models.examples import data_files, open_lines
 from secateur.models.files import write_atomically
 
-
-class _Groups:
-    """Keys that belong together (union-find)."""
-
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-
-    def find(self, key: str) -> str:
-        """Return the key that stands for all those that belong together with this one."""
-        root = key
-        while self._parent.setdefault(root, root) != root:
-            root = self._parent[root]
-        while self._parent[key] != root:
-            self._parent[key], key = root, self._parent[key]
-        return root
-
-    def join(self, a: str, b: str) -> None:
-        """Say that two keys belong together."""
-        self._parent[self.find(a)] = self.find(b)
+_FILE = "\0file"  # key under which a row remembers its file; no column is called so
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    file: str
-    key: str
-    text: str
-
-
-def _read(data: Path, groups: _Groups) -> list[_Line]:
-    lines = []
+def _read(data: Path) -> list[dict[str, Any]]:
+    rows = []
     for file in data_files(data):
         with open_lines(file) as source:
             for number, text in enumerate(source, 1):
@@ -50,37 +24,30 @@ def _read(data: Path, groups: _Groups) -> list[_Line]:
                     continue
                 try:
                     row = json.loads(text)
-                    key = f"query {row['query'].strip().lower()}"
+                    query_key(row)
                     for passage in row["passages"]:
-                        groups.join(key, f"passage {passage['text'].strip()}")
+                        passage_key(passage)
+                        passage.get("document_id")
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise DataError(f"{file}, line {number}: {type(error).__name__}: {error}") from error
-                lines.append(_Line(file.name.removesuffix(".gz"), key, text.rstrip("\n")))
-    return lines
+                rows.append(row | {_FILE: file.name.removesuffix(".gz")})
+    return rows
 
 
-def _assign(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Return the part of each group: the large ones first, each to the part that lacks most."""
-    total = sum(sizes.values())
-    order = sorted(sizes)
-    random.Random(seed).shuffle(order)
-    filled = dict.fromkeys(shares, 0)
-    parts = {}
-    for group in sorted(order, key=lambda g: -sizes[g]):  # a stable sort: groups of one size stay shuffled
-        part = max(shares, key=lambda p: shares[p] * total - filled[p])
-        parts[group] = part
-        filled[part] += sizes[group]
-    return parts
-
-
-def _write(lines: Sequence[_Line], directory: Path) -> None:
-    for name in dict.fromkeys(line.file for line in lines):
-        texts = [line.text for line in lines if line.file == name]
-        write_atomically(directory / name, "\n".join(texts) + "\n")
+def _write(rows: Sequence[dict[str, Any]], directory: Path) -> None:
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        text = json.dumps({key: value for key, value in row.items() if key != _FILE}, ensure_ascii=False)
+        texts.setdefault(row[_FILE], []).append(text)
+    for name, lines in texts.items():
+        write_atomically(directory / name, "\n".join(lines) + "\n")
 
 
 def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) -> dict[str, int]:
-    """Split labelled examples, a file a source in each part. Queries that share a passage stay together.
+    """Split labelled examples, a file a source in each part.
+
+    Queries that share a passage or its document stay together; see `secateur.data_scripts.dividing` for what happens
+    where that ties too many.
 
     Args:
         data: labelled examples.
@@ -94,17 +61,14 @@ def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) ->
     Raises:
         DataError: a line cannot be read, or the queries hang together so much that a part would stay empty.
     """
-    groups = _Groups()
-    lines = _read(data, groups)
-    sizes = Counter(groups.find(line.key) for line in lines)
-    parts = _assign(sizes, shares, seed)
-    by_part = {part: [line for line in lines if parts[groups.find(line.key)] == part] for part in shares}
-    empty = [part for part, found in by_part.items() if not found]
+    rows = _read(data)
+    parts = divide(rows, shares, seed).parts
+    empty = [part for part, found in parts.items() if not found]
     if empty:
         raise DataError(
-            f"{data}: its {len(lines)} queries share passages so much, or are so few, that nothing is left for the "
+            f"{data}: its {len(rows)} queries share passages so much, or are so few, that nothing is left for the "
             f"part {empty[0]!r}"
         )
-    for part, found in by_part.items():
+    for part, found in parts.items():
         _write(found, out / part)
-    return {part: len(found) for part, found in by_part.items()}
+    return {part: len(found) for part, found in parts.items()}
