@@ -11,7 +11,7 @@ import pytest
 from fastapi.responses import JSONResponse, Response
 
 from secateur.llm.cache import Completion, ReplyCache
-from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError, Failed
+from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError, Failed, parse_reply
 from secateur.models.errors import InputError, MissingExtraError
 
 QUESTION = [{"role": "user", "content": "Question: Who won the race?"}]
@@ -180,3 +180,21 @@ def test_without_the_sdk_the_command_to_install_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingExtraError, match=r"secateur\[llm\]"):
         ask(Endpoint("http://localhost/v1", "m"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "expected"),
+    [
+        ({"content": [{"top_logprobs": [{"token": "Yes", "logprob": -0.1}]}]}, (("Yes", -0.1),)),
+        ({"content": [{"top_logprobs": [{"token": "Yes", "logprob": float("-inf")}]}]}, ()),
+        ({"content": [{"top_logprobs": [{"token": "Yes"}]}]}, ()),
+        ({"content": []}, ()),
+        ({"content": None}, ()),
+        (None, ()),
+        ("none", ()),
+    ],
+)
+def test_the_log_probabilities_of_the_first_token(logprobs: Any, expected: tuple[tuple[str, float], ...]) -> None:
+    choice = {"message": {"content": "Yes"}, "logprobs": logprobs, "finish_reason": "stop"}
+    reply = parse_reply(json.dumps({"choices": [choice]}))
+    assert reply == Completion("Yes", None, None, "stop", expected)
