@@ -93,10 +93,10 @@ class SecateurPruner:
             "on_error": on_error,
         }
         self.api_key = api_key
-        self._pruner = pruner
         ours = {"top_k": "top_n", "score_threshold": "min_score"}
         self._settings = PruneSettings(**{ours.get(name, name): value for name, value in self._saved.items()})
-        self._engine: Engine | None = None
+        # Without a model at hand, the engine waits for the key, which need not be there before it is used.
+        self._engine: Engine | None = None if pruner is None else Engine(self._settings, pruner)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a pipeline is saved with: the key only as the name of its variable."""
@@ -120,7 +120,7 @@ class SecateurPruner:
         if self._engine is None:
             key = self.api_key.resolve_value() if self._settings.url and self.api_key is not None else None
             settings = PruneSettings.model_validate({**self._settings.model_dump(), "api_key": key})
-            self._engine = Engine(settings, self._pruner)
+            self._engine = Engine(settings)
         return self._engine
 
     def _options(self, top_k: int | None, score_threshold: float | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from secateur.context import format_context
 from secateur.integrations.documents import as_passage
@@ -55,10 +55,10 @@ class Pruned(BaseModel):
     warnings: list[str]
 
 
-def make_server(settings: PruneSettings) -> MCPServer[Any]:
+def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] = "WARNING") -> MCPServer[Any]:
     """Return a server that prunes with a model here, or on a service when the settings have a `url`."""
     engine = Engine(settings)
-    server: MCPServer[Any] = MCPServer("secateur", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
+    server: MCPServer[Any] = MCPServer("secateur", version=__version__, instructions=_INSTRUCTIONS, log_level=log_level)
 
     @server.tool(name="prune", title="Prune texts for a query", description=_INSTRUCTIONS)
     async def prune(
@@ -102,8 +102,8 @@ def run(settings: PruneSettings, http: HttpAddress | None = None) -> None:
         settings: who prunes, and how.
         http: where to listen; None for stdio.
     """
-    server = make_server(settings)
     if http is None:
-        server.run("stdio")
+        make_server(settings).run("stdio")
     else:
-        server.run("streamable-http", host=http.host, port=http.port)
+        # Where it listens is told at this level.
+        make_server(settings, "INFO").run("streamable-http", host=http.host, port=http.port)
