@@ -21,12 +21,15 @@ class Completion:
         prompt_tokens: tokens of the request as the endpoint counts them; None where it does not say.
         completion_tokens: tokens of the reply, likewise.
         finish_reason: why the model stopped, e.g. ``stop`` or ``length``; None where the endpoint does not say.
+        first_tokens: what the reply could have begun with, as (token, log probability); empty where the request did
+            not ask for ``logprobs`` or the endpoint gives none.
     """
 
     text: str
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish_reason: str | None = None
+    first_tokens: tuple[tuple[str, float], ...] = ()
 
 
 def request_key(request: Mapping[str, Any]) -> str:
@@ -53,8 +56,9 @@ class ReplyCache:
         """Return a stored reply; None for one that is missing or broken, which costs a call and not the run."""
         try:
             stored = json.loads(self.path(key).read_text(encoding="utf-8"))
-            reply = Completion(**stored)
-        except (OSError, ValueError, TypeError, RecursionError):
+            tokens = tuple((str(token), float(value)) for token, value in stored.pop("first_tokens", ()))
+            reply = Completion(**stored, first_tokens=tokens)
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return None
         counts = (reply.prompt_tokens, reply.completion_tokens)
         if not isinstance(reply.text, str) or not all(count is None or type(count) is int for count in counts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,6 +138,16 @@ def without_thoughts(text: str) -> str:
     return _THOUGHT.sub("", text).strip()
 
 
+def _first_tokens(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    try:
+        found = choice["logprobs"]["content"][0]["top_logprobs"]
+        tokens = [(replace_surrogates(one["token"]), float(one["logprob"])) for one in found]
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return ()
+    # Some servers write tokens that cannot come as -inf, which JSON has no word for.
+    return tuple((token, value) for token, value in tokens if math.isfinite(value))
+
+
 def parse_reply(body: str) -> Completion | Failed:
     """Read a chat completion, trusting nothing about it.
 
@@ -161,7 +172,8 @@ def parse_reply(body: str) -> Completion | Failed:
         return Failed("empty", f"the text is empty (finish_reason {finish!r})")
     usage = reply.get("usage")
     prompt_tokens, completion_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    return Completion(replace_surrogates(text), prompt_tokens, completion_tokens, finish)
+    tokens = _first_tokens(choice)
+    return Completion(replace_surrogates(text), prompt_tokens, completion_tokens, finish, tokens)
 
 
 def _clean(messages: Sequence[Message]) -> list[dict[str, str]]:
