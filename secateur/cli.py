@@ -229,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser(argv).parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.command in _LONG else logging.WARNING)
+    for name in ("httpx", "httpx2", "sentence_transformers"):  # a line a request, or a model that is loaded
+        logging.getLogger(name).setLevel(logging.WARNING)
     from secateur.models.errors import InputError, SecateurError
 
     try:

@@ -1,4 +1,4 @@
-"""The steps of `secateur data` that make queries and labels: `queries`, `round-trip`, `select`, `label`."""
+"""The steps of `secateur data` that make queries and labels (`queries`, `round-trip`, `label`), and all: `build`."""
 
 from __future__ import annotations
 
@@ -122,6 +122,16 @@ def _round_trip(arguments: argparse.Namespace) -> None:
     sys.stdout.write(f"{stay} {'query stays' if stay == 1 else 'queries stay'}, {left_out} left out\n")
 
 
+def _build(arguments: argparse.Namespace) -> None:
+    from secateur.data_scripts.building.build import build
+    from secateur.data_scripts.building.config import BuildConfig
+    from secateur.models.yaml_files import read_yaml
+
+    for line in build(read_yaml(arguments.config, BuildConfig)):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
 def add_endpoint(parser: argparse.ArgumentParser, max_tokens: int = 256) -> None:
     """Add the flags that say which endpoint is asked, and how."""
     parser.add_argument("--base-url", help="of an OpenAI-compatible endpoint, e.g. http://localhost:8000/v1")
@@ -144,6 +154,10 @@ def add_steps(steps: Any) -> None:
     Args:
         steps: the subparsers of `secateur data`.
     """
+    build = steps.add_parser("build", help="Run all steps by one configuration; each is done once.")
+    build.set_defaults(run=_build)
+    build.add_argument("config", type=Path, metavar="CONFIG.yaml")
+
     queries = steps.add_parser("queries", help="Make queries for chunks: own ones, by rule, by a language model.")
     queries.set_defaults(run=_queries)
     queries.add_argument("chunks", type=Path, metavar="CHUNKS.jsonl")

@@ -96,7 +96,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
 def _card(arguments: argparse.Namespace) -> None:
     _need_train_extra()
     from secateur.models.checkpoint import resolve
-    from secateur.training.config import read_yaml
+    from secateur.models.yaml_files import read_yaml
     from secateur.training.model_card import CardFacts, make_card
 
     facts = read_yaml(arguments.facts, CardFacts)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 
 from secateur.models.checkpoint import PruneHead, RankHead, has_heads, read_config
-from secateur.models.errors import DataError, shown
+from secateur.models.yaml_files import read_yaml
 
-_T = TypeVar("_T")
 _STRICT = ConfigDict(extra="forbid")
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -238,26 +236,6 @@ class TrainConfig:
     save_steps: _Count = 200
     report_to: tuple[str, ...] = ()
     resume: bool = True
-
-
-def read_yaml(path: Path, kind: type[_T]) -> _T:
-    """Read a YAML file as an object of a class.
-
-    Raises:
-        DataError: the file is missing or wrong; the message names the key.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not valid YAML ({error})") from error
-    try:
-        return TypeAdapter(kind).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {key}: {first['msg']} (found {shown(first['input'])})") from error
 
 
 def load_config(path: Path) -> TrainConfig:

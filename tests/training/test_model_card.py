@@ -9,8 +9,8 @@ import pytest
 from secateur.cli import main
 from secateur.models.checkpoint import read_calibration, resolve
 from secateur.models.errors import DataError
+from secateur.models.yaml_files import read_yaml
 from secateur.training.calibration import held_out_losses
-from secateur.training.config import read_yaml
 from secateur.training.model_card import CardFacts, CardFigures, model_card
 
 FACTS = Path(__file__).parents[2] / "docs" / "cards" / "secateur-nano-en.yaml"

@@ -1,0 +1,1 @@
+"""All data steps by one configuration, each done once."""
