@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from secateur import cli_corpus, cli_labels, cli_retrieval
+from secateur import cli_corpus, cli_labels, cli_retrieval, cli_teacher
 
 
 def _data_spans(arguments: argparse.Namespace) -> None:
@@ -40,6 +40,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     cli_retrieval.add_steps(data)
     cli_corpus.add_steps(data)
     cli_labels.add_steps(data)
+    cli_teacher.add_steps(data)
 
     spans = data.add_parser("spans", help="Label passages by where the answer strings stand.")
     spans.set_defaults(run=_data_spans)

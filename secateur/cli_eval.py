@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from secateur.llm.endpoint import Endpoint
 
 _ALL = "all"
-_BENCH_OPTIONS = ("rounds", "passages", "contestant", "budget_s", "clients", "requests", "infinity_python", "seconds")
+_BENCH_OPTIONS = (
+    "rounds",
+    "passages",
+    "contestant",
+    "budget_s",
+    "clients",
+    "requests",
+    "infinity_python",
+    "seconds",
+    "chunks",
+    "queries",
+)
 
 
 def _eval(arguments: argparse.Namespace) -> None:
@@ -152,6 +163,10 @@ def _bench_table(arguments: argparse.Namespace) -> BenchTable:
         return measure_load(
             arguments.data, LoadOptions(**_given(arguments, "rounds", "passages", "requests", "seconds"))
         )
+    if arguments.what == "retrieval":
+        from secateur.eval.bench.retrieval import RetrievalOptions, measure_retrieval
+
+        return measure_retrieval(arguments.data, RetrievalOptions(**_given(arguments, "chunks", "queries")))
     _given(arguments)
     if arguments.what == "overhead":
         from secateur.eval.bench.overhead import measure_overhead as measure
@@ -219,7 +234,7 @@ def _add_compare(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
     bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
-    bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http", "load"))
+    bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http", "load", "retrieval"))
     bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
     bench.add_argument("--update", type=Path, help="rewrite this document's table")
     bench.add_argument("--block", metavar="NAME", help="the table's marker in the document (default: bench-WHAT)")
@@ -236,6 +251,8 @@ def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
     bench.add_argument("--clients", type=_numbers, metavar="N,N", help="http: clients at once (default: 1,16)")
     bench.add_argument("--requests", type=int, help="http, load: requests of a block (default: 20; 64)")
     bench.add_argument("--seconds", type=float, help="load: seconds of overload (default: 60)")
+    bench.add_argument("--chunks", type=int, help="retrieval: chunks of the corpus (default: 50000)")
+    bench.add_argument("--queries", type=int, help="retrieval: queries (default: 1000)")
     bench.add_argument("--infinity-python", type=Path, help="http: Python of an environment with infinity-emb")
 
 

@@ -1,0 +1,103 @@
+"""A teacher from disk: a cross-encoder of sentence-transformers, or a secateur model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from secateur.data_scripts.records import Candidates
+from secateur.data_scripts.teacher.verdicts import MOST, shown_text
+from secateur.models.checkpoint import has_heads, read_encoder_config, resolve
+from secateur.models.errors import DataError, MissingExtraError, ModelError
+from secateur.models.pruner import Pruner
+from secateur.models.types import Passage, PruneOptions, PruneRequest
+
+# From some queries with their passages to a logit a passage.
+Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
+
+
+def fingerprint(directory: Path) -> str:
+    """Return what tells a model directory from others: the SHA-256 of its files, in hexadecimal.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(one for one in directory.rglob("*") if one.is_file()):
+            digest.update(f"{path.relative_to(directory)}\n".encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise DataError(f"{directory}: cannot be read ({error})") from error
+    return digest.hexdigest()
+
+
+def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teacher:
+    """Load a teacher.
+
+    Args:
+        name_or_path: directory of a cross-encoder, or a secateur model's directory or name.
+        max_tokens: that a cross-encoder reads of query and passage; secateur models read all of a passage in windows.
+        batch: pairs that a cross-encoder reads at once.
+
+    Raises:
+        ModelError: there is no such model, or it gives no score of relevance.
+        MissingExtraError: sentence-transformers is not installed.
+    """
+    directory = resolve(name_or_path)
+    return _pruner(directory) if has_heads(directory) else _cross_encoder(directory, max_tokens, batch)
+
+
+def _pruner(directory: Path) -> Teacher:
+    pruner = Pruner.load(directory)
+    options = PruneOptions(reorder=False, truncate_query=True)
+    edge = 1 / (1 + math.exp(MOST))
+
+    def score(block: Sequence[Candidates]) -> list[list[float]]:
+        requests = [
+            PruneRequest(one.query, tuple(Passage(p.text, title=p.title or None) for p in one.passages), options)
+            for one in block
+            if one.passages
+        ]
+        results = iter(pruner.prune_many(requests))
+        logits: list[list[float]] = []
+        for one in block:
+            found = next(results).results if one.passages else ()
+            shares = [min(max(item.score, edge), 1 - edge) for item in found]
+            logits.append([math.log(share / (1 - share)) for share in shares])
+        return logits
+
+    return score
+
+
+def _cross_encoder(directory: Path, max_tokens: int, batch: int) -> Teacher:
+    try:
+        import torch
+        from sentence_transformers import CrossEncoder
+    except ImportError as error:
+        raise MissingExtraError("sentence-transformers", "data") from error
+    architectures = read_encoder_config(directory).get("architectures") or []
+    if not any("SequenceClassification" in str(name) for name in architectures):
+        # Loading would give it a head of random numbers, and its scores would mean nothing.
+        raise ModelError(f"{directory}: has no classification head ({architectures}); give a trained cross-encoder")
+    try:
+        model: Any = CrossEncoder(str(directory), max_length=max_tokens, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{directory}: is no cross-encoder ({error})") from error
+    if model.config.num_labels not in (1, 2):
+        raise ModelError(f"{directory}: gives {model.config.num_labels} scores a pair; give a model with 1, or with 2")
+
+    def score(block: Sequence[Candidates]) -> list[list[float]]:
+        pairs = [(one.query, shown_text(passage)) for one in block for passage in one.passages]
+        if not pairs:
+            return [[] for _ in block]
+        found = model.predict(pairs, batch_size=batch, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+        # Two scores are those of "no" and "yes": their difference is the logit.
+        flat = iter((found[:, 1] - found[:, 0] if found.ndim == 2 else found).tolist())
+        return [[next(flat) for _ in one.passages] for one in block]
+
+    return score
