@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from secateur.client import Client
     from secateur.models.pruner import Pruner
     from secateur.models.requests import PassageLike
     from secateur.models.types import PruneResult
 
 
-class Prunes(Protocol):
-    """A `Pruner`, a `Client`, or what else prunes as they do."""
-
-    def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
-        """Prune and rerank passages for a query."""
-        ...
-
-
-def prune_context(query: str, texts: Sequence[PassageLike], *, pruner: Prunes | None = None, **options: Any) -> str:
+def prune_context(
+    query: str, texts: Sequence[PassageLike], *, pruner: Pruner | Client | None = None, **options: Any
+) -> str:
     """Return what is worth reading in texts as one string: a block a source, under its number and title.
 
     Sources are numbered from 1 by their place in `texts`, wherever relevance puts them, so that an answer's ``[2]``
