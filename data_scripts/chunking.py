@@ -72,8 +72,8 @@ class ChunkReport:
 def _pieces(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     """Yield spans of at most ``most`` characters that tile a unit, cut behind white space in their second half."""
     while end - start > most:
-        cut = start + most
-        while cut > start + most // 2 and not text[cut - 1].isspace():
+        cut, least = start + most, start + max(1, most // 2)
+        while cut > least and not text[cut - 1].isspace():
             cut -= 1
         if not text[cut - 1].isspace():
             cut = start + most

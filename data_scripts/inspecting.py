@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,14 @@ from secateur.models.examples import open_lines, parse_example
 from secateur.models.files import write_atomically
 from secateur.models.segmentation import segment
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Labels</title>
 <meta name="viewport" content="width=device-width">
 <style>
-body {{ font: 16px/1.5 sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff }}
+body {{ font: 16px/1.5 sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }}
+body {{ color: #1a1a1a; background: #fff }}
 article {{ border-top: 1px solid #bbb; padding: 1rem 0 }} h2 {{ font-size: 1.1rem; margin: 0 }}
 .text {{ white-space: pre-wrap; overflow-wrap: anywhere }} .note {{ color: #555; font-size: .9rem; margin: .2rem 0 }}
 mark {{ color: inherit; border-bottom: 2px solid #287a3c }} mark.some {{ border-bottom: 2px dashed #8a6d00 }}
@@ -149,9 +153,7 @@ def to_html(samples: Sequence[Sample]) -> str:
 
 def _safe(text: str) -> str:
     """Return a text without the characters that would command the terminal."""
-    return "".join(
-        c if c in "\n\t" or ((c.isprintable() or c.isspace()) and c > "\x1f" and c != "\x85") else "�" for c in text
-    )
+    return _CONTROL.sub("�", text)
 
 
 def _print(samples: Sequence[Sample]) -> None:

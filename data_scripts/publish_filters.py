@@ -142,12 +142,14 @@ def balanced(labels: Sequence[Labelled], options: FilterOptions, dropped: Counte
                 f"different counts of kept units; give at least {1 / len(sizes):.2f}"
             )
         sizes = {number: min(size, cap) for number, size in sizes.items()}
-        dropped["too many with that count of kept units"] += len(labels) - sum(sizes.values())
+        if too_many := len(labels) - sum(sizes.values()):
+            dropped["too many with that count of kept units"] += too_many
     if options.max_empty_share < 1.0 and 0 in sizes:
         others = sum(sizes.values()) - sizes[0]
         most = math.floor(options.max_empty_share * others / (1.0 - options.max_empty_share) + 1e-9)
-        dropped["too many without a kept unit"] += max(sizes[0] - most, 0)
-        sizes[0] = min(sizes[0], most)
+        if sizes[0] > most:
+            dropped["too many without a kept unit"] += sizes[0] - most
+            sizes[0] = most
     chosen: set[str] = set()
     for number, found in buckets.items():
         chosen |= _drawn(found, sizes[number], options.seed)

@@ -81,8 +81,8 @@ def refuse_leaks(parts: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicat
     """
     leaks = find_leaks(parts, near_duplicates)
     if leaks:
-        named = "\n".join(f"  {leak}" for leak in leaks[:_SHOWN])
-        raise DataError(f"{where}: {len(leaks)} leaks between its parts; split it anew with `data publish`\n{named}")
+        named = "; ".join(map(str, leaks[:_SHOWN]))
+        raise DataError(f"{where}: {len(leaks)} leaks between its parts; split it anew with `data publish`: {named}")
 
 
 def _rows(directory: Path) -> Iterator[dict[str, Any]]:

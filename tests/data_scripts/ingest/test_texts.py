@@ -153,7 +153,7 @@ def test_front_matter_is_metadata(tmp_path: Path) -> None:
 
 
 def test_a_rule_is_no_front_matter(tmp_path: Path) -> None:
-    text = "---\nJust: a [rule\n---\n# Head\n"
+    text = "---\nJust: [a rule\n---\n# Head\n"
     document = read(write(tmp_path / "a.md", text.encode()))
     assert isinstance(document, Document)
     assert (document.title, document.text) == ("Head", text)
