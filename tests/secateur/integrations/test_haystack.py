@@ -78,7 +78,7 @@ def test_in_a_pipeline_sync_and_async(component: SecateurPruner, pruner: Pruner)
     pipeline.add_component("joiner", DocumentJoiner())  # it puts out the documents of a branch as they are
     pipeline.add_component("pruner", copy.deepcopy(component))
     pipeline.connect("joiner.documents", "pruner.documents")
-    given: dict[str, Any] = {"joiner": {"documents": [documents()]}, "pruner": {"query": QUERY, "top_k": 1}}
+    given: dict[str, Any] = {"joiner": {"documents": documents()}, "pruner": {"query": QUERY, "top_k": 1}}
     assert [d.id for d in pipeline.run(given)["pruner"]["documents"]] == ["tower"]
     assert [d.id for d in asyncio.run(pipeline.run_async(given))["pruner"]["documents"]] == ["tower"]
 
