@@ -27,9 +27,12 @@ def _teach(arguments: argparse.Namespace) -> None:
             arguments.teacher,
             max_tokens=arguments.teacher_tokens,
             batch=arguments.batch,
+            ray=arguments.ray,
         )
         sys.stdout.write("\n".join(report.lines()) + "\n")
         return
+    if arguments.ray:
+        raise InputError("--ray", "does not go with --base-url", "the endpoint does the work; raise --concurrency")
     if arguments.model is None:
         raise InputError("--model", "is missing", "give the model's name at the endpoint")
     from secateur.data_scripts.teacher.asking import TeachOptions
@@ -75,6 +78,7 @@ def add_steps(steps: Any) -> None:
     teach.add_argument("--teacher", metavar="MODEL", help="cross-encoder's or secateur model's directory")
     teach.add_argument("--teacher-tokens", type=int, default=512, help="that a cross-encoder reads of a pair")
     teach.add_argument("--batch", type=int, default=32, help="pairs that a cross-encoder reads at once")
+    teach.add_argument("--ray", action="store_true", help="with --teacher: on the Ray cluster of RAY_ADDRESS")
     teach.add_argument("--mode", default="pointwise", choices=tuple(_MAX_TOKENS), help="how an endpoint is asked")
     teach.add_argument(
         "--sorting", default="allpair", choices=("allpair", "heapsort", "sliding"), help="pairwise: what is compared"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data_scripts.building.config import BuildConfig
+from secateur.data_scripts.fingerprints import fingerprint
 from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
 
@@ -40,24 +41,11 @@ class Step:
     run: Callable[[], str]
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(one for one in path.rglob("*") if one.is_file())
-    elif path.is_file():
-        yield path
-    else:
-        raise DataError(f"{path}: no such file or directory")
-
-
 def _fingerprint(step: Step) -> str:
     """Return what a step's output is of: the SHA-256 of its settings and of the bytes that it reads."""
     plain = asdict(step.settings) if is_dataclass(step.settings) else step.settings  # type: ignore[arg-type]
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode())
-    for path in (file for given in step.inputs for file in _files(given)):
-        digest.update(f"\0{path.name}\0".encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    what = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.sha256(f"{what}\0{fingerprint(*step.inputs)}".encode()).hexdigest()
 
 
 def _state(path: Path) -> dict[str, str]:
@@ -211,7 +199,7 @@ class Pipeline:
         given, endpoint = self._config.teach, self._config.endpoint
         assert given is not None
         if given.model is not None:
-            report = teach_by_model(source, out, given.model)
+            report = teach_by_model(source, out, given.model, ray=self._config.ray)
         else:
             assert endpoint is not None
             labelling = endpoint.labelling(self._config.label)

