@@ -69,7 +69,7 @@ class Store:
 
     def tokens(self, text: str) -> int:
         """Return how many tokens a text has."""
-        return len(self.model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return len(self.model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def prompt_of(query: str, texts: Sequence[str]) -> str:
