@@ -89,7 +89,7 @@ def add_steps(steps: Any) -> None:
     retrieve.add_argument("--k", type=int, default=20, help="passages of a query")
     retrieve.add_argument("--method", default="fused", choices=("fused", "bm25", "dense"))
     retrieve.add_argument("--depth", type=int, default=100, help="ranks that are fused")
-    retrieve.add_argument("--rrf-k", type=float, default=60.0, help="constant of reciprocal rank fusion")
+    retrieve.add_argument("--rrf-k", type=float, default=10.0, help="constant of reciprocal rank fusion")
     retrieve.add_argument(
         "--feedback", type=int, default=0, metavar="N", help="Rocchio over the first N dense passages"
     )

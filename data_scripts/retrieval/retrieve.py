@@ -28,7 +28,8 @@ class RetrieveOptions:
         k: passages of a query.
         method: ``bm25``, ``dense``, or ``fused`` by reciprocal ranks.
         depth: ranks of each ranking that are fused.
-        constant: of the fusion; see `fuse`.
+        constant: of the fusion; see `fuse`. The paper has 60; with 10 both recall and MRR are better on the questions
+            and paragraphs of SQuAD.
         feedback: dense passages that a query is moved towards before it is searched again; 0 for none.
         alpha: weight of the query in that; see `rocchio`.
         beta: weight of the passages.
@@ -40,7 +41,7 @@ class RetrieveOptions:
     k: int = 20
     method: Method = "fused"
     depth: int = 100
-    constant: float = 60.0
+    constant: float = 10.0
     feedback: int = 0
     alpha: float = 0.6
     beta: float = 0.4
