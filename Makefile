@@ -21,7 +21,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
 
-.PHONY: help serve test lint format format-check typecheck wheel train export eval example screenshot bench clean
+.PHONY: help serve test lint format format-check typecheck docs wheel train export eval example screenshot bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,14 +36,14 @@ $(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[cpu,train,eval,data,test,dev]'
+	$(INSTALL) -e '.[cpu,train,eval,data,test,docs,dev]'
 	@touch $(SERVE_STAMP) $@
 
 serve: $(SERVE_STAMP) ## run the REST service with the shipped model (HOST, PORT)
 	$(BIN)/secateur serve --host $(HOST) --port $(PORT)
 
 test: export HF_HUB_OFFLINE = 1
-test: lint format-check typecheck ## lint, check the format and the types, and run the tests (PYTEST_ARGS)
+test: lint format-check typecheck docs ## lint, check the format and the types, build the docs, run the tests (PYTEST_ARGS)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 lint: $(TEST_STAMP) ## ruff check
@@ -62,6 +62,10 @@ typecheck: wheel ## mypy --strict on what the wheel ships
 	rm -rf build/typecheck
 	$(BIN)/python -m zipfile -e dist/*.whl build/typecheck
 	cd build/typecheck && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p secateur
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(TEST_STAMP) ## build the documentation into build/site; a broken link fails it
+	$(BIN)/mkdocs build --quiet --strict
 
 wheel: $(TEST_STAMP) ## build sdist and wheel into dist/
 	rm -rf dist

