@@ -91,7 +91,7 @@ def mend_links(markdown: str, path: PurePosixPath, folder: str = "") -> str:
         if file.startswith(f"{DOCS}/"):
             inside = posixpath.relpath(file.removeprefix(f"{DOCS}/"), folder or ".")
             return f"[{text}]({inside}{'#' + anchor if anchor else ''})"
-        return f"`{file}`" if text.strip("`") in (file, posixpath.basename(file)) else f"{text} (`{file}`)"
+        return f"`{file}`" if text.strip("`") in (file, Path(file).name, Path(file).stem) else f"{text} (`{file}`)"
 
     return _CODE_OR_LINK.sub(mended, markdown)
 

@@ -23,6 +23,7 @@ os.environ["LANGSMITH_TRACING"] = "false"
 
 import tomllib
 
+import httpx
 import pytest
 from live_server import PATIENCE, Server, running
 from pydantic import BaseModel
@@ -345,6 +346,23 @@ def test_the_rest_page_has_all_problems() -> None:
     (_, table) = text.split("<!-- problems -->\n")
     found = {int(row["status"]): row["when"] for row in rows(table.partition("\n\n")[0])}
     assert found == {status: content["description"] for status, content in PROBLEMS.items()}
+
+
+def test_the_rest_page_shows_answers_as_they_are(service: Server) -> None:
+    answer, problem = (json.loads(block.code) for block in blocks("docs/rest.md", "json"))
+    query, passages = "When was the Eiffel Tower finished?", ["It was completed in March 1889."]
+    sent = httpx.post(f"{service.url}/v1/prune", json={"query": query, "passages": passages}, timeout=PATIENCE).json()
+    assert answer.keys() == sent.keys()
+    assert all(shown.keys() == sent["results"][0].keys() for shown in answer["results"])
+    assert all(answer[part].keys() == sent[part].keys() for part in ("usage", "timings"))
+    refused = httpx.post(
+        f"{service.url}/v1/prune", json={"query": query, "passages": passages, "threshold": 2}, timeout=PATIENCE
+    ).json()
+    # The title is the status's name in Python, which has changed.
+    varying = {"title", "request_id"}
+    assert {key: problem[key] for key in problem.keys() - varying} == {
+        key: refused[key] for key in refused.keys() - varying
+    }
 
 
 @pytest.fixture(scope="session")
