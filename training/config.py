@@ -199,6 +199,9 @@ class TrainConfig:
         base: where training starts: a Hugging Face encoder, or an earlier secateur model, whose heads go on learning;
             a directory, a shipped model's name, a hub name, or ``package:NAME/PATH`` for a directory inside an
             installed Python package.
+        base_share: of the starting model's weights in the finished one, the rest being what training made of them: the
+            two averaged are often better than either, above all on data unlike the training data (WiSE-FT, Wortsman et
+            al., CVPR 2022, arXiv 2109.01903). Needs an earlier secateur model as base, and no LoRA.
         out: directory for checkpoints and the finished model.
         data: see `DataConfig`.
         loss: see `LossConfig`.
@@ -232,6 +235,7 @@ class TrainConfig:
     rank_head: RankHead | Literal["auto"] = "auto"
     prune_head: PruneHead | Literal["auto"] = "auto"
     segmenter: str = "nupunkt"
+    base_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: int = 13
     save_steps: _Count = 200
     report_to: tuple[str, ...] = ()

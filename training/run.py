@@ -17,7 +17,7 @@ from secateur.models.backends.base import available_threads
 from secateur.models.checkpoint import has_heads, read_config
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
-from secateur.models.network import save_network
+from secateur.models.network import PruningNetwork, save_network
 from secateur.models.splitters import get_splitter
 from secateur.training.bases import merge_lora, start
 from secateur.training.batches import GroupBatchSampler, GroupCollator, GroupDataset
@@ -73,6 +73,25 @@ def _batches(config: TrainConfig, encoder: PairEncoder, collator: GroupCollator,
     return _Batches(loader, sum(map(len, groups)), sources)
 
 
+def _base_weights(config: TrainConfig, network: PruningNetwork, directory: Path) -> dict[str, torch.Tensor]:
+    """Return the weights to average with at the end; none where no share of them is wanted."""
+    if not config.base_share:
+        return {}
+    if not has_heads(directory):
+        raise DataError(f"base_share: {config.base!r} has no heads of ours to average with; leave it out")
+    if config.lora is not None:
+        raise DataError("base_share: does not go with lora; leave one of them out")
+    return {name: weight.clone() for name, weight in network.state_dict().items() if weight.is_floating_point()}
+
+
+@torch.no_grad()
+def _average(network: PruningNetwork, base: dict[str, torch.Tensor], share: float) -> None:
+    """Move each weight by a share of the way back to where it started."""
+    for name, weight in network.state_dict().items():
+        if name in base:
+            weight.lerp_(base[name].to(weight.device), share)
+
+
 def train(config: TrainConfig) -> Path:
     """Run (or resume) a training run.
 
@@ -93,6 +112,7 @@ def train(config: TrainConfig) -> Path:
     set_seed(config.seed)
     begin = start(config)
     network = begin.network
+    base = _base_weights(config, network, begin.directory)
     validation = validation_groups(config, begin.encoder)
     arguments = training_arguments(config, judged=bool(validation))
     passage_type = begin.encoder.template.passage_type if network.uses_types else 0
@@ -127,6 +147,7 @@ def train(config: TrainConfig) -> Path:
         network.model_config.training["continued"] = read_config(begin.directory).training
     if config.lora is not None:
         merge_lora(network)
+    _average(network, base, config.base_share)
     directory = config.out / MODEL
     if trainer.is_world_process_zero():
         save_network(network, begin.directory, directory)

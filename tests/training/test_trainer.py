@@ -129,6 +129,23 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_base: Path, data: Path, t
         assert torch.allclose(tensor, resumed[name], atol=1e-6), name
 
 
+def test_the_result_can_be_averaged_with_where_it_started(trained: Path, data: Path, tmp_path: Path) -> None:
+    config = replace(config_for(trained, data, tmp_path / "whole"), data=replace(DataConfig(train=data), pairs=48))
+    whole = load_file(train(config) / "model.safetensors")
+    shared = load_file(train(replace(config, out=tmp_path / "shared", base_share=0.25)) / "model.safetensors")
+    before = load_file(trained / "model.safetensors")
+    moved = 0.0
+    for name, tensor in whole.items():
+        assert torch.allclose(shared[name], 0.75 * tensor + 0.25 * before[name], atol=1e-5), name
+        moved = max(moved, float((tensor - before[name]).abs().max()))
+    assert moved > 1e-3
+
+
+def test_nothing_is_averaged_with_heads_that_were_not_trained(tiny_base: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="base_share: .* has no heads of ours"):
+        train(replace(config_for(tiny_base, data, tmp_path), base_share=0.5))
+
+
 def test_a_trained_model_goes_on_learning(trained: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(trained, data, tmp_path)
     idle = replace(config.optim, learning_rate=1e-9)
