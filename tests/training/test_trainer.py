@@ -142,7 +142,7 @@ def test_the_result_can_be_averaged_with_where_it_started(trained: Path, data: P
 
 
 def test_nothing_is_averaged_with_heads_that_were_not_trained(tiny_base: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="base_share: .* has no heads of ours"):
+    with pytest.raises(DataError, match=r"base_share: .* has no heads of ours"):
         train(replace(config_for(tiny_base, data, tmp_path), base_share=0.5))
 
 
