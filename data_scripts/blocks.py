@@ -48,7 +48,7 @@ def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = Fal
 
     if not ray_core.is_initialized():
         try:
-            ray_core.init(logging_level="WARNING", log_to_driver=False)
+            ray_core.init(logging_level=logging.WARNING, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise DataError(f"ray: no cluster could be reached or started ({error}); check RAY_ADDRESS") from error
     rows = [{"block": pickle.dumps(item)} for item in items]

@@ -172,7 +172,7 @@ class Labelled:
 
 
 @cache
-def _adapter(kind: type[_T]) -> TypeAdapter[_T]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -183,11 +183,12 @@ def parse_record(value: Any, kind: type[_T], where: str) -> _T:
         DataError: a field is missing or wrong; the message names ``where``, the field and the value.
     """
     try:
-        return _adapter(kind).validate_python(value)
+        record: _T = _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "the line"
         raise DataError(f"{where}: {name}: {first['msg']} (got {shown(first['input'])})") from error
+    return record
 
 
 def read_records(path: Path, kind: type[_T]) -> Iterator[_T]:

@@ -292,7 +292,7 @@ def project(
     clients = [ChatClient(one, replies, asyncio.Semaphore(1)) for one in sample_endpoints(endpoint, options.samples)]
     labeller = Labeller(clients, options)
     total = requests = tokens = 0
-    prompts = []
+    prompts: list[str] = []
     for pair in read_pairs(pairs):
         total += 1
         _, messages = labeller.messages(pair)

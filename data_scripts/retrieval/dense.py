@@ -233,4 +233,5 @@ def rocchio(
         beta: weight of the passages.
     """
     moved = alpha * query + beta * found.mean(axis=0)
-    return (moved / max(float(np.linalg.norm(moved)), 1e-12)).astype(np.float32)
+    length = max(float(np.linalg.norm(moved)), 1e-12)
+    return np.asarray(moved / length, dtype=np.float32)

@@ -24,30 +24,30 @@ OPTIONS = (
 class PruneSettings(BaseModel):
     """Fields shared by the integrations; the options are those of `Pruner.prune`."""
 
-    threshold: float | None = Field(None, description="Sentences with at least this keep probability are kept.")
-    target_recall: float | None = Field(None, description="Instead of a threshold: share of answers to keep.")
-    max_tokens: int | None = Field(None, description="Token budget over all documents together.")
-    top_n: int | None = Field(None, description="Return only the n most relevant documents.")
-    min_score: float | None = Field(None, description="Return only documents at least this relevant, 0 to 1.")
-    min_units: int = Field(0, description="Keep at least this many sentences of each document.")
-    reorder: bool = Field(True, description="Return documents by falling relevance.")
-    keep_title: bool = Field(True, description="Keep a first heading whenever another sentence is kept.")
-    drop_empty: bool = Field(False, description="Leave out documents of which nothing is kept.")
-    joiner: str = Field(" ", description="Put where sentences were dropped.")
-    truncate_query: bool = Field(False, description="Cut a query longer than half the window, not refuse it.")
-    title_key: str | None = Field("title", description="Key in the metadata of a title that the model reads.")
+    threshold: float | None = Field(default=None, description="Sentences with at least this keep probability are kept.")
+    target_recall: float | None = Field(default=None, description="Instead of a threshold: share of answers to keep.")
+    max_tokens: int | None = Field(default=None, description="Token budget over all documents together.")
+    top_n: int | None = Field(default=None, description="Return only the n most relevant documents.")
+    min_score: float | None = Field(default=None, description="Return only documents at least this relevant, 0 to 1.")
+    min_units: int = Field(default=0, description="Keep at least this many sentences of each document.")
+    reorder: bool = Field(default=True, description="Return documents by falling relevance.")
+    keep_title: bool = Field(default=True, description="Keep a first heading whenever another sentence is kept.")
+    drop_empty: bool = Field(default=False, description="Leave out documents of which nothing is kept.")
+    joiner: str = Field(default=" ", description="Put where sentences were dropped.")
+    truncate_query: bool = Field(default=False, description="Cut a query longer than half the window, not refuse it.")
+    title_key: str | None = Field(default="title", description="Key in the metadata of a title that the model reads.")
 
-    model: str | None = Field(None, description="Model directory or name; with url, name of a served model.")
-    backend: str = Field("auto", description="auto, openvino, onnx or torch.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int | None = Field(None, description="Of CPU runtimes; default: one a processor.")
+    model: str | None = Field(default=None, description="Model directory or name; with url, name of a served model.")
+    backend: str = Field(default="auto", description="auto, openvino, onnx or torch.")
+    device: str = Field(default="auto", description="auto, cpu or cuda.")
+    threads: int | None = Field(default=None, description="Of CPU runtimes; default: one a processor.")
 
-    url: str | None = Field(None, description="Of a service that prunes instead of a model here.")
+    url: str | None = Field(default=None, description="Of a service that prunes instead of a model here.")
     # exclude: a key must not reach what a pipeline is saved to; it is read from SECATEUR_API_KEY where it is missing.
-    api_key: SecretStr | None = Field(None, description="Of the service.", exclude=True, repr=False)
-    timeout_s: float = Field(60.0, description="For one request to the service, tries and waits together.")
+    api_key: SecretStr | None = Field(default=None, description="Of the service.", exclude=True, repr=False)
+    timeout_s: float = Field(default=60.0, description="For one request to the service, tries and waits together.")
     on_error: Literal["raise", "passthrough"] = Field(
-        "raise", description="What to do when the service is down: raise, or give documents back unpruned."
+        default="raise", description="What to do when the service is down: raise, or give documents back unpruned."
     )
 
     def options(self) -> dict[str, Any]:
