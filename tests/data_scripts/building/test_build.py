@@ -68,7 +68,9 @@ def made(folder: Path) -> dict[str, bytes]:
     files = {}
     for path in sorted((folder / "out").rglob("*")):
         name = str(path.relative_to(folder / "out"))
-        if path.is_file() and not name.startswith(("replies", "index")) and path.suffix != ".parquet":
+        # A kill leaves the hidden file that was being written.
+        whole = path.is_file() and path.suffix not in (".parquet", ".partial")
+        if whole and not name.startswith(("replies", "index")):
             files[name] = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     return files
 
