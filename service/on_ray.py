@@ -1,0 +1,214 @@
+"""The service on Ray Serve: replicas that hold an engine each, and a front that asks another one when a replica dies.
+
+``serve run deploy/ray/serve.yaml`` (see docs/ray.md). A replica runs the same application as `secateur serve`; the
+front passes each request on to one of them, and to another should that one die before it has begun to answer. A
+request leaves nothing behind, so asking twice does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from secateur.models.errors import InputError, MissingExtraError
+from secateur.service.app import create_app
+from secateur.service.engines import load_pruners
+from secateur.service.logs import configure_logging
+from secateur.service.settings import Settings
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+    from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
+
+_Message = MutableMapping[str, Any]
+
+# Of an ASGI scope, what can travel to another process.
+_SCOPE = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "headers")
+_TRIES = 5  # of a request, each with another replica
+_ONGOING = 64  # requests that a replica works on at once, enough for its engine to fill batches
+_QUEUED = 1024  # requests that wait in a front at most
+
+
+def _settings(arguments: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"args.{name}", f"{first['msg']} (got {first['input']!r})", "see `secateur serve --help`"
+        ) from error
+
+
+def _on_share(settings: Settings, processors: int) -> Settings:
+    """Give the runtimes as many threads as the replica has processors, where the settings do not say."""
+    models = tuple(
+        one if one.threads else one.model_copy(update={"threads": processors}) for one in settings.all_models()
+    )
+    return settings.model_copy(update={"models": models})
+
+
+class Replica:
+    """One process with the service's application and its engines.
+
+    Args:
+        arguments: settings of the service, over those in the environment.
+    """
+
+    async def __init__(self, arguments: dict[str, Any]) -> None:
+        import ray
+
+        processors = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
+        settings = _on_share(_settings(arguments), max(1, processors))
+        configure_logging(settings)
+        pruners = await asyncio.to_thread(load_pruners, settings)
+        # A process without its engine answers nothing: it ends, and Ray starts another.
+        self._app = create_app(pruners, settings, on_death=lambda: os._exit(1))
+        self._running = AsyncExitStack()
+        await self._running.enter_async_context(self._app.router.lifespan_context(self._app))
+
+    async def __call__(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[_Message]:
+        """Answer a request.
+
+        Args:
+            scope: of ASGI, what can be pickled of it.
+            body: of the request.
+
+        Yields:
+            The messages of ASGI that the application sends, ``http.response.start`` first.
+        """
+        sent: asyncio.Queue[_Message | None] = asyncio.Queue()
+        requests: list[_Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> _Message:
+            if requests:
+                return requests.pop()
+            await asyncio.Event().wait()  # a client that has gone cancels the task
+            raise AssertionError
+
+        async def run() -> None:
+            try:
+                await self._app({**scope, "state": {}}, receive, sent.put)
+            finally:
+                await sent.put(None)
+
+        task = asyncio.create_task(run())
+        try:
+            while (message := await sent.get()) is not None:
+                yield message
+            await task
+        finally:
+            task.cancel()
+
+    def check_health(self) -> None:
+        """Say whether requests are answered; Ray asks.
+
+        Raises:
+            RuntimeError: they are not.
+        """
+        if not self._app.state.engines.alive:
+            raise RuntimeError("an engine has stopped")
+
+    async def __del__(self) -> None:
+        if hasattr(self, "_running"):  # it was made
+            await self._running.aclose()
+
+
+class Front:
+    """Passes requests on to the replicas.
+
+    Args:
+        replicas: handle of their deployment.
+        max_body_bytes: of which a body is not read further; the application refuses it.
+    """
+
+    def __init__(self, replicas: DeploymentHandle[Any], max_body_bytes: int) -> None:
+        self._replicas = replicas.options(stream=True)
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request as one of the replicas does."""
+        from ray.exceptions import RayActorError
+        from ray.serve.exceptions import BackPressureError
+
+        scope = {key: request.scope[key] for key in _SCOPE if key in request.scope}
+        scope["client"] = tuple(request.client) if request.client else None
+        try:
+            body = await self._body(request)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        for left in reversed(range(_TRIES)):
+            messages = self._replicas.remote(scope, body)
+            try:
+                start = await anext(messages)
+            except RayActorError:
+                if not left:
+                    raise
+            except BackPressureError:
+                return _busy(request)
+            else:
+                response = StreamingResponse(_chunks(messages), start["status"])
+                # Ray's proxy gives each answer the request's id too, which is the same.
+                response.raw_headers = [(k, v) for k, v in start.get("headers", []) if k.lower() != b"x-request-id"]
+                return response
+        raise AssertionError("the last try has returned or raised")
+
+    async def _body(self, request: Request) -> bytes:
+        parts, length = [], 0
+        async for part in request.stream():
+            parts.append(part)
+            length += len(part)
+            if length > self._max_body_bytes:
+                break
+        return b"".join(parts)
+
+
+async def _chunks(messages: DeploymentResponseGenerator[Any]) -> AsyncIterator[bytes]:
+    async for message in messages:
+        yield message.get("body", b"")
+
+
+def _busy(request: Request) -> Response:
+    content = {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "too many requests wait for a replica; try again later",
+        "instance": request.url.path,
+    }
+    return JSONResponse(content, 503, {"Retry-After": "1"}, media_type="application/problem+json")
+
+
+def build(arguments: dict[str, Any]) -> Application:
+    """Make the application that Ray Serve deploys, of the deployments ``Front`` and ``Replica``.
+
+    Args:
+        arguments: settings of the service (`Settings`), as ``args`` in the Serve configuration.
+
+    Raises:
+        InputError: one of them is unknown or wrong.
+        MissingExtraError: Ray is not installed.
+    """
+    settings = _settings(arguments)
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray") from error
+    replicas = serve.deployment(Replica).options(
+        max_ongoing_requests=_ONGOING,
+        max_queued_requests=_QUEUED,
+        graceful_shutdown_timeout_s=settings.drain_s,
+        health_check_period_s=5,
+        health_check_timeout_s=10,
+    )
+    # It takes no processor of its own: it passes bytes on.
+    front = serve.deployment(Front).options(max_ongoing_requests=_QUEUED, ray_actor_options={"num_cpus": 0})
+    limit = max(settings.max_body_bytes, settings.max_batch_bytes)
+    return front.bind(replicas.bind(arguments), limit)  # type: ignore[no-any-return]
