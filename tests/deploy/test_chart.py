@@ -131,6 +131,7 @@ def test_kubernetes_takes_it(case: str, version: str) -> None:
     kinds = manifests(CASES[case])
     assert kinds.keys() >= ALWAYS
     for kind, manifest in kinds.items():
+        assert manifest["metadata"]["namespace"] == "rag"
         if kind != "ServiceMonitor":  # is no object of Kubernetes
             kubernetes.validate(manifest, version, strict=True)
 
@@ -399,6 +400,7 @@ def test_the_notes_say_what_is_open() -> None:
     assert "no API keys" in notes and "Only pods of the namespace rag" in notes
     notes = rendered(CASES["all"])["secateur/templates/NOTES.txt"]
     assert "no API keys" not in notes and "monitoring" in notes and METRIC in notes
+    assert "https://secateur.example.com/" in notes
 
 
 def test_the_schema_and_the_table_are_fresh(generate: ModuleType) -> None:

@@ -10,7 +10,7 @@
 
 {{- define "secateur.selector" -}}
 app.kubernetes.io/name: {{ include "secateur.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "secateur.labels" -}}
@@ -18,6 +18,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- /* Of each object; more labels may follow it. */ -}}
+{{- define "secateur.metadata" -}}
+name: {{ include "secateur.fullname" . }}
+namespace: {{ .Release.Namespace | quote }}
+labels:
+  {{- include "secateur.labels" . | nindent 2 }}
 {{- end }}
 
 {{- define "secateur.image" -}}
