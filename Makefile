@@ -21,7 +21,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
 
-.PHONY: help serve test lint format format-check typecheck docs wheel train export eval example screenshot bench clean
+.PHONY: help serve test lint format format-check typecheck docs wheel release audit train export eval example screenshot \
+  bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +72,16 @@ wheel: $(TEST_STAMP) ## build sdist and wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --quiet --no-isolation --outdir dist .
 	$(BIN)/twine check --strict dist/*
+
+release: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+release: wheel ## what is published, into dist/: sdist and wheel, tried in a clean environment, its SBOM, checksums
+	$(BIN)/python deploy/release/check.py dist build/image
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/$$(basename dist/*.whl -py3-none-any.whl).cdx.json build/image/venv/bin/python
+	cd dist && sha256sum secateur-* >SHA256SUMS
+
+audit: $(TEST_STAMP) ## look the pinned versions up among known vulnerabilities; reports, fails nothing (needs the network)
+	@$(BIN)/python deploy/release/audit.py
 
 train: $(TEST_STAMP) ## train a model (CONFIG)
 	$(BIN)/secateur train $(CONFIG)
