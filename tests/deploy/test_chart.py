@@ -136,6 +136,24 @@ def test_kubernetes_takes_it(case: str, version: str) -> None:
             kubernetes.validate(manifest, version, strict=True)
 
 
+def test_words_are_those_of_kubernetes() -> None:
+    """The schemas take any string for them."""
+    kinds = manifests(CASES["all"])
+    known = {
+        "protocol": {"TCP", "UDP"},
+        "imagePullPolicy": {"IfNotPresent"},
+        "pathType": {"Prefix"},
+        "whenUnsatisfiable": {"ScheduleAnyway"},
+        "unhealthyPodEvictionPolicy": {"AlwaysAllow"},
+        "fsGroupChangePolicy": {"OnRootMismatch"},
+        # Of an update, seccomp, a Service, metrics with their targets, and policies of scaling.
+        "type": {"RollingUpdate", "RuntimeDefault", "ClusterIP", "Pods", "Resource", "AverageValue"}
+        | {"Utilization", "Percent"},
+    }
+    for name, words in known.items():
+        assert {found[name] for found in walk(list(kinds.values())) if name in found} == words
+
+
 def test_a_wrong_manifest_is_caught() -> None:
     manifest = manifests()["Deployment"]
     manifest["spec"]["template"]["spec"]["enableServiceLink"] = False
@@ -382,7 +400,7 @@ def test_a_gpu_is_asked_for() -> None:
 )
 def test_a_pod_reaches_names_and_what_settings_name(settings: Values, ports: list[int]) -> None:
     names, *others = manifests({"settings": settings})["NetworkPolicy"]["spec"]["egress"]
-    assert {port["port"] for port in names["ports"]} == {53}
+    assert names["ports"] == [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
     assert [rule["ports"] for rule in others] == [[{"port": port, "protocol": "TCP"}] for port in ports]
 
 
