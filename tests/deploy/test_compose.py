@@ -1,0 +1,212 @@
+"""What compose starts: valid, hardened, checked for health, and in keeping with the service and with each other."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secateur.service.flags import unknown_variables
+from secateur.service.settings import Settings
+
+yaml = pytest.importorskip("yaml")
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.yml"
+KEYS = ROOT / "deploy/compose.keys.yml"
+COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = ("secateur", "secateur-gpu", "replica")
+ALIAS = "secateur-metrics"
+PATIENCE = 120
+
+
+def loaded(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("check_jsonschema") is None, reason="check-jsonschema is not installed")
+@pytest.mark.parametrize("file", [FILE, KEYS], ids=lambda file: file.name)
+def test_it_is_what_the_compose_specification_says(file: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def compose_client() -> list[str] | None:
+    """Return the command of Docker Compose 2, or of 1, which knows no `name`."""
+    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
+        return ["docker", "compose"]
+    return ["docker-compose"] if shutil.which("docker-compose") else None
+
+
+@pytest.mark.skipif(compose_client() is None, reason="no Docker Compose is installed")
+@pytest.mark.parametrize("variables", [{}, {"SECATEUR_CACHE": "redis://redis:6379/0", "SECATEUR_REPLICAS": "5"}])
+def test_a_compose_client_reads_it_with_all_variables_filled_in(tmp_path: Path, variables: dict[str, str]) -> None:
+    file = tmp_path / "compose.yml"
+    file.write_text(re.sub(r"^name: .*\n", "", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE), encoding="utf-8")
+    client = compose_client()
+    assert client is not None
+    profiles = {"COMPOSE_PROFILES": "cache,gpu,observability,scale"}
+    done = subprocess.run(
+        [*client, "--project-directory", str(ROOT), "-f", str(file), "-f", str(KEYS), "config"],
+        env={name: value for name, value in os.environ.items() if not name.startswith("SECATEUR")}
+        | profiles
+        | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert services.keys() == SERVICES.keys()
+    assert int(services["replica"]["deploy"]["replicas"]) == int(variables.get("SECATEUR_REPLICAS", 2))
+    for name in OURS:
+        environment = services[name]["environment"]
+        assert environment["SECATEUR_API_KEYS_FILE"] == "/run/secrets/api_keys"
+        assert environment.get("SECATEUR_CACHE") == variables.get("SECATEUR_CACHE")
+
+
+def test_each_profile_has_its_services() -> None:
+    profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
+    assert profiles == {
+        "secateur": [],
+        "secateur-gpu": ["gpu"],
+        "replica": ["scale"],
+        "proxy": ["scale"],
+        "redis": ["cache"],
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_may_do_little_and_is_watched(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] and service["mem_limit"]
+    assert service["healthcheck"]["test"][0] == "CMD"
+    if name not in OURS:  # what our images run as is tested with them
+        assert not service["user"].startswith(("0", "root"))
+        assert service["cpus"]
+        assert re.search(r":v?\d+\.\d+\.\d+(-alpine)?$", service["image"]), "the version is not pinned"
+    for port in service.get("ports", []):
+        assert port.startswith("${SECATEUR_BIND:-127.0.0.1}:")
+
+
+def test_all_ports_differ() -> None:
+    ports = [re.search(r"_PORT:-(\d+)}", port)[1] for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(set(ports)) == len(ports) == 5
+
+
+def test_what_is_mounted_exists() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source, _, mode = volume.partition(":")
+            if source.startswith("."):
+                assert (ROOT / source).exists(), source
+                assert mode.endswith(":ro")
+            else:
+                assert source in COMPOSE["volumes"]
+
+
+def test_the_service_knows_its_variables() -> None:
+    environments = [SERVICES[name]["environment"] for name in OURS] + [
+        loaded("deploy/compose.keys.yml")["x-keys"]["environment"]
+    ]
+    assert [list(unknown_variables(environment)) for environment in environments] == [[], [], [], []]
+    assert all(value is None for value in COMPOSE["x-settings"].values()), (
+        "a default of compose would hide the service's"
+    )
+
+
+def test_no_secret_stands_in_a_variable() -> None:
+    assert COMPOSE["secrets"].keys() == {"grafana_password"}
+    assert SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"
+    keys = loaded("deploy/compose.keys.yml")
+    assert keys["services"].keys() == set(OURS)
+    assert keys["secrets"].keys() == {"api_keys"}
+    tracked = subprocess.run(["git", "ls-files", "deploy/secrets"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode == 0:
+        assert tracked.stdout.split() in ([], ["deploy/secrets/.gitignore"])
+
+
+def test_containers_have_time_to_finish() -> None:
+    for name in (*OURS, "proxy"):
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > Settings().drain_s
+
+
+def test_the_proxy_and_prometheus_find_the_replicas() -> None:
+    proxy = (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
+    assert "server replica:8080 resolve" in proxy
+    version = re.search(r"nginx:(\d+)\.(\d+)\.(\d+)", SERVICES["proxy"]["image"])
+    assert version and tuple(map(int, version.groups())) >= (1, 27, 3), "`resolve` needs it"
+
+    (job,) = (
+        job for job in loaded("deploy/prometheus/prometheus.yml")["scrape_configs"] if job["job_name"] == "secateur"
+    )
+    assert job["dns_sd_configs"] == [{"names": [ALIAS], "type": "A", "port": 8080, "refresh_interval": "15s"}]
+    found = [name for name, service in SERVICES.items() if ALIAS in str(service.get("networks"))]
+    assert found == list(OURS)
+
+
+def test_grafana_is_given_the_dashboard_and_prometheus() -> None:
+    (source,) = loaded("deploy/grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+    (provider,) = loaded("deploy/grafana/provisioning/dashboards/secateur.yml")["providers"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert str(Path(home).parent) == provider["options"]["path"]
+    assert f"./deploy/grafana/secateur.json:{home}:ro" in SERVICES["grafana"]["volumes"]
+    dashboard = json.loads((ROOT / "deploy/grafana/secateur.json").read_text(encoding="utf-8"))
+    (variable,) = (item for item in dashboard["templating"]["list"] if item["type"] == "datasource")
+    assert variable["query"] == source["type"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_takes_its_configuration() -> None:
+    command = ["promtool", "check", "config", str(ROOT / "deploy/prometheus/prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_redis_takes_its_command(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [*SERVICES["redis"]["command"], "--port", port, "--bind", "127.0.0.1"]
+    cli = [SERVICES["redis"]["healthcheck"]["test"][1], "-p", port]
+
+    def ask(*words: str) -> str:
+        return subprocess.run([*cli, *words], capture_output=True, text=True).stdout.strip()
+
+    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while ask(*SERVICES["redis"]["healthcheck"]["test"][2:]) != "PONG":
+            assert server.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert ask("config", "get", "maxmemory-policy").split() == ["maxmemory-policy", "allkeys-lru"]
+        assert ask("config", "get", "maxmemory").split() == ["maxmemory", str(256 * 2**20)]
+        assert ask("config", "get", "save").split() == ["save"]
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+    assert not list(tmp_path.iterdir()), "it wrote to the disk"
+
+
+def test_what_can_be_set_is_documented() -> None:
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    text = FILE.read_text(encoding="utf-8") + KEYS.read_text(encoding="utf-8")
+    names = {*re.findall(r"\$\{(\w+):-", text), *COMPOSE["x-settings"]}
+    assert not [name for name in sorted(names) if f"`{name}`" not in page]
