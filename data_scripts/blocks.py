@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
@@ -12,6 +14,9 @@ from secateur.models.errors import DataError, MissingExtraError, SecateurError
 
 _B = TypeVar("_B")
 _R = TypeVar("_R")
+
+_HEAD_S = 5.0  # for a cluster's head to accept a connection
+_AT_ONCE = 256  # blocks that Ray is given at once: enough for a large cluster, few enough to hold
 
 
 def blocks(items: Iterable[_B], size: int) -> Iterator[list[_B]]:
@@ -30,7 +35,7 @@ def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = Fal
 
     Args:
         work: a function that can be pickled, without side effects but on files.
-        items: blocks; with Ray they are all held by the driver.
+        items: blocks; with Ray so many of them are held by the driver as run at once.
         ray: whether to run on Ray.
 
     Raises:
@@ -47,24 +52,35 @@ def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = Fal
         raise MissingExtraError("ray", "ray") from error
 
     if not ray_core.is_initialized():
+        _check_head(os.environ.get("RAY_ADDRESS", ""))
         try:
             ray_core.init(logging_level=logging.WARNING, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise DataError(f"ray: no cluster could be reached or started ({error}); check RAY_ADDRESS") from error
-    rows = [{"block": pickle.dumps(item)} for item in items]
-    if not rows:
-        return
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    dataset = ray_data.from_items(rows, override_num_blocks=len(rows)).map(_Task(work))
-    dataset.context.execution_options.preserve_order = True
-    dataset.context.enable_progress_bars = False
     try:
-        for row in dataset.iter_rows():
-            if row["error"]:
-                raise DataError(f"ray: a block failed: {row['error']}")
-            yield pickle.loads(row["result"])
+        for some in blocks(items, _AT_ONCE):
+            rows = [{"block": pickle.dumps(item)} for item in some]
+            dataset = ray_data.from_items(rows, override_num_blocks=len(rows)).map(_Task(work))
+            dataset.context.execution_options.preserve_order = True
+            dataset.context.enable_progress_bars = False
+            for row in dataset.iter_rows():
+                if row["error"]:
+                    raise DataError(f"ray: a block failed: {row['error']}")
+                yield pickle.loads(row["result"])
     except ray_core.exceptions.RayError as error:
         raise DataError(f"ray: a block failed ({' '.join(str(error).split())[:500]})") from error
+
+
+def _check_head(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto", "local" or none: Ray finds or starts a cluster
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_HEAD_S).close()
+    except (OSError, OverflowError) as error:
+        raise DataError(f"ray: no head answers at RAY_ADDRESS {address!r} ({error}); start one, or unset it") from error
 
 
 class _Task:

@@ -1,4 +1,4 @@
-"""The command line: `secateur prune | serve | info`, and those of `cli_training`, `cli_data`, `cli_eval`, `cli_mcp`.
+"""The command line: `secateur prune | serve | info`, and those of the modules `cli_...` beside this one.
 
 Exit codes: 0 success, 1 a failure, 2 bad usage, 130 interrupted.
 """
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secateur import __version__, cli_data, cli_eval, cli_mcp, cli_training
+from secateur import __version__, cli_data, cli_eval, cli_mcp, cli_prune_corpus, cli_training
 
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 # Commands that tell how far they are.
-_LONG = ("train", "distill", "finetune", "calibrate", "card", "export", "data", "eval", "bench")
+_LONG = ("train", "distill", "finetune", "calibrate", "card", "export", "data", "prune-corpus", "eval", "bench")
 
 
 class _UsageError(Exception):
@@ -168,6 +168,17 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads of CPU runtimes (default: one a processor)")
 
 
+def _add_pruning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threshold", type=float, help="keep probability from which a sentence is kept, 0 to 1")
+    parser.add_argument("--target-recall", type=float, help="instead of a threshold: share of answers to keep")
+    parser.add_argument("--top-n", type=int, help="only the N most relevant passages")
+    parser.add_argument("--max-tokens", type=int, help="token budget over all passages")
+    parser.add_argument("--min-score", type=float, help="only passages at least this relevant, 0 to 1")
+    parser.add_argument("--keep-order", action="store_true", help="keep the given order of passages")
+    parser.add_argument("--drop-empty", action="store_true", help="leave out passages of which nothing is kept")
+    _add_model(parser)
+
+
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="secateur", description="Context pruning and reranking for RAG.")
     parser.add_argument("--version", action="version", version=f"secateur {__version__}")
@@ -185,14 +196,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     prune.add_argument("-q", "--query", required=True, help="the question")
     prune.add_argument("--json", action="store_true", help="print the whole result as JSON")
     prune.add_argument("--jsonl", action="store_true", help="read every FILE, and stdin, as JSON lines")
-    prune.add_argument("--threshold", type=float, help="keep probability from which a sentence is kept, 0 to 1")
-    prune.add_argument("--target-recall", type=float, help="instead of a threshold: share of answers to keep")
-    prune.add_argument("--top-n", type=int, help="only the N most relevant passages")
-    prune.add_argument("--max-tokens", type=int, help="token budget over all passages")
-    prune.add_argument("--min-score", type=float, help="only passages at least this relevant, 0 to 1")
-    prune.add_argument("--keep-order", action="store_true", help="keep the given order of passages")
-    prune.add_argument("--drop-empty", action="store_true", help="leave out passages of which nothing is kept")
-    _add_model(prune)
+    _add_pruning(prune)
 
     serve = command("serve", _serve, "Serve the REST API.")
     if argv[:1] == ["serve"]:  # the flags are the service's settings, which take a while to import
@@ -202,6 +206,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
     cli_training.add_commands(command)
     cli_data.add_commands(command)
+    cli_prune_corpus.add_commands(command, _add_pruning)
     cli_eval.add_commands(command)
     cli_mcp.add_commands(command)
 

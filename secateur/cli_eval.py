@@ -163,6 +163,10 @@ def _bench_table(arguments: argparse.Namespace) -> BenchTable:
         return measure_load(
             arguments.data, LoadOptions(**_given(arguments, "rounds", "passages", "requests", "seconds"))
         )
+    if arguments.what == "ray":
+        from secateur.eval.bench.replicas import ReplicaOptions, measure_replicas
+
+        return measure_replicas(arguments.data, ReplicaOptions(**_given(arguments, "rounds", "requests", "seconds")))
     if arguments.what == "retrieval":
         from secateur.eval.bench.retrieval import RetrievalOptions, measure_retrieval
 
@@ -234,11 +238,11 @@ def _add_compare(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
     bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
-    bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http", "load", "retrieval"))
+    bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http", "load", "ray", "retrieval"))
     bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
     bench.add_argument("--update", type=Path, help="rewrite this document's table")
     bench.add_argument("--block", metavar="NAME", help="the table's marker in the document (default: bench-WHAT)")
-    bench.add_argument("--rounds", type=int, help="timed rounds (peers: 7, http and load: 5)")
+    bench.add_argument("--rounds", type=int, help="timed rounds (peers: 7, http, load and ray: 5)")
     bench.add_argument(
         "--passages", type=_numbers, metavar="N,N", help="peers, load: passages a call (default: 10,50,200; 1,10)"
     )
@@ -249,8 +253,10 @@ def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--budget-s", type=float, help="peers: seconds of a contestant's calls on a workload (default: 180)"
     )
     bench.add_argument("--clients", type=_numbers, metavar="N,N", help="http: clients at once (default: 1,16)")
-    bench.add_argument("--requests", type=int, help="http, load: requests of a block (default: 20; 64)")
-    bench.add_argument("--seconds", type=float, help="load: seconds of overload (default: 60)")
+    bench.add_argument("--requests", type=int, help="http, load, ray: requests of a block (default: 20; 64; 64)")
+    bench.add_argument(
+        "--seconds", type=float, help="load, ray: seconds of overload, or of load with a kill in it (default: 60; 30)"
+    )
     bench.add_argument("--chunks", type=int, help="retrieval: chunks of the corpus (default: 50000)")
     bench.add_argument("--queries", type=int, help="retrieval: queries (default: 1000)")
     bench.add_argument("--infinity-python", type=Path, help="http: Python of an environment with infinity-emb")

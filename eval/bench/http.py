@@ -65,7 +65,7 @@ class HttpOptions:
 
 
 @dataclass(slots=True)
-class _Series:
+class Series:
     """What a server did for one number of clients.
 
     Attributes:
@@ -95,7 +95,7 @@ def _client(server: Running, bodies: Sequence[bytes]) -> list[float]:
     return seconds
 
 
-def _block(server: Running, requests: Sequence[BenchRequest], clients: int, series: _Series) -> None:
+def _block(server: Running, requests: Sequence[BenchRequest], clients: int, series: Series) -> None:
     """Have clients make requests at once, and note block and latencies."""
     bodies = [json.dumps(server.server.body(request)).encode() for request in requests]
     with ThreadPoolExecutor(clients) as pool:
@@ -106,22 +106,23 @@ def _block(server: Running, requests: Sequence[BenchRequest], clients: int, seri
         series.blocks.append(time.perf_counter() - started)
 
 
-def _measure(servers: Sequence[Running], data: Path, clients: int, options: HttpOptions) -> list[_Series]:
+def measure_servers(servers: Sequence[Running], data: Path, clients: int, options: HttpOptions) -> list[Series]:
     """Give servers blocks in turn, so that only one of them works at a time, the first one second in the next round."""
     count = options.block(clients)
     requests = mixed_requests(data, options.passages, count * (options.rounds + 1))
-    series = [_Series() for _ in servers]
+    series = [Series() for _ in servers]
     for number in range(options.rounds + 1):
         of_round = requests[number * count : (number + 1) * count]
         pairs = list(zip(servers, series, strict=True))
         for server, its_series in pairs if number % 2 else pairs[::-1]:
-            _block(server, of_round, clients, its_series if number else _Series())
+            _block(server, of_round, clients, its_series if number else Series())
     for server, its_series in zip(servers, series, strict=True):
         its_series.peak = tree_peak_bytes(server.pid)
     return series
 
 
-def _row(server: Server, clients: int, options: HttpOptions, series: _Series, ours: _Series) -> list[str]:
+def server_row(server: Server, clients: int, options: HttpOptions, series: Series, ours: Series) -> list[str]:
+    """Return a server's row, its times beside ours."""
     ratio, range_ = "1", ""
     if series is not ours:
         middle, low, high = paired_ratio(Timing("", tuple(series.blocks)), Timing("", tuple(ours.blocks)))
@@ -182,7 +183,7 @@ def measure_http(data: Path, options: HttpOptions | None = None) -> BenchTable:
     with ExitStack() as stack:
         servers, said = _start(stack, options, mixed_requests(data, options.passages, 1)[0])
         for clients in sorted(set(options.clients)):
-            series = _measure(servers, data, clients, options)
+            series = measure_servers(servers, data, clients, options)
             for server, its_series in zip(servers, series, strict=True):
-                rows.append(_row(server.server, clients, options, its_series, series[0]))
+                rows.append(server_row(server.server, clients, options, its_series, series[0]))
     return BenchTable(HEADER, rows, f"{_note(options)} {said}")

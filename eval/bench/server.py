@@ -26,6 +26,20 @@ _STOP_S = 30.0
 Body = dict[str, object]
 
 
+class StatusError(SecateurError):
+    """A server answered by an error.
+
+    Args:
+        path: that was posted to.
+        status: of the answer.
+        body: of it.
+    """
+
+    def __init__(self, path: str, status: int, body: bytes) -> None:
+        super().__init__(f"POST {path} was answered by {status}: {body[:300].decode(errors='replace')}")
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """How a server is started and asked.
@@ -37,6 +51,7 @@ class Server:
         path: that requests are posted to.
         body: of a request.
         environment: variables beside this process's own.
+        starting: statuses of its answers before it is ready.
     """
 
     name: str
@@ -45,6 +60,7 @@ class Server:
     path: str
     body: Callable[[BenchRequest], Body]
     environment: Mapping[str, str] = field(default_factory=dict)
+    starting: tuple[int, ...] = ()
 
 
 class Connection:
@@ -63,7 +79,7 @@ class Connection:
         """Post JSON and return the answer.
 
         Raises:
-            SecateurError: the answer is an error.
+            StatusError: the answer is an error.
             OSError: there is no answer.
         """
         try:
@@ -73,9 +89,7 @@ class Connection:
         except http.client.HTTPException as error:
             raise OSError(f"no HTTP answer ({type(error).__name__}: {error})") from error
         if response.status != http.client.OK:
-            raise SecateurError(
-                f"POST {self._path} was answered by {response.status}: {answer[:300].decode(errors='replace')}"
-            )
+            raise StatusError(self._path, response.status, answer)
         return answer
 
     def close(self) -> None:
@@ -138,6 +152,10 @@ def _wait(server: Server, process: subprocess.Popen[bytes], port: int, body: byt
         try:
             connection.post(body)
             return
+        except StatusError as error:
+            if error.status not in server.starting:
+                raise
+            time.sleep(_POLL_S)
         except OSError:
             if process.poll() is not None:
                 raise SecateurError(

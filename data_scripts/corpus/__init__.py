@@ -1,0 +1,1 @@
+"""Pruning a whole dataset, row by row (`secateur prune-corpus`)."""
