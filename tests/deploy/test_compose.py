@@ -8,12 +8,19 @@ import os
 import re
 import shutil
 import socket
+import socketserver
+import struct
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from secateur.service.flags import unknown_variables
@@ -178,6 +185,87 @@ def test_prometheus_takes_its_configuration() -> None:
     command = ["promtool", "check", "config", str(ROOT / "deploy/prometheus/prometheus.yml")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class Names(socketserver.BaseRequestHandler):
+    """A name server that knows one name, and two addresses of it."""
+
+    ADDRESSES = ("127.0.0.2", "127.0.0.3")
+
+    def handle(self) -> None:
+        data, out = self.request
+        end = data.index(b"\0", 12) + 5
+        known = (
+            data[12:end].startswith(bytes([len(ALIAS)]) + ALIAS.encode() + b"\0") and data[end - 4 : end - 2] == b"\0\1"
+        )
+        answers = [b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4" + socket.inet_aton(address) for address in self.ADDRESSES if known]
+        flags = b"\x81\x80" if known else b"\x81\x83"
+        head = data[:2] + flags + struct.pack(">4H", 1, len(answers), 0, 0)
+        out.sendto(head + data[12:end] + b"".join(answers), self.client_address)
+
+
+class Exposed(BaseHTTPRequestHandler):
+    """A replica's metrics."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/metrics" else 404)
+        self.end_headers()
+        self.wfile.write(b"secateur_queue_tokens 7\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
+def test_prometheus_reads_all_replicas_by_one_name(tmp_path: Path) -> None:
+    """A real one, before two replicas that a name server tells of; each has an address, and all have one port."""
+    with socket.create_server(("127.0.0.2", 0)) as free, socket.create_server(("127.0.0.1", 0)) as another:
+        port, own = free.getsockname()[1], another.getsockname()[1]
+    config = (ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8")
+    (tmp_path / "prometheus.yml").write_text(config.replace("port: 8080", f"port: {port}"), encoding="utf-8")
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.53\n", encoding="utf-8")
+    files = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    retention = [flag for flag in SERVICES["prometheus"]["command"] if "retention" in flag]
+    command = ["prometheus", *files, *retention, f"--web.listen-address=127.0.0.1:{own}"]
+    asks = 'mount --make-rprivate / && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"'
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(serving(socketserver.UDPServer(("127.0.0.53", 53), Names)))
+        except OSError as error:
+            pytest.skip(f"no name server can be run: {error}")
+        for address in Names.ADDRESSES:
+            stack.enter_context(serving(ThreadingHTTPServer((address, port), Exposed)))
+        log = stack.enter_context((tmp_path / "log").open("wb"))
+        wrapped = ["unshare", "--mount", "bash", "-c", asks, str(tmp_path), *command]
+        process = subprocess.Popen(wrapped, stdout=log, stderr=subprocess.STDOUT)
+        stack.callback(process.wait, PATIENCE)
+        stack.callback(process.terminate)
+        wanted = {f"{address}:{port}" for address in Names.ADDRESSES}
+        deadline = time.monotonic() + PATIENCE
+        found: set[str] = set()
+        while found != wanted:
+            said = (tmp_path / "log").read_text()
+            if process.poll() is not None and "unshare" in said:
+                pytest.skip("needs the right to mount")
+            assert process.poll() is None and time.monotonic() < deadline, f"{found}\n{said}"
+            time.sleep(0.2)
+            with suppress(httpx.TransportError):
+                query = httpx.get(
+                    f"http://127.0.0.1:{own}/api/v1/query", params={"query": "secateur_queue_tokens"}, timeout=PATIENCE
+                ).json()
+                found = {item["metric"]["instance"] for item in query.get("data", {}).get("result", [])}
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")

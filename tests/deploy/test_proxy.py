@@ -230,10 +230,12 @@ def test_the_service_learns_who_asks_and_by_which_id(proxy: Proxy, servers: list
         headers = {"X-Request-Id": "who-asks", "X-Forwarded-For": "203.0.113.9"}
         response = client.post(f"{proxy.url}/v1/prune", json=GOOD, headers=headers)
     assert response.headers["x-request-id"] == "who-asks"
-    lines = [
-        json.loads(line) for server in servers for line in server.log.read_text().splitlines() if "who-asks" in line
-    ]
-    assert [line["caller"] for line in lines] == ["127.0.0.7"]
+    lines: list[str] = []
+    deadline = time.monotonic() + PATIENCE
+    while not lines:  # one is written once the answer is sent
+        assert time.monotonic() < deadline
+        lines = [line for server in servers for line in server.log.read_text().splitlines() if "who-asks" in line]
+    assert [json.loads(line)["caller"] for line in lines] == ["127.0.0.7"]
 
 
 @needs_nginx
