@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from secateur.llm.endpoint import Endpoint
 
 _ALL = "all"
+_BENCHMARKS = ("overhead", "speed", "footprint", "peers", "http", "load", "ray", "corpus", "retrieval")
 _BENCH_OPTIONS = (
     "rounds",
     "passages",
@@ -163,6 +164,11 @@ def _bench_table(arguments: argparse.Namespace) -> BenchTable:
         return measure_load(
             arguments.data, LoadOptions(**_given(arguments, "rounds", "passages", "requests", "seconds"))
         )
+    if arguments.what == "corpus":
+        from secateur.eval.bench.corpus import CorpusBenchOptions, measure_corpus
+
+        given = _given(arguments, "chunks")
+        return measure_corpus(arguments.data, CorpusBenchOptions(*given.values()))
     if arguments.what == "ray":
         from secateur.eval.bench.replicas import ReplicaOptions, measure_replicas
 
@@ -238,7 +244,7 @@ def _add_compare(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
     bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
-    bench.add_argument("what", choices=("overhead", "speed", "footprint", "peers", "http", "load", "ray", "retrieval"))
+    bench.add_argument("what", choices=_BENCHMARKS)
     bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
     bench.add_argument("--update", type=Path, help="rewrite this document's table")
     bench.add_argument("--block", metavar="NAME", help="the table's marker in the document (default: bench-WHAT)")
@@ -257,7 +263,7 @@ def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
     bench.add_argument(
         "--seconds", type=float, help="load, ray: seconds of overload, or of load with a kill in it (default: 60; 30)"
     )
-    bench.add_argument("--chunks", type=int, help="retrieval: chunks of the corpus (default: 50000)")
+    bench.add_argument("--chunks", type=int, help="retrieval: of the corpus (default: 50000); corpus: passages (20000)")
     bench.add_argument("--queries", type=int, help="retrieval: queries (default: 1000)")
     bench.add_argument("--infinity-python", type=Path, help="http: Python of an environment with infinity-emb")
 

@@ -25,7 +25,7 @@ from secateur.service.settings import Settings
 
 if TYPE_CHECKING:
     from ray.serve import Application
-    from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
+    from ray.serve.handle import DeploymentHandle
 
 _Message = MutableMapping[str, Any]
 
@@ -62,10 +62,11 @@ class Replica:
         arguments: settings of the service, over those in the environment.
     """
 
-    async def __init__(self, arguments: dict[str, Any]) -> None:
+    async def __init__(self, arguments: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         import ray
 
-        processors = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
+        context: Any = ray.get_runtime_context()
+        processors = int(context.get_assigned_resources().get("CPU", 0))
         settings = _on_share(_settings(arguments), max(1, processors))
         configure_logging(settings)
         pruners = await asyncio.to_thread(load_pruners, settings)
@@ -130,7 +131,7 @@ class Front:
     """
 
     def __init__(self, replicas: DeploymentHandle[Any], max_body_bytes: int) -> None:
-        self._replicas = replicas.options(stream=True)
+        self._replicas: Any = replicas.options(stream=True)
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, request: Request) -> Response:
@@ -145,7 +146,7 @@ class Front:
         except ClientDisconnect:
             return Response(status_code=499)
         for left in reversed(range(_TRIES)):
-            messages = self._replicas.remote(scope, body)
+            messages: AsyncIterator[_Message] = self._replicas.remote(scope, body)
             try:
                 start = await anext(messages)
             except RayActorError:
@@ -170,7 +171,7 @@ class Front:
         return b"".join(parts)
 
 
-async def _chunks(messages: DeploymentResponseGenerator[Any]) -> AsyncIterator[bytes]:
+async def _chunks(messages: AsyncIterator[_Message]) -> AsyncIterator[bytes]:
     async for message in messages:
         yield message.get("body", b"")
 
@@ -201,7 +202,8 @@ def build(arguments: dict[str, Any]) -> Application:
         from ray import serve
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
-    replicas = serve.deployment(Replica).options(
+    deployment: Any = serve.deployment  # which its types take for a decorator alone
+    replicas = deployment(Replica).options(
         max_ongoing_requests=_ONGOING,
         max_queued_requests=_QUEUED,
         graceful_shutdown_timeout_s=settings.drain_s,
@@ -209,6 +211,6 @@ def build(arguments: dict[str, Any]) -> Application:
         health_check_timeout_s=10,
     )
     # It takes no processor of its own: it passes bytes on.
-    front = serve.deployment(Front).options(max_ongoing_requests=_QUEUED, ray_actor_options={"num_cpus": 0})
+    front = deployment(Front).options(max_ongoing_requests=_QUEUED, ray_actor_options={"num_cpus": 0})
     limit = max(settings.max_body_bytes, settings.max_batch_bytes)
     return front.bind(replicas.bind(arguments), limit)  # type: ignore[no-any-return]

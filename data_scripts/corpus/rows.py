@@ -214,7 +214,7 @@ class Asked:
 def _column(corpus: Corpus, there: list[str], wanted: str | None, usual: tuple[str, ...], flag: str) -> str:
     found = wanted if wanted is not None else next((name for name in usual if name in there), None)
     if found in there:
-        return found  # type: ignore[return-value]
+        return found
     named = f"no column {wanted!r}" if wanted is not None else f"none of the columns {', '.join(usual)}"
     raise InputError(flag, f"{corpus.path} has {named}", f"it has {', '.join(there) or 'no rows'}; name one of them")
 
