@@ -146,8 +146,8 @@ def measure_corpus(data: Path, options: CorpusBenchOptions | None = None) -> Ben
     header = ("run", "seconds", "passages a second", "memory at 10-20%", "at 45-55%", "at 90-100%", "peak")
     places = ", ".join(map(str, kills))
     note = (
-        f"{options.passages:,} real passages, one a row, JSON lines in and out; a run is a process of its own, with the "
-        f"loading of the model and the look at all rows. Killed by SIGKILL after {places} rows and run again, it wrote "
-        f"{'the same bytes' if same else 'OTHER BYTES'}."
+        f"{options.passages:,} real passages, one a row, JSON lines in and out; a run is a process of its own, "
+        f"with the loading of the model and the look at all rows. Killed by SIGKILL after {places} rows and run again, "
+        f"it wrote {'the same bytes' if same else 'OTHER BYTES'}."
     )
     return BenchTable(header, table, note)
