@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from secateur.llm.endpoint import Endpoint
 
 
-def _endpoint(arguments: argparse.Namespace) -> Endpoint:
+def endpoint_of(arguments: argparse.Namespace) -> Endpoint:
+    """Return the endpoint that the flags of `add_endpoint` mean."""
     from secateur.llm.endpoint import Endpoint
 
     return Endpoint(
@@ -67,7 +68,7 @@ def _label(arguments: argparse.Namespace) -> None:
     for name in ("base_url", "model"):
         if getattr(arguments, name) is None:
             raise InputError(f"--{name.replace('_', '-')}", "is missing", "give the endpoint, or --method spans")
-    endpoint, options = _endpoint(arguments), _label_options(arguments)
+    endpoint, options = endpoint_of(arguments), _label_options(arguments)
     if not arguments.dry_run:
         _say(run.label(arguments.pairs, arguments.out, endpoint, options, arguments.cache, ray=arguments.ray))
         return
@@ -100,7 +101,7 @@ def _queries(arguments: argparse.Namespace) -> None:
         )
         prices = Prices(*arguments.prices) if arguments.prices else None
         asking = Asking(
-            _endpoint(arguments),
+            endpoint_of(arguments),
             options,
             arguments.cache or arguments.out.with_name(f"{arguments.out.name}.replies"),
             Budget(prices, arguments.max_cost),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from secateur.cli_labels import add_endpoint
-
-_MAX_TOKENS = {"pointwise": 8, "pairwise": 16, "listwise": 512}
+from secateur.cli_labels import add_endpoint, endpoint_of
 
 
 def _teach(arguments: argparse.Namespace) -> None:
@@ -35,19 +32,12 @@ def _teach(arguments: argparse.Namespace) -> None:
         raise InputError("--ray", "does not go with --base-url", "the endpoint does the work; raise --concurrency")
     if arguments.model is None:
         raise InputError("--model", "is missing", "give the model's name at the endpoint")
-    from secateur.data_scripts.teacher.asking import TeachOptions
+    from secateur.data_scripts.teacher.asking import REPLY_TOKENS, TeachOptions
     from secateur.llm.budget import Prices
-    from secateur.llm.endpoint import Endpoint
 
-    endpoint = Endpoint(
-        base_url=arguments.base_url,
-        model=arguments.model,
-        api_key=os.environ.get(arguments.api_key_env, "").strip() or None,
-        timeout_s=arguments.timeout,
-        retries=arguments.retries,
-        max_tokens=_MAX_TOKENS[arguments.mode] if arguments.max_tokens is None else arguments.max_tokens,
-        temperature=arguments.temperature,
-    )
+    if arguments.max_tokens is None:
+        arguments.max_tokens = REPLY_TOKENS[arguments.mode]
+    endpoint = endpoint_of(arguments)
     options = TeachOptions(
         mode=arguments.mode,
         sorting=arguments.sorting,
@@ -79,7 +69,9 @@ def add_steps(steps: Any) -> None:
     teach.add_argument("--teacher-tokens", type=int, default=512, help="that a cross-encoder reads of a pair")
     teach.add_argument("--batch", type=int, default=32, help="pairs that a cross-encoder reads at once")
     teach.add_argument("--ray", action="store_true", help="with --teacher: on the Ray cluster of RAY_ADDRESS")
-    teach.add_argument("--mode", default="pointwise", choices=tuple(_MAX_TOKENS), help="how an endpoint is asked")
+    teach.add_argument(
+        "--mode", default="pointwise", choices=("pointwise", "pairwise", "listwise"), help="how an endpoint is asked"
+    )
     teach.add_argument(
         "--sorting", default="allpair", choices=("allpair", "heapsort", "sliding"), help="pairwise: what is compared"
     )

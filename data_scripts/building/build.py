@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,7 @@ class Pipeline:
         return f"{stay} queries find their chunk, {left_out} left out"
 
     def _teach(self, source: Path, out: Path) -> str:
-        from secateur.data_scripts.teacher.asking import TeachOptions
+        from secateur.data_scripts.teacher.asking import REPLY_TOKENS, TeachOptions
         from secateur.data_scripts.teacher.run import teach_by_endpoint, teach_by_model
 
         given, endpoint = self._config.teach, self._config.endpoint
@@ -210,7 +210,8 @@ class Pipeline:
                 prices=labelling.prices,
                 max_cost=endpoint.max_cost,
             )
-            report = teach_by_endpoint(source, out, endpoint.endpoint(), options, self._out / "replies")
+            asked = replace(endpoint.endpoint(), max_tokens=REPLY_TOKENS[given.mode])
+            report = teach_by_endpoint(source, out, asked, options, self._out / "replies")
             _complete(report.missing.total(), report.stopped)
         return f"{report.scored} passages scored"
 

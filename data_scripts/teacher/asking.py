@@ -29,6 +29,8 @@ from secateur.models.errors import InputError
 Mode = Literal["pointwise", "pairwise", "listwise"]
 Sorting = Literal["allpair", "heapsort", "sliding"]
 
+# Tokens that a reply needs.
+REPLY_TOKENS: dict[Mode, int] = {"pointwise": 8, "pairwise": 16, "listwise": 512}
 _TOP_LOGPROBS = 20  # the most that OpenAI's API gives
 _NO_LOGPROBS = ("status_400", "status_422")  # how endpoints refuse a field that they do not know
 
