@@ -132,6 +132,15 @@ def _draw(data: Path, count: int) -> list[tuple[str, Passage]]:
     return drawn[:count]
 
 
+def check_enough(data: Path) -> None:
+    """Refuse data by which no model can be exported, before one is trained for it.
+
+    Raises:
+        DataError: it has too few pairs, or cannot be read.
+    """
+    _draw(data, MIN_PAIRS)
+
+
 def _write_fp32(network: PruningNetwork, batch: Batch, path: Path) -> None:
     network.encoder.set_attn_implementation("eager")  # type: ignore[operator]
     names = ["input_ids", "attention_mask"]

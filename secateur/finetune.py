@@ -244,7 +244,7 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     from secateur.eval.run import RunOptions, evaluate
     from secateur.models.checkpoint import resolve
     from secateur.models.errors import DataError
-    from secateur.models.export import export
+    from secateur.models.export import check_enough, export
     from secateur.training.calibration import calibrate
     from secateur.training.model_card import CardFigures, write_card
 
@@ -253,6 +253,7 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     _check(data)
     work = out / WORK
     queries = split(data, work, _SHARES, options.seed)
+    check_enough(work / TRAIN)
     settings, resume = _settings(work, queries, options)
     log.info("%s queries; %s", queries, settings)
     trained = _train(work, out.name, settings, options, resume=resume)

@@ -143,6 +143,14 @@ def test_unusable_data_is_refused_before_anything_is_trained(tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_too_few_to_export_is_refused_before_anything_is_trained(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "few.jsonl"
+    path.write_text("\n".join(data.read_text(encoding="utf-8").split("\n")[:10]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"export needs at least 100 \(query, passage\) pairs, it has \d+"):
+        finetune(path, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
+
+
 def test_too_few_queries_cannot_be_split(tmp_path: Path, data: Path) -> None:
     path = tmp_path / "few.jsonl"
     path.write_text("\n".join(data.read_text(encoding="utf-8").split("\n")[:2]), encoding="utf-8")

@@ -21,7 +21,9 @@ from secateur.cli import main
 from secateur.data_scripts.building.build import build
 from secateur.data_scripts.building.config import BuildConfig
 from secateur.data_scripts.check import check_data
+from secateur.data_scripts.split import split
 from secateur.models.errors import DataError, InputError
+from secateur.models.export import check_enough
 from secateur.models.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[3]
@@ -57,6 +59,7 @@ def config_file(folder: Path, server: Loopback, **changes: Any) -> Path:
     content = yaml.safe_load(EXAMPLE.read_text())
     content["out"] = str(folder / "out")
     content["ingest"]["sources"] = [str(ROOT / "examples" / "handbook")]
+    content["queries"]["own"] = str(ROOT / "examples" / "handbook-questions.txt")
     content["endpoint"]["base_url"] = server.url
     path = folder / "build.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}))
@@ -97,6 +100,11 @@ def test_the_example_makes_a_dataset_that_can_be_trained_on(built: Path) -> None
         for start, end in passage["relevant_spans"]
     ]
     assert any("Store the battery in a dry room" in span for span in spans)
+
+
+def test_the_example_is_enough_to_fine_tune_on(built: Path, tmp_path: Path) -> None:
+    split(built / "out" / "dataset" / "train", tmp_path, {"train": 0.7, "calibration": 0.15, "test": 0.15})
+    check_enough(tmp_path / "train")
 
 
 def test_a_second_run_does_nothing(built: Path, server: Loopback) -> None:
