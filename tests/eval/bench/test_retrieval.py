@@ -59,7 +59,13 @@ def test_a_step_that_fails_says_why(tmp_path: Path) -> None:
 def test_the_command(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "retrieval", "--data", str(data), "--chunks", "40", "--queries", "8"]) == 0
     out = capsys.readouterr().out
-    for name in ("index 40 chunks", "retrieve by bm25", "retrieve by dense", "retrieve by fused"):
+    for name in (
+        "ingest 40 documents",
+        "index 40 chunks",
+        "retrieve by bm25",
+        "retrieve by dense",
+        "retrieve by fused",
+    ):
         assert name in out
     assert main(["bench", "speed", "--data", str(data), "--chunks", "40"]) != 0
     assert "--chunks" in capsys.readouterr().err
