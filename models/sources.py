@@ -50,18 +50,33 @@ def _examples(where: Path, rows: Iterable[Any]) -> Iterator[Example]:
             raise DataError(f"{where}, row {number}: {type(error).__name__}: {error}") from error
 
 
-def _arrow_sources(path: Path) -> list[LabelledSource]:
+def saved_splits(path: Path, extra: str) -> dict[str, Any]:
+    """Return the splits of a dataset that the `datasets` library saved to disk; one without any as that named "".
+
+    Args:
+        path: its directory.
+        extra: of this package that brings the library.
+
+    Raises:
+        DataError: it cannot be read.
+        MissingExtraError: the library is not installed.
+    """
     try:
         from datasets import DatasetDict, load_from_disk
     except ImportError as error:
-        raise MissingExtraError("datasets", "eval") from error
+        raise MissingExtraError("datasets", extra) from error
     try:
         found = load_from_disk(str(path))
     except Exception as error:  # the library raises many kinds
         raise DataError(f"{path}: cannot be read as a Hugging Face dataset ({error})") from error
-    splits = dict(found) if isinstance(found, DatasetDict) else {path.name: found}
+    return dict(found) if isinstance(found, DatasetDict) else {"": found}
 
-    return [LabelledSource(name, path, partial(_examples, path, rows)) for name, rows in sorted(splits.items())]
+
+def _arrow_sources(path: Path) -> list[LabelledSource]:
+    return [
+        LabelledSource(name or path.name, path, partial(_examples, path, rows))
+        for name, rows in sorted(saved_splits(path, "eval").items())
+    ]
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from secateur.models.errors import InputError, MissingExtraError
+from secateur.models.errors import InputError, MissingExtraError, shown
 from secateur.service.app import create_app
 from secateur.service.engines import load_pruners
 from secateur.service.logs import configure_logging
@@ -43,7 +43,7 @@ def _settings(arguments: dict[str, Any]) -> Settings:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"args.{name}", f"{first['msg']} (got {first['input']!r})", "see `secateur serve --help`"
+            f"args.{name}", f"{first['msg']} (got {shown(first['input'])})", "see `secateur serve --help`"
         ) from error
 
 

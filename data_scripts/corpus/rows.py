@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.examples import open_lines
 from secateur.models.requests import PassageLike
+from secateur.models.sources import saved_splits
 
 Row = dict[str, Any]
 
@@ -26,9 +27,6 @@ class Corpus(Protocol):
     """Rows of a dataset, as often as they are asked for."""
 
     path: Path
-
-    def count(self) -> int:
-        """Return the number of rows."""
 
     def columns(self) -> list[str]:
         """Return the names of the columns; of JSON lines, those of the first row."""
@@ -55,10 +53,6 @@ class Lines:
                         yield number, line
         except (OSError, UnicodeDecodeError, EOFError) as error:
             raise DataError(f"{self.path}: cannot be read ({error})") from error
-
-    def count(self) -> int:
-        """Return the number of rows."""
-        return sum(1 for _ in self._texts())
 
     def columns(self) -> list[str]:
         """Return the names in the first row."""
@@ -100,25 +94,13 @@ class Tables:
         """
         if self.path.is_file():
             return None
-        try:
-            from datasets import DatasetDict, load_from_disk
-        except ImportError as error:
-            raise MissingExtraError("datasets", "data") from error
-        try:
-            found = load_from_disk(str(self.path))
-        except Exception as error:  # the library raises many kinds
-            raise DataError(f"{self.path}: cannot be read as a Hugging Face dataset ({error})") from error
-        if isinstance(found, DatasetDict):
-            raise DataError(f"{self.path}: has the splits {', '.join(found)}; give the directory of one of them")
-        return found
+        splits = saved_splits(self.path, "data")
+        if len(splits) > 1 or "" not in splits:
+            raise DataError(f"{self.path}: has the splits {', '.join(splits)}; give the directory of one of them")
+        return splits[""]
 
     def _schema(self) -> Any:
         return self._parquet.schema_arrow if self.dataset is None else self.dataset.features.arrow_schema
-
-    def count(self) -> int:
-        """Return the number of rows."""
-        with _reading(self.path):
-            return int(self._parquet.metadata.num_rows if self.dataset is None else len(self.dataset))
 
     def columns(self) -> list[str]:
         """Return the names of the columns."""

@@ -16,6 +16,7 @@ from typing import Any
 from secateur.data_scripts.ingest.sources import Columns, Found, LeftOut
 from secateur.data_scripts.records import Document
 from secateur.models.errors import DataError, InputError, MissingExtraError, shown
+from secateur.models.sources import saved_splits
 
 _IDS = ("id", "_id", "doc_id", "docid", "document_id")
 _TITLES = ("title", "headline", "name")
@@ -165,16 +166,7 @@ def _parquet_rows(found: Found) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _dataset_rows(found: Found) -> Iterator[tuple[dict[str, Any], str]]:
-    try:
-        from datasets import DatasetDict, load_from_disk
-    except ImportError as error:
-        raise MissingExtraError("datasets", "data") from error
-    try:
-        loaded = load_from_disk(str(found.path))
-    except Exception as error:  # the library raises many kinds
-        raise DataError(f"{found.path}: cannot be read as a Hugging Face dataset ({error})") from error
-    splits = dict(loaded) if isinstance(loaded, DatasetDict) else {"": loaded}
-    for name, rows in sorted(splits.items()):
+    for name, rows in sorted(saved_splits(found.path, "data").items()):
         for number, row in enumerate(rows, 1):
             yield row, f"{found.path}, {f'split {name}, ' if name else ''}row {number}"
 
