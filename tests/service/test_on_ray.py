@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -118,42 +118,80 @@ def test_a_batch_is_answered_line_by_line(url: str) -> None:
     assert [json.loads(line)["line"] for line in answer.text.splitlines()] == [1, 2, 3, 4, 5]
 
 
-def test_no_request_fails_while_a_replica_is_killed(url: str) -> None:
-    seen: Counter[str] = Counter()
-    stop = threading.Event()
-    body = {"query": QUERY, "passages": PASSAGES * 5}
+class _Load:
+    """Clients that ask without a pause until they are told to stop, and what they have been answered."""
 
-    def client() -> None:
+    def __init__(self, url: str, clients: int = 8) -> None:
+        self.seen: Counter[str] = Counter()
+        self._url = url
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._client) for _ in range(clients)]
+
+    def _client(self) -> None:
+        body = {"query": QUERY, "passages": PASSAGES * 5}
         with httpx.Client(timeout=PATIENCE) as session:
-            while not stop.is_set():
+            while not self._stop.is_set():
                 try:
-                    seen[str(session.post(f"{url}/v1/prune", json=body).status_code)] += 1
+                    self.seen[str(session.post(f"{self._url}/v1/prune", json=body).status_code)] += 1
                 except httpx.HTTPError as error:
-                    seen[repr(error)] += 1
+                    self.seen[repr(error)] += 1
 
-    def until(enough: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while seen["200"] < enough and time.monotonic() < deadline:
-            time.sleep(0.05)
+    def __enter__(self) -> _Load:
+        for thread in self._threads:
+            thread.start()
+        return self
 
-    threads = [threading.Thread(target=client) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    until(24)
-    before = _replicas()
-    before[0].kill()
-    until(seen["200"] + 100)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def until_answered(self, more: int) -> None:
+        """Wait for that many more answers."""
+        enough = self.seen["200"] + more
+        _until(lambda: self.seen["200"] >= enough)
+
+
+def _until(done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_no_request_fails_while_a_replica_is_killed(url: str) -> None:
+    with _Load(url) as load:
+        load.until_answered(24)
+        before = _replicas()
+        before[0].kill()
+        load.until_answered(100)
 
     assert len(before) == 2
-    assert set(seen) == {"200"}, seen
-    assert seen["200"] >= 124
-    deadline = time.monotonic() + PATIENCE
-    while len(_replicas()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert len(_replicas()) == 2, "the killed replica was not replaced"
+    assert set(load.seen) == {"200"}, load.seen
+    assert load.seen["200"] >= 124
+    assert _until(lambda: len(_replicas()) == 2), "the killed replica was not replaced"
+
+
+def test_no_request_fails_while_replicas_are_replaced_by_a_new_deployment(url: str, tmp_path: Path) -> None:
+    config = _config(httpx.URL(url).port or 0)
+    config["applications"][0]["args"]["max_body_bytes"] = 40_000  # type: ignore[index]
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(config))
+    large = {"query": QUERY, "passages": ["It is long. " * 2500]}
+    assert httpx.post(f"{url}/v1/prune", json=large, timeout=PATIENCE).status_code == 413
+    old = {one.pid for one in _replicas()}
+    with _Load(url) as load:
+        load.until_answered(24)
+        command = [str(Path(sys.executable).with_name("serve")), "deploy", str(tmp_path / "serve.yaml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        replaced = _until(lambda: len(now := {one.pid for one in _replicas()}) == 2 and not now & old)
+        load.until_answered(24)
+
+    assert replaced, "the old replicas are still there"
+    assert set(load.seen) == {"200"}, load.seen
+    assert httpx.post(f"{url}/v1/prune", json=large, timeout=PATIENCE).status_code == 200
 
 
 def test_a_setting_that_there_is_not_is_refused_before_anything_starts() -> None:
