@@ -34,6 +34,9 @@ class DataConfig:
             are, 0: evenly), the inverse of a mixture's temperature.
         source_weights: by source, a factor of its share; 1 where none is given.
         hard_negatives: irrelevant passages of the same query drawn with each positive; 1.5 means one or two.
+        answering_negatives: take negatives only of the passages that answer another query of the training data, for
+            queries that have such a one: those that never do would be learned by heart, see `drawing.Answering`. A
+            query may so have fewer negatives than asked for.
         random_negative_share: share of all pairs whose passage belongs to another query of the same source.
         no_answer_share: share of positives that come a second time with their answering units removed, as negatives.
         recut_share: share of passages cut to a random run of units that holds the relevant ones.
@@ -53,6 +56,7 @@ class DataConfig:
     mix_exponent: _NotNegative = 0.6
     source_weights: dict[str, _NotNegative] = field(default_factory=dict)
     hard_negatives: _NotNegative = 1
+    answering_negatives: bool = True
     random_negative_share: _Share = 0.1
     no_answer_share: _Share = 0.1
     recut_share: _Share = 0.4

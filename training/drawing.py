@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 from secateur.models.errors import DataError
 from secateur.models.examples import Example, LabelledPassage
@@ -86,10 +87,35 @@ def _cycle(examples: Sequence[Example], rng: random.Random) -> Iterator[Example]
         yield from rng.sample(examples, len(examples))
 
 
-def _random_negative(example: Example, pool: Sequence[Example], rng: random.Random) -> LabelledPassage | None:
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """The passages that answer some query, known by their text; kept as digests, so that a large corpus fits.
+
+    A passage that is only ever a negative can be told from the others by its text alone, and a model that learns it by
+    heart misjudges it when a query comes that it does answer: just the passages that evaluation data keeps to itself.
+    """
+
+    _digests: set[bytes] = field(default_factory=set)
+
+    @staticmethod
+    def _digest(passage: LabelledPassage) -> bytes:
+        return blake2b(passage.passage.text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+    def add(self, examples: Iterable[Example]) -> None:
+        """Note the relevant passages of examples."""
+        self._digests.update(self._digest(p) for example in examples for p in example.passages if p.relevant)
+
+    def among(self, passages: Sequence[LabelledPassage]) -> Sequence[LabelledPassage]:
+        """Return those of the passages that answer some query; all of them if none does."""
+        return [p for p in passages if self._digest(p) in self._digests] or passages
+
+
+def _random_negative(
+    example: Example, pool: Sequence[Example], answering: Answering | None, rng: random.Random
+) -> LabelledPassage | None:
     """Take a passage of another query; None if it is one of this query's too, which may answer it."""
     other = rng.choice(pool)
-    foreign = rng.choice(other.passages)
+    foreign = rng.choice(answering.among(other.passages) if answering else other.passages)
     if other.query == example.query or any(foreign.passage.text == p.passage.text for p in example.passages):
         return None
     return replace(foreign, spans=(), relevant=False, teacher=None)
@@ -101,11 +127,13 @@ class Drawer:
     Args:
         config: shares.
         rng: the source of every random choice.
+        answering: the passages that answer some query of the run, of which negatives are taken; None for any.
     """
 
-    def __init__(self, config: DataConfig, rng: random.Random) -> None:
+    def __init__(self, config: DataConfig, rng: random.Random, answering: Answering | None) -> None:
         self._config = config
         self._rng = rng
+        self._answering = answering
         self._pairs = 0
         self._random_negatives = 0
 
@@ -118,14 +146,16 @@ class Drawer:
         """
         config, rng = self._config, self._rng
         positives = [p for p in example.passages if p.relevant]
-        negatives = [p for p in example.passages if not p.relevant]
+        negatives: Sequence[LabelledPassage] = [p for p in example.passages if not p.relevant]
+        if self._answering:
+            negatives = self._answering.among(negatives)
         hard = int(config.hard_negatives) + (rng.random() < config.hard_negatives % 1)
         passages = [rng.choice(positives)] if positives else []
         # A query without an answer brings a passage all the same.
         passages += rng.sample(negatives, min(len(negatives), hard if positives else max(hard, 1)))
         no_answer = bool(positives) and rng.random() < config.no_answer_share
         if self._random_negatives < config.random_negative_share * (self._pairs + len(passages)):
-            foreign = _random_negative(example, pool, rng)
+            foreign = _random_negative(example, pool, self._answering, rng)
             if foreign is not None:
                 passages.append(foreign)
                 self._random_negatives += 1
@@ -133,8 +163,7 @@ class Drawer:
         return Drawn(example.query, tuple(passages), no_answer)
 
 
-def _draw(examples: Sequence[Example], wanted: int, config: DataConfig, rng: random.Random) -> Iterator[Drawn]:
-    drawer = Drawer(config, rng)
+def _draw(examples: Sequence[Example], wanted: int, drawer: Drawer, rng: random.Random) -> Iterator[Drawn]:
     for example in _cycle(examples, rng):
         one = drawer.draw(example, examples)
         if len(one) >= wanted:
@@ -148,6 +177,11 @@ def _draw(examples: Sequence[Example], wanted: int, config: DataConfig, rng: ran
 def draw(sources: Mapping[str, list[Example]], config: DataConfig, rng: random.Random) -> list[Drawn]:
     """Draw queries from all sources, about ``config.pairs`` passages with them, in random order."""
     counts = draw_counts({name: len(examples) for name, examples in sources.items()}, config)
-    drawn = [one for name, wanted in counts.items() for one in _draw(sources[name], wanted, config, rng)]
+    answering = Answering() if config.answering_negatives else None
+    if answering:
+        for examples in sources.values():
+            answering.add(examples)
+    drawers = {name: Drawer(config, rng, answering) for name in counts}
+    drawn = [one for name, wanted in counts.items() for one in _draw(sources[name], wanted, drawers[name], rng)]
     rng.shuffle(drawn)
     return drawn

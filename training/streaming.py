@@ -13,7 +13,7 @@ from secateur.models.examples import Example
 from secateur.models.sources import LabelledSource
 from secateur.training.batches import CHUNK, pack
 from secateur.training.config import DataConfig
-from secateur.training.drawing import Drawer, Drawn, mixture, usable, usable_sources
+from secateur.training.drawing import Answering, Drawer, Drawn, mixture, usable, usable_sources
 from secateur.training.pairs import Group, GroupBuilder
 
 _BUFFER = 1000  # examples of a source that are shuffled together
@@ -22,10 +22,10 @@ _BUFFER = 1000  # examples of a source that are shuffled together
 class _Stream:
     """The examples of one source in some order, for ever, and the passages drawn for them."""
 
-    def __init__(self, source: LabelledSource, config: DataConfig, rng: random.Random) -> None:
+    def __init__(self, source: LabelledSource, drawer: Drawer, rng: random.Random) -> None:
         self._examples = self._forever(source)
         self._rng = rng
-        self._drawer = Drawer(config, rng)
+        self._drawer = drawer
         self._buffer = list(islice(self._examples, _BUFFER))
 
     @staticmethod
@@ -81,18 +81,27 @@ class BatchStream(IterableDataset[list[Group]]):
         self._seed = seed
         self._rank, self._world = rank, world
         self._sources = usable_sources(config)
-        self.sizes = {
-            name: count for name, source in self._sources.items() if (count := sum(1 for _ in usable(source)))
-        }
+        self._answering = Answering() if config.answering_negatives else None
+        counts = {name: self._count(source) for name, source in self._sources.items()}
+        self.sizes = {name: count for name, count in counts.items() if count}
         if not self.sizes:
             raise DataError(f"{config.train}: no labelled example to train on")
+
+    def _count(self, source: LabelledSource) -> int:
+        count = 0
+        for example in usable(source):
+            count += 1
+            if self._answering:
+                self._answering.add([example])
+        return count
 
     def __len__(self) -> int:
         return self._batches
 
     def _drawn(self, rng: random.Random) -> Iterator[tuple[int, Drawn]]:
         shares = mixture(self.sizes, self._config)
-        streams = [_Stream(self._sources[name], self._config, rng) for name in shares]
+        drawers = {name: Drawer(self._config, rng, self._answering) for name in shares}
+        streams = [_Stream(self._sources[name], drawers[name], rng) for name in shares]
         number = 0
         while True:
             (stream,) = rng.choices(streams, weights=list(shares.values()))

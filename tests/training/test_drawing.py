@@ -62,11 +62,39 @@ def test_as_many_pairs_are_drawn_as_asked_for(drawn: Draw) -> None:
 
 
 def test_random_negatives_belong_to_other_queries_and_come_in_their_share(drawn: Draw, examples: list[Example]) -> None:
-    groups = drawn(random_negative_share=0.2)
+    groups = drawn(random_negative_share=0.2, answering_negatives=False)
     own = {e.query: {p.passage.text for p in e.passages} for e in examples}
     foreign = [p for one in groups for p in one.passages if p.passage.text not in own[one.query]]
     assert len(foreign) / 400 == pytest.approx(0.2, abs=0.03)
     assert all(not p.relevant and not p.spans for p in foreign)
+
+
+def _negatives(groups: list[Drawn]) -> set[str]:
+    return {p.passage.text for one in groups for p in one.passages if not p.relevant}
+
+
+def test_negatives_are_passages_that_answer_another_query(toy_example: Callable[[str], Example]) -> None:
+    # Each query's passages: its own answer, that of the query before, and one that answers none.
+    texts = [f"Only {i} answers. It rained." for i in range(50)]
+    examples = []
+    for i, text in enumerate(texts):
+        positive, negative, *_ = toy_example(str(i)).passages
+        own = replace(positive, passage=replace(positive.passage, text=text), spans=((0, len(text) - 11),))
+        before = replace(negative, passage=replace(negative.passage, text=texts[i - 1]))
+        examples.append(Example(str(i), "toy", f"What answers {i}?", (own, before, negative)))
+
+    def drawn(**changes: object) -> list[Drawn]:
+        return draw({"toy": examples}, config(pairs=100, hard_negatives=1, **changes), random.Random(3))
+
+    assert _negatives(drawn()) <= set(texts)
+    assert _negatives(drawn(random_negative_share=0.3)) <= set(texts)
+    assert not _negatives(drawn(answering_negatives=False)) <= set(texts)
+
+
+def test_a_query_whose_negatives_never_answer_keeps_them(drawn: Draw, examples: list[Example]) -> None:
+    own = {p.passage.text for e in examples for p in e.passages[1:]}
+    negatives = _negatives(drawn(hard_negatives=3))
+    assert negatives and negatives <= own
 
 
 def test_positives_come_without_their_answers_in_their_share(drawn: Draw) -> None:
