@@ -1,8 +1,9 @@
-"""Splitting labelled examples into parts none of which has seen a passage or a query of another."""
+"""Splitting labelled examples into parts none of which has seen a passage of another."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from secateur.data_scripts.dividing import divide, passage_key, query_key
 from secateur.models.errors import DataError
 from secateur.models.examples import data_files, open_lines
 from secateur.models.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 _FILE = "\0file"  # key under which a row remembers its file; no column is called so
 
@@ -62,7 +65,10 @@ def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) ->
         DataError: a line cannot be read, or the queries hang together so much that a part would stay empty.
     """
     rows = _read(data)
-    parts = divide(rows, shares, seed).parts
+    divided = divide(rows, shares, seed, repeat_questions=True)
+    parts = divided.parts
+    if divided.questions_shared:
+        log.warning("questions asked in several parts, each time of other passages: %d", divided.questions_shared)
     empty = [part for part, found in parts.items() if not found]
     if empty:
         raise DataError(

@@ -44,6 +44,18 @@ def test_no_part_sees_a_passage_or_a_query_of_another(tmp_path: Path) -> None:
         assert not {key(e) for e in train} & {key(e) for e in test}
 
 
+def test_questions_that_are_asked_of_every_document_do_not_keep_documents_together(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data.jsonl"
+    write(path, [("When does it end?", f"contract {i // 2}") for i in range(100)])
+    counts = split(path, tmp_path / "out", SHARES)
+    train, test = (read(tmp_path / "out" / name) for name in SHARES)
+    assert counts == {"train": 70, "test": 30}
+    assert not {e.passages[0].passage.text for e in train} & {e.passages[0].passage.text for e in test}
+    assert "asked in several parts, each time of other passages: 1" in caplog.text
+
+
 def test_the_seed_decides(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     write(path, [(f"query {i}?", f"text {i}") for i in range(50)])
