@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import random
 from pathlib import Path
 
 import pytest
+from machines import write_machines
 
 from secateur.data_scripts.split import split
 from secateur.finetune import (
@@ -23,32 +22,10 @@ from secateur.models.checkpoint import CALIBRATION, ONNX_FP16, ONNX_INT8, WEIGHT
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
 
-CODES = ["ZX", "QP", "VB", "KJ", "WM", "TR"]
-STATES = ["frozen", "humming", "leaking", "silent", "glowing"]
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Machine logs: the line of a machine's state answers; nothing else does."""
-    rng = random.Random(0)
-    lines = []
-    for number in range(120):
-        code = f"{rng.choice(CODES)}{number}"
-        answer = f"Unit {code} reads {rng.choice(STATES)} per gauge {rng.randint(100, 999)}."
-        filler = [f"Shift {number} began at dawn.", f"The floor of hall {number} was swept.", "Tea was served."]
-        sentences = [*filler[:2], answer, filler[2]]
-        rng.shuffle(sentences)
-        text = " ".join(sentences)
-        span = [text.index(answer), text.index(answer) + len(answer)]
-        other = f"Hall {number} has two doors. The second one of hall {number} is locked. Nobody has the key."
-        passages = [
-            {"text": text, "relevant_spans": [span], "relevant": True},
-            {"text": other, "relevant_spans": [], "relevant": False},
-        ]
-        lines.append(json.dumps({"id": str(number), "query": f"state {code}", "passages": passages}))
-    path = tmp_path_factory.mktemp("domain") / "machines.jsonl"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
+    return write_machines(tmp_path_factory.mktemp("domain") / "machines.jsonl", 120)
 
 
 @pytest.fixture(scope="module")

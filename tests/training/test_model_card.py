@@ -102,7 +102,7 @@ def test_without_facts_a_card_says_what_is_not_known(model: Path) -> None:
 def test_the_commands_of_the_shipped_facts_name_files_that_exist() -> None:
     facts = read_yaml(FACTS, CardFacts)
     configs = [part for command in facts.reproduce for part in command.split() if part.endswith(".yaml")]
-    assert len(configs) == 6
+    assert len(configs) == 8
     assert all((FACTS.parents[2] / config).is_file() for config in configs)
 
 

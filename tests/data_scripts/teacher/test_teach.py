@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from chat_server import Loopback, chat_server, completion
+from cross_encoders import write_cross_encoder
 from fastapi.responses import JSONResponse
 
 from secateur.cli import main
@@ -197,24 +198,7 @@ def test_the_budget_is_of_the_job(source: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Path:
-    """A tiny BERT of random numbers with a relevance head, and MiniLM's vocabulary."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
-
-    directory = tmp_path_factory.mktemp("cross_encoder")
-    tokenizer = AutoTokenizer.from_pretrained(base_model)
-    tokenizer.save_pretrained(directory)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        num_labels=1,
-    )
-    BertForSequenceClassification(config).save_pretrained(directory)
-    return directory
+    return write_cross_encoder(tmp_path_factory.mktemp("cross_encoder"), base_model)
 
 
 def test_a_cross_encoders_logits(source: Path, tmp_path: Path, cross_encoder: Path) -> None:
