@@ -1,4 +1,7 @@
-"""The generated tables of the project's documents: each marked block that a document has is rewritten."""
+"""The generated tables of the project's documents: each marked block that a document has is rewritten.
+
+A run that showed titles has blocks of its own, so that a document may have both: `quality-titled` beside `quality`.
+"""
 
 from __future__ import annotations
 
@@ -109,6 +112,7 @@ BLOCKS: dict[str, Callable[[_Json], str | None]] = {
     "robustness": robustness_table,
 }
 """Tables by the name of their block."""
+_TITLED = "-titled"
 
 
 def update_document(target: str, metrics: _Json) -> None:
@@ -121,16 +125,23 @@ def update_document(target: str, metrics: _Json) -> None:
     Raises:
         DataError: the document cannot be read, or has no such block.
     """
-    name, _, block = target.rpartition(":") if target.rpartition(":")[2] in BLOCKS else (target, "", "")
-    path = Path(name)
+    suffix = _TITLED if metrics["setup"]["titles"] else ""
+    tables = {name + suffix: table for name, table in BLOCKS.items()}
+    file, _, block = target.rpartition(":")
+    if block.removesuffix(_TITLED) not in BLOCKS:
+        file, block = target, ""
+    if block and block not in tables:
+        raise DataError(f"{target}: this run showed {'titles' if suffix else 'no titles'}; its blocks are {[*tables]}")
+    path = Path(file)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
-    present = [block] if block else [known for known in BLOCKS if f"<!-- {known}:begin" in text]
+    present = [block] if block else [known for known in tables if f"<!-- {known}:begin" in text]
     if not present:
-        raise DataError(f"{path}: has no block to rewrite; it needs <!-- quality:begin --> ... <!-- quality:end -->")
+        name = f"quality{suffix}"
+        raise DataError(f"{path}: has no block to rewrite; it needs <!-- {name}:begin --> ... <!-- {name}:end -->")
     for known in present:
-        table = BLOCKS[known](metrics)
+        table = tables[known](metrics)
         if table is not None:
             rewrite_block(path, known, table)
