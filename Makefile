@@ -8,7 +8,7 @@ VENV := .venv
 HOST ?= 127.0.0.1
 PORT ?= 8080
 CONFIG ?= training/configs/secateur-nano-en.yaml
-MODEL ?= runs/secateur-nano-en-6/model
+MODEL ?= runs/secateur-nano-en-8/model
 DATA ?= ../shared/data
 SHIPPED := models/pretrained/secateur-nano-en
 PYTEST_ARGS ?=
@@ -92,6 +92,8 @@ export: $(TEST_STAMP) ## write a trained model's ONNX files (MODEL, DATA)
 eval: $(TEST_STAMP) ## measure the shipped model and all baselines, and rewrite the tables (DATA)
 	$(BIN)/secateur eval --data $(DATA)/test --out runs/eval --system secateur-int8 --system all --needle --robustness \
 	  --update README.md --update docs/evaluation.md --update $(SHIPPED)/README.md
+	$(BIN)/secateur eval --titles --data $(DATA)/test --out runs/eval-titled --system secateur-int8 --system bm25 \
+	  --system embedding --update README.md --update docs/evaluation.md
 
 example: $(TEST_STAMP) ## rewrite README's before-and-after example
 	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md
