@@ -41,7 +41,7 @@ MIN_QUERIES = 50
 # Sources from which on they are taken as a sample of domains. With fewer the bound tells more of how few they are than
 # of how they differ: at two it lies more than twice their standard deviation above their mean.
 MIN_DOMAINS = 5
-DELTA = 0.1  # probability that the mean loss over domains exceeds its bound
+DELTA = 0.01  # probability that the mean loss over domains exceeds its bound
 _CRC = "conformal risk control"
 _OVER_SOURCES = f", and a Student t bound of the mean loss over sources with confidence {1 - DELTA:g}"
 _QUANTILES = np.linspace(0, 1, 101)

@@ -138,7 +138,7 @@ def test_sources_that_are_alike_cost_little() -> None:
     apart = calibrate_scores(scored, alphas=(0.1,))
     assert apart.levels[0].threshold == pytest.approx(together.levels[0].threshold, abs=0.03)
     assert apart.as_json()["method"] == (
-        "conformal risk control, and a Student t bound of the mean loss over sources with confidence 0.9"
+        "conformal risk control, and a Student t bound of the mean loss over sources with confidence 0.99"
     )
     assert together.as_json()["method"] == "conformal risk control"
 
