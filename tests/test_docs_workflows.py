@@ -34,6 +34,9 @@ from secateur.eval.run import RunOptions, evaluate
 
 PATIENCE = 1200.0  # seconds a block; a machine that also trains is slow
 QUERIES = 80
+PACKAGES = ("data_scripts", "eval", "models", "secateur", "service", "training")
+# `pip install` says what it would install, and stops there.
+PIP = {"PIP_DRY_RUN": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 GOODS = ["bells", "tyres", "saddles", "pumps", "lamps", "chains", "brakes", "pedals", "helmets", "gloves", "locks"]
 
 
@@ -113,14 +116,16 @@ def for_training(folder: Path, base_model: Path) -> None:
     evaluate(folder / "test", folder / "runs" / "eval", RunOptions(systems=("secateur-int8",)))
 
 
-def nothing(folder: Path, base_model: Path) -> None:
-    pass
+def for_quick_start(folder: Path, base_model: Path) -> None:
+    """Lay out what the package is built from, as a checkout has it."""
+    for name in ("README.md", "LICENSE", "pyproject.toml", *PACKAGES):
+        (folder / name).symlink_to(ROOT / name)
 
 
 PREPARED: dict[str, Callable[[Path, Path], None]] = {
     "docs/data.md": for_data,
     "docs/evaluation.md": for_evaluation,
-    "docs/index.md": nothing,
+    "docs/index.md": for_quick_start,
     "docs/integrations.md": for_integrations,
     "docs/retraining.md": for_retraining,
     "docs/training.md": for_training,
@@ -135,17 +140,18 @@ LEFT_BEHIND = {
 
 
 def shell(code: str, folder: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """Start a block in a shell of its own, in which `secateur` and `python` are those of this environment."""
+    """Start a block in a shell of its own, in which `secateur`, `python` and `pip` are those of this environment."""
     python = shlex.quote(sys.executable)
     prelude = (
         "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
-        f'python() {{ {python} "$@"; }}\nsecateur() {{ {python} -m secateur "$@"; }}\n'
+        f'python() {{ {python} "$@"; }}\nsecateur() {{ {python} -P -m secateur "$@"; }}\n'
+        f'pip() {{ {python} -m pip "$@"; }}\n'
     )
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             ["bash", "-c", prelude + code],
             cwd=folder,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+            env={**os.environ, **PIP, "HF_HUB_OFFLINE": "1", **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
