@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -99,22 +100,44 @@ class PruningNetwork(nn.Module):
         return self.rank(states, query, passage).float(), keep.float()
 
 
-def _rates(dropout: float | None) -> dict[str, float]:
-    return {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+# What the families of encoders call their rates.
+_HIDDEN_RATES = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
+_ATTENTION_RATES = ("attention_probs_dropout_prob", "attention_dropout")
 
 
-def new_network(
-    base: str | Path, config: ModelConfig, template: PairTemplate, *, dropout: float | None
-) -> PruningNetwork:
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """Rates that override an encoder's; None for its own.
+
+    Attributes:
+        hidden: on hidden states.
+        attention: on attention weights; as `hidden` where not given.
+    """
+
+    hidden: float | None = None
+    attention: float | None = None
+
+    def override(self, config: PretrainedConfig) -> None:
+        """Set the rates that an encoder's configuration has."""
+        attention = self.hidden if self.attention is None else self.attention
+        for names, rate in ((_HIDDEN_RATES, self.hidden), (_ATTENTION_RATES, attention)):
+            for name in names:
+                if rate is not None and hasattr(config, name):
+                    setattr(config, name, rate)
+
+
+def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
     """Put heads on a pretrained encoder: fresh ones, but for a cross-encoder's own classifier as relevance head.
 
     Args:
         base: a Hugging Face model directory (or name, where a hub is in reach).
         config: names the heads.
         template: of the encoder's tokenizer.
-        dropout: overrides the encoder's dropout rates, where it has any.
+        dropout: overrides the encoder's rates.
     """
-    encoder = AutoModel.from_pretrained(str(base), dtype=torch.float32, **_rates(dropout))
+    encoder_config = AutoConfig.from_pretrained(str(base))
+    dropout.override(encoder_config)
+    encoder = AutoModel.from_pretrained(str(base), config=encoder_config, dtype=torch.float32)
     network = PruningNetwork(encoder, config, template)
     classifier = classifier_of(Path(base))
     if classifier is not None and classifier.rank_head == config.rank_head:
@@ -122,16 +145,14 @@ def new_network(
     return network
 
 
-def continued_network(
-    base: Path, config: ModelConfig, template: PairTemplate, *, dropout: float | None
-) -> PruningNetwork:
+def continued_network(base: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
     """Take encoder and heads from a secateur model directory, to go on training them.
 
     Args:
         base: a directory written by `save_network`, or a shipped model's.
         config: of the model to be; its heads must be those of the base.
         template: of the encoder's tokenizer.
-        dropout: overrides the encoder's dropout rates, where it has any.
+        dropout: overrides the encoder's rates.
 
     Raises:
         ModelError: the base has no weights, or other heads.
@@ -142,7 +163,7 @@ def continued_network(
             f"{base} has the heads rank_head: {earlier.rank_head} and prune_head: {earlier.prune_head}, the run asks "
             f"for {config.rank_head} and {config.prune_head}; training goes on with the same heads only"
         )
-    return _read_network(base, config, template, _rates(dropout))
+    return _read_network(base, config, template, dropout)
 
 
 def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: Path) -> None:
@@ -168,7 +189,7 @@ def load_network(directory: Path) -> PruningNetwork:
         ModelError: weights are missing or do not fit the configuration.
     """
     template = PairTemplate.of(Tokenizer.from_file(str(directory / TOKENIZER)))
-    return _read_network(directory, read_config(directory), template, {}).eval()
+    return _read_network(directory, read_config(directory), template, Dropout()).eval()
 
 
 def _read_weights(directory: Path) -> dict[str, Tensor]:
@@ -180,12 +201,11 @@ def _read_weights(directory: Path) -> dict[str, Tensor]:
     raise ModelError(f"{directory}: neither {WEIGHTS} nor {ONNX_FP16} is there; the model cannot be run in torch")
 
 
-def _read_network(
-    directory: Path, config: ModelConfig, template: PairTemplate, overrides: dict[str, float]
-) -> PruningNetwork:
+def _read_network(directory: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
     weights = _read_weights(directory)
-    encoder_section = read_encoder_config(directory) | overrides
-    encoder = AutoModel.from_config(AutoConfig.for_model(**encoder_section))  # type: ignore[no-untyped-call]
+    encoder_config = AutoConfig.for_model(**read_encoder_config(directory))
+    dropout.override(encoder_config)
+    encoder = AutoModel.from_config(encoder_config)  # type: ignore[no-untyped-call]
     network = PruningNetwork(encoder, config, template)
     # An exported graph holds only what takes part in the result; encoders' own poolers do not.
     unused = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("encoder.pooler.")}

@@ -22,7 +22,7 @@ from secateur.models.checkpoint import (
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError, MissingExtraError, ModelError
 from secateur.models.heads import classifier_of
-from secateur.models.network import PruningNetwork, continued_network, new_network
+from secateur.models.network import Dropout, PruningNetwork, continued_network, new_network
 from secateur.training.config import LoraConfig, TrainConfig
 
 
@@ -113,7 +113,8 @@ def start(config: TrainConfig) -> Start:
         title=config.data.title_share > 0,
     )
     make = continued_network if has_heads(base) else new_network
-    network = make(base, model_config, encoder.template, dropout=config.optim.dropout)
+    dropout = Dropout(config.optim.dropout, config.optim.attention_dropout)
+    network = make(base, model_config, encoder.template, dropout)
     positions = getattr(network.encoder.config, "max_position_embeddings", config.window)
     if config.window > int(positions):
         raise DataError(f"window: {config.window} is more than the {positions} positions of the encoder")

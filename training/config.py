@@ -114,6 +114,9 @@ class OptimConfig:
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time.
         max_tokens: window in training; shorter than the model's own saves time.
         dropout: overrides the encoder's rates.
+        attention_dropout: overrides its rate on attention weights; as `dropout` where not given. With 0 the fused
+            attention kernels stay in use: on processors `dropout` alone then costs a sixth more time instead of most
+            of twice as much.
         freeze_embeddings: leave the embedding layer as it is.
         pad_to_multiple_of: padded lengths are multiples of this.
         max_grad_norm: gradients are clipped to this norm.
@@ -133,6 +136,7 @@ class OptimConfig:
     gradient_checkpointing: bool = False
     max_tokens: Annotated[int, Field(ge=32)] = 320
     dropout: _Share | None = 0.0
+    attention_dropout: _Share | None = None
     freeze_embeddings: bool = True
     pad_to_multiple_of: _Count = 16
     max_grad_norm: _Positive = 1.0
