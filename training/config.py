@@ -115,8 +115,8 @@ class OptimConfig:
         max_tokens: window in training; shorter than the model's own saves time.
         dropout: overrides the encoder's rates.
         attention_dropout: overrides its rate on attention weights; as `dropout` where not given. With 0 the fused
-            attention kernels stay in use: on processors `dropout` alone then costs a sixth more time instead of most
-            of twice as much.
+            attention kernels stay in use: on processors `dropout` alone then costs a sixth more time instead of
+            three quarters.
         freeze_embeddings: leave the embedding layer as it is.
         pad_to_multiple_of: padded lengths are multiples of this.
         max_grad_norm: gradients are clipped to this norm.
