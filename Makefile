@@ -92,7 +92,7 @@ export: $(TEST_STAMP) ## write a trained model's ONNX files (MODEL, DATA)
 eval: $(TEST_STAMP) ## measure the shipped model and all baselines, and rewrite the tables (DATA)
 	$(BIN)/secateur eval --data $(DATA)/test --out runs/eval --system secateur-int8 --system all --needle --robustness \
 	  --update README.md --update docs/evaluation.md --update $(SHIPPED)/README.md
-	$(BIN)/secateur eval --titles --data $(DATA)/test --out runs/eval-titled --system secateur-int8 --system bm25 \
+	$(BIN)/secateur eval --no-titles --data $(DATA)/test --out runs/eval-untitled --system secateur-int8 --system bm25 \
 	  --system embedding --update README.md --update docs/evaluation.md
 
 example: $(TEST_STAMP) ## rewrite README's before-and-after example

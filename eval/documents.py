@@ -1,6 +1,6 @@
 """The generated tables of the project's documents: each marked block that a document has is rewritten.
 
-A run that showed titles has blocks of its own, so that a document may have both: `quality-titled` beside `quality`.
+A run without titles has blocks of its own, so that a document may have both: `quality-untitled` beside `quality`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ BLOCKS: dict[str, Callable[[_Json], str | None]] = {
     "robustness": robustness_table,
 }
 """Tables by the name of their block."""
-_TITLED = "-titled"
+_UNTITLED = "-untitled"
 
 
 def update_document(target: str, metrics: _Json) -> None:
@@ -125,13 +125,13 @@ def update_document(target: str, metrics: _Json) -> None:
     Raises:
         DataError: the document cannot be read, or has no such block.
     """
-    suffix = _TITLED if metrics["setup"]["titles"] else ""
+    suffix = "" if metrics["setup"]["titles"] else _UNTITLED
     tables = {name + suffix: table for name, table in BLOCKS.items()}
     file, _, block = target.rpartition(":")
-    if block.removesuffix(_TITLED) not in BLOCKS:
+    if block.removesuffix(_UNTITLED) not in BLOCKS:
         file, block = target, ""
     if block and block not in tables:
-        raise DataError(f"{target}: this run showed {'titles' if suffix else 'no titles'}; its blocks are {[*tables]}")
+        raise DataError(f"{target}: this run showed {'no titles' if suffix else 'titles'}; its blocks are {[*tables]}")
     path = Path(file)
     try:
         text = path.read_text(encoding="utf-8")

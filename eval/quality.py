@@ -42,7 +42,7 @@ class Measured:
     seconds: float
 
 
-def source_builder(*, titles: bool = False) -> SourceBuilder:
+def source_builder(*, titles: bool = True) -> SourceBuilder:
     """Return a builder with the shipped model's splitter and tokenizer, whatever the systems.
 
     Args:
@@ -57,7 +57,7 @@ def source_builder(*, titles: bool = False) -> SourceBuilder:
 
 
 def read_sources(
-    data: Path, *, limit: int | None = None, titles: bool = False
+    data: Path, *, limit: int | None = None, titles: bool = True
 ) -> tuple[list[Source], dict[str, dict[str, int]]]:
     """Load and segment labelled examples.
 

@@ -42,14 +42,14 @@ class RunOptions:
     Attributes:
         systems: ``NAME`` or ``NAME:MODEL_DIR``; the first is compared with the others.
         limit: queries drawn from each source, always the same ones; None for all.
-        titles: show the passages' titles to the systems.
+        titles: show the passages' titles to the systems, as a service does.
         needle: run the needle test.
         robustness: run the robustness set.
     """
 
     systems: tuple[str, ...] = ("secateur",)
     limit: int | None = None
-    titles: bool = False
+    titles: bool = True
     needle: bool = False
     robustness: bool = False
 

@@ -99,7 +99,7 @@ class SourceBuilder:
         titles: show the passages' titles to the systems.
     """
 
-    def __init__(self, splitter: Splitter, tokenizer: Tokenizer, *, titles: bool = False) -> None:
+    def __init__(self, splitter: Splitter, tokenizer: Tokenizer, *, titles: bool = True) -> None:
         self._splitter = splitter
         self._tokenizer = tokenizer
         self._titles = titles

@@ -284,7 +284,9 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         help=f"what is measured, may be given again (default: secateur; {_ALL!r}: every baseline)",
     )
     evaluate.add_argument("--limit", type=int, help="queries of each source")
-    evaluate.add_argument("--titles", action="store_true", help="show the passages' titles to the systems")
+    evaluate.add_argument(
+        "--no-titles", dest="titles", action="store_false", help="do not show the passages' titles to the systems"
+    )
     evaluate.add_argument("--needle", action="store_true", help="run the needle test too")
     evaluate.add_argument("--robustness", action="store_true", help="run the robustness set too")
     evaluate.add_argument(

@@ -276,7 +276,7 @@ def calibrate(
     out: Path | None = None,
     alphas: Sequence[float] = ALPHAS,
     balance: bool = True,
-    titles: bool = False,
+    titles: bool = True,
     backend: str = "auto",
     precision: str = "auto",
 ) -> Calibration:
@@ -371,8 +371,17 @@ def score_shift(quantiles: Sequence[float], passages: int, scores: FloatArray) -
     return Shift(float(found.statistic), float(found.pvalue), len(scores))
 
 
-def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", precision: str = "auto") -> Shift:
+def check_shift(
+    model: str | Path | None, data: Path, *, titles: bool = True, backend: str = "auto", precision: str = "auto"
+) -> Shift:
     """Compare the scores of a sample, labelled or not, with those that a model was calibrated on.
+
+    Args:
+        model: model directory or shipped model's name.
+        data: the sample.
+        titles: show the passages' titles to the model, as when it was calibrated.
+        backend: see `Pruner.load`.
+        precision: see `Pruner.load`.
 
     Raises:
         ModelError: the model has no `calibration.json`, or one that does not tell its scores.
@@ -385,7 +394,8 @@ def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", 
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: tells no scores ({error!r}); run `secateur calibrate` first") from error
     pruner = Pruner.load(model, backend=backend, precision=precision)
-    queries = [found for examples in usable_examples(data).values() for found in score_examples(pruner, examples)]
+    sources = usable_examples(data).values()
+    queries = [found for examples in sources for found in score_examples(pruner, examples, titles=titles)]
     scores = best_scores(queries)
     if len(scores) < 20:
         raise DataError(f"{data}: {len(scores)} passages tell little of a distribution; give at least 20")

@@ -44,7 +44,7 @@ def _scored(example: Example, results: Sequence[PassageResult]) -> list[ScoredPa
 
 
 def score_examples(
-    pruner: Pruner, examples: Sequence[Example], *, titles: bool = False
+    pruner: Pruner, examples: Sequence[Example], *, titles: bool = True
 ) -> Iterator[list[ScoredPassage]]:
     """Score the passages of each example; those without text are left out.
 

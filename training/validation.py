@@ -52,7 +52,8 @@ def validation_groups(config: TrainConfig, encoder: PairEncoder) -> list[Group]:
     """
     if config.data.validation is None:
         return []
-    plain = DataConfig(train=config.data.validation, recut_share=0.0, shuffle_share=0.0, title_share=0.0)
+    titles = float(config.data.title_share > 0)  # what the model learns to read, it is judged with
+    plain = DataConfig(train=config.data.validation, recut_share=0.0, shuffle_share=0.0, title_share=titles)
     examples = _evenly(read_sources(replace(plain, exclude=config.data.exclude)), config.stop.queries)
     builder = GroupBuilder(encoder, get_splitter(config.segmenter), plain, config.seed)
     groups = [builder.build(number, Drawn(e.query, e.passages)) for number, e in enumerate(examples)]

@@ -27,6 +27,15 @@ class SegmentedPassage:
         """The units' texts without outer white space."""
         return [self.passage.text[unit.start : unit.end].strip() for unit in self.units]
 
+    def titled(self, text: str) -> str:
+        """Return the passage's text, or a part of it, under the passage's title, for systems that read plain texts."""
+        return f"{self.passage.title}\n{text}" if self.passage.title else text
+
+    @property
+    def titled_units(self) -> list[str]:
+        """`unit_texts`, each under the passage's title."""
+        return [self.titled(text) for text in self.unit_texts]
+
 
 @runtime_checkable
 class SharesWork(Protocol):

@@ -36,7 +36,7 @@ def _bf16_pays() -> bool:
 
 
 def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
-    return [text for p in passages for text in (p.passage.text, *p.unit_texts)]
+    return [text for p in passages for text in (p.titled(p.passage.text), *p.titled_units)]
 
 
 class Embedding:
@@ -87,5 +87,5 @@ class Embedding:
         def cosines(texts: Sequence[str]) -> NDArray[np.float64]:
             return np.array([self._vectors[query] @ self._vectors[text] for text in texts], dtype=np.float64)
 
-        relevance = cosines([p.passage.text for p in passages])
-        return [PassageScores(float(r), cosines(p.unit_texts)) for r, p in zip(relevance, passages, strict=True)]
+        relevance = cosines([p.titled(p.passage.text) for p in passages])
+        return [PassageScores(float(r), cosines(p.titled_units)) for r, p in zip(relevance, passages, strict=True)]

@@ -45,7 +45,7 @@ class Bm25:
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score units by the words that they share with the query."""
-        documents = [_words(text) for p in passages for text in p.unit_texts]
+        documents = [_words(text) for p in passages for text in p.titled_units]
         terms = sorted(set(_words(query)))
         frequency = {term: sum(term in set(words) for words in documents) for term in terms}
         known = [term for term in terms if frequency[term]]
@@ -77,7 +77,7 @@ class TfIdf:
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score units by the weighted words that they share with the query."""
-        texts = [text for p in passages for text in p.unit_texts]
+        texts = [text for p in passages for text in p.titled_units]
         if not any(_WORD.search(text) for text in texts):
             return _by_passage(np.zeros(len(texts)), passages)
         vectorizer = self._vectorizer(lowercase=True, token_pattern=_WORD.pattern, sublinear_tf=True)

@@ -96,10 +96,10 @@ class CrossEncoderSystem:
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score every unit as if it were a passage."""
-        texts = [text for p in passages for text in p.unit_texts]
+        units = [Passage(text, title=p.passage.title) for p in passages for text in p.unit_texts]
         scores = np.zeros(0)
-        if texts:
-            results = _run(self._pruner, query, [Passage(text) for text in texts], units=False).results
+        if units:
+            results = _run(self._pruner, query, units, units=False).results
             scores = np.array([result.score for result in results], dtype=np.float64)
         ends = np.cumsum([len(p.units) for p in passages])[:-1]
         return [PassageScores(float(part.max(initial=0.0)), part) for part in np.split(scores, ends)]

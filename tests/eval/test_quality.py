@@ -147,18 +147,18 @@ def test_one_block_can_be_rewritten_alone(run: tuple[Path, Path, dict[str, Any]]
     assert "secateur's gain in area" in text
 
 
-def test_a_run_that_showed_titles_has_blocks_of_its_own(run: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
-    titled = evaluate(run[0], tmp_path / "titled", RunOptions(("lead",), titles=True))
+def test_a_run_without_titles_has_blocks_of_its_own(run: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
+    untitled = evaluate(run[0], tmp_path / "untitled", RunOptions(("lead",), titles=False))
     readme = tmp_path / "README.md"
-    readme.write_text(README + README.replace("quality", "quality-titled"), encoding="utf-8")
-    update_document(str(readme), titled)
+    readme.write_text(README + README.replace("quality", "quality-untitled"), encoding="utf-8")
+    update_document(str(readme), untitled)
     text = readme.read_text(encoding="utf-8")
     assert "<!-- quality:begin -->\nstale\n<!-- quality:end -->" in text
     assert text.count("| **macro** | 3 |") == 1
     update_document(f"{readme}:quality", run[2])
     assert "stale" not in readme.read_text(encoding="utf-8")
-    with pytest.raises(DataError, match=r"showed no titles; its blocks are \['quality', "):
-        update_document(f"{readme}:quality-titled", run[2])
+    with pytest.raises(DataError, match=r"showed titles; its blocks are \['quality', "):
+        update_document(f"{readme}:quality-untitled", run[2])
 
 
 def test_a_document_without_a_block_is_an_error(run: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from secateur.models.checkpoint import CALIBRATION, read_calibration, resolve
 from secateur.models.errors import DataError, ModelError
+from secateur.models.examples import Example, LabelledPassage
 from secateur.models.pruner import Pruner
+from secateur.models.types import Passage
 from secateur.training.calibration import (
     best_scores,
     calibrate,
@@ -21,7 +23,7 @@ from secateur.training.calibration import (
     score_shift,
     source_weights,
 )
-from secateur.training.scoring import ScoredPassage
+from secateur.training.scoring import ScoredPassage, score_examples
 
 
 def passage(scores: list[float], gold: list[bool], relevant: bool = True) -> ScoredPassage:
@@ -77,7 +79,6 @@ def test_the_promise_holds_on_data_that_was_not_calibrated_on() -> None:
 @pytest.mark.shared
 def test_the_promise_holds_for_the_shipped_model_on_repeated_splits(shared_data: Path, pruner: Pruner) -> None:
     from secateur.training.calibration import usable_examples
-    from secateur.training.scoring import score_examples
 
     examples = usable_examples(shared_data / "dev" / "squad_v1_train_part.jsonl.gz")["squad_v1_train_part"]
     examples = [e for e in examples if any(p.relevant for p in e.passages)]
@@ -90,6 +91,19 @@ def test_the_promise_holds_for_the_shipped_model_on_repeated_splits(shared_data:
         (level,) = calibrate_scores({"squad": scored[:half]}, alphas=(0.1,)).levels
         losses.append(expected_loss(scored[half:], level.threshold))
     assert np.mean(losses) <= 0.105
+
+
+def test_titles_are_shown_as_a_service_does_unless_they_are_left_out(pruner: Pruner) -> None:
+    text, query = "It opened in that year.", "When did the Louvre open?"
+    example = Example("1", "toy", query, (LabelledPassage(Passage(text, title="Louvre"), ((0, len(text)),), True),))
+    (((shown,),), ((left_out,),)) = (list(score_examples(pruner, [example], titles=titles)) for titles in (True, False))
+    titled = pruner.prune(query, [{"text": text, "title": "Louvre"}], return_units=True).results[0]
+    plain = pruner.prune(query, [text], return_units=True).results[0]
+    assert shown.scores[0] == pytest.approx((titled.units or ())[0].score, abs=1e-4)
+    assert left_out.scores[0] == pytest.approx((plain.units or ())[0].score, abs=1e-4)
+    assert shown.scores[0] > left_out.scores[0] + 0.01
+    (default,) = next(score_examples(pruner, [example]))
+    assert default.scores[0] == shown.scores[0]
 
 
 def test_sources_count_the_same_when_balanced() -> None:

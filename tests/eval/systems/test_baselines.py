@@ -47,6 +47,18 @@ def test_what_reads_the_query_finds_the_answer(name: str, passages: Sequence[Seg
     assert answering.relevance > other.relevance
 
 
+@pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "cross-encoder", "secateur"])
+@pytest.mark.parametrize("titles", [True, False])
+def test_a_title_that_is_shown_is_read(name: str, titles: bool) -> None:
+    museums = ("Musée d'Orsay", "Louvre")
+    labelled = tuple(LabelledPassage(Passage("It opened in that year.", title=title), (), False) for title in museums)
+    example = Example("1", "toy", "When did the Louvre open?", labelled)
+    shown = source_builder(titles=titles).build("toy", [example]).segmented[0]
+    orsay, louvre = load_system(name).score_units(example.query, shown)
+    assert bool(louvre.relevance > orsay.relevance) is titles
+    assert bool(louvre.units[0] > orsay.units[0]) is titles
+
+
 @pytest.mark.parametrize("name", ["bm25", "tfidf"])
 @pytest.mark.parametrize("query", ["Xylophone?", "???", ""])
 def test_a_query_without_a_known_word_scores_nothing(
