@@ -62,9 +62,9 @@ def _train(arguments: argparse.Namespace) -> None:
 def _calibrate(arguments: argparse.Namespace) -> None:
     from secateur.training.calibration import calibrate, check_shift
 
-    read = {"titles": arguments.titles, "backend": arguments.backend, "precision": arguments.precision}
+    runtime = {"backend": arguments.backend, "precision": arguments.precision}
     if arguments.check:
-        shift = check_shift(arguments.model, arguments.data, **read)
+        shift = check_shift(arguments.model, arguments.data, **runtime)
         sys.stdout.write(shift.verdict + "\n")
         return
     calibration = calibrate(
@@ -72,7 +72,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         arguments.data,
         out=arguments.out,
         balance=not arguments.pooled,
-        **read,
+        titles=arguments.titles,
+        **runtime,
     )
     for level in calibration.levels:
         sys.stdout.write(
@@ -138,10 +139,15 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     calibrate.add_argument("--data", type=Path, required=True, help="labelled examples that were not trained on")
     calibrate.add_argument("--out", type=Path, help="file to write (default: the model's calibration.json)")
     calibrate.add_argument("--pooled", action="store_true", help="count queries alike, not sources")
-    calibrate.add_argument(
+    shown = calibrate.add_mutually_exclusive_group()
+    shown.add_argument(
         "--no-titles", dest="titles", action="store_false", help="do not show the passages' titles to the model"
     )
-    calibrate.add_argument("--check", action="store_true", help="only say whether DATA's scores are like those before")
+    shown.add_argument(
+        "--check",
+        action="store_true",
+        help="only say whether DATA's scores are like those before; read with titles if those were",
+    )
     calibrate.add_argument("--backend", default="auto", choices=("auto", "openvino", "onnx", "torch"))
     calibrate.add_argument("--precision", default="auto", choices=("auto", "int8", "fp16"), help="of the ONNX file")
 

@@ -77,6 +77,7 @@ class Calibration:
         passages: that these are of.
         backend: that scored.
         domains: whether sources were taken as a sample of domains.
+        titles: whether passages were scored under their titles.
     """
 
     levels: tuple[Level, ...]
@@ -85,6 +86,7 @@ class Calibration:
     passages: int
     backend: str
     domains: bool = False
+    titles: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of the file."""
@@ -103,6 +105,7 @@ class Calibration:
             "passages": self.passages,
             "score_quantiles": [round(value, 5) for value in self.score_quantiles],
             "backend": self.backend,
+            "titles": self.titles,
         }
 
 
@@ -206,6 +209,7 @@ def calibrate_scores(
     alphas: Sequence[float] = ALPHAS,
     balance: bool = True,
     backend: str = "",
+    titles: bool = True,
 ) -> Calibration:
     """Choose thresholds from scored examples.
 
@@ -214,6 +218,7 @@ def calibrate_scores(
         alphas: losses to promise; those that the data is too small for are left out.
         balance: sources count the same, whatever their sizes; five and more are taken as a sample of domains.
         backend: that scored.
+        titles: whether it did so under the passages' titles.
 
     Raises:
         DataError: fewer than `MIN_QUERIES` queries have an answer, or no alpha can be promised.
@@ -245,7 +250,7 @@ def calibrate_scores(
         raise DataError(f"calibration: {len(losses)} queries are too few for any of the losses {list(alphas)}")
     best = best_scores(passages for queries in scored.values() for passages in queries)
     quantiles = tuple(np.quantile(best, _QUANTILES).tolist())
-    return Calibration(tuple(levels), sizes, quantiles, len(best), backend, domains is not None)
+    return Calibration(tuple(levels), sizes, quantiles, len(best), backend, domains is not None, titles)
 
 
 def best_scores(queries: Iterable[Sequence[ScoredPassage]]) -> FloatArray:
@@ -302,7 +307,7 @@ def calibrate(
         scored[name] = list(score_examples(pruner, examples, titles=titles))
         log.info("%s: %d queries scored", name, len(examples))
     used = f"{pruner.backend.name} {pruner.backend.precision}"
-    calibration = calibrate_scores(scored, alphas=alphas, balance=balance, backend=used)
+    calibration = calibrate_scores(scored, alphas=alphas, balance=balance, backend=used, titles=titles)
     target = out or resolve(model) / CALIBRATION
     write_atomically(target, json.dumps(calibration.as_json(), indent=1) + "\n")
     return calibration
@@ -310,6 +315,8 @@ def calibrate(
 
 def held_out_losses(model: str | Path | None, data: Path) -> dict[str, dict[float, float]]:
     """Return what a calibrated model's thresholds lose of labelled examples, by source and promised recall.
+
+    Passages are scored under their titles, as a service does.
 
     Raises:
         DataError: the data cannot be used.
@@ -371,15 +378,12 @@ def score_shift(quantiles: Sequence[float], passages: int, scores: FloatArray) -
     return Shift(float(found.statistic), float(found.pvalue), len(scores))
 
 
-def check_shift(
-    model: str | Path | None, data: Path, *, titles: bool = True, backend: str = "auto", precision: str = "auto"
-) -> Shift:
+def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", precision: str = "auto") -> Shift:
     """Compare the scores of a sample, labelled or not, with those that a model was calibrated on.
 
     Args:
         model: model directory or shipped model's name.
-        data: the sample.
-        titles: show the passages' titles to the model, as when it was calibrated.
+        data: the sample; its passages are scored under their titles if the calibration's were.
         backend: see `Pruner.load`.
         precision: see `Pruner.load`.
 
@@ -390,7 +394,7 @@ def check_shift(
     path = resolve(model) / CALIBRATION
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        quantiles, passages = content["score_quantiles"], int(content["passages"])
+        quantiles, passages, titles = content["score_quantiles"], int(content["passages"]), bool(content["titles"])
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: tells no scores ({error!r}); run `secateur calibrate` first") from error
     pruner = Pruner.load(model, backend=backend, precision=precision)

@@ -27,6 +27,7 @@ _FILES = {
     ONNX_FP16: "GPUs, and CPUs without 8-bit arithmetic: fp16 weights, computed in fp32",
     WEIGHTS: "torch: fp32 weights, to train on",
 }
+_TITLES = {True: ", under the passages' titles", False: ", without the passages' titles"}
 _WATTS_A_CORE = 10.0  # of a server processor under load, roughly
 _BLOCK = re.compile(r"<!-- (\S+?):begin[^>]*-->\n.*?<!-- \1:end -->", re.DOTALL)
 _LIMITS = (
@@ -186,7 +187,7 @@ def _calibration(directory: Path, figures: CardFigures | None) -> list[str]:
     header += ["lost on unseen sources"] * bool(unseen)
     lines = [
         f"By {content.get('method', 'unknown method')} on {sum(content.get('queries', {}).values())} queries, scored "
-        f"by {content.get('backend', 'an unknown backend')}.",
+        f"by {content.get('backend', 'an unknown backend')}{_TITLES.get(content.get('titles'), '')}.",
         "",
         f"| {' | '.join(header)} |",
         f"|{' ---: |' * len(header)}",

@@ -371,6 +371,12 @@ def test_calibrate_with_too_little_data_says_so_and_writes_nothing(run: Run, tmp
     assert not (tmp_path / "calibration.json").exists()
 
 
+def test_a_check_reads_as_the_calibration_did(run: Run) -> None:
+    outcome = run("calibrate", "secateur-nano-en", "--data", "data.jsonl", "--check", "--no-titles")
+    assert outcome.code == 2
+    assert "--no-titles: not allowed with argument --check" in outcome.err
+
+
 def test_finetune_refuses_a_senseless_time(run: Run, tmp_path: Path) -> None:
     outcome = run("finetune", "--data", "data.jsonl", "--out", "model", "--minutes", "0")
     assert outcome.code == 2

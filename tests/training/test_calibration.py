@@ -227,6 +227,34 @@ def test_a_sample_like_the_calibration_data_shows_no_shift(calibrated: Path, dat
     assert "no shift" in shift.verdict
 
 
+def test_a_sample_is_read_with_titles_if_the_calibration_was(tmp_path: Path, calibrated: Path) -> None:
+    """The titles tell who is meant, so scores differ without them."""
+    lines = [
+        json.dumps(
+            {
+                "query": f"When was {name} built?",
+                "passages": [
+                    {"title": name, "text": "It was built in 1889. The shop is closed.", "relevant_spans": [[0, 21]]},
+                    {"title": "A list of birds", "text": "It was seen in 1950. The shop is closed."},
+                ],
+            }
+        )
+        for name in (f"Tower {number}" for number in range(60))
+    ]
+    data = tmp_path / "towers.jsonl"
+    data.write_text("\n".join(lines), encoding="utf-8")
+    model = tmp_path / "copy"
+    shutil.copytree(calibrated, model)
+    quantiles = []
+    for titles in (True, False):
+        calibration = calibrate(model, data, titles=titles)
+        content = json.loads((model / CALIBRATION).read_text(encoding="utf-8"))
+        assert content["titles"] is calibration.titles is titles
+        assert check_shift(model, data).distance < 0.05  # quantiles are 101 points of it
+        quantiles.append(content["score_quantiles"])
+    assert score_shift(quantiles[0], 120, np.array(quantiles[1])).distance > 0.2
+
+
 def test_a_sample_of_another_kind_is_told(calibrated: Path, tmp_path: Path) -> None:
     lines = [
         json.dumps({"query": f"Where did she go in {year}?", "passages": [{"text": f"She went to Rome in {year}."}]})
