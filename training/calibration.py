@@ -316,19 +316,24 @@ def calibrate(
 def held_out_losses(model: str | Path | None, data: Path) -> dict[str, dict[float, float]]:
     """Return what a calibrated model's thresholds lose of labelled examples, by source and promised recall.
 
-    Passages are scored under their titles, as a service does.
+    Passages are scored under their titles, as a service does, unless the model was calibrated without. There are none
+    of a model that is not calibrated.
 
     Raises:
         DataError: the data cannot be used.
         ModelError: the model cannot be loaded.
     """
-    thresholds = read_calibration(resolve(model)) or {}
+    directory = resolve(model)
+    thresholds = read_calibration(directory)
+    if thresholds is None:
+        return {}
+    titles = json.loads((directory / CALIBRATION).read_text(encoding="utf-8")).get("titles", True)
     pruner = Pruner.load(model)
     found = {}
     for name, examples in usable_examples(data).items():
         # A query's loss is of its relevant passages, so no others are scored.
         answered = [replace(e, passages=tuple(p for p in e.passages if p.relevant)) for e in examples]
-        scored = list(score_examples(pruner, [e for e in answered if e.passages]))
+        scored = list(score_examples(pruner, [e for e in answered if e.passages], titles=titles))
         losses = {recall: expected_loss(scored, threshold) for recall, threshold in thresholds.items()}
         if not any(math.isnan(loss) for loss in losses.values()):
             found[name] = losses

@@ -19,6 +19,7 @@ from secateur.training.calibration import (
     calibrate_scores,
     check_shift,
     expected_loss,
+    held_out_losses,
     query_losses,
     score_shift,
     source_weights,
@@ -251,6 +252,8 @@ def test_a_sample_is_read_with_titles_if_the_calibration_was(tmp_path: Path, cal
         content = json.loads((model / CALIBRATION).read_text(encoding="utf-8"))
         assert content["titles"] is calibration.titles is titles
         assert check_shift(model, data).distance < 0.05  # quantiles are 101 points of it
+        promised = {level.target_recall: level.loss for level in calibration.levels}
+        assert held_out_losses(model, data)["towers"] == pytest.approx(promised, abs=1e-6)
         quantiles.append(content["score_quantiles"])
     assert score_shift(quantiles[0], 120, np.array(quantiles[1])).distance > 0.2
 
