@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import open_lines
 from secateur.models.requests import as_passage
+from secateur.models.text_files import filled_lines, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,12 @@ def _label(row: dict[str, Any], source: str, number: int) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with open_lines(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield _label(json.loads(line), path.name.split(".", 1)[0], number)
-                except (KeyError, TypeError, ValueError, InputError) as error:
-                    raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+    for number, line in filled_lines(path):
+        try:
+            row = _label(parse_json(line), path.name.split(".", 1)[0], number)
+        except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+            raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+        yield row
 
 
 def label_answer_spans(source: Path, target: Path) -> SpanReport:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secateur.models.errors import DataError
-from secateur.models.examples import Example, LabelledPassage, data_files, open_lines, parse_example
+from secateur.models.examples import Example, LabelledPassage, data_files, parse_example
 from secateur.models.segmentation import segment
 from secateur.models.splitters import Splitter, get_splitter
+from secateur.models.text_files import filled_lines, parse_json
 
 _SHOWN = 5  # places that are named of each problem
 _MANY = 0.9  # share of units that are labelled in a passage that is labelled as a whole
@@ -173,18 +172,12 @@ def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
     for file in data_files(path):
         report = SourceReport(file.name)
         ids: set[str] = set()
-        try:
-            with open_lines(file) as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.strip():
-                        continue
-                    try:
-                        example = parse_example(json.loads(line), number)
-                    except (KeyError, TypeError, ValueError, RecursionError) as error:
-                        report.found("broken line", f"line {number}: {type(error).__name__}: {error}")
-                        continue
-                    _check_example(report, example, number, splitter, ids)
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
+        for number, line in filled_lines(file):
+            try:
+                example = parse_example(parse_json(line), number)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                report.found("broken line", f"line {number}: {type(error).__name__}: {error}")
+                continue
+            _check_example(report, example, number, splitter, ids)
         reports.append(report)
     return CheckReport(tuple(reports))

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import html
-import json
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secateur.data_scripts.printable import printable
 from secateur.data_scripts.publish_filters import KEPT_FROM
 from secateur.data_scripts.records import Labelled, parse_record
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import open_lines, parse_example
+from secateur.models.examples import parse_example
 from secateur.models.files import write_atomically
 from secateur.models.segmentation import segment
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+from secateur.models.text_files import filled_lines, parse_json
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Labels</title>
@@ -97,22 +95,17 @@ def read_samples(path: Path) -> Iterator[Sample]:
     Raises:
         DataError: the file cannot be read, or a line is neither; the message names it.
     """
-    try:
-        with open_lines(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                where = f"{path}, line {number}"
-                try:
-                    row = json.loads(line)
-                    if isinstance(row, dict) and "passages" in row:
-                        yield from _published(row, number, where)
-                    else:
-                        yield _labelled(row, where)
-                except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                    raise DataError(f"{where}: {type(error).__name__}: {error}") from error
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+    for number, line in filled_lines(path):
+        where = f"{path}, line {number}"
+        try:
+            row = parse_json(line)
+            if isinstance(row, dict) and "passages" in row:
+                samples = list(_published(row, number, where))
+            else:
+                samples = [_labelled(row, where)]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError(f"{where}: {type(error).__name__}: {error}") from error
+        yield from samples
 
 
 def draw(samples: Iterator[Sample], n: int, seed: int) -> list[Sample]:
@@ -151,11 +144,6 @@ def to_html(samples: Sequence[Sample]) -> str:
     return _PAGE.format(articles="\n".join(articles))
 
 
-def _safe(text: str) -> str:
-    """Return a text without the characters that would command the terminal."""
-    return _CONTROL.sub("�", text)
-
-
 def _print(samples: Sequence[Sample]) -> None:
     from rich.console import Console
     from rich.text import Text
@@ -165,12 +153,12 @@ def _print(samples: Sequence[Sample]) -> None:
         text = Text()
         for piece, label in sample.pieces():
             style = "bold green" if label >= KEPT_FROM else "yellow" if label else "dim"
-            text.append(_safe(piece), style)
+            text.append(printable(piece), style)
         console.rule(style="dim")
-        console.print(Text(_safe(sample.query), "bold"))
+        console.print(Text(printable(sample.query), "bold"))
         for note in (sample.title, sample.note, sample.where):
             if note:
-                console.print(Text(_safe(note), "italic dim"))
+                console.print(Text(printable(note), "italic dim"))
         console.print(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold, normalised
 from secateur.models.errors import DataError, shown
-from secateur.models.examples import data_files, open_lines
+from secateur.models.examples import data_files
+from secateur.models.text_files import filled_lines, parse_json
 
 _SHOWN = 5  # leaks that a message names
 
@@ -87,19 +87,13 @@ def refuse_leaks(parts: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicat
 
 def _rows(directory: Path) -> Iterator[dict[str, Any]]:
     for file in data_files(directory):
-        try:
-            with open_lines(file) as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.strip():
-                        continue
-                    try:
-                        row = json.loads(line)
-                        list(_keys(row))
-                    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                        raise DataError(f"{file}, line {number}: {type(error).__name__}: {error}") from error
-                    yield row
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
+        for number, line in filled_lines(file):
+            try:
+                row = parse_json(line)
+                list(_keys(row))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise DataError(f"{file}, line {number}: {type(error).__name__}: {error}") from error
+            yield row
 
 
 def data_parts(directory: Path) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from secateur.models.errors import DataError, shown
-from secateur.models.examples import open_lines
+from secateur.models.text_files import filled_lines, parse_json
 
 _T = TypeVar("_T")
 
@@ -195,18 +195,13 @@ def read_records(path: Path, kind: type[_T]) -> Iterator[_T]:
     Raises:
         DataError: the file cannot be read, or a line is wrong; the message names it.
     """
-    try:
-        with open_lines(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    where = f"{path}, line {number}"
-                    try:
-                        value = json.loads(line)
-                    except (ValueError, RecursionError) as error:
-                        raise DataError(f"{where}: is not JSON ({error})") from error
-                    yield parse_record(value, kind, where)
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+    for number, line in filled_lines(path):
+        where = f"{path}, line {number}"
+        try:
+            value = parse_json(line)
+        except ValueError as error:
+            raise DataError(f"{where}: is not JSON ({error})") from error
+        yield parse_record(value, kind, where)
 
 
 def write_records(path: Path, records: Iterable[object]) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 
 from secateur.data_scripts.dividing import divide, passage_key, query_key
 from secateur.models.errors import DataError
-from secateur.models.examples import data_files, open_lines
+from secateur.models.examples import data_files
 from secateur.models.files import write_atomically
+from secateur.models.text_files import filled_lines, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -21,19 +22,16 @@ _FILE = "\0file"  # key under which a row remembers its file; no column is calle
 def _read(data: Path) -> list[dict[str, Any]]:
     rows = []
     for file in data_files(data):
-        with open_lines(file) as source:
-            for number, text in enumerate(source, 1):
-                if not text.strip():
-                    continue
-                try:
-                    row = json.loads(text)
-                    query_key(row)
-                    for passage in row["passages"]:
-                        passage_key(passage)
-                        passage.get("document_id")
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise DataError(f"{file}, line {number}: {type(error).__name__}: {error}") from error
-                rows.append(row | {_FILE: file.name.removesuffix(".gz")})
+        for number, text in filled_lines(file):
+            try:
+                row = parse_json(text)
+                query_key(row)
+                for passage in row["passages"]:
+                    passage_key(passage)
+                    passage.get("document_id")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(f"{file}, line {number}: {type(error).__name__}: {error}") from error
+            rows.append(row | {_FILE: file.name.removesuffix(".gz")})
     return rows
 
 

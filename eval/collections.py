@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import open_lines
+from secateur.models.text_files import filled_lines, parse_json
 from secateur.models.types import Passage
 
 log = logging.getLogger(__name__)
@@ -32,16 +30,6 @@ class Collection:
     run: dict[str, list[str]]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with open_lines(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield number, line.rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-
-
 def _is_json(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
 
@@ -53,10 +41,10 @@ def read_texts(path: Path) -> dict[str, Passage]:
         DataError: a line cannot be read, or an id stands twice; the message names file and line.
     """
     found: dict[str, Passage] = {}
-    for number, line in _rows(path):
+    for number, line in filled_lines(path):
         try:
             if _is_json(path):
-                row = json.loads(line)
+                row = parse_json(line)
                 name, text = str(row["_id"] if "_id" in row else row["id"]), row["text"]
                 title = row.get("title") or None
                 if not isinstance(text, str):
@@ -77,7 +65,7 @@ def read_texts(path: Path) -> dict[str, Passage]:
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Read judgements: TREC's four columns (query, 0, document, grade), or BEIR's three with a header line."""
     found: dict[str, dict[str, int]] = {}
-    for number, line in _rows(path):
+    for number, line in filled_lines(path):
         parts = line.split()
         if number == 1 and parts[-1:] == ["score"]:
             continue
@@ -94,7 +82,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 def read_run(path: Path) -> dict[str, list[str]]:
     """Read a TREC run (query, Q0, document, rank, score, tag); documents by falling score, ties in the file's order."""
     scored: dict[str, dict[str, float]] = {}
-    for number, line in _rows(path):
+    for number, line in filled_lines(path):
         parts = line.split()
         try:
             if len(parts) != 6:

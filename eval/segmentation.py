@@ -6,7 +6,6 @@ and F1 (offsets compared behind trailing white space, a text's end left out) and
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from secateur.eval.tables import markdown_table
 from secateur.models.errors import SecateurError
-from secateur.models.examples import data_files, open_lines, source_name
+from secateur.models.examples import data_files, source_name
 from secateur.models.splitters import SPLITTERS, Splitter, get_splitter
+from secateur.models.text_files import filled_lines, parse_json
 
 LabelledText = tuple[str, list[list[int]]]
 
@@ -37,8 +37,7 @@ class Agreement:
 
 def labelled_texts(path: Path) -> list[LabelledText]:
     """Return the texts of a data file that carry sentence bounds."""
-    with open_lines(path) as lines:
-        passages = [passage for line in lines for passage in json.loads(line)["passages"]]
+    passages = [passage for _, line in filled_lines(path) for passage in parse_json(line)["passages"]]
     return [(p["text"], p["sentences"]) for p in passages if p.get("sentences")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from secateur.eval.quality import Measured
 from secateur.eval.report.compare import ComparisonRow, comparison_markdown, setup_differences
 from secateur.eval.units import Source
 from secateur.models.errors import DataError
+from secateur.models.text_files import parse_json, read_text
 
 FILE = "bootstrap.npz"
 _FIGURES = ("area", "mrr", "ndcg@10", "default.retention", "default.compression", "default.f1")
@@ -54,12 +54,12 @@ class _Run:
 
 def _read(directory: Path) -> _Run:
     try:
-        metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+        metrics = parse_json(read_text(directory / "metrics.json"))
         with np.load(directory / FILE) as arrays:
             figures = {tuple(key.split(_SEPARATOR)): arrays[key].astype(np.float64) for key in arrays.files}
         if not isinstance(metrics["fingerprints"], dict):
             raise TypeError("fingerprints is no object")
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+    except (DataError, OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise DataError(
             f"{directory}: is not the directory of a finished run ({error}); make one by `secateur eval --out`"
         ) from error

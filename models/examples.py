@@ -8,15 +8,14 @@ ignored.
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from secateur.models.errors import DataError, shown
+from secateur.models.text_files import filled_lines, parse_json
 from secateur.models.types import Passage, Unit
 
 
@@ -93,30 +92,31 @@ def parse_example(row: dict[str, Any], number: int) -> Example:
     return Example(str(row.get("id", number)), str(row.get("source", "")), query, passages, _answers(row))
 
 
-def open_lines(path: Path) -> IO[str]:
-    """Open a text file for reading, gzipped or not."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
 def read_examples(path: Path) -> Iterator[Example]:
     """Read a JSON-lines file, gzipped or not.
 
     Raises:
-        DataError: a line is not of the schema; the message names file and line.
+        DataError: the file cannot be read, or a line is not of the schema; the message names file and line.
     """
-    try:
-        with open_lines(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    yield parse_example(json.loads(line), number)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+    for number, line in filled_lines(path):
+        try:
+            example = parse_example(parse_json(line), number)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+        yield example
+
+
+def files_in(directory: Path, endings: tuple[str, ...]) -> list[Path]:
+    """Return the files of a directory whose names end so, by name.
+
+    Raises:
+        DataError: one is a pipe or a device, which could be read without end.
+    """
+    files = sorted(path for path in directory.iterdir() if path.name.endswith(endings) and not path.is_dir())
+    for path in files:
+        if not path.is_file():
+            raise DataError(f"{path}: is not a regular file (a broken link, a pipe or a device); remove it")
+    return files
 
 
 def data_files(path: Path) -> list[Path]:
@@ -127,7 +127,7 @@ def data_files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.gz")]) if path.is_dir() else []
+    files = files_in(path, (".jsonl", ".jsonl.gz")) if path.is_dir() else []
     if not files:
         raise DataError(f"{path}: no such file, nor a directory with .jsonl or .jsonl.gz files")
     return files

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.models.errors import DataError, MissingExtraError
-from secateur.models.examples import Example, parse_example, read_examples, source_name
+from secateur.models.examples import Example, files_in, parse_example, read_examples, source_name
 
 _ARROW_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
 _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -72,11 +72,52 @@ def saved_splits(path: Path, extra: str) -> dict[str, Any]:
     return dict(found) if isinstance(found, DatasetDict) else {"": found}
 
 
+_MEDIA_FREE = (
+    "Value", "ClassLabel", "Sequence", "List", "LargeList", "Translation", "TranslationVariableLanguages", "Json",
+    "Array2D", "Array3D", "Array4D", "Array5D",
+)  # fmt: skip
+
+
+def _media(feature: Any) -> str | None:
+    """Return the name of the first feature that is read from files or addresses; None for none."""
+    if isinstance(feature, dict | list | tuple):
+        below: Iterable[Any] = feature.values() if isinstance(feature, dict) else feature
+    elif type(feature).__name__ not in _MEDIA_FREE:
+        return type(feature).__name__
+    else:
+        below = (feature.feature,) if hasattr(feature, "feature") else ()
+    return next((name for one in below if (name := _media(one)) is not None), None)
+
+
+def refuse_media(path: Path, rows: Any) -> None:
+    """Check that reading the rows of a dataset opens nothing else: images and sounds are read from paths and URLs.
+
+    Args:
+        path: of the dataset, for the message.
+        rows: the dataset.
+
+    Raises:
+        DataError: a column has a feature such as `Image`, `Audio` or `Video`.
+    """
+    for name, feature in rows.features.items():
+        found = _media(feature)
+        if found is not None:
+            raise DataError(
+                f"{path}: the column {name!r} has the feature {found}, whose values are read from files or the "
+                f"network; remove it with remove_columns({name!r}) and save the dataset again"
+            )
+
+
 def _arrow_sources(path: Path) -> list[LabelledSource]:
     return [
-        LabelledSource(name or path.name, path, partial(_examples, path, rows))
+        LabelledSource(name or path.name, path, partial(_dataset_examples, path, rows))
         for name, rows in sorted(saved_splits(path, "eval").items())
     ]
+
+
+def _dataset_examples(path: Path, rows: Any) -> Iterator[Example]:
+    refuse_media(path, rows)
+    return _examples(path, rows)
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -115,7 +156,7 @@ def labelled_sources(path: Path) -> list[LabelledSource]:
         return [_file_source(path)]
     if any((path / mark).is_file() for mark in _ARROW_MARKS):
         return _arrow_sources(path)
-    files = sorted(file for file in path.glob("*") if file.name.endswith(_ENDINGS)) if path.is_dir() else []
+    files = files_in(path, _ENDINGS) if path.is_dir() else []
     if not files:
         raise DataError(f"{path}: no such file, nor a directory with {', '.join(_ENDINGS)} files or a saved dataset")
     return [_file_source(file) for file in files]

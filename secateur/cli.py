@@ -32,27 +32,29 @@ class _UsageError(Exception):
 
 
 def _read_text(name: str) -> str:
+    from secateur.models.errors import DataError
+    from secateur.models.text_files import as_text, read_limited
+
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return as_text(sys.stdin.buffer.read() if name == "-" else read_limited(Path(name)), name)
     except OSError as error:
         raise _UsageError(f"{name}: cannot be read ({error.strerror})") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _UsageError(f"{name}: is not UTF-8 text (byte {error.start}); convert it first") from error
+    except DataError as error:
+        raise _UsageError(str(error)) from error
 
 
 def _json_lines(name: str, text: str) -> list[Passage]:
     from secateur.models.errors import InputError
     from secateur.models.requests import as_passage
+    from secateur.models.text_files import parse_json
 
     passages = []
     # Not splitlines: JSON strings may hold U+2028 and other characters that it takes for line ends.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                passages.append(as_passage(json.loads(line), f"{name}, line {number}"))
-            except (ValueError, RecursionError) as error:
+                passages.append(as_passage(parse_json(line), f"{name}, line {number}"))
+            except ValueError as error:
                 raise _UsageError(f"{name}, line {number}: is not JSON ({error})") from error
             except InputError as error:
                 raise _UsageError(str(error)) from error

@@ -9,15 +9,20 @@ from typing import Any
 
 
 def _ingest(arguments: argparse.Namespace) -> None:
-    from secateur.data_scripts.ingest.run import ingest
+    from secateur.data_scripts.ingest.run import IngestOptions, ingest
     from secateur.data_scripts.ingest.sources import Columns
 
     report = ingest(
         arguments.sources,
         arguments.out,
         Columns(arguments.id_column, arguments.title_column, arguments.text_column),
-        arguments.near_duplicates,
-        arguments.same_ids,
+        IngestOptions(
+            near_duplicates=arguments.near_duplicates,
+            same_ids=arguments.same_ids,
+            max_document_mib=arguments.max_document_mib,
+            max_unpacked_mib=arguments.max_unpacked_mib,
+            strict=arguments.strict,
+        ),
     )
     sys.stdout.write("\n".join(report.lines()) + "\n")
 
@@ -123,6 +128,16 @@ def _add_ingest(steps: Any) -> None:
         "--near-duplicates", type=float, default=0.9, metavar="S", help="similarity that is too much; 0 turns it off"
     )
     step.add_argument("--same-ids", choices=("error", "suffix"), default="error", help="when a table's id stands twice")
+    step.add_argument(
+        "--max-document-mib", type=float, default=64, metavar="N", help="a larger file or row is left out (default: 64)"
+    )
+    step.add_argument(
+        "--max-unpacked-mib",
+        type=float,
+        metavar="N",
+        help="a .gz or Parquet file that unpacks to more is left out (default: 1024, or 100 times its size)",
+    )
+    step.add_argument("--strict", action="store_true", help="fail at the first file or row that cannot be read")
 
 
 def _add_chunk(steps: Any) -> None:

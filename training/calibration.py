@@ -30,6 +30,7 @@ from secateur.models.examples import Example
 from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 from secateur.models.sources import labelled_sources
+from secateur.models.text_files import parse_json, read_text
 from secateur.training.scoring import ScoredPassage, score_examples
 
 log = logging.getLogger(__name__)
@@ -327,7 +328,7 @@ def held_out_losses(model: str | Path | None, data: Path) -> dict[str, dict[floa
     thresholds = read_calibration(directory)
     if thresholds is None:
         return {}
-    titles = json.loads((directory / CALIBRATION).read_text(encoding="utf-8")).get("titles", True)
+    titles = parse_json(read_text(directory / CALIBRATION)).get("titles", True)
     pruner = Pruner.load(model)
     found = {}
     for name, examples in usable_examples(data).items():
@@ -398,9 +399,9 @@ def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", 
     """
     path = resolve(model) / CALIBRATION
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
         quantiles, passages, titles = content["score_quantiles"], int(content["passages"]), bool(content["titles"])
-    except (OSError, ValueError, KeyError) as error:
+    except (DataError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: tells no scores ({error!r}); run `secateur calibrate` first") from error
     pruner = Pruner.load(model, backend=backend, precision=precision)
     sources = usable_examples(data).values()

@@ -18,6 +18,7 @@ from pydantic import ConfigDict
 from secateur.models.checkpoint import CALIBRATION, ONNX_FP16, ONNX_INT8, WEIGHTS, ModelConfig, read_config
 from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
+from secateur.models.text_files import parse_json, read_text
 from secateur.training.calibration import held_out_losses
 
 CARD = "README.md"
@@ -180,7 +181,7 @@ def _calibration(directory: Path, figures: CardFigures | None) -> list[str]:
     path = directory / CALIBRATION
     if not path.is_file():
         return ["Not calibrated: `target_recall` cannot be used."]
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = parse_json(read_text(path))
     losses = figures.losses if figures else {}
     unseen = figures.unseen_losses if figures else {}
     header = ["target_recall", "threshold", "bound of the loss", "lost on held-out data"]
@@ -268,9 +269,9 @@ def make_card(directory: Path, metrics: Path, facts: CardFacts, data: Path | Non
         ModelError: the directory holds no model.
     """
     try:
-        content = json.loads(metrics.read_text(encoding="utf-8"))
+        content = parse_json(read_text(metrics))
         figures = CardFigures.of(content, next(iter(content["systems"].values()))["macro"]["queries"], {})
-    except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
+    except (DataError, ValueError, LookupError, TypeError, StopIteration) as error:
         raise DataError(f"{metrics}: is no metrics.json of `secateur eval` ({error!r})") from error
     if data is not None:
         figures = figures.with_losses(held_out_losses(directory, data), facts.unseen)

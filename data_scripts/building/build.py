@@ -145,12 +145,14 @@ class Pipeline:
         return {key: value for key, value in content.items() if key not in _NOT_SHAPING}
 
     def _ingest(self) -> str:
-        from secateur.data_scripts.ingest.run import ingest
+        from secateur.data_scripts.ingest.run import IngestOptions, ingest
         from secateur.data_scripts.ingest.sources import Columns
 
         given = self._config.ingest
         columns = Columns(given.id_column, given.title_column, given.text_column)
-        report = ingest(given.sources, self._documents, columns, given.near_duplicates)
+        report = ingest(
+            given.sources, self._documents, columns, IngestOptions(given.near_duplicates, strict=given.strict)
+        )
         return "; ".join(line.strip() for line in report.lines())
 
     def _chunk(self) -> str:

@@ -33,6 +33,7 @@ class IngestConfig:
         id_column: of tables; None for the usual names.
         title_column: likewise.
         text_column: likewise.
+        strict: stop at the first file or row that cannot be read.
     """
 
     sources: tuple[Path, ...]
@@ -40,6 +41,7 @@ class IngestConfig:
     id_column: str | None = None
     title_column: str | None = None
     text_column: str | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

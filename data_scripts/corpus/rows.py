@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from secateur.models.errors import DataError, InputError, MissingExtraError
-from secateur.models.examples import open_lines
 from secateur.models.requests import PassageLike
 from secateur.models.sources import saved_splits
+from secateur.models.text_files import filled_lines, parse_json
 
 Row = dict[str, Any]
 
@@ -45,25 +44,16 @@ class Lines:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def _texts(self) -> Iterator[tuple[int, str]]:
-        try:
-            with open_lines(self.path) as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield number, line
-        except (OSError, UnicodeDecodeError, EOFError) as error:
-            raise DataError(f"{self.path}: cannot be read ({error})") from error
-
     def columns(self) -> list[str]:
         """Return the names in the first row."""
         return next((list(row) for row in self.read()), [])
 
     def read(self, start: int = 0) -> Iterator[Row]:
         """Yield the rows from one on."""
-        for number, line in islice(self._texts(), start, None):
+        for number, line in islice(filled_lines(self.path), start, None):
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                row = parse_json(line)
+            except ValueError as error:
                 raise DataError(f"{self.path}, line {number}: is not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f"{self.path}, line {number}: is not an object")

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
-import json
 import math
-import sys
-from collections.abc import Callable, Collection, Iterator
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from secateur.data_scripts.ingest.sources import Columns, Found, LeftOut
+from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut, Unreadable
 from secateur.data_scripts.records import Document
 from secateur.models.errors import DataError, InputError, MissingExtraError, shown
-from secateur.models.sources import saved_splits
+from secateur.models.sources import refuse_media, saved_splits
+from secateur.models.text_files import (
+    MIB,
+    Limits,
+    byte_lines,
+    encoding_error,
+    open_binary,
+    other_unicode,
+    parse_json,
+    text_lines,
+)
 
 _IDS = ("id", "_id", "doc_id", "docid", "document_id")
 _TITLES = ("title", "headline", "name")
 _TEXTS = ("text", "contents", "content", "body", "page_content", "passage", "document")
-_PARQUET_ROWS = 256  # read at a time
+_BATCH_ROWS = 256  # of Arrow data, read at a time
+_BATCH_BYTES = 1 << 30  # the most that such a batch may take
+_DEPTH = 100  # lists and objects in one another in metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +69,44 @@ def _choose(names: Collection[str], columns: Columns, where: str) -> Columns:
     return Columns(columns.id or _first(names, _IDS), columns.title or _first(names, _TITLES), text)
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return a value as JSON can hold it.
+
+    Raises:
+        Unreadable: it is nested deeper than the steps behind this one can read.
+    """
+    if depth > _DEPTH:
+        raise Unreadable("nested too deep", f"its metadata is nested more than {_DEPTH} deep; flatten it")
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, depth + 1) for item in value]
     return None if isinstance(value, bytes) else str(value)
 
 
-def _document(row: dict[str, Any], columns: Columns, found: Found, number: int, where: str) -> Row | LeftOut:
+def _document(
+    row: dict[str, Any], columns: Columns, found: Found, number: int, where: str, limits: Limits
+) -> Row | LeftOut:
     assert columns.text is not None
     text = row.get(columns.text)
     if text is None:
         return LeftOut(where, "empty", f"{columns.text} is null")
     if not isinstance(text, str):
-        raise DataError(f"{where}: {columns.text} must be a string, not {shown(text)}; choose another --text-column")
+        detail = f"{columns.text} must be a string, not {shown(text)}; choose another --text-column"
+        return LeftOut(where, "text is not a string", detail)
+    if len(text) > limits.line:
+        return LeftOut(where, "too large", f"{columns.text} has {len(text)} characters; split it")
     id = row.get(columns.id) if columns.id else None
     title = row.get(columns.title) if columns.title else None
     used = {columns.id, columns.title, columns.text}
-    metadata = {str(key): _plain(value) for key, value in row.items() if key not in used}
+    try:
+        metadata = {str(key): _plain(value) for key, value in row.items() if key not in used}
+    except Unreadable as error:
+        return LeftOut(where, error.reason, error.detail)
     if found.beir and isinstance(metadata.get("metadata"), dict):
         metadata |= metadata.pop("metadata")
     metadata |= {"source": found.name, "row": number}
@@ -95,83 +117,104 @@ def _document(row: dict[str, Any], columns: Columns, found: Found, number: int, 
     return Row(document, named, where)
 
 
-def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
+_Rows = Iterator[tuple[dict[str, Any], str] | LeftOut]
 
 
-def _decoded_lines(path: Path) -> Iterator[str]:
-    """Yield a file's lines as text.
-
-    Raises:
-        DataError: it is not UTF-8; the message names line and byte.
-    """
+def _json_rows(found: Found, limits: Limits) -> _Rows:
     offset = 0
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                at = line.index(error.object[error.start : error.end], error.start)
-                raise DataError(
-                    f"{path}, line {number}: byte {offset + at} (0x{line[at]:02x}) is not UTF-8; convert the file to "
-                    "UTF-8 first"
-                ) from error
-            offset += len(line)
-
-
-def _json_rows(found: Found) -> Iterator[tuple[dict[str, Any], str]]:
-    for number, line in enumerate(_decoded_lines(found.path), 1):
-        if not line.strip():
-            continue
+    for number, data in enumerate(byte_lines(found.path, limits, regular=not found.named), 1):
         where = f"{found.path}, line {number}"
+        start, offset = offset, offset + len(data)
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: is not JSON ({error}); repair or remove the line") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: must be a JSON object, not {shown(row)}")
-        yield row, where
+            line = data.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not line.strip():
+                continue
+            row = parse_json(line)
+        except UnicodeDecodeError as error:
+            broken = encoding_error(where, data, error, start)
+            if start == 0 and other_unicode(data):
+                raise broken from error  # all lines are, so one message is enough
+            yield LeftOut(where, "wrong encoding", str(broken).removeprefix(f"{where}: "))
+            continue
+        except ValueError as error:
+            yield LeftOut(where, "broken line", f"is not JSON ({error}); repair or remove the line")
+            continue
+        if isinstance(row, dict):
+            yield row, where
+        else:
+            yield LeftOut(where, "broken line", f"must be a JSON object, not {shown(row)}")
 
 
-def _csv_rows(found: Found) -> Iterator[tuple[dict[str, Any], str]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a field is a document, and those are long
+def _csv_rows(found: Found, limits: Limits) -> _Rows:
+    csv.field_size_limit(min(limits.line, 2**31 - 1))  # a field is a document, and those are long
     tabs = found.path.name.lower().endswith(".tsv")
-    reader = csv.DictReader(_decoded_lines(found.path), delimiter="\t" if tabs else ",", strict=True)
+    lines = text_lines(found.path, limits, regular=not found.named)
+    reader = csv.DictReader(lines, delimiter="\t" if tabs else ",", strict=True)
     try:
         for row in reader:
             where = f"{found.path}, line {reader.line_num}"
             if None in row:
-                raise DataError(
-                    f"{where}: has more fields than the header's {len(reader.fieldnames or ())}; quote fields that "
-                    "hold the delimiter"
-                )
-            yield row, where
+                header = len(reader.fieldnames or ())
+                detail = f"has more fields than the header's {header}; quote fields that hold the delimiter"
+                yield LeftOut(where, "broken line", detail)
+            else:
+                yield row, where
     except csv.Error as error:
         raise DataError(f"{found.path}, line {reader.line_num}: is not CSV ({error})") from error
 
 
-def _parquet_rows(found: Found) -> Iterator[tuple[dict[str, Any], str]]:
+def _arrow_rows(tables: Iterable[Any], where: str) -> _Rows:
+    """Yield the rows of Arrow tables or batches; one with a value that Python cannot hold is left out by itself."""
+    number = 0
+    for table in tables:
+        try:
+            rows = table.to_pylist()
+        except (ValueError, OverflowError):  # e.g. a date behind the year 9999
+            rows = [table.slice(start, 1) for start in range(table.num_rows)]
+        for row in rows:
+            number += 1
+            place = f"{where}row {number}"
+            if isinstance(row, dict):
+                yield row, place
+                continue
+            try:
+                yield row.to_pylist()[0], place
+            except (ValueError, OverflowError) as error:
+                yield LeftOut(place, "broken row", f"{type(error).__name__}: {error}")
+
+
+def _parquet_rows(found: Found, limits: Limits) -> _Rows:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise MissingExtraError("pyarrow", "data") from error
-    number = 0
-    try:
-        for batch in parquet.ParquetFile(found.path).iter_batches(batch_size=_PARQUET_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield row, f"{found.path}, row {number}"
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise DataError(f"{found.path}: cannot be read as Parquet ({error})") from error
+    with open_binary(found.path, regular=not found.named) as raw:
+        try:
+            file = parquet.ParquetFile(raw)
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            size = sum(group.total_byte_size for group in groups)
+            allowed = limits.allowed(os.fstat(raw.fileno()).st_size)
+            if size > allowed:
+                raise DataError(f"{found.path}: unpacks to {size / MIB:.0f} MiB, more than {allowed / MIB:g} MiB")
+            # A value that is stored once may stand in every row of a batch, and is no larger than its column.
+            columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+            largest = max((column.total_uncompressed_size for column in columns), default=0)
+            batch = min(_BATCH_ROWS, max(1, _BATCH_BYTES // max(largest, 1)))
+            yield from _arrow_rows(file.iter_batches(batch_size=batch), f"{found.path}, ")
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            raise DataError(f"{found.path}: cannot be read as Parquet ({error})") from error
 
 
-def _dataset_rows(found: Found) -> Iterator[tuple[dict[str, Any], str]]:
+def _dataset_rows(found: Found, limits: Limits) -> _Rows:
     for name, rows in sorted(saved_splits(found.path, "data").items()):
-        for number, row in enumerate(rows, 1):
-            yield row, f"{found.path}, {f'split {name}, ' if name else ''}row {number}"
+        refuse_media(found.path, rows)
+        # Arrow's rows are not decoded, so nothing that they name is opened.
+        plain = rows.with_format("arrow")
+        tables = (plain[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
+        yield from _arrow_rows(tables, f"{found.path}, {f'split {name}, ' if name else ''}")
 
 
-_READERS: dict[str, Callable[[Found], Iterator[tuple[dict[str, Any], str]]]] = {
+_READERS: dict[str, Callable[[Found, Limits], _Rows]] = {
     "lines": _json_rows,
     "csv": _csv_rows,
     "parquet": _parquet_rows,
@@ -192,28 +235,43 @@ def _loose(row: dict[str, Any], columns: Columns, where: str) -> Columns:
     )
 
 
-def read_table(found: Found, columns: Columns) -> Iterator[Row | LeftOut]:
+def read_table(found: Found, columns: Columns, limits: Limits = DEFAULT_LIMITS) -> Iterator[Row | LeftOut]:
     """Read a table a row at a time.
 
     Args:
         found: a file of kind lines, csv, parquet or dataset.
         columns: which columns are meant.
+        limits: what is too much.
 
     Yields:
         Documents, whose metadata has the other columns, or why a row becomes none.
 
     Raises:
-        DataError: the file is broken; the message names line and byte.
-        InputError: it lacks a column; the message names those that are there.
+        DataError: nothing can be read from here on; the message names file, and line or byte where it is known.
+        InputError: a file that the user named lacks a column; the message names those that are there.
         MissingExtraError: the format needs a package that is not installed.
     """
     chosen: Columns | None = None
+    number = 0
     try:
-        for number, (row, where) in enumerate(_READERS[found.kind](found), 1):
-            if found.kind in _LOOSE:
-                chosen = _loose(row, columns, where)
-            elif chosen is None:
-                chosen = _choose(row.keys(), columns, str(found.path))
-            yield _document(row, chosen, found, number, where)
-    except (OSError, EOFError) as error:
+        for entry in _READERS[found.kind](found, limits):
+            number += 1
+            if isinstance(entry, LeftOut):
+                yield entry
+                continue
+            row, where = entry
+            try:
+                if found.kind in _LOOSE:
+                    chosen = _loose(row, columns, where)
+                elif chosen is None:
+                    chosen = _choose(row.keys(), columns, str(found.path))
+            except InputError as error:
+                if found.named and number == 1:
+                    raise
+                yield LeftOut(where, "no such column", f"{error.problem.removeprefix(where).strip()}; {error.mend}")
+                if found.kind in _LOOSE:
+                    continue
+                return
+            yield _document(row, chosen, found, number, where, limits)
+    except OSError as error:
         raise DataError(f"{found.path}: cannot be read ({error})") from error

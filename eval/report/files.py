@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +12,16 @@ from secateur.eval.report.markdown import render_markdown
 from secateur.eval.report.schema import check_metrics, check_worst
 from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
+from secateur.models.text_files import parse_json, read_text
 
 log = logging.getLogger(__name__)
 
 
 def _read(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: does not exist; give a directory that an evaluation was written to") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give a directory with an evaluation") from error
+        if not path.exists():
+            raise DataError(f"{path}: does not exist; give a directory that an evaluation was written to")
+        return parse_json(read_text(path))
     except ValueError as error:
         raise DataError(f"{path}: is not JSON ({error}); run the evaluation again to write it anew") from error
 

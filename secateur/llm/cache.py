@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
+from secateur.models.text_files import parse_json, read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,10 @@ class ReplyCache:
     def get(self, key: str) -> Completion | None:
         """Return a stored reply; None for one that is missing or broken, which costs a call and not the run."""
         try:
-            stored = json.loads(self.path(key).read_text(encoding="utf-8"))
+            stored = parse_json(read_text(self.path(key)))
             tokens = tuple((str(token), float(value)) for token, value in stored.pop("first_tokens", ()))
             reply = Completion(**stored, first_tokens=tokens)
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        except (DataError, ValueError, TypeError, AttributeError):
             return None
         counts = (reply.prompt_tokens, reply.completion_tokens)
         if not isinstance(reply.text, str) or not all(count is None or type(count) is int for count in counts):

@@ -194,7 +194,8 @@ def test_a_terminal_that_cannot_show_a_character_gets_it_escaped(
     [
         (["-q", "q", "missing.txt"], "missing.txt: cannot be read (No such file or directory)"),
         (["-q", "q", "."], ".: cannot be read (Is a directory)"),
-        (["-q", "q", "latin1.txt"], "latin1.txt: is not UTF-8 text (byte 3)"),
+        (["-q", "q", "latin1.txt"], "latin1.txt: byte 3 (0xe9) is not UTF-8"),
+        (["-q", "q", "utf16.jsonl"], "utf16.jsonl: is UTF-16, not UTF-8"),
         (["-q", "q", "cut.jsonl"], "cut.jsonl, line 3: is not JSON"),
         (["-q", "q", "number.jsonl"], "number.jsonl, line 2: 42 is not a passage"),
         (["-q", "q", "textless.jsonl"], "textless.jsonl, line 1.text: is missing"),
@@ -210,6 +211,7 @@ def test_a_terminal_that_cannot_show_a_character_gets_it_escaped(
 @pytest.mark.skipif(sys.platform == "win32", reason="the system's own messages differ")
 def test_bad_usage_is_exit_code_2_and_one_line(run: Run, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "latin1.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "utf16.jsonl").write_text('"one"', encoding="utf-16")
     (tmp_path / "cut.jsonl").write_text('"one"\n\n{"text": \n')
     (tmp_path / "number.jsonl").write_text('"one"\n42\n')
     (tmp_path / "textless.jsonl").write_text('{"id": 1}\n')

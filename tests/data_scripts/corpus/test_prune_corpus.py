@@ -275,7 +275,8 @@ def test_what_json_cannot_hold_is_said(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("in.jsonl", b'{"query": "a"\n', "line 1: is not JSON"),
-        ("in.jsonl", b"\xff\xfe", "cannot be read"),
+        ("in.jsonl", b"\xff\xfe", "is UTF-16, not UTF-8"),
+        ("in.jsonl", b"caf\xe9", "line 1: byte 3"),
         ("in.jsonl.gz", b"no gzip", "cannot be read"),
         ("in.parquet", b"no Parquet", "cannot be read"),
         ("in.csv", b"a,b", "is neither .jsonl, .jsonl.gz nor .parquet"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from secateur.cli import main
-from secateur.data_scripts.ingest.run import ingest
+from secateur.data_scripts.ingest.run import IngestOptions, ingest
 from secateur.data_scripts.records import Document, read_records
 from secateur.models.errors import DataError, InputError
 
@@ -50,7 +50,7 @@ def test_a_folder_is_read_once_in_order_and_what_is_left_out_is_counted(
 
 
 def test_near_duplicates_may_stay(folder: Path, tmp_path: Path) -> None:
-    ingest([folder], tmp_path / "out.jsonl", near_duplicates=0)
+    ingest([folder], tmp_path / "out.jsonl", options=IngestOptions(near_duplicates=0))
     assert [document.id for document in read(tmp_path / "out.jsonl")] == ["a.md", "b.txt", "sub/near.txt"]
 
 
@@ -73,7 +73,7 @@ def test_ids_that_stand_twice_are_an_error_unless_asked_for(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"line 2: the id '1' stands at .*line 1 already"):
         ingest([table], out)
     assert not out.exists()
-    assert ingest([table], out, same_ids="suffix").left_out == {"duplicate": 1}
+    assert ingest([table], out, options=IngestOptions(same_ids="suffix")).left_out == {"duplicate": 1}
     assert [document.id for document in read(out)] == ["1", "1~2"]
 
 
@@ -85,5 +85,5 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none: no such file or directory"):
         ingest([tmp_path / "none"], tmp_path / "out.jsonl")
     with pytest.raises(InputError, match="near-duplicates"):
-        ingest([binary], tmp_path / "out.jsonl", near_duplicates=2)
+        ingest([binary], tmp_path / "out.jsonl", options=IngestOptions(near_duplicates=2))
     assert list(tmp_path.iterdir()) == [binary]

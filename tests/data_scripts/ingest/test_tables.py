@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from secateur.data_scripts.ingest.sources import Columns, LeftOut, find
+from secateur.data_scripts.ingest.sources import Columns, Found, LeftOut, find
 from secateur.data_scripts.ingest.tables import Row, read_table
 from secateur.data_scripts.records import Document
 from secateur.models.errors import DataError, InputError
 
 
 def entries(path: Path, **columns: str) -> list[Row | LeftOut]:
-    return [entry for found in find(path) for entry in read_table(found, Columns(**columns))]
+    return [
+        entry for found in find(path) if isinstance(found, Found) for entry in read_table(found, Columns(**columns))
+    ]
 
 
 def documents(path: Path, **columns: str) -> list[Document]:
@@ -103,18 +105,27 @@ def test_without_an_id_the_row_is_the_id(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "reason", "detail"),
     [
-        (b"{", "line 2: is not JSON"),
-        (b"[1]", r"line 2: must be a JSON object, not \[1\]"),
-        (b'{"text": 3}', "line 2: text must be a string, not 3"),
-        (b'{"text": "caf\xe9"}', r"line 2: byte 35 \(0xe9\) is not UTF-8"),
+        (b"{", "broken line", "is not JSON"),
+        (b"[" * 100_000, "broken line", "is not JSON (nested too deep)"),
+        (b"[1]", "broken line", "must be a JSON object, not [1]"),
+        (b'{"text": 3}', "text is not a string", "text must be a string, not 3"),
+        (b'{"text": "caf\xe9"}', "wrong encoding", "byte 35 (0xe9) is not UTF-8"),
+        (b'{"n": 1}', "no such column", "name one of its columns: n"),
+        (b'{"text": "b", "m": ' + b"[" * 600 + b"]" * 600 + b"}", "nested too deep", "more than 100 deep"),
     ],
 )
-def test_a_broken_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
-    (tmp_path / "d.jsonl").write_bytes(b'{"text": "a", "x": 1}\n' + line)
-    with pytest.raises(DataError, match=message):
-        entries(tmp_path / "d.jsonl")
+def test_a_broken_line_is_named_and_those_behind_it_are_read(
+    tmp_path: Path, line: bytes, reason: str, detail: str
+) -> None:
+    (tmp_path / "d.jsonl").write_bytes(b'{"text": "a", "x": 1}\n' + line + b'\n{"text": "c"}\n')
+    first, left, last = entries(tmp_path / "d.jsonl")
+    assert isinstance(first, Row)
+    assert isinstance(last, Row)
+    assert isinstance(left, LeftOut)
+    assert (left.where, left.reason) == (f"{tmp_path / 'd.jsonl'}, line 2", reason)
+    assert detail in left.detail
 
 
 def test_a_missing_column_names_those_that_are_there(tmp_path: Path) -> None:
@@ -123,14 +134,25 @@ def test_a_missing_column_names_those_that_are_there(tmp_path: Path) -> None:
         entries(tmp_path / "d.csv")
     with pytest.raises(InputError, match=r"--id-column: .*no column 'key'; its columns are: n, words"):
         entries(tmp_path / "d.csv", id="key", text="words")
-    (tmp_path / "d.jsonl").write_text('{"text": "a"}\n{"n": 1}')
-    with pytest.raises(InputError, match=r"line 2 has no column"):
+    (tmp_path / "d.jsonl").write_text('{"n": 1}\n{"text": "a"}')
+    with pytest.raises(InputError, match=r"line 1 has no column"):
         entries(tmp_path / "d.jsonl")
+    # In a directory it is one table of many.
+    left = entries(tmp_path)
+    assert [(entry.where, entry.reason) for entry in left if isinstance(entry, LeftOut)] == [
+        (f"{tmp_path / 'd.csv'}, line 2", "no such column"),
+        (f"{tmp_path / 'd.jsonl'}, line 1", "no such column"),
+    ]
 
 
 def test_broken_tables_are_errors(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("id,text\n1,a,b\n")
-    with pytest.raises(DataError, match="line 2: has more fields than the header's 2"):
+    (tmp_path / "d.csv").write_text("id,text\n1,a,b\n2,c\n")
+    left, row = entries(tmp_path / "d.csv")
+    assert isinstance(left, LeftOut)
+    assert (left.reason, "more fields than the header's 2" in left.detail) == ("broken line", True)
+    assert isinstance(row, Row)
+    (tmp_path / "d.csv").write_text('id,text\n1,"a\n')
+    with pytest.raises(DataError, match="is not CSV"):
         entries(tmp_path / "d.csv")
     (tmp_path / "d.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match="cannot be read as Parquet"):

@@ -13,7 +13,7 @@ from secateur.models.segmentation import segment
 
 def read(path: Path) -> Document | LeftOut:
     (found,) = find(path)
-    return read_file(found)
+    return found if isinstance(found, LeftOut) else read_file(found)
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -119,6 +119,9 @@ def test_html_is_decoded_as_it_declares(tmp_path: Path, data: bytes, text: str) 
         ("a.txt", b"caf\xe9", "wrong encoding", "byte 3 (0xe9) is not UTF-8"),
         ("a.txt", b"\xef\xbb\xbfcaf\xe9", "wrong encoding", "byte 6 (0xe9)"),
         ("a.html", b"<meta charset=none>caf\xe9", "wrong encoding", "unknown encoding: none"),
+        ("a.html", b"<meta charset=undefined>caf\xe9", "wrong encoding", "unknown encoding: undefined"),
+        ("a.html", b"<meta charset=idna>caf\xe9", "wrong encoding", "unknown encoding: idna"),
+        ("a.html", b"<meta charset=base64>caf\xe9", "wrong encoding", "not a text encoding"),
         ("a.md", b"PK\x03\x04\x00\x00", "binary file", "zero bytes"),
         ("a.txt", b"\xff\xfea", "wrong encoding", "UTF-16"),
     ],
@@ -137,6 +140,10 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path, name: str, data: bytes
         ("```\n# comment\n```\n# Real\n", "Real"),
         ("Under\n=====\n", "Under"),
         ("#hash\ntext\n", ""),
+        ("# C#\n", "C#"),
+        ("# C# ##  \r\n", "C#"),
+        ("## ##\n", ""),
+        ("# one\u2028two\x85three\n", "one\u2028two\x85three"),
         ("", ""),
     ],
 )

@@ -61,7 +61,7 @@ def test_missing_metrics_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe{}", b"", b"[]", b"{}", b'{"systems": {}}', b'{"systems": [1]}'])
 def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "metrics.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"metrics\.json: .*; (run|give)"):
+    with pytest.raises(DataError, match=r"metrics\.json: .*; (run|give|convert)"):
         write_report(tmp_path)
     assert not (tmp_path / "report.md").exists()
 

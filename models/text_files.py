@@ -1,0 +1,200 @@
+"""The one place where text files of the user are opened: UTF-8 with or without a byte order mark, gzipped or not.
+
+Lines end at line feeds alone: JSON strings may hold U+2028, U+0085 and other characters that `str.splitlines` takes
+for line ends. A mark at the very start of a file is dropped; U+FEFF anywhere else is text and stays.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from secateur.models.errors import DataError
+
+MIB = 1 << 20
+_RATIO = 100  # gzipped text unpacks to 3 to 50 times its size, a bomb to a thousand times
+_ALLOWED = 1 << 30  # bytes that any gzipped file may unpack to
+# UTF-32's little-endian mark begins with that of UTF-16, so it comes first.
+_OTHER_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_BROKEN = (OSError, EOFError, zlib.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a file is read; what is more is an error.
+
+    Attributes:
+        line: bytes of one line, or of a file that is read whole; this bounds memory.
+        unpacked: bytes that a gzipped file may unpack to; None: 1 GiB, or 100 times its size where that is more.
+    """
+
+    line: int = 256 * MIB
+    unpacked: int | None = None
+
+    def allowed(self, size: int) -> int:
+        """Return how many bytes a packed file of a size may unpack to."""
+        return max(_ALLOWED, _RATIO * size) if self.unpacked is None else self.unpacked
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def other_unicode(data: bytes) -> str | None:
+    """Return whether a file begins with the mark of UTF-16 or UTF-32, and of which; None where it does not."""
+    return next((name for mark, name in _OTHER_MARKS if data.startswith(mark)), None)
+
+
+def encoding_error(where: str, data: bytes, error: UnicodeDecodeError, offset: int = 0) -> DataError:
+    """Return the error for bytes that are not UTF-8.
+
+    Args:
+        where: file, and line if known.
+        data: that was decoded.
+        error: what decoding raised.
+        offset: of the data in the file.
+    """
+    name = other_unicode(data) if offset == 0 else None
+    if name:
+        return DataError(f"{where}: is {name}, not UTF-8; convert it first, e.g. iconv -f {name} -t UTF-8")
+    # "utf-8-sig" counts from behind the mark.
+    at = error.start + len(data) - len(error.object)
+    return DataError(f"{where}: byte {offset + at} (0x{data[at]:02x}) is not UTF-8; convert the file to UTF-8 first")
+
+
+def open_binary(path: Path, *, regular: bool = False) -> BinaryIO:
+    """Open a file for reading.
+
+    Args:
+        path: its name.
+        regular: refuse pipes and devices, and never wait for one; else a pipe, e.g. of ``<(...)``, is read as well.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file though it must be.
+    """
+    if not regular:
+        return path.open("rb")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("is a pipe or a device, not a regular file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def byte_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False) -> Iterator[bytes]:
+    """Yield a file's lines with their ends, unpacked where its name ends in ``.gz``.
+
+    Args:
+        path: the file.
+        limits: what is too much.
+        regular: see `open_binary`.
+
+    Raises:
+        DataError: it cannot be read, or is larger than allowed; the message names it.
+    """
+    try:
+        with open_binary(path, regular=regular) as raw:
+            file, allowed, number, size = raw, None, 0, 0
+            if path.suffix.lower() == ".gz":
+                allowed = limits.allowed(os.fstat(raw.fileno()).st_size)
+                file = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+            while line := file.readline(limits.line + 1):
+                number += 1
+                size += len(line)
+                if len(line) > limits.line:
+                    raise DataError(f"{path}, line {number}: is longer than {limits.line / MIB:g} MiB; split the line")
+                if allowed is not None and size > allowed:
+                    raise DataError(
+                        f"{path}: unpacks to more than {allowed / MIB:g} MiB; if it may, unpack it first (gunzip)"
+                    )
+                yield line
+    except _BROKEN as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def text_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False) -> Iterator[str]:
+    """Yield a file's lines as text with their ends; see `byte_lines`.
+
+    Raises:
+        DataError: it cannot be read, is larger than allowed, or is not UTF-8; the message names file, line and byte.
+    """
+    offset = 0
+    for number, line in enumerate(byte_lines(path, limits, regular=regular), 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise encoding_error(f"{path}, line {number}", line, error, offset) from error
+        offset += len(line)
+
+
+def filled_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line that is not blank, without its end; see `text_lines`."""
+    for number, line in enumerate(text_lines(path, limits), 1):
+        if line.strip():
+            yield number, line.rstrip("\r\n")
+
+
+def read_limited(path: Path, limit: int = DEFAULT_LIMITS.line, *, regular: bool = False) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        DataError: it is larger than the limit; the message names it.
+    """
+    with open_binary(path, regular=regular) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise DataError(f"{path}: is larger than {limit / MIB:g} MiB; split it")
+    return data
+
+
+def as_text(data: bytes, where: str) -> str:
+    """Decode bytes of UTF-8, with or without a mark.
+
+    Raises:
+        DataError: they are not UTF-8; the message says what they are.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise encoding_error(where, data, error) from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, UTF-8 with or without a mark.
+
+    Raises:
+        DataError: it cannot be read, is not UTF-8 or larger than 256 MiB; the message names it.
+    """
+    try:
+        data = read_limited(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    return as_text(data, str(path))
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON; a mark in front, as files that were joined have in between, means nothing.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deep to be read.
+    """
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
