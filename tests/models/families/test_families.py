@@ -245,7 +245,18 @@ def test_corrupt_weights_are_named(copy_of: Callable[[str], Path]) -> None:
             {"base_model_config": {"model_type": "bert"}},
             "model_type is 'bert'; OpenProvence .* modernbert",
         ),
-        ({"base_model_config": {"model_type": "modernbert", "hidden_size": "many"}}, "no OpenProvence network"),
+        (
+            {"base_model_config": {"model_type": "modernbert", "hidden_size": "many"}},
+            r"base_model_config\.hidden_size: .*'many'",
+        ),
+        (
+            {"base_model_config": {"model_type": "modernbert", "hidden_size": 32, "num_attention_heads": 7}},
+            "no OpenProvence network",
+        ),
+        (
+            {"base_model_config": {"model_type": "modernbert", "max_position_embeddings": 128}},
+            r"window is 224, but the encoder has 128 positions",
+        ),
         ({"max_length": "long"}, "window is 'long'"),
         ({"max_length": 16}, "window is 0"),
         ({"default_threadshold": "high"}, "threshold 'high'"),
