@@ -22,6 +22,7 @@ from secateur.models.errors import InputError, ModelError
 from secateur.models.families import FAMILIES, FamilyEncoder, family_of, read_family
 from secateur.models.families.encoding import plain
 from secateur.models.pruner import Pruner
+from secateur.models.sums import write_sums
 from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
 
 NAMES = ["Provence", "XProvence", "OpenProvence"]
@@ -228,6 +229,20 @@ def test_a_missing_file_is_named(copy_of: Callable[[str], Path], name: str) -> N
     (directory / name).unlink()
     with pytest.raises(ModelError, match=rf"copy: {name} is missing"):
         Pruner.load(directory)
+
+
+def test_a_checkpoint_of_others_needs_no_sums_but_is_held_to_those_that_it_has(
+    copy_of: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = copy_of("Provence")
+    assert Pruner.load(directory, device="cpu")
+    assert not [record for record in caplog.records if record.name.startswith("secateur")]
+    write_sums(directory)
+    content = bytearray((directory / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (directory / WEIGHTS).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{WEIGHTS}: is damaged"):
+        Pruner.load(directory, device="cpu")
 
 
 def test_corrupt_weights_are_named(copy_of: Callable[[str], Path]) -> None:
