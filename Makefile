@@ -21,7 +21,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
 
-.PHONY: help serve test lint format format-check typecheck docs wheel release audit train export eval example screenshot \
+.PHONY: help serve test lint format format-check typecheck docs wheel release audit lock pin pinned train export eval example screenshot \
   bench clean
 
 help: ## list the targets
@@ -82,6 +82,15 @@ release: wheel ## what is published, into dist/: sdist and wheel, tried in a cle
 
 audit: $(TEST_STAMP) ## look the pinned versions up among known vulnerabilities; reports, fails nothing (needs the network)
 	@$(BIN)/python deploy/release/audit.py
+
+lock: $(TEST_STAMP) ## write deploy/requirements-*.txt, what the images install, with hashes (needs the network)
+	$(BIN)/python deploy/release/lock.py
+
+pin: ## pin the images of others by their digests (needs docker and the network)
+	$(PYTHON) deploy/release/images.py pin
+
+pinned: ## fail when an image of others has no digest; what a release needs
+	$(PYTHON) deploy/release/images.py check
 
 train: $(TEST_STAMP) ## train a model (CONFIG)
 	$(BIN)/secateur train $(CONFIG)

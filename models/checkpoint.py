@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic_core import from_json
 from tokenizers import Tokenizer
 
-from secateur.models.errors import ModelError
-from secateur.models.files import write_atomically
+from secateur.models.errors import ModelError, shown
+from secateur.models.files import is_model_file, read_model_file, write_atomically
+from secateur.models.schema import CalibrationContent, Encoder, Section, validated
 from secateur.models.splitters import SPLITTERS
 
 CONFIG = "config.json"
@@ -22,6 +24,9 @@ ONNX_FP16 = "onnx/model_fp16.onnx"
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "secateur-nano-en"
+
+_MAX_JSON = 8 * 2**20
+_MAX_TOKENIZER = 128 * 2**20  # the largest vocabularies' have some 35 MB
 
 RankHead = Literal["linear", "pooled", "classifier_tanh", "classifier_gelu", "classifier_relu"]
 PruneHead = Literal["linear", "bilinear", "unit_pooled"]
@@ -86,15 +91,41 @@ def resolve(name_or_path: str | Path | None) -> Path:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    content = read_model_file(path, _MAX_JSON)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path.parent}: {path.name} is missing; is this a secateur model directory?") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
+        found = from_json(content)  # bounds the depth, unlike `json.loads`
+    except ValueError as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); replace it") from error
+    if not isinstance(found, dict):
         raise ModelError(f"{path}: holds no JSON object")
-    return content
+    return found
+
+
+def check_encoder(section: dict[str, Any], where: Path | str, prefix: str = "") -> Encoder:
+    """Return the numbers of an encoder's configuration.
+
+    Args:
+        section: the configuration.
+        where: its file, for the message.
+        prefix: where in the file the configuration is, for the message.
+
+    Raises:
+        ModelError: one is wrong.
+    """
+    return validated(section, Encoder, where, prefix, fix="take the encoder's own config.json")
+
+
+def check_window(config: ModelConfig, encoder: Encoder, where: Path | str) -> None:
+    """Refuse a window that is longer than what the encoder has positions for.
+
+    Raises:
+        ModelError: it is.
+    """
+    if encoder.positions is not None and config.window > encoder.positions:
+        raise ModelError(
+            f"{where}: secateur.window is {config.window}, but the encoder has {encoder.positions} positions; "
+            f"give a multiple of 32 up to that"
+        )
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -103,14 +134,17 @@ def read_config(directory: Path) -> ModelConfig:
     Raises:
         ModelError: the file or the section is missing or wrong.
     """
-    section = _read_json(directory / CONFIG).get("secateur")
+    path = directory / CONFIG
+    content = _read_json(path)
+    section = content.pop("secateur", None)
     if not isinstance(section, dict):
-        raise ModelError(f"{directory / CONFIG} has no `secateur` section; train or convert the model first")
-    known = {f.name for f in fields(ModelConfig)}
-    try:
-        return ModelConfig(**{key: value for key, value in section.items() if key in known})
-    except TypeError as error:
-        raise ModelError(f"{directory / CONFIG}: the `secateur` section is incomplete ({error})") from error
+        raise ModelError(f"{path} has no `secateur` section; train or convert the model first")
+    if "name" not in section:
+        raise ModelError(f"{path}: the `secateur` section is incomplete: name is missing; give the model a name")
+    checked = validated(section, Section, path, "secateur", "correct it, or train the model anew")
+    config = ModelConfig(**checked.model_dump(exclude_unset=True))
+    check_window(config, check_encoder(content, path), path)
+    return config
 
 
 def has_heads(directory: Path) -> bool:
@@ -136,18 +170,23 @@ def load_tokenizer(directory: Path) -> Tokenizer:
         ModelError: the file is missing, broken, or of another model.
     """
     path = directory / TOKENIZER
-    if not path.is_file():
+    if not is_model_file(path):
         raise ModelError(f"{directory}: {TOKENIZER} is missing; only models with a fast tokenizer can be used")
     try:
-        tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+        tokenizer: Tokenizer = Tokenizer.from_buffer(read_model_file(path, _MAX_TOKENIZER))
+    except ModelError:
+        raise
     except Exception as error:  # the Rust side raises bare Exception
-        raise ModelError(f"{path}: cannot be read as a tokenizer ({error})") from error
-    vocabulary = read_encoder_config(directory).get("vocab_size")
-    if isinstance(vocabulary, int) and tokenizer.get_vocab_size() > vocabulary:
-        raise ModelError(
-            f"{directory}: {TOKENIZER} has {tokenizer.get_vocab_size()} tokens, the encoder {vocabulary}; "
-            "the tokenizer belongs to another model"
-        )
+        raise ModelError(f"{path}: cannot be read as a tokenizer ({shown(str(error), 200)})") from error
+    vocabulary = check_encoder(read_encoder_config(directory), directory / CONFIG).vocab_size
+    if vocabulary is not None:
+        largest = max(tokenizer.get_vocab().values(), default=0) + 1  # ids may have gaps
+        tokens = max(tokenizer.get_vocab_size(), largest)
+        if tokens > vocabulary:
+            raise ModelError(
+                f"{directory}: {TOKENIZER} has {tokens} tokens, the encoder {vocabulary}; "
+                "the tokenizer belongs to another model"
+            )
     return tokenizer
 
 
@@ -158,14 +197,9 @@ def read_calibration(directory: Path) -> dict[float, float] | None:
         ModelError: the file is there and wrong.
     """
     path = directory / CALIBRATION
-    if not path.is_file():
+    if not is_model_file(path):
         return None
-    try:
-        levels = _read_json(path)["levels"]
-        thresholds = {float(level["target_recall"]): float(level["threshold"]) for level in levels}
-        wrong = [value for level in thresholds.items() for value in level if not 0 <= value <= 1]
-        if wrong:
-            raise ValueError(f"{wrong[0]} does not lie in [0, 1]")
-        return thresholds
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: wrong content ({error!r}); recalibrate the model") from error
+    content = validated(
+        _read_json(path), CalibrationContent, f"{path}: wrong content", fix="recalibrate the model: secateur calibrate"
+    )
+    return {level.target_recall: level.threshold for level in content.levels}

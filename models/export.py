@@ -21,7 +21,16 @@ from secateur.models.backends.onnx import OnnxBackend
 from secateur.models.backends.openvino import OpenVinoBackend
 from secateur.models.backends.torch import TorchBackend
 from secateur.models.batching import Batch, BatchLimits, make_batches
-from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, load_tokenizer, read_config, read_encoder_config
+from secateur.models.checkpoint import (
+    CONFIG,
+    ONNX_FP16,
+    ONNX_INT8,
+    TOKENIZER,
+    WEIGHTS,
+    load_tokenizer,
+    read_config,
+    read_encoder_config,
+)
 from secateur.models.encoding import PairEncoder, Window
 from secateur.models.errors import DataError, ExportError
 from secateur.models.merging import merge, window_outputs
@@ -29,6 +38,7 @@ from secateur.models.network import PruningNetwork, load_network
 from secateur.models.segmentation import segment
 from secateur.models.sources import labelled_sources
 from secateur.models.splitters import get_splitter
+from secateur.models.sums import check_sums, write_sums
 from secateur.models.types import Passage
 
 log = logging.getLogger(__name__)
@@ -234,7 +244,7 @@ def batch_effect(backend: Backend, pairs: _Pairs) -> float:
 
 
 def export(directory: Path, data: Path) -> list[ExportReport]:
-    """Write a model directory's ONNX files.
+    """Write a model directory's ONNX files, and their sums.
 
     Args:
         directory: a trained model directory with fp32 weights.
@@ -245,7 +255,9 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
 
     Raises:
         ExportError: a file is not faithful; nothing is written, and the message says why.
+        ModelError: the weights, or what belongs to them, differ from their sums.
     """
+    check_sums(directory, (CONFIG, TOKENIZER, WEIGHTS))
     config = read_config(directory)
     drawn = _draw(data, CALIBRATION_PAIRS + CHECK_PAIRS)
     cut = len(drawn) * CALIBRATION_PAIRS // (CALIBRATION_PAIRS + CHECK_PAIRS)
@@ -274,6 +286,7 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
             partial = target.with_suffix(".partial")
             shutil.copyfile(Path(folder) / target.name, partial)
             partial.replace(target)
+    write_sums(directory, changed=[name for _, name, _, _ in writers])
     return reports
 
 

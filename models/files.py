@@ -1,11 +1,12 @@
-"""Writing whole files, so that no half of one is ever read."""
+"""Files written whole, so that no half of one is ever read, and files read only if regular and of a bounded size."""
 
 from __future__ import annotations
 
+import stat
 import tempfile
 from pathlib import Path
 
-from secateur.models.errors import DataError
+from secateur.models.errors import DataError, ModelError
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -38,3 +39,54 @@ def write_atomically(path: Path, text: str) -> None:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a model directory has a file. It is not opened: a FIFO would hang whoever reads it, a device never end.
+
+    Symbolic links are followed, since a snapshot in a Hugging Face cache consists of them.
+
+    Raises:
+        ModelError: something that is no regular file has its name, or a link that leads nowhere.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise ModelError(
+                f"{path}: is a link to {path.readlink()}, which does not exist; fetch the model again"
+            ) from None
+        return False
+    except (OSError, ValueError) as error:  # a loop of links, no rights, a null byte
+        raise ModelError(f"{path}: cannot be read ({error})") from error
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
+        raise ModelError(f"{path}: is {kind}; put the model's regular file in its place")
+    return True
+
+
+def read_model_file(path: Path, max_bytes: int) -> bytes:
+    """Return what is in a file of a model directory.
+
+    Raises:
+        ModelError: it is missing, no regular file, larger than ``max_bytes``, or cannot be read.
+    """
+    if not is_model_file(path):
+        raise ModelError(f"{path.parent}: {path.name} is missing; is this a secateur model directory?")
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error})") from error
+    if len(content) > max_bytes:
+        raise ModelError(f"{path}: is larger than {max_bytes} bytes, more than such a file ever has; replace it")
+    return content

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from secateur.models.checkpoint import (
+    CONFIG,
     ONNX_FP16,
     TOKENIZER,
     WEIGHTS,
@@ -24,8 +26,10 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import ModelError
+from secateur.models.files import is_model_file
 from secateur.models.heads import classifier_of, make_prune_head, make_rank_head
 from secateur.models.onnx_weights import read_onnx_weights
+from secateur.models.sums import write_sums
 
 
 def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
@@ -167,7 +171,7 @@ def continued_network(base: Path, config: ModelConfig, template: PairTemplate, d
 
 
 def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: Path) -> None:
-    """Write a model directory: configuration, weights and the tokenizer's files."""
+    """Write a model directory: configuration, weights, the tokenizer's files, and their sums."""
     directory.mkdir(parents=True, exist_ok=True)
     encoder_config: PretrainedConfig = network.encoder.config  # type: ignore[assignment]
     encoder_section = json.loads(encoder_config.to_json_string(use_diff=False))
@@ -180,6 +184,7 @@ def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: 
     partial = directory / f"{WEIGHTS}.partial"
     save_file(weights, partial, metadata={"format": "pt"})
     partial.replace(directory / WEIGHTS)
+    write_sums(directory, changed=(CONFIG, TOKENIZER, WEIGHTS))
 
 
 def load_network(directory: Path) -> PruningNetwork:
@@ -194,19 +199,25 @@ def load_network(directory: Path) -> PruningNetwork:
 
 def _read_weights(directory: Path) -> dict[str, Tensor]:
     """Read fp32 weights, or, where a model ships without them, those of its fp16 file."""
-    if (directory / WEIGHTS).is_file():
-        return load_file(directory / WEIGHTS)
-    if (directory / ONNX_FP16).is_file():
+    if is_model_file(directory / WEIGHTS):
+        try:
+            return load_file(directory / WEIGHTS)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{directory / WEIGHTS}: cannot be read ({error}); fetch or export it again") from error
+    if is_model_file(directory / ONNX_FP16):
         return read_onnx_weights(directory / ONNX_FP16)
     raise ModelError(f"{directory}: neither {WEIGHTS} nor {ONNX_FP16} is there; the model cannot be run in torch")
 
 
 def _read_network(directory: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
     weights = _read_weights(directory)
-    encoder_config = AutoConfig.for_model(**read_encoder_config(directory))
-    dropout.override(encoder_config)
-    encoder = AutoModel.from_config(encoder_config)  # type: ignore[no-untyped-call]
-    network = PruningNetwork(encoder, config, template)
+    try:
+        encoder_config = AutoConfig.for_model(**read_encoder_config(directory))
+        dropout.override(encoder_config)
+        encoder = AutoModel.from_config(encoder_config)  # type: ignore[no-untyped-call]
+        network = PruningNetwork(encoder, config, template)
+    except Exception as error:  # transformers and torch raise types of their own for a wrong configuration
+        raise ModelError(f"{directory / CONFIG}: no encoder can be made of it ({error})") from error
     # An exported graph holds only what takes part in the result; encoders' own poolers do not.
     unused = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("encoder.pooler.")}
     try:

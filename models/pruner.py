@@ -11,6 +11,9 @@ from pathlib import Path
 from secateur.models.backends import Backend, load_backend
 from secateur.models.batching import make_batches
 from secateur.models.checkpoint import (
+    CALIBRATION,
+    CONFIG,
+    TOKENIZER,
     ModelConfig,
     load_tokenizer,
     read_calibration,
@@ -26,6 +29,7 @@ from secateur.models.requests import CheckedRequest, PassageLike, check_request
 from secateur.models.segmentation import segment
 from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
 from secateur.models.splitters import get_splitter
+from secateur.models.sums import check_sums, warn_unsummed
 from secateur.models.types import (
     PassageResult,
     PruneOptions,
@@ -97,6 +101,7 @@ class Pruner:
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        verify: bool = True,
     ) -> Pruner:
         """Load a model.
 
@@ -107,14 +112,18 @@ class Pruner:
             device: `auto`, `cpu` or `cuda`.
             precision: of the ONNX file: `int8`, `fp16`, or `auto` for the faster one on this hardware.
             threads: of CPU runtimes; None for one a processor.
+            verify: compare the files that are used with the sums in the model's `secateur.sha256`.
 
         Raises:
-            ModelError: the directory is missing or broken.
+            ModelError: the directory is missing or broken, or a file differs from its sum.
             InputError: an unknown backend, device or precision.
             MissingExtraError: the runtime is not installed.
         """
         directory = resolve(name_or_path)
+        summed = check_sums(directory, (CONFIG, TOKENIZER, CALIBRATION)) if verify else True
         family = read_family(directory)
+        if family is None and not summed:
+            warn_unsummed(directory)
         config = read_config(directory) if family is None else family.settings(directory)
         tokenizer = load_tokenizer(directory)
         if family is None:
@@ -123,7 +132,7 @@ class Pruner:
             encoder = FamilyEncoder(tokenizer, config.window, family)
         calibration = read_calibration(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
-        runtime = load_backend(directory, backend, device, precision, threads)
+        runtime = load_backend(directory, backend, device, precision, threads, verify=verify)
         return cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
 
     def prune(

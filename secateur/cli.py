@@ -84,6 +84,7 @@ def _load(arguments: argparse.Namespace) -> Pruner:
         device=arguments.device,
         precision=arguments.precision,
         threads=arguments.threads,
+        verify=arguments.verify,
     )
 
 
@@ -168,6 +169,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--precision", default="auto", choices=("auto", "int8", "fp16"), help="of the ONNX file")
     parser.add_argument("--threads", type=int, help="threads of CPU runtimes (default: one a processor)")
+    parser.add_argument(
+        "--no-verify", dest="verify", action="store_false", help="do not compare the model's files with their sums"
+    )
 
 
 def _add_pruning(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The commands that make a model: `secateur train`, `distill`, `finetune`, `calibrate`, `export` and `card`."""
+"""The commands that make a model: `train`, `distill`, `finetune`, `calibrate`, `export`, `card` and `checksum`."""
 
 from __future__ import annotations
 
@@ -115,6 +115,16 @@ def _export(arguments: argparse.Namespace) -> None:
         )
 
 
+def _checksum(arguments: argparse.Namespace) -> None:
+    from secateur.models.checkpoint import read_config, resolve
+    from secateur.models.sums import write_sums
+
+    directory = resolve(arguments.model)
+    read_config(directory)  # sums of what is no model would only mislead
+    for name, digest in write_sums(directory).items():
+        sys.stdout.write(f"{digest}  {name}\n")
+
+
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands.
 
@@ -164,3 +174,6 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--metrics", type=Path, required=True, help="metrics.json of `secateur eval` with the model first"
     )
     card.add_argument("--data", type=Path, help="held-out examples to measure the calibrated thresholds on")
+
+    checksum = command("checksum", _checksum, "Write the sums that a model's files are checked by when it is loaded.")
+    checksum.add_argument("model", metavar="MODEL", help="model directory or shipped model's name")

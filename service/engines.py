@@ -26,7 +26,12 @@ def load_pruners(settings: Settings) -> dict[str, Pruner]:
     pruners: dict[str, Pruner] = {}
     for spec in settings.all_models():
         pruner = Pruner.load(
-            spec.model, backend=spec.backend, device=spec.device, precision=spec.precision, threads=spec.threads
+            spec.model,
+            backend=spec.backend,
+            device=spec.device,
+            precision=spec.precision,
+            threads=spec.threads,
+            verify=spec.verify,
         )
         name = spec.name or pruner.config.name
         if name in pruners:

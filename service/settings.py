@@ -41,6 +41,7 @@ class ModelSettings(BaseModel):
     device: Device = Field(default="auto", description="auto, cpu or cuda.")
     precision: Precision = Field(default="auto", description="Of the ONNX file: auto, int8 or fp16.")
     threads: int | None = Field(default=None, ge=1, description="Of CPU runtimes; default: one a processor.")
+    verify: bool = Field(default=True, description="Compare the model's files with the sums in its secateur.sha256.")
 
 
 class Settings(BaseSettings):
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     device: Device = Field("auto", description="auto, cpu or cuda.")
     precision: Precision = Field("auto", description="Of the ONNX file: auto, int8 or fp16.")
     threads: int | None = Field(None, ge=1, description="Of CPU runtimes; default: one a processor.")
+    verify: bool = Field(True, description="Compare the model's files with the sums in its secateur.sha256.")
     models: Annotated[tuple[ModelSettings, ...], *_LIST] = Field(
         (), description='Several models, the default one first, as JSON: [{"model": DIR, "name": NAME}, ...].'
     )
@@ -137,6 +139,11 @@ class Settings(BaseSettings):
     def all_models(self) -> tuple[ModelSettings, ...]:
         """Return the models to serve, the default one first."""
         one = ModelSettings(
-            model=self.model, backend=self.backend, device=self.device, precision=self.precision, threads=self.threads
+            model=self.model,
+            backend=self.backend,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            verify=self.verify,
         )
         return self.models or (one,)

@@ -6,12 +6,16 @@ import ast
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 FACE = "secateur"
@@ -79,7 +83,7 @@ def test_the_wheel_holds_the_package_data(wheel: list[str]) -> None:
     assert f"{FACE}/py.typed" in wheel
     assert any(name.startswith(f"{FACE}/training/configs/") and name.endswith(".yaml") for name in wheel)
     shipped = f"{FACE}/models/pretrained/secateur-nano-en"
-    for name in ("config.json", "tokenizer.json", "README.md", "onnx/model_int8.onnx"):
+    for name in ("config.json", "tokenizer.json", "README.md", "onnx/model_int8.onnx", "secateur.sha256"):
         assert f"{shipped}/{name}" in wheel
 
 
@@ -200,3 +204,58 @@ def test_import_secateur_is_light(tmp_path: Path) -> None:
     # Away from the checkout, whose folders are not the package.
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+# The first versions without the vulnerabilities that are known of those before, for what reads data of others.
+SAFE = {
+    "h11": "0.16",  # request smuggling by chunks, CVE-2025-43859
+    "jinja2": "3.1.6",  # a way out of the sandbox, CVE-2025-27516
+    "langchain-core": "1.2.11",  # injection by templates and by what is loaded, CVE-2025-65106, CVE-2025-68664
+    "nltk": "3.9.3",  # code by downloads that are unpacked, CVE-2024-39705, CVE-2025-14009
+    "onnx": "1.21",  # files outside of the model's directory, CVE-2025-51480
+    "onnxruntime": "1.24",
+    "onnxruntime-gpu": "1.24",
+    "openvino": "2026.0",
+    "pyarrow": "23.0.1",  # use after free in reading IPC
+    "pypdf": "7.1",  # several ways to take all memory or time
+    "ray": "2.54",  # commands by a page in the browser, CVE-2025-62593
+    "requests": "2.32.4",  # credentials of .netrc to others, CVE-2024-47081
+    "setuptools": "78.1.1",  # files outside of its folder, CVE-2025-47273
+    "starlette": "0.49.1",  # quadratic Range, CVE-2025-62727
+    "torch": "2.8",  # code by weights that are loaded, CVE-2025-32434
+    "urllib3": "2.6.3",  # decompression without bounds, CVE-2025-66471, CVE-2026-21441
+}
+
+
+def lowest(requirement: Requirement) -> Version | None:
+    """Return the lower bound of a requirement."""
+    (bound,) = [Version(one.version) for one in requirement.specifier if one.operator == ">="] or [None]
+    return bound
+
+
+def test_lower_bounds_are_safe_and_no_higher_than_what_is_tested() -> None:
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = content["project"]
+    lines = [*content["build-system"]["requires"], *project["dependencies"]]
+    lines += [line for lines in project["optional-dependencies"].values() for line in lines]
+    tested = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, _, version = line.partition("==")
+            tested[canonicalize_name(name)] = Version(version)
+    seen = set()
+    for requirement in map(Requirement, lines):
+        name = canonicalize_name(requirement.name)
+        bound = lowest(requirement)
+        seen.add(name)
+        if bound is not None:
+            assert bound <= tested[name], f"{requirement}: {tested[name]} is tested"
+        if name in SAFE:
+            assert bound is not None and bound >= Version(SAFE[name]), f"{requirement}: at least {SAFE[name]}"
+    assert seen >= SAFE.keys()
+
+
+def test_what_reads_the_requests_has_a_lower_bound_of_ours() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    assert {"h11", "starlette", "uvicorn", "fastapi", "pydantic", "tokenizers"} <= named

@@ -15,6 +15,7 @@ from secateur.models.checkpoint import (
     ModelConfig,
     PruneHead,
     RankHead,
+    check_encoder,
     has_heads,
     read_config,
     read_encoder_config,
@@ -115,8 +116,8 @@ def start(config: TrainConfig) -> Start:
     make = continued_network if has_heads(base) else new_network
     dropout = Dropout(config.optim.dropout, config.optim.attention_dropout)
     network = make(base, model_config, encoder.template, dropout)
-    positions = getattr(network.encoder.config, "max_position_embeddings", config.window)
-    if config.window > int(positions):
+    positions = check_encoder(network.encoder.config.to_dict(), base).positions  # type: ignore[union-attr,operator]
+    if positions is not None and config.window > positions:
         raise DataError(f"window: {config.window} is more than the {positions} positions of the encoder")
     if config.optim.freeze_embeddings:
         for parameter in network.encoder.get_input_embeddings().parameters():  # type: ignore[operator]

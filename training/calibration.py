@@ -31,6 +31,7 @@ from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 from secateur.models.sources import labelled_sources
 from secateur.models.text_files import parse_json, read_text
+from secateur.models.sums import write_sums
 from secateur.training.scoring import ScoredPassage, score_examples
 
 log = logging.getLogger(__name__)
@@ -286,7 +287,7 @@ def calibrate(
     backend: str = "auto",
     precision: str = "auto",
 ) -> Calibration:
-    """Calibrate a model on labelled examples that it was not trained on, and write its `calibration.json`.
+    """Calibrate a model on labelled examples that it was not trained on, and write its `calibration.json` with its sum.
 
     Args:
         model: model directory or shipped model's name.
@@ -309,8 +310,11 @@ def calibrate(
         log.info("%s: %d queries scored", name, len(examples))
     used = f"{pruner.backend.name} {pruner.backend.precision}"
     calibration = calibrate_scores(scored, alphas=alphas, balance=balance, backend=used, titles=titles)
-    target = out or resolve(model) / CALIBRATION
+    directory = resolve(model)
+    target = out or directory / CALIBRATION
     write_atomically(target, json.dumps(calibration.as_json(), indent=1) + "\n")
+    if target.resolve() == (directory / CALIBRATION).resolve():
+        write_sums(directory, changed=[CALIBRATION])
     return calibration
 
 

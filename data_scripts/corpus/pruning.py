@@ -26,6 +26,7 @@ class ModelChoice:
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
+    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,12 @@ class Outcome:
 def load(choice: ModelChoice) -> Pruner:
     """Load the model."""
     return Pruner.load(
-        choice.model, backend=choice.backend, device=choice.device, precision=choice.precision, threads=choice.threads
+        choice.model,
+        backend=choice.backend,
+        device=choice.device,
+        precision=choice.precision,
+        threads=choice.threads,
+        verify=choice.verify,
     )
 
 

@@ -106,7 +106,7 @@ def main() -> None:
     stages = dockerfile.read()
     moved = {
         "/opt/secateur": str(venv),
-        "/constraints.txt": str(ROOT / "constraints.txt"),
+        "/requirements-cpu.txt": str(ROOT / "deploy/requirements-cpu.txt"),
         "/wheel": str(arguments.dist.resolve()),
         "HOME=/tmp": f"HOME={room}",
     }

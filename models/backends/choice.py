@@ -12,6 +12,8 @@ from secateur.models.backends.torch import TorchBackend
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError, ModelError
 from secateur.models.families import read_family
+from secateur.models.files import is_model_file
+from secateur.models.sums import check_sums
 
 BACKENDS = ("auto", "openvino", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")
@@ -42,7 +44,7 @@ def _onnx_file(directory: Path, backend: str, device: str, precision: str) -> tu
     else:
         order = [precision]
     for name in order:
-        if (directory / _FILES[name]).is_file():
+        if is_model_file(directory / _FILES[name]):
             return directory / _FILES[name], name
     missing = " nor ".join(_FILES[name] for name in order)
     raise ModelError(f"{directory} has no {missing}; run `secateur export {directory}`")
@@ -50,14 +52,14 @@ def _onnx_file(directory: Path, backend: str, device: str, precision: str) -> tu
 
 def _automatic(directory: Path, device: str) -> tuple[str, str]:
     """Return the best backend and device for what the directory holds and what is installed."""
-    exported = any((directory / name).is_file() for name in (ONNX_INT8, ONNX_FP16))
+    exported = any(is_model_file(directory / name) for name in (ONNX_INT8, ONNX_FP16))
     if exported and device != "cpu" and cuda_available():
         return "onnx", "cuda"
     if exported and device != "cuda":
         for backend, package in (("openvino", "openvino"), ("onnx", "onnxruntime")):
             if importlib.util.find_spec(package):
                 return backend, "cpu"
-    if (directory / WEIGHTS).is_file():
+    if is_model_file(directory / WEIGHTS):
         return "torch", device
     if exported:
         raise MissingExtraError("a runtime", "gpu" if device == "cuda" else "cpu")
@@ -85,6 +87,8 @@ def load_backend(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    *,
+    verify: bool = True,
 ) -> Backend:
     """Load a model directory into a runtime.
 
@@ -94,10 +98,11 @@ def load_backend(
         device: `auto`, `cpu` or `cuda`.
         precision: of the ONNX file: `int8`, `fp16`, or `auto` for the faster one.
         threads: of CPU runtimes; None for one a processor.
+        verify: compare the file that is run with its sum; see `secateur.models.sums`.
 
     Raises:
         InputError: an unknown backend or device, or a pair that does not go together.
-        ModelError: the directory lacks what the backend needs.
+        ModelError: the directory lacks what the backend needs, or the file is damaged.
         MissingExtraError: the runtime is not installed.
     """
     _check(backend, device, precision, threads)
@@ -108,10 +113,14 @@ def load_backend(
         # ONNX files beside a published checkpoint have other inputs and outputs than ours.
         backend, device = _automatic(directory, device) if family is None else ("torch", device)
     if backend == "torch":
+        if verify:
+            check_sums(directory, [WEIGHTS if is_model_file(directory / WEIGHTS) else ONNX_FP16])
         return TorchBackend(directory, None if device == "auto" else device)
     if device == "auto":
         device = "cuda" if backend == "onnx" and cuda_available() else "cpu"
     path, found = _onnx_file(directory, backend, device, precision)
+    if verify:
+        check_sums(directory, [_FILES[found]])
     try:
         if backend == "openvino":
             return OpenVinoBackend(path, found, threads)

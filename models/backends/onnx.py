@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from secateur.models.backends.base import Backend, Output, available_threads
+from secateur.models.backends.signature import check_signature
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError, ModelError
 
@@ -68,6 +69,8 @@ class OnnxBackend(Backend):
             raise ModelError(
                 "device 'cuda': ONNX Runtime fell back to the CPU; check the CUDA libraries and the driver"
             )
+        ports = (self._session.get_inputs(), self._session.get_outputs())
+        check_signature(path, *({port.name: port.shape for port in side} for side in ports))
         self._runtime = runtime
         self._inputs = [node.name for node in self._session.get_inputs()]
         self.device = device

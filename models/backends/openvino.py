@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from secateur.models.backends.base import Backend, Output, available_threads
+from secateur.models.backends.signature import check_signature
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError
 
@@ -40,6 +41,13 @@ def open_queue(path: Path, streams: int) -> tuple[Any, Any]:
     return compiled, openvino.AsyncInferQueue(compiled, streams)
 
 
+def _shape(partial: Any) -> list[int | None] | None:
+    """Return the sizes of an `openvino.PartialShape`, None for those that are not fixed."""
+    if partial.rank.is_dynamic:
+        return None
+    return [None if size.is_dynamic else size.get_length() for size in partial]
+
+
 class OpenVinoBackend(Backend):
     """Runs an ONNX file on the OpenVINO CPU plugin.
 
@@ -60,6 +68,8 @@ class OpenVinoBackend(Backend):
         streams = threads or available_threads()
         self.precision = precision
         self._compiled, self._queue = open_queue(path, streams)
+        ports = (self._compiled.inputs, self._compiled.outputs)
+        check_signature(path, *({port.any_name: _shape(port.partial_shape) for port in side} for side in ports))
         self._inputs = {port.any_name for port in self._compiled.inputs}
         self._queue.set_callback(self._store)
         self._lock = threading.Lock()

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from secateur.models.checkpoint import CONFIG, ModelConfig, has_heads, read_encoder_config
+from secateur.models.checkpoint import (
+    CONFIG,
+    ModelConfig,
+    check_encoder,
+    check_window,
+    has_heads,
+    read_encoder_config,
+)
 from secateur.models.errors import ModelError
 
 FamilyName = Literal["Provence", "XProvence", "OpenProvence"]
@@ -81,13 +88,16 @@ class Family:
                 f"{threshold!r}; they must be numbers"
             )
         # The heads are the family's own; those of a secateur model that are named here mean nothing.
-        return ModelConfig(
+        settings = ModelConfig(
             name=directory.resolve().name,
             window=window // _WINDOW_STEP * _WINDOW_STEP,
             rank_head="linear",
             prune_head="linear",
             threshold=threshold,
         )
+        section = self.encoder_config(directory) | {"model_type": self.encoder_type}
+        check_window(settings, check_encoder(section, directory / CONFIG, self.encoder_key or ""), directory / CONFIG)
+        return settings
 
 
 # Provence: Chirkova et al., ICLR 2025, arXiv 2501.16214. Layout, [CLS] query [SEP] passage [SEP] and 512 tokens:

@@ -16,6 +16,7 @@ from transformers.activations import ACT2FN
 from secateur.models.checkpoint import CONFIG, WEIGHTS
 from secateur.models.errors import ModelError
 from secateur.models.families.known import Family, FamilyName
+from secateur.models.files import is_model_file
 
 # Of an encoder's configuration: what would choose another class, precision or attention than is asked for here.
 _LEFT_OUT = {"model_type", "auto_map", "architectures", "dtype", "torch_dtype", "attn_implementation"}
@@ -158,7 +159,7 @@ def load_family_network(directory: Path, family: Family) -> nn.Module:
     Raises:
         ModelError: weights are missing, or do not fit the configuration.
     """
-    if not (directory / WEIGHTS).is_file():
+    if not is_model_file(directory / WEIGHTS):
         raise ModelError(f"{directory}: {WEIGHTS} is missing; {family.name} checkpoints are loaded from nothing else")
     make, own_name = _NETWORKS[family.name]
     section = {key: value for key, value in family.encoder_config(directory).items() if key not in _LEFT_OUT}

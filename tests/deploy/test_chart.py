@@ -238,7 +238,11 @@ def test_other_settings_make_other_pods() -> None:
         ({"modelVolume": {"claim": "a", "image": "b:1"}}, "not both"),
         ({"autoscaling": {"enabled": True, "queueTokens": 0}}, "nothing to scale by"),
         ({"autoscaling": {"enabled": True, "minReplicas": 20}}, "minReplicas 20 is more than maxReplicas 10"),
-        ({"ingress": {"enabled": True}}, r"ingress\.host: give"),
+        ({"ingress": {"enabled": True}, "apiKeys": {"existingSecret": "a"}}, r"ingress\.host: give"),
+        ({"ingress": {"enabled": True, "host": "a.example.com"}}, r"ingress\.enabled: without API keys"),
+        ({"service": {"type": "LoadBalancer"}}, r"service\.type LoadBalancer: without API keys"),
+        ({"service": {"type": "NodePort"}}, r"service\.type NodePort: without API keys"),
+        ({"settings": {"redis_password": "secret"}}, r"'redis_password' not allowed"),
         ({"serviceMonitor": {"enabled": True}, "settings": {"metrics_need_key": True}}, "Prometheus needs a key"),
     ],
 )
@@ -404,21 +408,56 @@ def test_a_pod_reaches_names_and_what_settings_name(settings: Values, ports: lis
     assert [rule["ports"] for rule in others] == [[{"port": port, "protocol": "TCP"}] for port in ports]
 
 
-def test_what_reaches_a_pod_is_chosen() -> None:
-    spec = manifests({"networkPolicy": {"namespaces": ["web"]}})["NetworkPolicy"]["spec"]
+LABELLED = {"podSelector": {"matchLabels": {"secateur-client": "true"}}}
+WEB = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "web"}}}
+BLOCK = {"ipBlock": {"cidr": "10.0.0.0/8"}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "sources"),
+    [
+        ({}, [LABELLED]),
+        ({"namespaces": ["web"]}, [LABELLED, WEB]),
+        ({"clients": [BLOCK]}, [BLOCK]),
+        ({"clients": [], "namespaces": ["web"]}, [WEB]),
+    ],
+)
+def test_what_reaches_a_pod_is_chosen(policy: Values, sources: list[Values]) -> None:
+    spec = manifests({"networkPolicy": policy})["NetworkPolicy"]["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     (rule,) = spec["ingress"]
-    web = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "web"}}}
-    assert rule["from"] == [{"podSelector": {}}, web]
+    assert rule["from"] == sources
+
+
+def test_nobody_reaches_a_pod_where_nobody_is_named() -> None:
+    spec = manifests({"networkPolicy": {"clients": []}})["NetworkPolicy"]["spec"]
+    assert spec["ingress"] == []  # a rule without `from` would be one for everybody
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"apiKeys": {"existingSecret": "keys"}},
+        {"apiKeys": {"required": False}},
+        {"env": [{"name": "SECATEUR_API_KEYS", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "keys"}}}]},
+        {"env": [{"name": "SECATEUR_API_KEYS_FILE", "value": "/vault/keys"}]},
+    ],
+)
+def test_it_is_opened_to_the_outside_with_keys_or_on_purpose(keys: Values) -> None:
+    assert "Ingress" not in manifests(keys)
+    assert "Ingress" in manifests(keys | {"ingress": {"enabled": True, "host": "a.example.com"}})
+    assert manifests(keys | {"service": {"type": "LoadBalancer"}})["Service"]["spec"]["type"] == "LoadBalancer"
 
 
 def test_the_notes_say_what_is_open() -> None:
     notes = rendered()["secateur/templates/NOTES.txt"]
     assert "http://secateur.rag:8080" in notes
-    assert "no API keys" in notes and "Only pods of the namespace rag" in notes
+    assert "no API keys" in notes and '"secateur-client":"true"' in notes
     notes = rendered(CASES["all"])["secateur/templates/NOTES.txt"]
     assert "no API keys" not in notes and "monitoring" in notes and METRIC in notes
-    assert "https://secateur.example.com/" in notes
+    assert "https://secateur.example.com/" in notes and "clear text" not in notes
+    plain = {"ingress": {"enabled": True, "host": "a.example.com"}, "apiKeys": {"existingSecret": "keys"}}
+    assert "clear text" in rendered(plain)["secateur/templates/NOTES.txt"]
 
 
 def test_the_schema_and_the_table_are_fresh(generate: ModuleType) -> None:

@@ -58,7 +58,10 @@ def compose_client() -> list[str] | None:
 
 
 @pytest.mark.skipif(compose_client() is None, reason="no Docker Compose is installed")
-@pytest.mark.parametrize("variables", [{}, {"SECATEUR_CACHE": "redis://redis:6379/0", "SECATEUR_REPLICAS": "5"}])
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"SECATEUR_CACHE": "redis://redis:6379/0", "SECATEUR_REDIS_PASSWORD": "secret", "SECATEUR_REPLICAS": "5"}],
+)
 def test_a_compose_client_reads_it_with_all_variables_filled_in(tmp_path: Path, variables: dict[str, str]) -> None:
     file = tmp_path / "compose.yml"
     file.write_text(re.sub(r"^name: .*\n", "", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE), encoding="utf-8")
@@ -80,7 +83,9 @@ def test_a_compose_client_reads_it_with_all_variables_filled_in(tmp_path: Path, 
     for name in OURS:
         environment = services[name]["environment"]
         assert environment["SECATEUR_API_KEYS_FILE"] == "/run/secrets/api_keys"
-        assert environment.get("SECATEUR_CACHE") == variables.get("SECATEUR_CACHE")
+        for variable in ("SECATEUR_CACHE", "SECATEUR_REDIS_PASSWORD"):
+            assert environment.get(variable) == variables.get(variable)
+    assert services["redis"]["environment"]["REDISCLI_AUTH"] == variables.get("SECATEUR_REDIS_PASSWORD", "")
 
 
 def test_each_profile_has_its_services() -> None:
@@ -107,7 +112,8 @@ def test_a_container_may_do_little_and_is_watched(name: str) -> None:
     if name not in OURS:  # what our images run as is tested with them
         assert not service["user"].startswith(("0", "root"))
         assert service["cpus"]
-        assert re.search(r":v?\d+\.\d+\.\d+(-alpine)?$", service["image"]), "the version is not pinned"
+        image = r":v?\d+\.\d+\.\d+(-alpine)?(@sha256:[0-9a-f]{64})?$"
+        assert re.search(image, service["image"]), "the version is not pinned"
     for port in service.get("ports", []):
         assert port.startswith("${SECATEUR_BIND:-127.0.0.1}:")
 
@@ -132,14 +138,20 @@ def test_the_service_knows_its_variables() -> None:
     environments = [SERVICES[name]["environment"] for name in OURS] + [
         loaded("deploy/compose.keys.yml")["x-keys"]["environment"]
     ]
-    assert [list(unknown_variables(environment)) for environment in environments] == [[], [], [], []]
+    unknown = {name for environment in environments for name in unknown_variables(environment)}
+    assert unknown <= {"SECATEUR_REDIS_PASSWORD"}
     assert all(value is None for value in COMPOSE["x-settings"].values()), (
         "a default of compose would hide the service's"
     )
 
 
 def test_no_secret_stands_in_a_variable() -> None:
+    """But that of Redis: a file would have to be there for the services without a cache, too."""
     assert COMPOSE["secrets"].keys() == {"grafana_password"}
+    assert SERVICES["redis"]["environment"] == {"REDISCLI_AUTH": "${SECATEUR_REDIS_PASSWORD:-}"}
+    given = [name for name in SERVICES if "SECATEUR_REDIS_PASSWORD" in SERVICES[name].get("environment", {})]
+    assert given == list(OURS)
+    assert COMPOSE["x-settings"]["SECATEUR_REDIS_PASSWORD"] is None
     assert SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"
     keys = loaded("deploy/compose.keys.yml")
     assert keys["services"].keys() == set(OURS)
@@ -268,29 +280,67 @@ def test_prometheus_reads_all_replicas_by_one_name(tmp_path: Path) -> None:
                 found = {item["metric"]["instance"] for item in query.get("data", {}).get("result", [])}
 
 
+def test_only_the_service_reaches_redis() -> None:
+    assert COMPOSE["networks"] == {"cache": {"internal": True}}
+    members = [name for name, service in SERVICES.items() if "cache" in service.get("networks", [])]
+    assert members == [*OURS, "redis"]
+    assert SERVICES["redis"]["networks"] == ["cache"]
+    assert "ports" not in SERVICES["redis"]
+
+
+def of_redis(key: str) -> list[str]:
+    """Return a command of its container, as compose hands it on."""
+    words = SERVICES["redis"]["healthcheck"]["test"][1:] if key == "healthcheck" else SERVICES["redis"]["command"]
+    return [word.replace("$$", "$") for word in words]
+
+
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
-def test_redis_takes_its_command(tmp_path: Path) -> None:
+def test_redis_takes_its_command_and_asks_for_its_password(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    command = [*SERVICES["redis"]["command"], "--port", port, "--bind", "127.0.0.1"]
-    cli = [SERVICES["redis"]["healthcheck"]["test"][1], "-p", port]
+    *shell, script = of_redis("command")
+    command = [*shell, script.replace("exec redis-server", f"exec redis-server --port {port} --bind 127.0.0.1")]
+    program, *arguments = of_redis("healthcheck")
+    secret = "0123abcDEF"  # letters and digits
 
-    def ask(*words: str) -> str:
-        return subprocess.run([*cli, *words], capture_output=True, text=True).stdout.strip()
+    def ask(*words: str, password: str | None = secret) -> subprocess.CompletedProcess[str]:
+        given = os.environ | ({"REDISCLI_AUTH": password} if password else {})
+        return subprocess.run([program, "-p", port, *words], env=given, capture_output=True, text=True)
 
-    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"REDISCLI_AUTH": secret}, stdout=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + PATIENCE
-        while ask(*SERVICES["redis"]["healthcheck"]["test"][2:]) != "PONG":
+        while ask(*arguments).stdout.strip() != "PONG":
             assert server.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
-        assert ask("config", "get", "maxmemory-policy").split() == ["maxmemory-policy", "allkeys-lru"]
-        assert ask("config", "get", "maxmemory").split() == ["maxmemory", str(256 * 2**20)]
-        assert ask("config", "get", "save").split() == ["save"]
+        assert ask("config", "get", "maxmemory-policy").stdout.split() == ["maxmemory-policy", "allkeys-lru"]
+        assert ask("config", "get", "maxmemory").stdout.split() == ["maxmemory", str(256 * 2**20)]
+        assert ask("config", "get", "save").stdout.split() == ["save"]
+        for wrong in (None, "wrong"):
+            assert ask(*arguments, password=wrong).returncode != 0, "it is healthy only for those who know the password"
+            refused = ask("get", "key", password=wrong)
+            assert "NOAUTH" in refused.stdout + refused.stderr
+        assert secret not in Path(f"/proc/{server.pid}/cmdline").read_text(encoding="utf-8")
     finally:
         server.terminate()
-        server.wait(PATIENCE)
+        assert server.wait(PATIENCE) == 0, "the signal reaches it"
     assert not list(tmp_path.iterdir()), "it wrote to the disk"
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+@pytest.mark.parametrize("password", ["", "two words", "line\nsave 1 1", '"', "a\\"])
+def test_redis_does_not_start_without_a_password(tmp_path: Path, password: str) -> None:
+    done = subprocess.run(
+        of_redis("command"),
+        cwd=tmp_path,
+        env=os.environ | {"REDISCLI_AUTH": password},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr.partition(":")[0]) == (1, "SECATEUR_REDIS_PASSWORD")
 
 
 def test_what_can_be_set_is_documented() -> None:

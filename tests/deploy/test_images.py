@@ -12,12 +12,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "deploy/release"
@@ -59,13 +62,79 @@ def test_compose_asks_after_health_as_the_images_do(dockerfile: ModuleType) -> N
         assert services[name]["healthcheck"]["test"] == ["CMD", *dockerfile.read()["cpu"].health]
 
 
-def test_the_extras_that_are_installed_exist(dockerfile: ModuleType) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for target in ("cpu", "gpu"):
-        (command,) = dockerfile.read()[f"{target}-venv"].run
-        (extras,) = re.findall(r"\.whl\)\[([\w,]+)\]", command)
-        assert extras.split(",") == [target, "redis", "otel"]
-        assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+def locked(image: str) -> dict[str, str]:
+    """Return the versions that an image has, by package, after a look at their hashes."""
+    text = (ROOT / f"deploy/requirements-{image}.txt").read_text(encoding="utf-8")
+    found = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if not line.startswith("#"):
+            requirement, *hashes = line.split()
+            assert hashes and all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes), line
+            name, _, version = requirement.partition("==")
+            assert version, f"{requirement}: the version is not pinned"
+            found[canonicalize_name(name)] = version
+    return found
+
+
+def needed(requirements: list[str], seen: dict[str, set[str]] | None = None) -> dict[str, set[str]]:
+    """Return all packages that requirements bring, and which of their extras, by what is installed here."""
+    seen = {} if seen is None else seen
+    for requirement in map(Requirement, requirements):
+        name = canonicalize_name(requirement.name)
+        if name in seen and requirement.extras <= seen[name]:
+            continue
+        seen.setdefault(name, set()).update(requirement.extras)
+        with suppress(PackageNotFoundError):  # onnxruntime-gpu is for machines with a GPU
+            needed(
+                [
+                    one
+                    for one in requires(name) or ()
+                    if (marker := Requirement(one).marker) is None
+                    or any(marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras))
+                ],
+                seen,
+            )
+    return seen
+
+
+@pytest.fixture(scope="module")
+def lock() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("lock", RELEASE / "lock.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("image", ["build", "cpu", "gpu"])
+def test_the_images_install_what_pyproject_asks_for_at_the_tested_versions_by_hash(
+    lock: ModuleType, image: str
+) -> None:
+    versions = locked(image)
+    missing = needed(lock.wanted(image)).keys() - versions.keys()
+    assert not missing, f"run: make lock ({sorted(missing)})"
+    tested = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, _, version = line.partition("==")
+            tested[canonicalize_name(name)] = version
+    assert {name: tested.get(name) for name in versions} == versions, "run: make lock"
+    for requirement in map(Requirement, lock.wanted(image)):
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)])
+
+
+def test_nothing_is_installed_in_an_image_but_by_hash_or_from_our_own_wheel(dockerfile: ModuleType) -> None:
+    stages = dockerfile.read()
+    for name, image in (("wheel", "build"), ("cpu-venv", "cpu"), ("gpu-venv", "gpu")):
+        (command,) = stages[name].run
+        installs = [part for part in command.split("&&") if " install " in part or " wheel " in part]
+        assert len(installs) == 2
+        by_hash, own = installs
+        assert "--require-hashes" in by_hash and f"requirements-{image}.txt" in by_hash
+        assert "--no-deps" in own and ("--no-index" in own or "--no-build-isolation" in own)
+    assert not [
+        name for name, stage in stages.items() if "pip" in " ".join(stage.run) and not name.endswith(("venv", "wheel"))
+    ]
 
 
 def build_context(to: Path) -> Path:
@@ -78,6 +147,7 @@ def build_context(to: Path) -> Path:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns(*unwanted))
         else:
+            (to / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, to / name)
     return to
 
@@ -92,7 +162,13 @@ def test_the_wheel_is_built_of_what_goes_to_the_build(dockerfile: ModuleType, tm
     (command,) = dockerfile.read()["wheel"].run
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     done = subprocess.run(
-        ["env", f"PATH={path}", "bash", "-euc", command.replace("/wheel", str(out))],
+        [
+            "env",
+            f"PATH={path}",
+            "bash",
+            "-euc",
+            command.replace("/wheel", str(out)).replace("/build", str(tmp_path / "build")),
+        ],
         cwd=source,
         capture_output=True,
         text=True,

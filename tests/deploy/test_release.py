@@ -137,6 +137,78 @@ def test_an_audit_tells_what_it_found_and_what_it_did_not_look_up(script: Any) -
     assert told([unknown])[0].startswith("audit: NOT DONE")
 
 
+# Answers as `docker buildx imagetools inspect` does; no registry can be reached here.
+DOCKER = """#!/usr/bin/env python3
+import hashlib, sys
+assert sys.argv[1:6] == ["buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}"], sys.argv
+name = sys.argv[6]
+if name.startswith("FAILS"):
+    sys.exit("no such image")
+print("sha256:" + hashlib.sha256(name.encode()).hexdigest())
+"""
+
+
+@pytest.fixture
+def checkout(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the files that name images, beside a docker that knows every image."""
+    for file in script("images").FILES:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        text = (ROOT / file).read_text(encoding="utf-8")
+        (tmp_path / file).write_text(re.sub(r"@sha256:[0-9a-f]{64}", "", text), encoding="utf-8")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").write_text(DOCKER, encoding="utf-8")
+    (tmp_path / "bin/docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_every_image_of_others_is_found(script: Any) -> None:
+    found = {name for _, name, _ in script("images").images()}
+    text = "".join((ROOT / file).read_text(encoding="utf-8") for file in script("images").FILES)
+    ours = {"secateur:cpu", "secateur:gpu"}
+    named = set(re.findall(r"(?:image: |_IMAGE=|container: )([^\s@]+)", text)) - ours
+    assert found == named and len(found) == 7
+
+
+def test_images_are_pinned_by_what_the_registry_says_and_pinned_again(script: Any, checkout: Path) -> None:
+    images = script("images")
+    before = list(images.images(checkout))
+    assert all(digest is None for _, _, digest in before)
+    for _ in range(2):
+        images.pin(checkout)
+        after = list(images.images(checkout))
+        assert [(file, name) for file, name, _ in after] == [(file, name) for file, name, _ in before]
+        for _, name, digest in after:
+            assert digest == f"@sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+    for file in images.FILES:
+        left = re.sub(r"@sha256:[0-9a-f]{64}", "", (checkout / file).read_text(encoding="utf-8"))
+        assert left == re.sub(r"@sha256:[0-9a-f]{64}", "", (ROOT / file).read_text(encoding="utf-8"))
+    stages = script("dockerfile").read(checkout / "deploy/Dockerfile")
+    assert all("@sha256:" in stage.base for stage in stages.values() if stage.base not in stages)
+
+
+def test_nothing_is_pinned_when_a_digest_cannot_be_had(script: Any, checkout: Path) -> None:
+    compose = checkout / "docker-compose.yml"
+    compose.write_text(compose.read_text(encoding="utf-8").replace("nginx:", "FAILS:"), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"FAILS:1.*no such image"):
+        script("images").pin(checkout)
+    assert "@sha256:" not in (checkout / "deploy/Dockerfile").read_text(encoding="utf-8")
+
+
+def test_a_release_needs_digests(script: Any, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = checkout / "deploy/release"
+    shutil.copytree(RELEASE, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    check = [sys.executable, str(copied / "images.py"), "check"]
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "redis:7" in done.stdout and "make pin" in done.stdout
+    assert subprocess.run([*check[:2], "pin"], capture_output=True).returncode == 0
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "all 7 images are pinned by their digests\n")
+    job = WORKFLOW.read_text(encoding="utf-8").partition("  images:")[2]
+    assert re.search(r"if: github\.ref_type == 'tag'\n +run: make pinned\n", job), "no release is made without"
+
+
 @pytest.mark.skipif(importlib.util.find_spec("check_jsonschema") is None, reason="check-jsonschema is not installed")
 @pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])
 def test_the_workflow_is_one(schema: str) -> None:

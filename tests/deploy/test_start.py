@@ -14,6 +14,8 @@ import httpx
 import pytest
 from live_server import PATIENCE, until_ready
 
+from secateur.models.checkpoint import CONFIG, resolve
+
 GOOD = {"query": "When was it finished?", "passages": ["It was finished in 1889. It is made of iron."]}
 
 # Nothing can be written: neither the disk, nor the folder for temporary files, nor shared memory. There is no home.
@@ -100,3 +102,26 @@ def test_what_it_cannot_start_with_is_named_in_a_line(
     last = done.stderr.strip().splitlines()[-1]
     assert (done.returncode, said in last) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_model_is_not_served_unless_that_is_wanted(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(resolve(None), tmp_path / "model"))
+    config = model / CONFIG
+    config.write_text(config.read_text(encoding="utf-8") + " ", encoding="utf-8")  # harmless, but not what was released
+    command = [sys.executable, "-m", "secateur", "serve", "--port", "0", "--threads", "1", "--model", str(model)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, f"{config}: is damaged" in done.stderr) == (1, True), done.stderr
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"SECATEUR_VERIFY": "false"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        assert httpx.post(f"{until_ready(process, log)}/v1/prune", json=GOOD, timeout=PATIENCE).status_code == 200
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)

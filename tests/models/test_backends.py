@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from secateur.models.backends import choice, load_backend
 from secateur.models.backends.onnx import cuda_available
-from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8
+from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
@@ -240,3 +244,82 @@ def test_a_broken_fp16_file_is_an_error(model_copy: Path) -> None:
     (model_copy / ONNX_FP16).write_bytes(b"no graph")
     with pytest.raises(ModelError, match="cannot be read as an ONNX file"):
         Pruner.load(model_copy, backend="torch", device="cpu")
+
+
+def rewritten(directory: Path, change: Callable[[onnx.GraphProto], None]) -> None:
+    """Change the graph of a model's fp16 file, which is a link."""
+    path = directory / ONNX_FP16
+    model = onnx.load(path)
+    path.unlink()
+    change(model.graph)
+    onnx.save(model, path)
+
+
+def rename_output(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            if name == "keep":
+                node.output[index] = "kept"
+    next(output for output in graph.output if output.name == "keep").name = "kept"
+
+
+def rename_input(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name == "attention_mask":
+                node.input[index] = "mask"
+    next(value for value in graph.input if value.name == "attention_mask").name = "mask"
+
+
+def flatten_output(graph: onnx.GraphProto) -> None:
+    output = next(output for output in graph.output if output.name == "keep")
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            if name == "keep":
+                node.output[index] = "keep.rows"
+    graph.node.append(onnx.helper.make_node("ReduceMax", ["keep.rows"], ["keep"], axes=[1], keepdims=0))
+    del output.type.tensor_type.shape.dim[1]
+
+
+def fix_size(graph: onnx.GraphProto) -> None:
+    for value in graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (rename_output, "missing outputs: keep"),
+        (rename_input, "missing inputs: attention_mask; unknown inputs: mask"),
+        (flatten_output, "outputs of another rank: keep"),
+        (fix_size, "inputs of a fixed size: attention_mask, input_ids, token_type_ids"),
+    ],
+)
+def test_a_graph_of_another_layout_is_refused_before_it_is_run(
+    model_copy: Path, backend: str, change: Callable[[onnx.GraphProto], None], said: str
+) -> None:
+    rewritten(model_copy, change)
+    with pytest.raises(ModelError, match=rf"{ONNX_FP16}: is not of the layout .*{said}"):
+        Pruner.load(model_copy, backend=backend, device="cpu", precision="fp16")
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff" * 64])
+def test_corrupt_torch_weights_are_named(torch_model: Path, tmp_path: Path, content: bytes) -> None:
+    directory = Path(shutil.copytree(torch_model, tmp_path / "model"))
+    (directory / WEIGHTS).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"{WEIGHTS}: cannot be read"):
+        Pruner.load(directory, backend="torch", device="cpu", verify=False)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden_size": 33}, {"model_type": "no-such"}, {"hidden_act": 5}, {"num_hidden_layers": 1}]
+)
+def test_an_encoder_that_torch_cannot_make_is_an_error_of_the_configuration(
+    torch_model: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    directory = Path(shutil.copytree(torch_model, tmp_path / "model"))
+    content = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    (directory / CONFIG).write_text(json.dumps(content | changes), encoding="utf-8")
+    with pytest.raises(ModelError, match=CONFIG):
+        Pruner.load(directory, backend="torch", device="cpu", verify=False)

@@ -18,9 +18,10 @@ from secateur.finetune import (
     verdict_table,
 )
 from secateur.models import export as export_module
-from secateur.models.checkpoint import CALIBRATION, ONNX_FP16, ONNX_INT8, WEIGHTS, read_config
+from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
+from secateur.models.sums import check_sums
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneRepo
 def test_the_new_model_is_whole_and_prunes(report: FinetuneReport) -> None:
     for name in (ONNX_INT8, ONNX_FP16, WEIGHTS, CALIBRATION, "README.md"):
         assert (report.model / name).is_file(), name
+    assert check_sums(report.model, [CONFIG, TOKENIZER, CALIBRATION, ONNX_INT8, ONNX_FP16, WEIGHTS])
     assert read_config(report.model).name == "machines"
     pruner = Pruner.load(report.model, device="cpu")
     text = "Shift 7 began at dawn. Unit QP7 reads silent per gauge 123. Tea was served."

@@ -12,6 +12,7 @@ from secateur.models.checkpoint import CALIBRATION, read_calibration, resolve
 from secateur.models.errors import DataError, ModelError
 from secateur.models.examples import Example, LabelledPassage
 from secateur.models.pruner import Pruner
+from secateur.models.sums import check_sums
 from secateur.models.types import Passage
 from secateur.training.calibration import (
     best_scores,
@@ -199,6 +200,7 @@ def calibrated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models") / "copy"
     shutil.copytree(resolve(None), directory)
     calibrate(directory, data)
+    assert check_sums(directory, [CALIBRATION])  # its sum was renewed
     return directory
 
 

@@ -18,10 +18,11 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from secateur.models import export as export_module
-from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, TOKENIZER, read_config, resolve
+from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config, resolve
 from secateur.models.errors import DataError, ExportError, ModelError
 from secateur.models.export import export
 from secateur.models.pruner import Pruner
+from secateur.models.sums import check_sums
 from secateur.training.bases import base_directory
 from secateur.training.config import (
     DataConfig,
@@ -325,7 +326,9 @@ def test_export_writes_both_files_and_they_agree_with_torch(
     trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    assert check_sums(trained, [TOKENIZER, WEIGHTS])
     reports = export(trained, data)
+    assert check_sums(trained, [ONNX_INT8, ONNX_FP16])
     assert {r.file for r in reports} == {ONNX_INT8, ONNX_FP16}
     assert all(r.batch_effect <= export_module.MAX_BATCH_EFFECT for r in reports)
     text = "It rained all day. Hugo went to Lima. Nobody saw the cat."

@@ -22,6 +22,7 @@ from secateur.models.errors import InputError, ModelError
 from secateur.models.families import FAMILIES, FamilyEncoder, family_of, read_family
 from secateur.models.families.encoding import plain
 from secateur.models.pruner import Pruner
+from secateur.models.sums import write_sums
 from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
 
 NAMES = ["Provence", "XProvence", "OpenProvence"]
@@ -230,6 +231,20 @@ def test_a_missing_file_is_named(copy_of: Callable[[str], Path], name: str) -> N
         Pruner.load(directory)
 
 
+def test_a_checkpoint_of_others_needs_no_sums_but_is_held_to_those_that_it_has(
+    copy_of: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = copy_of("Provence")
+    assert Pruner.load(directory, device="cpu")
+    assert not [record for record in caplog.records if record.name.startswith("secateur")]
+    write_sums(directory)
+    content = bytearray((directory / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (directory / WEIGHTS).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{WEIGHTS}: is damaged"):
+        Pruner.load(directory, device="cpu")
+
+
 def test_corrupt_weights_are_named(copy_of: Callable[[str], Path]) -> None:
     directory = copy_of("Provence")
     (directory / WEIGHTS).write_bytes(b"nothing")
@@ -245,7 +260,18 @@ def test_corrupt_weights_are_named(copy_of: Callable[[str], Path]) -> None:
             {"base_model_config": {"model_type": "bert"}},
             "model_type is 'bert'; OpenProvence .* modernbert",
         ),
-        ({"base_model_config": {"model_type": "modernbert", "hidden_size": "many"}}, "no OpenProvence network"),
+        (
+            {"base_model_config": {"model_type": "modernbert", "hidden_size": "many"}},
+            r"base_model_config\.hidden_size: .*'many'",
+        ),
+        (
+            {"base_model_config": {"model_type": "modernbert", "hidden_size": 32, "num_attention_heads": 7}},
+            "no OpenProvence network",
+        ),
+        (
+            {"base_model_config": {"model_type": "modernbert", "max_position_embeddings": 128}},
+            r"window is 224, but the encoder has 128 positions",
+        ),
         ({"max_length": "long"}, "window is 'long'"),
         ({"max_length": 16}, "window is 0"),
         ({"default_threadshold": "high"}, "threshold 'high'"),

@@ -46,3 +46,14 @@ labels:
 {{- define "secateur.port" -}}
 {{- regexFind ":[0-9]+$" (urlParse (first .)).host | trimPrefix ":" | default (last . | toString) }}
 {{- end }}
+
+{{/* Whether requests need a key: of the chart's Secret, or of a variable that is given by hand. */}}
+{{- define "secateur.hasKeys" -}}
+{{- $found := .Values.apiKeys.existingSecret }}
+{{- range .Values.env }}
+{{- if has .name (list "SECATEUR_API_KEYS" "SECATEUR_API_KEYS_FILE") }}
+{{- $found = .name }}
+{{- end }}
+{{- end }}
+{{- $found }}
+{{- end }}

@@ -1,0 +1,131 @@
+"""`secateur.sha256`: the SHA-256 sums of a model directory's files, as `sha256sum` writes them.
+
+They tell damage and mix-ups: a download that was cut, a flipped bit, a tokenizer of another model. They are no
+signature: whoever can change a model can change its sums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS
+from secateur.models.errors import ModelError, shown
+from secateur.models.files import is_model_file, read_model_file, write_atomically
+
+log = logging.getLogger(__name__)
+
+SUMS = "secateur.sha256"
+SUMMED = (CONFIG, TOKENIZER, CALIBRATION, ONNX_INT8, ONNX_FP16, WEIGHTS)
+_MAX_BYTES = 2**18
+_LINE = re.compile(r"(?P<sum>[0-9A-Fa-f]{64}) [ *](?P<name>[^\\]+)")
+
+
+def _fix(directory: Path) -> str:
+    return f"fetch the model again, or, if you changed it yourself, run: secateur checksum {directory}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error})") from error
+
+
+def read_sums(directory: Path) -> dict[str, str] | None:
+    """Return the sums of a model directory by file name, or None where it has none.
+
+    Raises:
+        ModelError: the file is broken, or names files outside of the directory.
+    """
+    path = directory / SUMS
+    if not is_model_file(path):
+        return None
+    sums: dict[str, str] = {}
+    for number, line in enumerate(read_model_file(path, _MAX_BYTES).decode("utf-8", "replace").splitlines(), 1):
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise ModelError(f"{path}, line {number}: {shown(line)} is no line of sha256sum; {_fix(directory)}")
+        name = PurePosixPath(found["name"])
+        if name.is_absolute() or ".." in name.parts:
+            raise ModelError(
+                f"{path}, line {number}: {shown(str(name))} lies outside of the directory; {_fix(directory)}"
+            )
+        if sums.setdefault(str(name), found["sum"].lower()) != found["sum"].lower():
+            raise ModelError(f"{path}, line {number}: {shown(str(name))} has two sums; {_fix(directory)}")
+    return sums
+
+
+def check_sums(directory: Path, names: Iterable[str]) -> bool:
+    """Compare files of a model directory with their sums.
+
+    Every file that has a sum must be there; only those that are named are read, so a load reads what it runs. A file
+    that is named and not there is none of this function's business.
+
+    Args:
+        directory: of the model.
+        names: of files in it.
+
+    Returns:
+        Whether the directory has sums.
+
+    Raises:
+        ModelError: a file differs, has no sum beside others that have one, or is missing.
+    """
+    sums = read_sums(directory)
+    if sums is None:
+        return False
+    for name in sums:
+        if not is_model_file(directory / name):
+            raise ModelError(f"{directory}: {name} is missing, though {SUMS} lists it; {_fix(directory)}")
+    for name in names:
+        if not is_model_file(directory / name):
+            continue
+        if name not in sums:
+            raise ModelError(f"{directory}: {name} has no sum in {SUMS}; {_fix(directory)}")
+        if (found := _digest(directory / name)) != sums[name]:
+            raise ModelError(
+                f"{directory / name}: is damaged, or of another model (SHA-256 {found}, {SUMS} has {sums[name]}); "
+                f"{_fix(directory)}"
+            )
+    return True
+
+
+def warn_unsummed(directory: Path) -> None:
+    """Log that damage to a model would go unnoticed."""
+    log.warning(
+        "%s has no %s, so damaged files would go unnoticed; to write it, run: secateur checksum %s",
+        directory,
+        SUMS,
+        directory,
+    )
+
+
+def write_sums(directory: Path, changed: Iterable[str] = SUMMED) -> dict[str, str]:
+    """Write the sums of a model directory.
+
+    Args:
+        directory: of the model.
+        changed: files that were written on purpose. All others keep the sums that they have, so that damage to them
+            stays visible; those without get one.
+
+    Returns:
+        The sums by file name.
+
+    Raises:
+        DataError: they cannot be written.
+        ModelError: something in the directory is no regular file.
+    """
+    written = set(changed)
+    kept = {} if written.issuperset(SUMMED) else read_sums(directory) or {}
+    sums = {name: digest for name, digest in kept.items() if name not in written}
+    for name in SUMMED:
+        if name not in sums and is_model_file(directory / name):
+            sums[name] = _digest(directory / name)
+    lines = [f"{sums[name]}  {name}\n" for name in sorted(sums)]
+    write_atomically(directory / SUMS, "".join(lines))
+    return sums
