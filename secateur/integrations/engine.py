@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from secateur.integrations.settings import PruneSettings
+from secateur.models.processes import PerProcess
 from secateur.models.types import Passage, PruneResult
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Engine:
         self._client: Client | None = None
         self._http: dict[str, Any] | None = self._http_settings(client)
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._locks = PerProcess(threading.Lock)
 
     def _http_settings(self, client: Client | AsyncClient | None) -> dict[str, Any] | None:
         """Return arguments of `Client`, or None where a model in this process prunes."""
@@ -61,6 +62,10 @@ class Engine:
             "timeout_s": settings.timeout_s,
             "on_error": settings.on_error,
         }
+
+    @property
+    def _lock(self) -> threading.Lock:
+        return self._locks.get()  # a forked child's own: a thread of the parent may have held the parent's
 
     @property
     def model_name(self) -> str:
