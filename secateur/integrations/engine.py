@@ -31,8 +31,11 @@ class Engine:
     ) -> None:
         self._settings = settings
         self._pruner = pruner
-        self._client: Client | None = None
         self._http: dict[str, Any] | None = self._http_settings(client)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._client: Client | None = None
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
         self._locks = PerProcess(threading.Lock)
 
@@ -80,6 +83,14 @@ class Engine:
             self._local()
         else:
             self._remote()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without locks and connections. A model is pickled as the arguments that it was loaded with.
+        return {name: self.__dict__[name] for name in ("_settings", "_pruner", "_http")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
         return self  # a copy of a component shares the loaded model and the connections

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from secateur.models.backends import Backend, Output
+from secateur.models.backends.onnx import cuda_available
 from secateur.models.batching import Batch, BatchLimits, make_batches
 from secateur.models.encoding import Window
 from secateur.models.errors import BackendUnusableError, RuntimeOutputError, SecateurError
@@ -190,3 +192,14 @@ def test_a_window_of_padding_alone_is_no_error(pruner: Pruner) -> None:
     (batch,) = make_batches([window], BatchLimits(rows=1, tokens=64), pad_id=0, passage_type=1)
     assert (batch.unit_ids < 0).all()
     assert 0 <= pruner.run([window])[0].relevance <= 1
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_onnx_runtime_sends_nothing_unless_the_user_lets_it(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
+    cuda_available()  # what `Pruner.load` asks ONNX Runtime even if OpenVINO runs the model
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == expected

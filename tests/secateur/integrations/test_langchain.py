@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import logging
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -206,3 +207,12 @@ with compressor._engine._lock:  # as a thread of the parent holds it that is loa
 
 def test_a_compressor_prunes_in_a_forked_child(tmp_path: Path) -> None:
     assert output_of(FORKS, folder=tmp_path).split("\n") == ["used before 0", "held 0", ""]
+
+
+def test_a_pickled_compressor_prunes(pruner: Pruner) -> None:
+    used = SecateurCompressor(device="cpu", threads=1, threshold=0.2)
+    expected = used.compress_documents(documents(), QUERY)
+    found: SecateurCompressor = pickle.loads(pickle.dumps(used))
+    assert found.compress_documents(documents(), QUERY) == expected
+    given: SecateurCompressor = pickle.loads(pickle.dumps(SecateurCompressor(pruner=pruner, threshold=0.2)))
+    assert [one.id for one in given.compress_documents(documents(), QUERY)] == [one.id for one in expected]
