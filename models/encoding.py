@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -171,6 +172,7 @@ class PairEncoder:
         self.window = window
         self.max_query_tokens = window // 2 - self.template.specials
         self._tokenizer = tokenizer
+        self._pid = os.getpid()
         self._separator = tokenizer.encode(TITLE_SEPARATOR, add_special_tokens=False).ids
 
     def encode_query(self, query: str, *, truncate: bool = False) -> tuple[list[int], bool]:
@@ -203,13 +205,18 @@ class PairEncoder:
         Returns:
             One `EncodedPassage` for each passage, in order.
         """
-        texts = self._tokenizer.encode_batch([p.text for p in passages], add_special_tokens=False)
-        titles = [p.title for p in passages if p.title]
-        title_ids = iter(self._tokenizer.encode_batch(titles, add_special_tokens=False)) if titles else iter(())
+        texts = self._encode_texts([p.text for p in passages])
+        title_ids = iter(self._encode_texts([p.title for p in passages if p.title]))
         return [
             self._encode_one(query_ids, next(title_ids).ids if passage.title else [], encoding, passage.text, its_units)
             for passage, encoding, its_units in zip(passages, texts, units, strict=True)
         ]
+
+    def _encode_texts(self, texts: list[str]) -> list[Encoding]:
+        if os.getpid() != self._pid:
+            # With TOKENIZERS_PARALLELISM=true a batch is given to threads, which a forked child does not have.
+            return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        return self._tokenizer.encode_batch(texts, add_special_tokens=False) if texts else []
 
     def _encode_one(
         self, query_ids: Sequence[int], title_ids: list[int], encoding: Encoding, text: str, units: Sequence[Unit]

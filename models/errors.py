@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SecateurError(Exception):
-    """Base of every error that Secateur raises on purpose."""
+    """Base of every error that Secateur raises on purpose. Can be pickled, so that worker processes can raise it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the constructor with the message alone, and many take other arguments.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[SecateurError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SecateurError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class InputError(SecateurError):
@@ -25,6 +37,14 @@ class InputError(SecateurError):
 
 class ModelError(SecateurError):
     """A model directory is missing, incomplete, or its parts do not belong together."""
+
+
+class BackendUnusableError(SecateurError):
+    """A runtime has failed and cannot be opened again in this process; only a new process can run the model."""
+
+
+class RuntimeOutputError(SecateurError):
+    """A runtime returned something that cannot be a score: NaN, a value outside [0, 1], or another shape."""
 
 
 class ExportError(SecateurError):

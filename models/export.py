@@ -114,7 +114,7 @@ class _Pairs:
     def unit_scores(self, backend: Backend) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return float64[all units], keep probabilities."""
         batches = self.batches(backend.limits)
-        outputs = iter(window_outputs(batches, backend.run_all(batches)))
+        outputs = iter(window_outputs(batches, backend.run_all(batches), backend.about))
         return np.concatenate(
             [merge(encoded, [next(outputs) for _ in encoded.running]).units for encoded in self.passages]
         )
@@ -221,7 +221,8 @@ def _write_int8(fp32: Path, path: Path, pairs: _Pairs) -> None:
 def _probabilities(
     backend: Backend, batches: Sequence[Batch], windows: Sequence[Window]
 ) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
-    for window, output in zip(windows, window_outputs(batches, backend.run_all(batches)), strict=True):
+    outputs = window_outputs(batches, backend.run_all(batches), backend.about)
+    for window, output in zip(windows, outputs, strict=True):
         yield np.append(output.keep[window.text_start : window.text_start + len(window.token_unit)], output.relevance)
 
 

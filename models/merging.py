@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from secateur.models.backends.base import Output
 from secateur.models.batching import Batch
 from secateur.models.encoding import EncodedPassage
+from secateur.models.errors import RuntimeOutputError
+
+_ROUNDING = 0.01  # a reduced-precision sigmoid may step out of [0, 1] by a rounding error
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,45 @@ class PassageScores:
     units: NDArray[np.float64]
 
 
-def window_outputs(batches: Sequence[Batch], outputs: Sequence[Output]) -> list[WindowOutput]:
-    """Return the outputs of batched windows, in the order that the windows had before batching."""
+def window_outputs(batches: Sequence[Batch], outputs: Sequence[Output], source: str) -> list[WindowOutput]:
+    """Return the outputs of batched windows, in the order that the windows had before batching.
+
+    Args:
+        batches: that were run.
+        outputs: of each batch.
+        source: model and runtime that they come from, for errors.
+
+    Raises:
+        RuntimeOutputError: one cannot be a score. Every backend's outputs pass here.
+    """
+    if len(outputs) != len(batches):
+        raise _unusable(source, f"{len(outputs)} outputs for {len(batches)} batches")
+    for batch, output in zip(batches, outputs, strict=True):
+        _check(batch, output, source)
     found = {
         int(row): WindowOutput(float(output.relevance[line]), output.keep[line])
         for batch, output in zip(batches, outputs, strict=True)
         for line, row in enumerate(batch.rows)
     }
     return [found[row] for row in range(len(found))]
+
+
+def _check(batch: Batch, output: Output, source: str) -> None:
+    shape = batch.input_ids.shape
+    for name, values, expected in (("relevance", output.relevance, shape[:1]), ("keep", output.keep, shape)):
+        if values.shape != expected:
+            raise _unusable(source, f"`{name}` has shape {values.shape}, not {expected}")
+    # Only what becomes a score: of padding a runtime may say anything.
+    for name, values in (("relevance", output.relevance), ("keep", output.keep[batch.unit_ids >= 0])):
+        wrong = ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))  # NaN is in no range
+        if wrong.any():
+            raise _unusable(source, f"`{name}` holds {values[wrong][0]}, which is not a probability")
+
+
+def _unusable(source: str, problem: str) -> RuntimeOutputError:
+    return RuntimeOutputError(
+        f"{source}: {problem}; load the model with another precision or backend, or export it again"
+    )
 
 
 def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageScores:
@@ -60,6 +94,5 @@ def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageSc
         counts += np.bincount(window.token_unit, minlength=units)
     means = sums / np.maximum(counts, 1)
     scores = np.where(encoded.unit_source >= 0, means[encoded.unit_source], 0.0) if units else means
-    # A reduced-precision sigmoid may step out of [0, 1] by a rounding error.
     relevance = max((output.relevance for output in outputs), default=0.0)
     return PassageScores(min(max(relevance, 0.0), 1.0), np.clip(scores, 0.0, 1.0))

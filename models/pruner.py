@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any, Self
 
 from secateur.models.backends import Backend, load_backend
 from secateur.models.batching import make_batches
@@ -25,7 +27,7 @@ from secateur.models.encoding import EncodedPassage, PairEncoder, Window
 from secateur.models.errors import InputError
 from secateur.models.families import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
-from secateur.models.requests import CheckedRequest, PassageLike, check_request
+from secateur.models.requests import CheckedRequest, PassageLike, as_integer, check_request
 from secateur.models.segmentation import segment
 from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
 from secateur.models.splitters import get_splitter
@@ -64,7 +66,10 @@ class EncodedRequest:
 
 
 class Pruner:
-    """Prunes and reranks passages for a query. Made by `Pruner.load`; safe to share between threads.
+    """Prunes and reranks passages for a query. Made by `Pruner.load`; safe to share between threads and with children.
+
+    A forked child opens the model itself on first use. Pickling carries the arguments of `load`: the process that
+    unpickles loads the model, once for all copies with the same arguments. A copy is the same object.
 
     Args:
         config: the model's own settings.
@@ -90,6 +95,7 @@ class Pruner:
         self.calibration = calibration
         self.pad_id = pad_id
         self.directory = directory
+        self._arguments: tuple[str | None, Mapping[str, Any]] | None = None  # of `load`
         self._splitter = get_splitter(config.segmenter)
 
     @classmethod
@@ -133,7 +139,33 @@ class Pruner:
         calibration = read_calibration(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
         runtime = load_backend(directory, backend, device, precision, threads, verify=verify)
-        return cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
+        pruner = cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
+        # The name of a shipped model means it on every machine; a path is made independent of the working directory.
+        given = None if name_or_path is None else str(name_or_path)
+        shipped = given is None or not Path(given).is_dir()
+        choices = {
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "threads": as_integer(threads),
+            "verify": verify,
+        }
+        pruner._arguments = given if shipped else str(directory.absolute()), choices
+        return pruner
+
+    def __reduce__(self) -> tuple[Callable[..., Pruner], tuple[Any, ...]]:
+        if self._arguments is None:
+            raise InputError(
+                "pruner", "was made of parts, which cannot be pickled", "make it by Pruner.load, or in each process"
+            )
+        name_or_path, choices = self._arguments
+        return _loaded, (type(self), name_or_path, *choices.items())
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def prune(
         self,
@@ -254,11 +286,18 @@ class Pruner:
         return EncodedRequest(request, threshold, len(query_ids), units, encoded, tuple(warnings))
 
     def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
-        """Run windows of any requests; their outputs come in the same order."""
+        """Run windows of any requests; their outputs come in the same order.
+
+        Raises:
+            RuntimeOutputError: the runtime returned something that cannot be a score.
+            BackendUnusableError: the runtime cannot be used in this process any more.
+        """
         batches = make_batches(
             windows, self.backend.limits, pad_id=self.pad_id, passage_type=self.encoder.template.passage_type
         )
-        return window_outputs(batches, self.backend.run_all(batches))
+        return window_outputs(
+            batches, self.backend.run_all(batches), f"model {self.config.name!r} ({self.backend.about})"
+        )
 
     def finish(self, encoded: EncodedRequest, scores: Sequence[PassageScores], timings: Timings) -> PruneResult:
         """Select what is kept, by the scores of each passage."""
@@ -286,6 +325,11 @@ class Pruner:
             total_ms=(time.perf_counter() - started) * 1e3,
         )
         return [self.finish(one, its_scores, timings) for one, its_scores in zip(encoded, scores, strict=True)]
+
+
+@cache  # a pool pickles what it calls for every task
+def _loaded(kind: type[Pruner], name_or_path: str | None, *choices: tuple[str, Any]) -> Pruner:
+    return kind.load(name_or_path, **dict(choices))
 
 
 def _passage_result(selection: Selection, options: PruneOptions) -> PassageResult:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from numbers import Real
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -27,49 +31,78 @@ class CheckedRequest:
     warnings: tuple[str, ...]
 
 
-def _number(field: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.floating):
-        raise InputError(field, f"{shown(value)} is not a number", f"give a number in [{low:g}, {high:g}]")
-    if not low <= value <= high:  # NaN is in no range
-        raise InputError(field, f"{value!r} is out of range", f"give a number in [{low:g}, {high:g}]")
+def _share(field: str, value: object) -> float:
+    """Return a number in [0, 1], of any type that is one, as a float."""
+    mend = "give a number in [0, 1]"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
+        raise InputError(field, f"{shown(value)} is not a number", mend)
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):  # ValueError: a signaling NaN
+        number = math.nan
+    if not 0 <= number <= 1:  # NaN is in no range
+        raise InputError(field, f"{shown(value)} is out of range", mend)
+    return number
 
 
-def _integer(field: str, value: object, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+def as_integer(value: object) -> int | None:
+    """Return an integer of any type, such as numpy's, as an int; None for anything else, booleans among it."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _at_least(field: str, value: object, low: int) -> int:
+    number = as_integer(value)
+    if number is None or number < low:
         raise InputError(field, f"{shown(value)} is not an integer of at least {low}", "change it or leave it out")
+    return number
 
 
-def check_options(options: PruneOptions) -> None:
-    """Check types and ranges of all options.
+def _boolean(field: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(field, f"{shown(value)} is not a boolean", "give true or false")
+    return bool(value)
+
+
+def check_options(options: PruneOptions) -> PruneOptions:
+    """Check types and ranges of all options; return them with Python's own numbers in place of numpy's and others.
 
     Raises:
         InputError: one is wrong, or two exclude each other.
     """
-    if options.threshold is not None:
-        _number("threshold", options.threshold, 0.0, 1.0)
-    if options.target_recall is not None:
-        _number("target_recall", options.target_recall, 0.0, 1.0)
-        if options.threshold is not None:
-            raise InputError(
-                "target_recall", f"given together with threshold {options.threshold!r}", "give one of the two"
-            )
-    if options.min_score is not None:
-        _number("min_score", options.min_score, 0.0, 1.0)
-    if options.max_tokens is not None:
-        _integer("max_tokens", options.max_tokens, 1)
-    if options.top_n is not None:
-        _integer("top_n", options.top_n, 1)
-    _integer("min_units", options.min_units, 0)
+    checked: dict[str, Any] = {"min_units": _at_least("min_units", options.min_units, 0)}
+    for name in ("threshold", "target_recall", "min_score"):
+        if getattr(options, name) is not None:
+            checked[name] = _share(name, getattr(options, name))
+    if options.target_recall is not None and options.threshold is not None:
+        raise InputError("target_recall", f"given together with threshold {options.threshold!r}", "give one of the two")
+    for name in ("max_tokens", "top_n"):
+        if getattr(options, name) is not None:
+            checked[name] = _at_least(name, getattr(options, name), 1)
     for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query"):
-        if not isinstance(getattr(options, name), bool):
-            raise InputError(name, f"{shown(getattr(options, name))} is not a boolean", "give true or false")
+        checked[name] = _boolean(name, getattr(options, name))
     if not isinstance(options.joiner, str):
         raise InputError("joiner", f"{shown(options.joiner)} is not a string", "give the text to put into gaps")
+    return replace(options, **checked)
 
 
 def _optional_text(field: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
         raise InputError(field, f"{shown(value)} is not a string", "give a string or leave it out")
+
+
+def _with_plain_id(passage: Passage, field: str) -> Passage:
+    if passage.id is None or isinstance(passage.id, str):
+        return passage
+    number = as_integer(passage.id)
+    if number is None:
+        problem = f"{shown(passage.id)} is not a string or integer"
+        raise InputError(f"{field}.id", problem, "change it or leave it out")
+    return passage if type(passage.id) is int else replace(passage, id=number)
 
 
 def as_passage(value: PassageLike, field: str) -> Passage:
@@ -96,8 +129,7 @@ def as_passage(value: PassageLike, field: str) -> Passage:
     if not isinstance(value.text, str):
         raise InputError(f"{field}.text", f"{shown(value.text)} is not a string", "give the passage's text")
     _optional_text(f"{field}.title", value.title)
-    if value.id is not None and (isinstance(value.id, bool) or not isinstance(value.id, str | int)):
-        raise InputError(f"{field}.id", f"{shown(value.id)} is not a string or integer", "change it or leave it out")
+    value = _with_plain_id(value, field)
     if value.metadata is not None and not isinstance(value.metadata, Mapping):
         raise InputError(f"{field}.metadata", f"{shown(value.metadata)} is not an object", "give keys and values")
     if not isinstance(value.format, str) or value.format not in FORMATS:
@@ -134,7 +166,7 @@ def check_request(query: object, passages: object, options: PruneOptions) -> Che
         raise InputError("passages", f"{shown(passages)} is not a list", "give a list of passages")
     if not passages:
         raise InputError("passages", "is empty", "give at least one passage")
-    check_options(options)
+    options = check_options(options)
     given = [as_passage(value, f"passages[{index}]") for index, value in enumerate(passages)]
     clean = [clean_passage(passage) for passage in given]
     clean_query = replace_surrogates(query)

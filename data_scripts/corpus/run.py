@@ -56,7 +56,7 @@ class CorpusOptions:
     ray: bool = False
 
     def __post_init__(self) -> None:
-        check_options(self.pruning)
+        object.__setattr__(self, "pruning", check_options(self.pruning))
         if self.block < 1:
             raise InputError("--block", f"{self.block} is no number of rows", "give 1 or more")
         if not self.column:

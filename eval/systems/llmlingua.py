@@ -113,6 +113,6 @@ class LlmLingua2:
         encoded = self._encoder.encode([], texts, [segmented.units for segmented in passages])
         windows = [window for passage in encoded for window in passage.running]
         batches = make_batches(windows, self._backend.limits, pad_id=self._pad_id, passage_type=0)
-        outputs = iter(window_outputs(batches, self._backend.run_all(batches)))
+        outputs = iter(window_outputs(batches, self._backend.run_all(batches), self._backend.about))
         scores = [merge(passage, [next(outputs) for _ in passage.running]) for passage in encoded]
         return [replace(one, relevance=math.nan) for one in scores]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.models.batching import Batch, BatchLimits
+from secateur.models.errors import BackendUnusableError
+from secateur.models.processes import PerProcess
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,9 @@ class Output:
 
 
 class Backend(ABC):
-    """Runs batches. Safe to call from several threads.
+    """Runs batches. Safe to call from several threads, and from a forked child, which opens the model itself.
+
+    After an error the next call works, or raises `BackendUnusableError`: then only a new process can run the model.
 
     Attributes:
         name: the runtime.
@@ -41,13 +49,48 @@ class Backend(ABC):
     precision: str
     limits: BatchLimits
 
+    @property
+    def about(self) -> str:
+        """Runtime, device and precision in words, for messages."""
+        return f"{self.name} on {self.device} in {self.precision}"
+
     @abstractmethod
     def run(self, batch: Batch) -> Output:
-        """Run one batch."""
+        """Run one batch.
+
+        Raises:
+            BackendUnusableError: the runtime cannot be used in this process any more.
+            Exception: what the runtime raises for this batch; the next call works.
+        """
 
     def run_all(self, batches: Sequence[Batch]) -> list[Output]:
         """Run batches, in any order and side by side where the runtime can; outputs come in the given order."""
         return [self.run(batch) for batch in batches]
+
+
+def opened(model: Path, open: Callable[[], T]) -> PerProcess[T]:
+    """Open a model, and again in each forked child and after an error that dropped it.
+
+    Args:
+        model: named in errors.
+        open: loads the model into the runtime; what it raises the first time is raised as it is.
+    """
+    loaded = False
+
+    def load() -> T:
+        nonlocal loaded
+        try:
+            runtime = open()
+        except Exception as error:
+            if not loaded:
+                raise
+            raise BackendUnusableError(f"{model}: cannot be opened again ({error}); restart the process") from error
+        loaded = True
+        return runtime
+
+    holder = PerProcess(load)
+    holder.get()
+    return holder
 
 
 def available_threads() -> int:

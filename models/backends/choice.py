@@ -14,6 +14,7 @@ from secateur.models.errors import InputError, MissingExtraError, ModelError
 from secateur.models.families import read_family
 from secateur.models.files import is_model_file
 from secateur.models.sums import check_sums
+from secateur.models.requests import as_integer
 
 BACKENDS = ("auto", "openvino", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")
@@ -77,7 +78,7 @@ def _check(backend: str, device: str, precision: str, threads: int | None) -> No
         raise InputError("precision", f"{precision!r} does not go with backend 'torch'", "leave it out")
     if backend == "openvino" and device == "cuda":
         raise InputError("device", "'cuda' does not go with backend 'openvino'", "use backend 'onnx' or 'torch'")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
+    if threads is not None and ((as_integer(threads) or 0) < 1):
         raise InputError("threads", f"{threads!r} is not a positive integer", "leave it out for one a processor")
 
 
@@ -106,6 +107,7 @@ def load_backend(
         MissingExtraError: the runtime is not installed.
     """
     _check(backend, device, precision, threads)
+    threads = as_integer(threads)
     family = read_family(directory)
     if family is not None and backend not in ("auto", "torch"):
         raise InputError("backend", f"{backend!r} cannot run an {family.name} checkpoint", "use backend 'torch'")

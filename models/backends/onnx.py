@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secateur.models.backends.base import Backend, Output, available_threads
+from secateur.models.backends.base import Backend, Output, available_threads, opened
 from secateur.models.backends.signature import check_signature
 from secateur.models.batching import Batch, BatchLimits
-from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.errors import BackendUnusableError, MissingExtraError, ModelError
 
 _EXTRA = {"cpu": "cpu", "cuda": "gpu"}
 
 
 def _runtime(device: str) -> Any:
+    # From 1.29 on, the official builds send usage data to Microsoft unless this is set before the import, by a thread
+    # for which a forked child waits for ever when it ends.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -54,37 +58,57 @@ class OnnxBackend(Backend):
         threads: int | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
-        runtime = _runtime(device)
+        self._runtime = _runtime(device)
         if device == "cuda" and not cuda_available():
             raise ModelError("device 'cuda': this ONNX Runtime has no CUDA provider; pip install 'secateur[gpu]'")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or available_threads()
-        # The arena never gives back what one long batch took.
-        options.enable_cpu_mem_arena = False
+        self.device = device
+        self.precision = precision
+        self._path = path.absolute()  # a child may have another working directory
+        self._threads = threads
         # TF32 would round the sums of differently shaped batches apart.
         exact_cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
         chosen: list[Any] = [exact_cuda] if device == "cuda" else ["CPUExecutionProvider"]
-        self._session = runtime.InferenceSession(str(path), options, providers=list(providers or chosen))
-        if device == "cuda" and self._session.get_providers()[0] == "CPUExecutionProvider":
+        self._providers = list(providers or chosen)
+        self._session = opened(path, self._open)
+        self.limits = BatchLimits(rows=64, tokens=32768) if device == "cuda" else BatchLimits(rows=8, tokens=4096)
+
+    def _open(self) -> Any:
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads or available_threads()
+        # The arena never gives back what one long batch took.
+        options.enable_cpu_mem_arena = False
+        session = self._runtime.InferenceSession(str(self._path), options, providers=self._providers)
+        if self.device == "cuda" and session.get_providers()[0] == "CPUExecutionProvider":
             raise ModelError(
                 "device 'cuda': ONNX Runtime fell back to the CPU; check the CUDA libraries and the driver"
             )
-        ports = (self._session.get_inputs(), self._session.get_outputs())
-        check_signature(path, *({port.name: port.shape for port in side} for side in ports))
-        self._runtime = runtime
-        self._inputs = [node.name for node in self._session.get_inputs()]
-        self.device = device
-        self.precision = precision
-        self.limits = BatchLimits(rows=64, tokens=32768) if device == "cuda" else BatchLimits(rows=8, tokens=4096)
+        ports = (session.get_inputs(), session.get_outputs())
+        check_signature(self._path, *({port.name: port.shape for port in side} for side in ports))
+        return session
 
     def run(self, batch: Batch) -> Output:
         """Run one batch with inputs and outputs bound on the device."""
-        binding = self._session.io_binding()
-        for name in self._inputs:
-            value = self._runtime.OrtValue.ortvalue_from_numpy(getattr(batch, name), self.device, 0)
-            binding.bind_ortvalue_input(name, value)
+        session = self._session.get()
+        try:
+            return self._run(session, batch)
+        except Exception:
+            self._check_device()
+            raise
+
+    def _run(self, session: Any, batch: Batch) -> Output:
+        binding = session.io_binding()
+        for node in session.get_inputs():
+            value = self._runtime.OrtValue.ortvalue_from_numpy(getattr(batch, node.name), self.device, 0)
+            binding.bind_ortvalue_input(node.name, value)
         for name in ("relevance", "keep"):
             binding.bind_output(name, self.device, 0)
-        self._session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
         relevance, keep = binding.copy_outputs_to_cpu()
         return Output(relevance.astype(np.float32, copy=False), keep.astype(np.float32, copy=False))
+
+    def _check_device(self) -> None:
+        """Raise BackendUnusableError if the device refuses everything, as CUDA does after an illegal access."""
+        try:
+            self._runtime.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), self.device, 0)
+        except Exception as error:
+            raise BackendUnusableError(f"device {self.device!r} has failed ({error}); restart the process") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.models.backends.base import Backend, Output, available_threads
+from secateur.models.backends.base import Backend, Output, available_threads, opened
 from secateur.models.backends.signature import check_signature
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError
@@ -65,14 +64,17 @@ class OpenVinoBackend(Backend):
     limits = BatchLimits(rows=1, tokens=1 << 20, multiple=32)
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
-        streams = threads or available_threads()
         self.precision = precision
-        self._compiled, self._queue = open_queue(path, streams)
-        ports = (self._compiled.inputs, self._compiled.outputs)
-        check_signature(path, *({port.any_name: _shape(port.partial_shape) for port in side} for side in ports))
-        self._inputs = {port.any_name for port in self._compiled.inputs}
-        self._queue.set_callback(self._store)
-        self._lock = threading.Lock()
+        self._path = path.absolute()  # a child may have another working directory
+        self._threads = threads
+        self._runtime = opened(path, self._open)
+
+    def _open(self) -> tuple[Any, Any]:
+        compiled, queue = open_queue(self._path, self._threads or available_threads())
+        ports = (compiled.inputs, compiled.outputs)
+        check_signature(self._path, *({port.any_name: _shape(port.partial_shape) for port in side} for side in ports))
+        queue.set_callback(self._store)
+        return compiled, queue
 
     @staticmethod
     def _store(request: Any, slot: tuple[list[Output | None], int]) -> None:
@@ -88,9 +90,11 @@ class OpenVinoBackend(Backend):
     def run_all(self, batches: Sequence[Batch]) -> list[Output]:
         """Run batches on all streams."""
         outputs: list[Output | None] = [None] * len(batches)
-        with self._lock:
+        # A queue raises its first error again in every later run, hence it is not used after one.
+        with self._runtime.exclusive() as (compiled, queue):
+            inputs = {port.any_name for port in compiled.inputs}
             for index, batch in enumerate(batches):
-                feed = {name: getattr(batch, name) for name in self._inputs}
-                self._queue.start_async(feed, (outputs, index))
-            self._queue.wait_all()
+                feed = {name: getattr(batch, name) for name in inputs}
+                queue.start_async(feed, (outputs, index))
+            queue.wait_all()
         return [output for output in outputs if output is not None]

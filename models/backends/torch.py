@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from secateur.models.backends.base import Backend, Output
+from secateur.models.backends.base import Backend, Output, opened
 from secateur.models.batching import Batch, BatchLimits
-from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.errors import BackendUnusableError, MissingExtraError, ModelError
 from secateur.models.families import read_family
+
+log = logging.getLogger(__name__)
+
+_forked_with_torch = False  # this process is a forked child of one that had imported torch
+
+
+def _note_torch() -> None:
+    global _forked_with_torch
+    _forked_with_torch = _forked_with_torch or "torch" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_torch)
 
 
 class TorchBackend(Backend):
@@ -34,17 +53,45 @@ class TorchBackend(Backend):
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         family = read_family(directory)
-        network = load_network(directory) if family is None else load_family_network(directory, family)
-        self._network = network.to(self.device)
-        self._inputs = ["input_ids", "attention_mask", "token_type_ids"]
-        if getattr(network, "reads_units", False):
-            self._inputs.append("unit_ids")
+        directory = directory.absolute()  # a child may have another working directory
+        self._load: Callable[[], Any] = (
+            partial(load_network, directory) if family is None else partial(load_family_network, directory, family)
+        )
+        self._pid = os.getpid()
+        self._network = opened(directory, self._open)
         self.limits = BatchLimits(rows=64, tokens=32768) if self.device == "cuda" else BatchLimits(rows=16, tokens=8192)
+
+    def _open(self) -> Any:
+        forked = _forked_with_torch or self._pid != os.getpid()
+        if forked and self._torch.get_num_threads() > 1:
+            # Torch's other threads (OpenMP) were the parent's; the child would wait for them for ever.
+            log.info("torch runs on one thread in this process, which was forked after torch was imported")
+            self._torch.set_num_threads(1)
+        return self._load().to(self.device)
 
     def run(self, batch: Batch) -> Output:
         """Run one batch without gradients."""
+        network = self._network.get()
+        try:
+            return self._run(network, batch)
+        except Exception:
+            self._check_device()
+            raise
+
+    def _run(self, network: Any, batch: Batch) -> Output:
         torch = self._torch
+        names = ["input_ids", "attention_mask", "token_type_ids"]
+        if getattr(network, "reads_units", False):
+            names.append("unit_ids")
         with torch.inference_mode():
-            inputs = {name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in self._inputs}
-            relevance, keep = self._network(**inputs)
+            inputs = {name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names}
+            relevance, keep = network(**inputs)
             return Output(relevance.sigmoid().cpu().numpy(), keep.sigmoid().cpu().numpy())
+
+    def _check_device(self) -> None:
+        """Raise BackendUnusableError if the device refuses everything, as CUDA does after an illegal access."""
+        try:
+            if self.device == "cuda":
+                self._torch.cuda.synchronize()
+        except Exception as error:
+            raise BackendUnusableError(f"device {self.device!r} has failed ({error}); restart the process") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from secateur.integrations.settings import PruneSettings
+from secateur.models.processes import PerProcess
 from secateur.models.types import Passage, PruneResult
 
 if TYPE_CHECKING:
@@ -30,10 +31,13 @@ class Engine:
     ) -> None:
         self._settings = settings
         self._pruner = pruner
-        self._client: Client | None = None
         self._http: dict[str, Any] | None = self._http_settings(client)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._client: Client | None = None
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._locks = PerProcess(threading.Lock)
 
     def _http_settings(self, client: Client | AsyncClient | None) -> dict[str, Any] | None:
         """Return arguments of `Client`, or None where a model in this process prunes."""
@@ -63,6 +67,10 @@ class Engine:
         }
 
     @property
+    def _lock(self) -> threading.Lock:
+        return self._locks.get()  # a forked child's own: a thread of the parent may have held the parent's
+
+    @property
     def model_name(self) -> str:
         """What prunes, for events and logs."""
         if self._pruner is not None:
@@ -75,6 +83,14 @@ class Engine:
             self._local()
         else:
             self._remote()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without locks and connections. A model is pickled as the arguments that it was loaded with.
+        return {name: self.__dict__[name] for name in ("_settings", "_pruner", "_http")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
         return self  # a copy of a component shares the loaded model and the connections

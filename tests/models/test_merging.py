@@ -78,7 +78,7 @@ def test_outputs_come_back_in_the_order_of_the_windows() -> None:
     windows = [window([0] * count) for count in (3, 9, 1, 6, 9)]
     batches = make_batches(windows, BatchLimits(rows=2, tokens=100), pad_id=0, passage_type=1)
     assert [row for batch in batches for row in batch.rows] != sorted(row for batch in batches for row in batch.rows)
-    outputs = [Output(batch.rows.astype(np.float32), batch.input_ids * batch.attention_mask) for batch in batches]
-    for row, found in enumerate(window_outputs(batches, outputs)):
-        assert found.relevance == row
-        assert found.keep[: len(windows[row])].tolist() == windows[row].ids.tolist()
+    outputs = [Output(batch.rows / 10, batch.input_ids * batch.attention_mask / 100) for batch in batches]
+    for row, found in enumerate(window_outputs(batches, outputs, "staged")):
+        assert found.relevance == row / 10
+        assert found.keep[: len(windows[row])].tolist() == (windows[row].ids / 100).tolist()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from decimal import Decimal
+from fractions import Fraction
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -41,11 +45,12 @@ WRONG_REQUESTS: list[tuple[Any, Any, str]] = [
     ("query", [{"text": "x", "format": 3}], "passages[0].format: unknown format 3"),
 ]
 WRONG_OPTIONS: list[tuple[str, Any]] = [
-    *(("threshold", value) for value in (-0.1, 1.1, float("nan"), float("inf"), 10**400, True, "0.5", Decimal("0.5"))),
+    *(("threshold", value) for value in (-0.1, 1.1, float("nan"), float("inf"), 10**400, True, "0.5", [0.5], 1j)),
+    *(("threshold", value) for value in (Decimal("1.5"), Decimal("nan"), Decimal("snan"), Fraction(3, 2), np.bool_(1))),
     *(("target_recall", value) for value in (-0.1, 1.1, float("nan"), True, "0.9", [0.9])),
     *(("min_score", value) for value in (-0.1, 1.1, float("nan"), True, "0.5")),
     *(("max_tokens", value) for value in (0, -1, 1.0, True, "10")),
-    *(("top_n", value) for value in (0, -1, 1.0, True, "10")),
+    *(("top_n", value) for value in (0, -1, 1.0, True, "10", np.int64(0), np.float32(1), np.bool_(1), np.ones(1))),
     *(("min_units", value) for value in (-1, 1.0, True, None)),
     *((name, 1) for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query")),
     *(("joiner", value) for value in (None, 3, ["x"])),
@@ -68,9 +73,63 @@ def test_a_wrong_option_is_refused(pruner: Pruner, name: str, value: Any) -> Non
     assert error.value.mend
 
 
-@pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.5), np.float64(1)])
-def test_a_number_in_range_is_a_threshold(value: Any) -> None:
-    assert check_request("query", ["text"], PruneOptions(threshold=value)).request.options.threshold == value
+class Two:
+    """An integer of somebody's own."""
+
+    def __index__(self) -> int:
+        return 2
+
+
+NUMBERS = [0, 1, 0.5, np.float16(0.5), np.float32(0.5), np.float64(1), np.int64(1), Decimal("0.5"), Fraction(1, 2)]
+INTEGERS = [2, np.int8(2), np.int64(2), np.uint32(2), np.array(2), Two(), 10**30]
+
+
+@pytest.mark.parametrize("name", ["threshold", "target_recall", "min_score"])
+@pytest.mark.parametrize("value", NUMBERS, ids=repr)
+def test_a_number_of_any_type_becomes_a_float(name: str, value: Any) -> None:
+    found = getattr(check_request("query", ["text"], PruneOptions(**{name: value})).request.options, name)
+    assert type(found) is float
+    assert found == float(value)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "top_n", "min_units"])
+@pytest.mark.parametrize("value", INTEGERS, ids=repr)
+def test_an_integer_of_any_type_becomes_an_int(name: str, value: Any) -> None:
+    found = getattr(check_request("query", ["text"], PruneOptions(**{name: value})).request.options, name)
+    assert type(found) is int
+    assert found == index(value)
+
+
+@pytest.mark.parametrize("name", ["reorder", "keep_title", "drop_empty", "return_units", "truncate_query"])
+def test_a_boolean_of_numpy_becomes_a_bool(name: str) -> None:
+    for value in (True, False):
+        options = PruneOptions(**{name: np.bool_(value)})  # type: ignore[arg-type]
+        assert getattr(check_request("query", ["text"], options).request.options, name) is value
+
+
+@pytest.mark.parametrize("value", INTEGERS, ids=repr)
+def test_an_id_of_any_integer_type_becomes_an_int(value: Any) -> None:
+    for passage in (Passage("text", id=value), {"text": "text", "id": value}):
+        (found,) = check_request("query", [passage], OPTIONS).request.passages
+        assert type(found.id) is int
+        assert found.id == index(value)
+
+
+def test_results_of_numpy_numbers_are_plain_json(pruner: Pruner) -> None:
+    passages = [Passage("One. Two.", id=np.int64(7)), {"text": np.str_("Three. Four."), "id": np.uint8(8)}]  # type: ignore[arg-type]
+    options = {"top_n": np.int64(2), "max_tokens": np.int32(50), "min_units": np.int16(1), "threshold": np.float32(0.5)}
+    found = pruner.prune("query", passages, return_units=np.bool_(True), **options)  # type: ignore[arg-type]
+    read = json.loads(json.dumps(asdict(found)))
+    assert {one["id"] for one in read["results"]} == {7, 8}
+    assert read["threshold"] == 0.5
+
+
+def test_threads_of_any_integer_type_are_a_number_of_threads() -> None:
+    assert len(Pruner.load(backend="onnx", device="cpu", threads=np.int64(1)).prune("query", ["text"]).results) == 1  # type: ignore[arg-type]
+    for threads in (True, np.int64(0), 1.0):
+        with pytest.raises(InputError) as error:
+            Pruner.load(backend="onnx", device="cpu", threads=threads)  # type: ignore[arg-type]
+        assert error.value.field == "threads"
 
 
 def test_a_threshold_and_a_target_recall_exclude_each_other(pruner: Pruner) -> None:

@@ -6,10 +6,13 @@ import asyncio
 import copy
 import json
 import logging
+import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
+from children import output_of
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 from langchain_core.documents import BaseDocumentTransformer, Document
@@ -178,3 +181,38 @@ def test_it_is_saved_without_its_key() -> None:
     assert loaded.api_key.get_secret_value() == "another-key"
     assert SecateurCompressor(**compressor.model_dump()).model_dump() == compressor.model_dump()
     assert copy.deepcopy(compressor).model_dump() == compressor.model_dump()
+
+
+FORKS = """
+from children import forked
+from langchain_core.documents import Document
+from secateur.integrations.langchain import SecateurCompressor
+
+compressor = SecateurCompressor(device="cpu", threads=1)
+documents = [Document(page_content="It stands in Paris. It was finished in March 1889.")]
+
+def pruned():
+    return [one.page_content for one in compressor.compress_documents(documents, "When was the tower finished?")]
+
+before = pruned()
+
+def same():
+    assert pruned() == before
+
+print("used before", forked(same))
+with compressor._engine._lock:  # as a thread of the parent holds it that is loading the model
+    print("held", forked(same))
+"""
+
+
+def test_a_compressor_prunes_in_a_forked_child(tmp_path: Path) -> None:
+    assert output_of(FORKS, folder=tmp_path).split("\n") == ["used before 0", "held 0", ""]
+
+
+def test_a_pickled_compressor_prunes(pruner: Pruner) -> None:
+    used = SecateurCompressor(device="cpu", threads=1, threshold=0.2)
+    expected = used.compress_documents(documents(), QUERY)
+    found: SecateurCompressor = pickle.loads(pickle.dumps(used))
+    assert found.compress_documents(documents(), QUERY) == expected
+    given: SecateurCompressor = pickle.loads(pickle.dumps(SecateurCompressor(pruner=pruner, threshold=0.2)))
+    assert [one.id for one in given.compress_documents(documents(), QUERY)] == [one.id for one in expected]

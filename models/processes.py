@@ -1,0 +1,84 @@
+"""Values that a forked child must not share with its parent: threads, locks, device streams."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """A value that works only in the process that opened it. Safe to share between threads.
+
+    A forked child opens its own value on first use. The parent's value and lock are never touched there: not used, not
+    closed, not even freed, because freeing can wait for threads that the child does not have, or crash.
+
+    Args:
+        open: makes the value.
+    """
+
+    def __init__(self, open: Callable[[], T]) -> None:
+        self._open = open
+        self._value: T | None = None
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        _ALL.add(self)
+
+    def get(self) -> T:
+        """Return this process's value, opened if it is not yet open.
+
+        Raises:
+            Exception: any that opening raises.
+        """
+        self._leave_parent()
+        value = self._value
+        if value is None:
+            with self._lock:
+                if self._value is None:
+                    self._value = self._open()
+                value = self._value
+        return value
+
+    @contextmanager
+    def exclusive(self) -> Iterator[T]:
+        """Give the value to one thread at a time. A value that was in use when an error occurred is dropped."""
+        self._leave_parent()
+        with self._lock:
+            value = self.get()
+            try:
+                yield value
+            except Exception:
+                self._value = None
+                raise
+
+    def _leave_parent(self) -> None:
+        """Forget a parent's value and lock, if this process is a child that still has them."""
+        if self._pid != os.getpid():
+            if self._value is not None:
+                _never_free(self._value)
+            self._value = None
+            self._lock = threading.RLock()
+            self._pid = os.getpid()
+
+
+def _never_free(value: Any) -> None:
+    # A list of such values would not do: the interpreter frees it when it ends.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+
+
+def _leave_parents() -> None:
+    for one in list(_ALL):
+        one._leave_parent()
+
+
+# The process id tells a child from its parent by itself. The hook is for children that never use the value but free it,
+# if only at exit; some servers written in C fork without calling it.
+_ALL: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_parents)
