@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from secateur.integrations.settings import PruneSettings
 from secateur.models.types import Passage, PruneResult
@@ -32,7 +31,7 @@ class Engine:
         self._pruner = pruner
         self._client: Client | None = None
         self._http: dict[str, Any] | None = self._http_settings(client)
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
+        self._async_client: AsyncClient | None = None
         self._lock = threading.Lock()
 
     def _http_settings(self, client: Client | AsyncClient | None) -> dict[str, Any] | None:
@@ -111,11 +110,9 @@ class Engine:
             return self._client
 
     def _async_remote(self) -> AsyncClient:
-        # Connections belong to the loop that opened them, and frameworks run more than one: a client for each.
         from secateur.client import AsyncClient
 
-        loop = asyncio.get_running_loop()
         with self._lock:
-            if loop not in self._async_clients:
-                self._async_clients[loop] = AsyncClient(**(self._http or {}))
-            return self._async_clients[loop]
+            if self._async_client is None:
+                self._async_client = AsyncClient(**(self._http or {}))
+            return self._async_client
