@@ -82,7 +82,7 @@ def _proxy(value: str) -> tuple[httpx.Proxy | None, str]:
         url = httpx.URL(value)
         if url.scheme not in _SCHEMES:
             return None, f"{public} is not a proxy of a known kind; use {', '.join(_SCHEMES)}"
-        if not url.host or url.port == 0:
+        if not url.host or (url.port is not None and url.port not in range(1, 65536)):
             return None, wrong
         proxy = httpx.Proxy(url)
         secrets_of(value)
