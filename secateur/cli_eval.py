@@ -83,7 +83,7 @@ def _endpoint(arguments: argparse.Namespace, prefix: str) -> Endpoint:
     return Endpoint(
         base_url=of("base_url") or arguments.base_url,
         model=of("chat_model") or arguments.chat_model,
-        api_key=os.environ.get(arguments.api_key_env, "").strip() or None,
+        api_key=os.environ.get(arguments.api_key_env),
         timeout_s=arguments.timeout,
         retries=arguments.retries,
         extra=_json_object(arguments.extra) if arguments.extra else {},

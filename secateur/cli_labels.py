@@ -21,7 +21,7 @@ def endpoint_of(arguments: argparse.Namespace) -> Endpoint:
     return Endpoint(
         base_url=arguments.base_url,
         model=arguments.model,
-        api_key=os.environ.get(arguments.api_key_env, "").strip() or None,
+        api_key=os.environ.get(arguments.api_key_env),
         timeout_s=arguments.timeout,
         retries=arguments.retries,
         max_tokens=arguments.max_tokens,

@@ -30,8 +30,8 @@ from secateur.models.examples import Example
 from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 from secateur.models.sources import labelled_sources
-from secateur.models.text_files import parse_json, read_text
 from secateur.models.sums import write_sums
+from secateur.models.text_files import parse_json, read_text
 from secateur.training.scoring import ScoredPassage, score_examples
 
 log = logging.getLogger(__name__)

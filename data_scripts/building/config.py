@@ -142,7 +142,7 @@ class EndpointConfig:
         return Endpoint(
             base_url=self.base_url,
             model=self.model,
-            api_key=os.environ.get(self.api_key_env, "").strip() or None,
+            api_key=os.environ.get(self.api_key_env),
             timeout_s=self.timeout_s,
             retries=self.retries,
             max_tokens=self.max_tokens,

@@ -13,8 +13,8 @@ from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError, ModelError
 from secateur.models.families import read_family
 from secateur.models.files import is_model_file
-from secateur.models.sums import check_sums
 from secateur.models.requests import as_integer
+from secateur.models.sums import check_sums
 
 BACKENDS = ("auto", "openvino", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")

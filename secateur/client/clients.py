@@ -6,23 +6,31 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from secateur.client.errors import BadResponseError, ServiceError, ServiceUnavailableError
-from secateur.client.exchange import Answer, ClientSettings, OnError, judge, need_httpx, timeout_of
+from secateur.client.exchange import (
+    Answer,
+    Ask,
+    ClientSettings,
+    Intake,
+    OnError,
+    UnreachableError,
+    UnusableError,
+    judge,
+    need_httpx,
+    timeout_of,
+)
 from secateur.client.passthrough import passthrough
 from secateur.client.retrying import Attempts, Retry
-from secateur.client.wire import body, error_of, join, read, split
+from secateur.client.wire import Part, answer_limit, body, error_of, join, read, split
 from secateur.models.errors import InputError
 from secateur.models.requests import CheckedRequest, PassageLike, check_request
 from secateur.models.types import PruneOptions, PruneRequest, PruneResult
-
-if TYPE_CHECKING:
-    import httpx
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +83,19 @@ class _Base:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.public_url!r})"
 
+    def _asks(self, request: PruneRequest) -> Iterator[tuple[Part, Ask]]:
+        """Yield the parts of a request, each with what is sent for it."""
+        for part in split(request):
+            content = body(request, part, self.settings.model)
+            yield part, Ask("POST", "/v1/prune", content, part.offset, answer_limit(request, part, content))
+
+    def _read(self, content: bytes, request: PruneRequest, part: Part) -> PruneResult:
+        try:
+            return read(content, request, part, self.settings.hide)
+        except BadResponseError as error:
+            error.args = (f"{error}{self.settings.route.via}",)
+            raise
+
     def _give_up(self, request: PruneRequest, error: ServiceError) -> PruneResult:
         """Answer for a service that does not, if the caller wants that.
 
@@ -100,20 +121,30 @@ def _checked(requests: Sequence[PruneRequest]) -> list[CheckedRequest]:
 
 def _names(content: bytes) -> tuple[str, ...]:
     try:
-        return tuple(str(model["id"]) for model in json.loads(content)["data"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadResponseError("the service's answer is not a list of models", status=200) from error
+        return _strings([model["id"] for model in json.loads(content)["data"]])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass  # its exceptions hold the body
+    raise BadResponseError("the service's answer is not a list of models", status=200)
 
 
-def _health(answer: Answer) -> Health:
+def _strings(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("not a list of strings")
+    return tuple(values)
+
+
+def _health(answer: Answer, settings: ClientSettings) -> Health:
     try:
         content = json.loads(answer.content)
-        ready, models = content["status"] == "ready", tuple(str(name) for name in content["models"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if answer.status != 200:
-            raise error_of(answer.status, answer.content) from error
-        raise BadResponseError("the service's answer does not tell its health", status=200) from error
-    return Health(ready and answer.status == 200, content.get("model"), models)
+        ready, models = content["status"] == "ready", _strings(content["models"])
+        model = content.get("model")
+        if model is None or isinstance(model, str):
+            return Health(ready and answer.status == 200, model, models)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass  # its exceptions hold the body
+    if answer.status != 200:
+        raise error_of(answer.status, answer.content, hide=settings.hide)
+    raise BadResponseError(f"the service's answer does not tell its health{settings.route.via}", status=200)
 
 
 class Client(_Base):
@@ -125,9 +156,10 @@ class Client(_Base):
 
     Args:
         url: of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
-        api_key: default: SECATEUR_API_KEY in the environment, if it is set.
+        api_key: default: SECATEUR_API_KEY in the environment, if it is set. White space around a key is left out, and
+            an empty key is none. No error, warning or log shows it.
         model: name of a served model; default: the service's default one.
-        timeout_s: for one HTTP request, all its tries and the waits between them together.
+        timeout_s: for one HTTP request, all its tries and the waits between them together, until the last byte.
         retries: further tries after a status 429, 502 or 503 or a lost connection.
         retry: instead of `retries`, with the waits.
         on_error: `raise`, or `passthrough`: when the service is down, too slow, too busy or answers garbage, passages
@@ -143,9 +175,9 @@ class Client(_Base):
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
         super().__init__(url, **settings)
-        import httpx
+        from secateur.client.connections import SyncConnections
 
-        self._http = httpx.Client(**self.settings.http_options())
+        self._connections = SyncConnections(self.settings)
 
     def __enter__(self) -> Self:
         return self
@@ -156,8 +188,8 @@ class Client(_Base):
         self.close()
 
     def close(self) -> None:
-        """Close all connections."""
-        self._http.close()
+        """Close all connections of this process; a later call opens new ones."""
+        self._connections.close()
 
     def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
         """Prune and rerank passages for a query; arguments and result are those of `Pruner.prune`.
@@ -189,7 +221,7 @@ class Client(_Base):
 
     def models(self) -> tuple[str, ...]:
         """Return the names of the served models, the default one first."""
-        return _names(self._send("GET", "/v1/models"))
+        return _names(self._send(Ask("GET", "/v1/models")))
 
     def health(self) -> Health:
         """Ask, once, whether the service is ready.
@@ -198,54 +230,64 @@ class Client(_Base):
             ServiceError: it cannot be reached.
         """
         attempts = Attempts(Retry(retries=0), self.settings.timeout_s)
-        outcome = self._try("GET", "/health/ready", None, attempts)
+        outcome = self._try(Ask("GET", "/health/ready"), attempts)
         if not isinstance(outcome, Answer):
             judge(outcome, attempts, self.settings)
             raise AssertionError("a failure is never a good answer")
-        return _health(outcome)
+        return _health(outcome, self.settings)
 
     def _prune(self, checked: CheckedRequest) -> PruneResult:
         request = checked.request
         results = []
         try:
-            for part in split(request):
-                content = self._send("POST", "/v1/prune", body(request, part, self.settings.model), part.offset)
-                results.append(read(content, request, part))
+            for part, ask in self._asks(request):
+                results.append(self._read(self._send(ask), request, part))
         except ServiceError as error:
             return self._give_up(request, error)
         return join(results, request, checked.warnings)
 
-    def _send(self, method: str, path: str, content: bytes | None = None, offset: int = 0) -> bytes:
+    def _send(self, ask: Ask) -> bytes:
         attempts = Attempts(self.settings.retry, self.settings.timeout_s)
         while True:
-            verdict = judge(self._try(method, path, content, attempts), attempts, self.settings, offset)
+            verdict = judge(self._try(ask, attempts), attempts, self.settings, ask.offset)
             if isinstance(verdict, bytes):
                 return verdict
             time.sleep(verdict)
 
-    def _try(self, method: str, path: str, content: bytes | None, attempts: Attempts) -> Answer | Exception:
+    def _try(self, ask: Ask, attempts: Attempts) -> Answer | Exception:
         import httpx
 
+        from secateur.client.connections import deadline
+
+        if self.settings.route.problem:
+            return UnreachableError(self.settings.route.problem)
         try:
-            with self._http.stream(method, path, content=content, timeout=timeout_of(attempts)) as response:
-                chunks = []
-                for chunk in response.iter_bytes():
-                    chunks.append(chunk)
-                    if not attempts.left_s:  # httpx's own timeout is one of silence, which a slow drip never meets
-                        return TimeoutError()
-                return _answer(response, b"".join(chunks))
-        except httpx.HTTPError as error:
+            with (
+                deadline(attempts.left_s),
+                self._connections.http().stream(
+                    ask.method, ask.path, content=ask.content, timeout=timeout_of(attempts)
+                ) as response,
+            ):
+                intake = Intake(response, ask.limit)
+                for chunk in response.iter_raw():
+                    intake.take(chunk)
+            return intake.answer()
+        except (httpx.HTTPError, UnusableError, UnicodeError) as error:
             return error
 
 
 class AsyncClient(_Base):
-    """`Client` for asyncio, with the same arguments; an async context manager, to be used in one event loop."""
+    """`Client` for asyncio, with the same arguments; an async context manager.
+
+    May be used in several event loops, one after another or at once in several threads. Each loop has connections of
+    its own, which are closed when `asyncio.run` ends it.
+    """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
         super().__init__(url, **settings)
-        import httpx
+        from secateur.client.connections import AsyncConnections
 
-        self._http = httpx.AsyncClient(**self.settings.http_options())
+        self._connections = AsyncConnections(self.settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -256,8 +298,8 @@ class AsyncClient(_Base):
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        """Close the connections of the running event loop; a later call opens new ones."""
+        await self._connections.close()
 
     async def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
         """Prune and rerank passages for a query; see `Client.prune`."""
@@ -284,46 +326,49 @@ class AsyncClient(_Base):
 
     async def models(self) -> tuple[str, ...]:
         """Return the names of the served models, the default one first."""
-        return _names(await self._send("GET", "/v1/models"))
+        return _names(await self._send(Ask("GET", "/v1/models")))
 
     async def health(self) -> Health:
         """Ask, once, whether the service is ready; see `Client.health`."""
         attempts = Attempts(Retry(retries=0), self.settings.timeout_s)
-        outcome = await self._try("GET", "/health/ready", None, attempts)
+        outcome = await self._try(Ask("GET", "/health/ready"), attempts)
         if not isinstance(outcome, Answer):
             judge(outcome, attempts, self.settings)
             raise AssertionError("a failure is never a good answer")
-        return _health(outcome)
+        return _health(outcome, self.settings)
 
     async def _prune(self, checked: CheckedRequest) -> PruneResult:
         request = checked.request
         results = []
         try:
-            for part in split(request):
-                content = await self._send("POST", "/v1/prune", body(request, part, self.settings.model), part.offset)
-                results.append(read(content, request, part))
+            for part, ask in self._asks(request):
+                results.append(self._read(await self._send(ask), request, part))
         except ServiceError as error:
             return self._give_up(request, error)
         return join(results, request, checked.warnings)
 
-    async def _send(self, method: str, path: str, content: bytes | None = None, offset: int = 0) -> bytes:
+    async def _send(self, ask: Ask) -> bytes:
         attempts = Attempts(self.settings.retry, self.settings.timeout_s)
         while True:
-            verdict = judge(await self._try(method, path, content, attempts), attempts, self.settings, offset)
+            verdict = judge(await self._try(ask, attempts), attempts, self.settings, ask.offset)
             if isinstance(verdict, bytes):
                 return verdict
             await asyncio.sleep(verdict)
 
-    async def _try(self, method: str, path: str, content: bytes | None, attempts: Attempts) -> Answer | Exception:
+    async def _try(self, ask: Ask, attempts: Attempts) -> Answer | Exception:
         import httpx
 
+        if self.settings.route.problem:
+            return UnreachableError(self.settings.route.problem)
         try:
-            async with asyncio.timeout(attempts.left_s):
-                response = await self._http.request(method, path, content=content, timeout=timeout_of(attempts))
-            return _answer(response, response.content)
-        except (httpx.HTTPError, TimeoutError) as error:
+            http = await self._connections.http()
+            async with (
+                asyncio.timeout(attempts.left_s),
+                http.stream(ask.method, ask.path, content=ask.content, timeout=timeout_of(attempts)) as response,
+            ):
+                intake = Intake(response, ask.limit)
+                async for chunk in response.aiter_raw():
+                    intake.take(chunk)
+            return intake.answer()
+        except (httpx.HTTPError, UnusableError, UnicodeError, TimeoutError) as error:
             return error
-
-
-def _answer(response: httpx.Response, content: bytes) -> Answer:
-    return Answer(response.status_code, response.headers, content)

@@ -60,6 +60,15 @@ class RequestRefusedError(ServiceError, InputError):
         self.problem = problem
         self.mend = mend
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _refused, (self.field, self.problem, self.mend, self.status, dict(self.details))
+
+
+def _refused(
+    field: str, problem: str, mend: str, status: int | None, details: Mapping[str, Any]
+) -> RequestRefusedError:
+    return RequestRefusedError(field, problem, mend, status=status, details=details)
+
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from secateur.integrations.settings import PruneSettings
 from secateur.models.processes import PerProcess
@@ -36,7 +35,7 @@ class Engine:
 
     def _begin(self) -> None:
         self._client: Client | None = None
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
+        self._async_client: AsyncClient | None = None
         self._locks = PerProcess(threading.Lock)
 
     def _http_settings(self, client: Client | AsyncClient | None) -> dict[str, Any] | None:
@@ -127,11 +126,9 @@ class Engine:
             return self._client
 
     def _async_remote(self) -> AsyncClient:
-        # Connections belong to the loop that opened them, and frameworks run more than one: a client for each.
         from secateur.client import AsyncClient
 
-        loop = asyncio.get_running_loop()
         with self._lock:
-            if loop not in self._async_clients:
-                self._async_clients[loop] = AsyncClient(**(self._http or {}))
-            return self._async_clients[loop]
+            if self._async_client is None:
+                self._async_client = AsyncClient(**(self._http or {}))
+            return self._async_client

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from secateur.integrations.documents import as_passage, described
+from secateur.credentials import header_key
+from secateur.integrations.documents import Naming, as_passage, described
 from secateur.integrations.engine import Engine
 from secateur.integrations.settings import PruneSettings
 from secateur.models.errors import MissingExtraError
-from secateur.models.types import PruneResult
+from secateur.models.types import Passage, PruneResult
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -17,16 +19,29 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("haystack-ai", "haystack") from error
 
+from pydantic import Field, SecretStr
+
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
+
+_NAMES = {"top_n": "top_k", "min_score": "score_threshold", "passages": "documents", "text": "content"}
+
+
+class SecateurPrunerSettings(PruneSettings):
+    """`PruneSettings` under Haystack's names."""
+
+    top_n: int | None = Field(default=None, validation_alias="top_k")
+    min_score: float | None = Field(default=None, validation_alias="score_threshold")
 
 
 @component
 class SecateurPruner:
     """Gives back copies of documents with pruned content, by falling relevance; the originals stay untouched.
 
-    Ids are kept. The score is the relevance; the retriever's is in `meta["secateur"]`, beside the kept spans (code
-    points of the original content) and counts. Documents without text come back as they are.
+    Ids are kept. Of several documents with one id, as two retrievers may find them, only the one with the highest score
+    is pruned and returned, as by Haystack's own rankers. The score is the relevance; the retriever's is in
+    `meta["secateur"]`, beside the kept spans (code points of the original content) and counts. Documents without text
+    come back as they are.
 
     Args:
         top_k: return only the n most relevant documents.
@@ -93,8 +108,7 @@ class SecateurPruner:
             "on_error": on_error,
         }
         self.api_key = api_key
-        ours = {"top_k": "top_n", "score_threshold": "min_score"}
-        self._settings = PruneSettings(**{ours.get(name, name): value for name, value in self._saved.items()})
+        self._settings = SecateurPrunerSettings(**self._saved)
         # Without a model at hand, the engine waits for the key, which need not be there before it is used.
         self._engine: Engine | None = None if pruner is None else Engine(self._settings, pruner)
 
@@ -119,9 +133,14 @@ class SecateurPruner:
     def _ready(self) -> Engine:
         if self._engine is None:
             key = self.api_key.resolve_value() if self._settings.url and self.api_key is not None else None
-            settings = PruneSettings.model_validate({**self._settings.model_dump(), "api_key": key})
-            self._engine = Engine(settings)
+            key = header_key(key)
+            secret = SecretStr(key) if key is not None else None
+            self._engine = Engine(self._settings.model_copy(update={"api_key": secret}))
         return self._engine
+
+    def _passages(self, documents: list[Document], naming: Naming) -> list[Passage]:
+        chosen = [documents[position] for position in naming.positions or ()]
+        return [as_passage(document.content, document.meta, self._settings.title_key) for document in chosen]
 
     def _options(self, top_k: int | None, score_threshold: float | None) -> dict[str, Any]:
         options = self._settings.options()
@@ -153,9 +172,11 @@ class SecateurPruner:
         """
         if not documents:
             return {"documents": []}
-        passages = [as_passage(d.content, d.meta, self._settings.title_key) for d in documents]
-        result = self._ready().prune(query, passages, **self._options(top_k, score_threshold))
-        return {"documents": _pruned(documents, result)}
+        naming = _without_duplicates(documents)
+        with naming.errors():
+            options = self._options(top_k, score_threshold)
+            result = self._ready().prune(query, self._passages(documents, naming), **options)
+        return {"documents": _pruned(documents, naming.result(result))}
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -168,9 +189,25 @@ class SecateurPruner:
         """Prune and rerank documents without blocking the event loop; see `run`."""
         if not documents:
             return {"documents": []}
-        passages = [as_passage(d.content, d.meta, self._settings.title_key) for d in documents]
-        result = await self._ready().aprune(query, passages, **self._options(top_k, score_threshold))
-        return {"documents": _pruned(documents, result)}
+        naming = _without_duplicates(documents)
+        with naming.errors():
+            options = self._options(top_k, score_threshold)
+            result = await self._ready().aprune(query, self._passages(documents, naming), **options)
+        return {"documents": _pruned(documents, naming.result(result))}
+
+
+def _without_duplicates(documents: list[Document]) -> Naming:
+    """Return which documents are pruned: one of each id, with the highest score, as Haystack's own rankers choose."""
+    chosen: dict[str, int] = {}
+    for position, document in enumerate(documents):
+        best = chosen.get(document.id)
+        if best is None or _retrieval_score(document) > _retrieval_score(documents[best]):
+            chosen[document.id] = position
+    return Naming(_NAMES, tuple(chosen.values()))
+
+
+def _retrieval_score(document: Document) -> float:
+    return document.score if document.score is not None else -math.inf
 
 
 def _pruned(documents: list[Document], result: PruneResult) -> list[Document]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secateur.integrations.documents import as_passage, described
+from secateur.integrations.documents import Naming, as_passage, described
 from secateur.integrations.engine import Engine
 from secateur.integrations.settings import PruneSettings
 from secateur.models.errors import MissingExtraError
@@ -23,6 +23,9 @@ from pydantic import ConfigDict, PrivateAttr
 if TYPE_CHECKING:
     from secateur.client import AsyncClient, Client
     from secateur.models.pruner import Pruner
+
+
+_NAMING = Naming({"passages": "documents", "text": "page_content"})
 
 
 class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
@@ -78,7 +81,9 @@ class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
         """
         if not documents:
             return []
-        return _pruned(documents, self._engine.prune(query, self._passages(documents), **self.options()))
+        with _NAMING.errors():
+            result = self._engine.prune(query, self._passages(documents), **self.options())
+        return _pruned(documents, result)
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -86,11 +91,14 @@ class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
         """Prune and rerank documents without blocking the event loop; see `compress_documents`."""
         if not documents:
             return []
-        return _pruned(documents, await self._engine.aprune(query, self._passages(documents), **self.options()))
+        with _NAMING.errors():
+            result = await self._engine.aprune(query, self._passages(documents), **self.options())
+        return _pruned(documents, result)
 
 
 def _pruned(documents: Sequence[Document], result: PruneResult) -> list[Document]:
     pruned = []
+    result = _NAMING.result(result)
     for item in result.results:
         document = documents[item.index]
         metadata = described(document.metadata, document.page_content, item, result)

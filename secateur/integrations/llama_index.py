@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from secateur.integrations.documents import KEY, as_passage, described
+from secateur.integrations.documents import KEY, Naming, as_passage, described
 from secateur.integrations.engine import Engine
 from secateur.integrations.settings import PruneSettings
 from secateur.models.errors import InputError, MissingExtraError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
 
 dispatcher = get_dispatcher(__name__)
+
+_NAMING = Naming({"passages": "nodes"})
 
 
 class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
@@ -62,7 +64,8 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
             return []
         self._start(nodes, query)
         with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
-            result = self._engine.prune(query, self._passages(nodes), **self.options())
+            with _NAMING.errors():
+                result = self._engine.prune(query, self._passages(nodes), **self.options())
             pruned = _pruned(nodes, result)
             event.on_end(payload={EventPayload.NODES: pruned})
         dispatcher.event(ReRankEndEvent(nodes=pruned))
@@ -76,7 +79,8 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
             return []
         self._start(nodes, query)
         with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
-            result = await self._engine.aprune(query, self._passages(nodes), **self.options())
+            with _NAMING.errors():
+                result = await self._engine.aprune(query, self._passages(nodes), **self.options())
             pruned = _pruned(nodes, result)
             event.on_end(payload={EventPayload.NODES: pruned})
         dispatcher.event(ReRankEndEvent(nodes=pruned))
@@ -111,6 +115,7 @@ def _text(node: BaseNode) -> str:
 
 def _pruned(nodes: list[NodeWithScore], result: PruneResult) -> list[NodeWithScore]:
     pruned = []
+    result = _NAMING.result(result)
     for item in result.results:
         given = nodes[item.index]
         text = _text(given.node)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from secateur.context import format_context
-from secateur.integrations.documents import as_passage
+from secateur.integrations.documents import Naming, as_passage
 from secateur.integrations.engine import Engine
 from secateur.integrations.settings import PruneSettings
 from secateur.models.errors import MissingExtraError, SecateurError
@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field
 
 from secateur import __version__
 
+_NAMING = Naming({"passages": "texts"})
 _INSTRUCTIONS = (
     "Cuts long retrieved texts down to the sentences that help to answer a query, word for word, and ranks the texts. "
     "Use it on search results, files or notes before reading them."
@@ -74,10 +75,11 @@ def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] =
         given = {name: value for name, value in changes.items() if value is not None}
         passages = [as_passage(text, None, None) for text in texts]
         try:
-            result = await engine.aprune(query, passages, **{**settings.options(), **given})
+            with _NAMING.errors():
+                result = await engine.aprune(query, passages, **{**settings.options(), **given})
         except SecateurError as error:
             raise ToolError(str(error)) from error
-        return _pruned(result, len(texts))
+        return _pruned(_NAMING.result(result), len(texts))
 
     return server
 

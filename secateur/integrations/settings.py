@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from secateur.credentials import header_key
 
 OPTIONS = (
     "threshold",
@@ -49,6 +51,17 @@ class PruneSettings(BaseModel):
     on_error: Literal["raise", "passthrough"] = Field(
         default="raise", description="What to do when the service is down: raise, or give documents back unpruned."
     )
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _clean_key(cls, value: object) -> SecretStr | None:
+        # Pydantic's own errors would show the value; an InputError passes through them.
+        key = header_key(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        return SecretStr(key) if key is not None else None
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "api_key": None}}  # a pickle is saved like a pipeline
 
     def options(self) -> dict[str, Any]:
         """Return arguments of `Pruner.prune`."""

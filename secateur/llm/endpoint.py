@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from secateur.credentials import Redaction, basic_authorization, header_key, public_url, secrets_of
 from secateur.llm.budget import Budget, Pace
 from secateur.llm.cache import Completion, ReplyCache, request_key
 from secateur.models.errors import InputError, MissingExtraError, SecateurError, shown
@@ -47,7 +48,8 @@ class Endpoint:
     Args:
         base_url: of the API, e.g. ``http://localhost:8000/v1``.
         model: its name there.
-        api_key: sent as a bearer token; never written, logged or shown.
+        api_key: sent as a bearer token; never written, logged or shown. White space around it is left out, and an empty
+            one is none.
         timeout_s: seconds that the endpoint may take for one try.
         retries: further tries after a timeout, a lost connection, or a status 408, 409, 429 or 5xx.
         max_tokens: most tokens of a reply; None leaves it to the endpoint.
@@ -58,7 +60,7 @@ class Endpoint:
         InputError: one of them is wrong.
     """
 
-    base_url: str
+    base_url: str = field(repr=False)
     model: str
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 60.0
@@ -68,18 +70,18 @@ class Endpoint:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", self.base_url.strip())
         try:
             parts = urlsplit(self.base_url)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
-            problem = f"{shown(self.base_url)} is not an HTTP address"
+            problem = f"{shown(public_url(self.base_url))} is not an HTTP address"
             raise InputError("base_url", problem, "give one such as http://localhost:8000/v1")
         if not self.model.strip():
             raise InputError("model", "is empty", "give the model's name at the endpoint")
-        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise InputError("api_key", "has characters that no HTTP header can carry", "mind a line break at its end")
+        object.__setattr__(self, "api_key", header_key(self.api_key))
         if not self.timeout_s > 0:
             raise InputError("timeout_s", f"{self.timeout_s!r} is not positive", "give seconds")
         if self.retries < 0:
@@ -90,8 +92,13 @@ class Endpoint:
     @property
     def public_url(self) -> str:
         """The base URL without the parts that can hold a secret: user, password, query and fragment."""
+        return public_url(self.base_url)
+
+    @property
+    def sent_url(self) -> str:
+        """The base URL without user and password, for what is sent to is also logged by the SDK."""
         parts = urlsplit(self.base_url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -220,8 +227,12 @@ class ChatClient:
         self._under_way: dict[str, asyncio.Task[Completion | Failed]] = {}
         self._succeeded = False
         self._failures_in_a_row = 0
+        basic = basic_authorization(endpoint.base_url)
+        key = [endpoint.api_key] if endpoint.api_key is not None else []
+        self._hide = Redaction([*secrets_of(endpoint.base_url), *key])
         self._client: AsyncOpenAI = AsyncOpenAI(
-            base_url=endpoint.base_url,
+            base_url=endpoint.sent_url,
+            default_headers={"Authorization": basic} if basic is not None else None,
             # Without a key the SDK would send the one in OPENAI_API_KEY, whoever the endpoint is.
             api_key=endpoint.api_key or "none",
             timeout=endpoint.timeout_s,
@@ -312,15 +323,15 @@ class ChatClient:
         except (openai.APITimeoutError, TimeoutError):
             return Failed("timeout", f"no reply within {endpoint.timeout_s:g} s")
         except openai.APIStatusError as error:
-            body = " ".join(self._redact(error.response.text).split())
+            body = " ".join(self._hide(error.response.text).split())
             return Failed(f"status_{error.status_code}", f"status {error.status_code}: {shown(body, 200)}")
         except openai.OpenAIError as error:
             cause = error.__cause__ or error
-            return Failed("connection", self._redact(f"{type(cause).__name__}: {cause}"))
+            return Failed("connection", self._hide(f"{type(cause).__name__}: {cause}"))
         return parse_reply(self._redact(response.http_response.content.decode("utf-8", "replace")))
 
     def _redact(self, text: str) -> str:
-        """Take the API key out of what an endpoint sent: some repeat it in errors, and all this is written down."""
+        """Take the API key out of a reply, which is written down; in one, a short key may just be a word."""
         key = self.endpoint.api_key or ""
         return text.replace(key, "[API key]") if len(key) >= _SHORTEST_SECRET else text
 

@@ -32,7 +32,7 @@ GOOD = json.dumps(
         "id": "1",
         "model": "m",
         "results": [
-            {"index": i, "id": None, "score": 0.5, "text": "", "spans": [], "kept_units": 0, "total_units": 1}
+            {"index": i, "id": None, "score": 0.5, "text": "", "spans": [], "kept_units": 0, "total_units": 0}
             | {"empty": True, "metadata": None}
             for i in range(3)
         ],
@@ -164,14 +164,20 @@ GARBAGE = {
     "empty": (response("200 OK", b""), "not JSON: it is empty"),
     "binary": (response("200 OK", bytes(range(256))), "not JSON"),
     "list": (response("200 OK", b"[]"), "not one of /v1/prune: `results` is None"),
-    "deep": (response("200 OK", b"[" * 100_000), "not JSON"),
+    "deep": (response("200 OK", b"[" * 20_000), "not JSON"),
     "few": (response("200 OK", GOOD.replace(b'"index": 2', b'"index": 1')), "a passage is answered twice"),
-    "index": (response("200 OK", GOOD.replace(b'"index": 2', b'"index": 3')), "`index` is 3 of 3 passages"),
+    "index": (response("200 OK", GOOD.replace(b'"index": 2', b'"index": 3')), "`results[2].index` is 3"),
     "type": (response("200 OK", GOOD.replace(b'"threshold": 0.1', b'"threshold": "a"')), "`threshold` is 'a'"),
-    "bool": (response("200 OK", GOOD.replace(b'"input_tokens": 9', b'"input_tokens": true')), "`input_tokens` is True"),
-    "span": (response("200 OK", GOOD.replace(b'"spans": []', b'"spans": [[0, 99]]')), "not in a text of 35 characters"),
+    "bool": (
+        response("200 OK", GOOD.replace(b'"input_tokens": 9', b'"input_tokens": true')),
+        "`usage.input_tokens` is True",
+    ),
+    "span": (
+        response("200 OK", GOOD.replace(b'"spans": []', b'"spans": [[0, 99]]')),
+        "`results[0].spans[0]` is [0, 99]",
+    ),
     "redirect": (response("302 Found", b"", "Location: http://127.0.0.1:9/"), "status 302"),
-    "zip": (response("200 OK", b"no gzip", "Content-Encoding: gzip"), "cannot be decompressed"),
+    "gzip": (response("200 OK", b"no gzip", "Content-Encoding: gzip"), "is compressed ('gzip')"),
     "no http": (b"\x00\x01\x02 hello\r\n\r\n", "half an answer, or none that is HTTP"),
     "half": (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + GOOD[:50], "half an answer"),
     "cut head": (b"HTTP/1.1 200 OK\r\nContent-", "half an answer"),
