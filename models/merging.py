@@ -12,6 +12,13 @@ from secateur.models.backends.base import Output
 from secateur.models.batching import Batch
 from secateur.models.encoding import EncodedPassage
 
+SCORING_VERSION = 1
+"""Version of the code that turns a text into units and scores: segmentation, encoding into windows, merging.
+
+Caches have it in their keys. Raise it with every change of what that code returns: `tests/models/test_merging.py` fails
+until then.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowOutput:

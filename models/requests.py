@@ -17,6 +17,7 @@ PassageLike = str | Passage | Mapping[str, Any]
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+MAX_JOINER = 1000  # characters; it is repeated for each gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ def _number(field: str, value: object, low: float, high: float) -> None:
 def _integer(field: str, value: object, low: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise InputError(field, f"{shown(value)} is not an integer of at least {low}", "change it or leave it out")
+
+
+def _joiner(value: object) -> None:
+    if not isinstance(value, str):
+        raise InputError("joiner", f"{shown(value)} is not a string", "give the text to put into gaps")
+    if len(value) > MAX_JOINER:
+        raise InputError("joiner", f"has {len(value)} characters, and {MAX_JOINER} are allowed", "shorten it")
 
 
 def check_options(options: PruneOptions) -> None:
@@ -63,8 +71,7 @@ def check_options(options: PruneOptions) -> None:
     for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query"):
         if not isinstance(getattr(options, name), bool):
             raise InputError(name, f"{shown(getattr(options, name))} is not a boolean", "give true or false")
-    if not isinstance(options.joiner, str):
-        raise InputError("joiner", f"{shown(options.joiner)} is not a string", "give the text to put into gaps")
+    _joiner(options.joiner)
 
 
 def _optional_text(field: str, value: object) -> None:

@@ -14,12 +14,13 @@ import pytest
 from secateur.models.pruner import Pruner
 
 PATIENCE = 300.0
+NDJSON = {"Content-Type": "application/x-ndjson"}
 TOWER = "The Eiffel Tower stands in Paris. It was finished in March 1889. Millions visit it every year."
 
 
 def batch(client: httpx.Client, *lines: object, **headers: str) -> list[dict[str, Any]]:
     content = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    response = client.post("/v1/prune/batch", content=content.encode(), headers=headers)
+    response = client.post("/v1/prune/batch", content=content.encode(), headers={**NDJSON, **headers})
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in response.text.splitlines()]
@@ -58,12 +59,12 @@ def test_nothing_gives_nothing(client: httpx.Client) -> None:
 
 def test_lines_may_end_as_on_windows(client: httpx.Client) -> None:
     content = "\r\n".join(json.dumps(body(number)) for number in range(3)) + "\r\n"
-    response = client.post("/v1/prune/batch", content=content.encode())
+    response = client.post("/v1/prune/batch", content=content.encode(), headers=NDJSON)
     assert [json.loads(line)["line"] for line in response.text.splitlines()] == [1, 2, 3]
 
 
 def test_a_wrong_timeout_is_an_error_of_the_whole(client: httpx.Client) -> None:
-    response = client.post("/v1/prune/batch", content=b"{}", headers={"X-Request-Timeout-Ms": "soon"})
+    response = client.post("/v1/prune/batch", content=b"{}", headers={**NDJSON, "X-Request-Timeout-Ms": "soon"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "X-Request-Timeout-Ms"
 
@@ -77,7 +78,7 @@ def test_a_line_that_takes_too_long_is_an_error_of_its_own(client: httpx.Client)
 def test_answers_come_while_others_are_worked_on(client: httpx.Client) -> None:
     lines = [json.dumps(body(number)) for number in range(200)]
     started = time.monotonic()
-    with client.stream("POST", "/v1/prune/batch", content="\n".join(lines).encode()) as response:
+    with client.stream("POST", "/v1/prune/batch", content="\n".join(lines).encode(), headers=NDJSON) as response:
         arrived = [time.monotonic() for _ in response.iter_lines()]
     assert len(arrived) == 200
     assert arrived[0] - started < 0.5 * (arrived[-1] - started)
@@ -105,8 +106,8 @@ def test_a_client_that_goes_away_stops_its_lines(server: Any, client: httpx.Clie
     content = "\n".join([line] * 200).encode()
     port = int(server.url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port)) as raw:
-        head = f"POST /v1/prune/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
-        raw.sendall(head.encode() + content)
+        head = "POST /v1/prune/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+        raw.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
         raw.recv(100)
 
     def waiting() -> float:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 PATIENCE = 300.0
+NDJSON = {"Content-Type": "application/x-ndjson"}
 LIMITS = {
     "max_body_bytes": 2000,
     "max_batch_bytes": 5000,
@@ -52,7 +53,7 @@ def test_characters_are_code_points_and_not_bytes(small: httpx.Client) -> None:
 
 def test_each_line_of_a_batch_has_the_limits(small: httpx.Client) -> None:
     lines = [{"query": "q", "passages": ["a"] * count} for count in (3, 4, 1)]
-    response = small.post("/v1/prune/batch", content="\n".join(map(json.dumps, lines)))
+    response = small.post("/v1/prune/batch", content="\n".join(map(json.dumps, lines)), headers=NDJSON)
     answers = [json.loads(line) for line in response.text.splitlines()]
     assert [answer.get("error", {}).get("status") for answer in answers] == [None, 422, None]
     assert answers[1]["error"]["errors"][0]["field"] == "passages"
@@ -123,6 +124,6 @@ def test_a_line_of_a_batch_is_no_larger_than_a_body(start_server: Any) -> None:
     line = json.dumps({"query": "q", "passages": ["a"]})
     with start_server("--max-body-bytes", "100") as server:
         content = f"{line}\n{line.ljust(101)}\n{line.ljust(100)}\n"
-        response = httpx.post(f"{server.url}/v1/prune/batch", content=content, timeout=PATIENCE)
+        response = httpx.post(f"{server.url}/v1/prune/batch", content=content, headers=NDJSON, timeout=PATIENCE)
     answers = [json.loads(answer) for answer in response.text.splitlines()]
     assert [answer.get("error", {}).get("status") for answer in answers] == [None, 413, None]
