@@ -24,7 +24,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from secateur.models.errors import InputError
-from secateur.models.requests import replace_surrogates
+from secateur.models.requests import MAX_JOINER, replace_surrogates
 from secateur.models.types import Passage, PruneOptions, PruneRequest
 
 EXAMPLE: JsonDict = {
@@ -258,7 +258,11 @@ class PruneBody(CleanBody):
     drop_empty: StrictBool | None = Field(
         None, description="Leave out passages of which nothing is kept; default false."
     )
-    joiner: str | None = Field(None, description="Put where units were dropped; default one space.")
+    joiner: str | None = Field(
+        None,
+        description="Put where units were dropped; default one space.",
+        json_schema_extra={"maxLength": MAX_JOINER},
+    )
     return_units: StrictBool | None = Field(None, description="Return every unit with its score; default false.")
     truncate_query: StrictBool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
     model: str | None = Field(None, description="Name of a served model; default: the only one.")

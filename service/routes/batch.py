@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
-from secateur.models.errors import InputError
+from secateur.models.errors import InputError, shown
 from secateur.models.types import PruneRequest
 from secateur.service.answers import as_json, prune_json
 from secateur.service.batching.errors import EngineError, OverloadedError
@@ -51,7 +51,7 @@ def _check_type(request: Request) -> None:
     """
     given = request.headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() not in _TYPES:
-        problem = f"{given!r} is not lines of JSON" if given else "is missing"
+        problem = f"{shown(given)} is not lines of JSON" if given else "is missing"
         raise UnreadableError(problem, f"send Content-Type: {_TYPES[0]}", "content-type", 415)
 
 

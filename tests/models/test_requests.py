@@ -48,7 +48,7 @@ WRONG_OPTIONS: list[tuple[str, Any]] = [
     *(("top_n", value) for value in (0, -1, 1.0, True, "10")),
     *(("min_units", value) for value in (-1, 1.0, True, None)),
     *((name, 1) for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query")),
-    *(("joiner", value) for value in (None, 3, ["x"])),
+    *(("joiner", value) for value in (None, 3, ["x"], "j" * 1001)),
 ]
 
 

@@ -19,6 +19,7 @@ LIMITS = {
     "max_passages": 3,
     "max_characters": 100,
     "max_query_characters": 20,
+    "max_units": 10,
 }
 
 
@@ -47,6 +48,34 @@ def test_passages_characters_and_query_are_counted(small: httpx.Client) -> None:
     assert field(small, "q", [{"text": "a" * 50, "title": "b" * 51}]) == (422, "passages", said)
 
 
+def asked(small: httpx.Client, path: str = "/v1/prune", **body: Any) -> tuple[int, str]:
+    """Return the status of a request, and the field that the answer names."""
+    response = small.post(path, json={"query": "q", **body})
+    (error,) = response.json().get("errors", [{"field": ""}])
+    return response.status_code, error["field"]
+
+
+def test_units_are_counted_where_they_come_back(small: httpx.Client) -> None:
+    ten, eleven = ["a\x0c" * 5] * 2, ["a\x0c" * 5, "a\x0c" * 6]
+    assert asked(small, passages=ten, return_units=True) == (200, "")
+    assert asked(small, passages=eleven, return_units=True) == (422, "return_units")
+    assert asked(small, passages=eleven) == (200, "")
+    assert asked(small, passages=eleven, return_units=True, top_n=1) == (200, "")  # one passage comes back
+    spans = {"mode": "enabled"}
+    assert asked(small, "/v2/rerank", documents=ten, relevant_spans=spans) == (200, "")
+    assert asked(small, "/v2/rerank", documents=eleven, relevant_spans=spans) == (422, "relevant_spans")
+    assert asked(small, "/v1/rerank", documents=eleven, return_documents=True) == (200, "")
+
+
+def test_joiners_are_counted_by_the_gaps_that_there_may_be(small: httpx.Client) -> None:
+    """All together they may be as long as all passages."""
+    assert asked(small, passages=["a\x0c" * 11], joiner="j" * 20) == (200, "")
+    assert asked(small, passages=["a\x0c" * 11], joiner="j" * 21) == (422, "joiner")
+    assert asked(small, passages=["a\x0c" * 11] * 2, joiner="j" * 11) == (422, "joiner")
+    assert asked(small, passages=["a\x0c" * 2, "", "a"], joiner="j" * 1000) == (200, "")  # no passage can have a gap
+    assert asked(small, passages=["a"], joiner="j" * 1001) == (422, "joiner")
+
+
 def test_characters_are_code_points_and_not_bytes(small: httpx.Client) -> None:
     assert field(small, "\U0001f600" * 20, ["é" * 100])[0] == 200
 
@@ -64,7 +93,8 @@ def test_each_line_of_a_batch_has_the_limits(small: httpx.Client) -> None:
 def test_a_body_is_refused_by_its_bytes(small: httpx.Client, path: str, limit: int, chunked: bool) -> None:
     def post(size: int) -> httpx.Response:
         body = json.dumps({"query": "q", "passages": ["a"]}).encode().ljust(size)
-        return small.post(path, content=iter([body[:1000], body[1000:]]) if chunked else body)
+        headers = NDJSON if path.endswith("batch") else {"Content-Type": "application/json"}
+        return small.post(path, content=iter([body[:1000], body[1000:]]) if chunked else body, headers=headers)
 
     assert post(limit).status_code == 200
     refused = post(limit + 1)
