@@ -15,6 +15,13 @@ from secateur.models.errors import RuntimeOutputError
 
 _ROUNDING = 0.01  # a reduced-precision sigmoid may step out of [0, 1] by a rounding error
 
+SCORING_VERSION = 1
+"""Version of the code that turns a text into units and scores: segmentation, encoding into windows, merging.
+
+Caches have it in their keys. Raise it with every change of what that code returns: `tests/models/test_merging.py` fails
+until then.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowOutput:

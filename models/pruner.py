@@ -200,7 +200,7 @@ class Pruner:
             reorder: return passages by falling relevance instead of in the given order.
             keep_title: keep a first unit that is a heading or repeats the title whenever another unit is kept.
             drop_empty: leave out passages of which nothing is kept.
-            joiner: put where units were dropped between kept ones.
+            joiner: put where units were dropped between kept ones, at most 1,000 characters.
             return_units: return every unit with its score.
             truncate_query: cut a query longer than half the window instead of refusing it.
 

@@ -21,6 +21,7 @@ PassageLike = str | Passage | Mapping[str, Any]
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+MAX_JOINER = 1000  # characters; it is repeated for each gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,13 @@ def _boolean(field: str, value: object) -> bool:
     return bool(value)
 
 
+def _joiner(value: object) -> None:
+    if not isinstance(value, str):
+        raise InputError("joiner", f"{shown(value)} is not a string", "give the text to put into gaps")
+    if len(value) > MAX_JOINER:
+        raise InputError("joiner", f"has {len(value)} characters, and {MAX_JOINER} are allowed", "shorten it")
+
+
 def check_options(options: PruneOptions) -> PruneOptions:
     """Check types and ranges of all options; return them with Python's own numbers in place of numpy's and others.
 
@@ -85,8 +93,7 @@ def check_options(options: PruneOptions) -> PruneOptions:
             checked[name] = _at_least(name, getattr(options, name), 1)
     for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query"):
         checked[name] = _boolean(name, getattr(options, name))
-    if not isinstance(options.joiner, str):
-        raise InputError("joiner", f"{shown(options.joiner)} is not a string", "give the text to put into gaps")
+    _joiner(options.joiner)
     return replace(options, **checked)
 
 

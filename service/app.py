@@ -33,6 +33,7 @@ from secateur.service.problems import install_problem_handlers
 from secateur.service.protocol import MAX_HEAD_BYTES, PatientProtocol
 from secateur.service.routes import batch, health, metrics, playground, prune, rerank
 from secateur.service.settings import Settings
+from secateur.service.threads import install_threads
 from secateur.service.tracing import Traced, Tracer
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
+    install_threads(app)
     install_problem_handlers(app)
     for routes in (prune, batch, rerank, health, metrics, playground):
         app.include_router(routes.router)

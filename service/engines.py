@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from secateur.models.errors import InputError
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest
+from secateur.service.batching.answers import AnswerLimits
+from secateur.service.batching.background import Background
 from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, Store
 from secateur.service.batching.engine import Engine, EngineLimits
 from secateur.service.metrics import Metrics
@@ -77,7 +79,9 @@ class Engines:
         metrics: Metrics,
         on_death: Callable[[], None],
     ) -> None:
-        limits = EngineLimits(settings.timeout_ms / 1e3, settings.max_queue_tokens, settings.step_tokens)
+        # All joiners together may be as long as all passages.
+        answers = AnswerLimits(settings.max_units, settings.max_characters)
+        limits = EngineLimits(settings.timeout_ms / 1e3, settings.max_queue_tokens, settings.step_tokens, answers)
         self._store = store
         self._engines = {
             name: Engine(
@@ -90,6 +94,7 @@ class Engines:
             )
             for name, pruner in pruners.items()
         }
+        self._background = {name: Background(engine) for name, engine in self._engines.items()}
 
     @property
     def names(self) -> Sequence[str]:
@@ -124,6 +129,10 @@ class Engines:
         For clients of other services, which must name a model of theirs.
         """
         return self._engines.get(name or "", self.default)
+
+    def background(self, engine: Engine) -> Background:
+        """Return the turns of work on an engine that gives way to other requests."""
+        return self._background[engine.name]
 
     async def close(self) -> None:
         """Finish what waits, end the threads, let go of the cache."""

@@ -59,7 +59,7 @@ class Exchange:
     inference_ms: float = 0.0
 
     def answered(self, model: str, request: PruneRequest, result: PruneResult) -> None:
-        """Take note of what an engine has answered."""
+        """Take note of what an engine has answered. The observers are told by `tell`."""
         timings: Timings = result.timings
         self.model = model
         self.requests += 1
@@ -69,6 +69,9 @@ class Exchange:
         self.queue_ms += timings.queue_ms
         self.tokenize_ms += timings.tokenize_ms
         self.inference_ms += timings.inference_ms
+
+    def tell(self, model: str, request: PruneRequest, result: PruneResult) -> None:
+        """Tell the observers of what an engine has answered; they may walk all its texts, so this takes time."""
         for observer in self.observers:
             observer(self, model, request, result)
 

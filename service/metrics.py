@@ -67,10 +67,12 @@ class Metrics:
         self._batch_fill.labels(model).observe(fill)
         self._batch_requests.labels(model).observe(requests)
 
-    def looked_up(self, model: str, hits: int, misses: int) -> None:
-        """Take note of cache lookups."""
+    def looked_up(self, model: str, hits: int, misses: int, invalid: int) -> None:
+        """Take note of cache lookups; an invalid value is not used."""
         self._cache.labels(model, "hit").inc(hits)
         self._cache.labels(model, "miss").inc(misses)
+        if invalid:
+            self._cache.labels(model, "invalid").inc(invalid)
 
     def answered(self, model: str, result: PruneResult) -> None:
         """Take note of a result."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,9 @@ from secateur.service.batching.errors import (
 )
 from secateur.service.exchange import exchange_of
 from secateur.service.reading import UnreadableError
+from secateur.service.spooling import NoRoomError
+
+log = logging.getLogger(__name__)
 
 _UNION_TAGS = {"string", "object", "str", "int", "tei", "jina"}
 
@@ -129,6 +133,11 @@ def problem_of(request: Request, error: Exception) -> dict[str, Any]:
     raise TypeError(f"{type(error).__name__} has no problem details")
 
 
+def unexpected_problem(request: Request) -> dict[str, Any]:
+    """Return the problem details of an error that nobody foresaw."""
+    return _content(request, 500, "an unexpected error; the server's log has the details")
+
+
 def problem(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a problem-details response."""
     return _response(_content(request, status, detail), headers)
@@ -181,6 +190,11 @@ def install_problem_handlers(app: FastAPI) -> None:
             given = request.headers.get("content-type")
             return problem(request, 415, f"content-type: {given!r} is not JSON; send Content-Type: application/json")
         return _response(problem_of(request, error))
+
+    @app.exception_handler(NoRoomError)
+    async def no_room(request: Request, error: NoRoomError) -> JSONResponse:
+        log.error("a batch cannot be kept in the directory for temporary files: %s", error.__cause__)
+        return problem(request, 507, str(error))
 
     @app.exception_handler(ClientGoneError)
     @app.exception_handler(ClientDisconnect)  # while it sent its body

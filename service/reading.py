@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from secateur.models.errors import InputError, shown
 from secateur.service.settings import Settings
+from secateur.service.threads import LARGE, off_loop
+
+T = TypeVar("T")
 
 _LISTS = ("passages", "documents", "texts")
-_LARGE = 262_144  # bytes, from which a body is read in a thread
 _MAX_VALUES = 250_000  # in a body: 10,000 passages with twenty fields and more, while a million would take seconds
 
 
@@ -103,36 +105,90 @@ def _check_values(value: Any) -> None:
         containers += [item for item in values if isinstance(item, dict | list)]
 
 
-async def read_body(data: bytes, settings: Settings) -> Any:
-    """Return the value of a body, or of a line of a batch.
+async def read_body(request: Request, data: bytes, validate: Callable[[Any], T]) -> T:
+    """Return the body of a request, or a line of a batch; of a large one all work is done in a thread.
+
+    Args:
+        request: that the data came with.
+        data: JSON.
+        validate: makes the result of the value.
 
     Raises:
         UnreadableError: it is too large, or no JSON.
     """
+    settings: Settings = request.app.state.settings
     if len(data) > settings.max_body_bytes:
         raise UnreadableError(f"has more than {settings.max_body_bytes} bytes", "send fewer passages", status=413)
-    if len(data) < _LARGE:
-        return _checked(data, settings)
-    return await run_in_threadpool(_checked, data, settings)  # others are answered meanwhile
+
+    def read() -> T:
+        return validate(_checked(data, settings))
+
+    if len(data) < LARGE:
+        return read()
+    return await off_loop(request, read)
+
+
+class _Refused(HTTPException):
+    """Carries an error through FastAPI, which passes on no other exception while it reads a body.
+
+    Args:
+        error: to be raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(422)
+        self.error = error
 
 
 class _StrictRequest(Request):
+    """A request whose body is read strictly, and validated, once.
+
+    Args:
+        request: of whose connection it is.
+        validate: makes the body's model of a value.
+    """
+
+    def __init__(self, request: Request, validate: Callable[[Any], Any]) -> None:
+        super().__init__(request.scope, request.receive, request._send)
+        self._validate = validate
+
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = await read_body(await self.body(), self.app.state.settings)
+            data = await self.body()
+            self.state.large = len(data) >= LARGE
+            try:
+                self._json = await read_body(self, data, self._validate)
+            except HTTPException:
+                raise
+            except Exception as error:
+                raise _Refused(error) from None
         return self._json
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its JSON body by `read_json`: ``APIRouter(route_class=StrictRoute)``."""
+    """A route that reads its JSON body by `read_body`: ``APIRouter(route_class=StrictRoute)``.
+
+    FastAPI would validate on the event loop; it is given the body's model, which it takes as it is.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""
         handler = super().get_route_handler()
+        field = self.body_field
+
+        def validate(value: Any) -> Any:
+            if field is None:
+                return value
+            body, errors = field.validate(value, loc=("body",))
+            if errors:
+                raise RequestValidationError(errors)
+            return body
 
         async def handle(request: Request) -> Response:
             try:
-                return await handler(_StrictRequest(request.scope, request.receive, request._send))
+                return await handler(_StrictRequest(request, validate))
+            except _Refused as refused:
+                raise refused.error from None
             except HTTPException as error:
                 if isinstance(error.__cause__, ClientDisconnect):  # FastAPI takes it for a body that cannot be read
                     raise error.__cause__ from None

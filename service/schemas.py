@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import uuid
-from dataclasses import asdict
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -25,8 +24,8 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from secateur.models.errors import InputError
-from secateur.models.requests import replace_surrogates
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.requests import MAX_JOINER, replace_surrogates
+from secateur.models.types import Passage, PruneOptions, PruneRequest
 
 EXAMPLE: JsonDict = {
     "query": "When was the Eiffel Tower finished?",
@@ -116,26 +115,94 @@ PassageLike = Annotated[
 ]
 
 
-def _clean(value: Any, path: str) -> tuple[Any, bool]:
-    """Replace lone surrogates everywhere; return the value and whether anything changed.
+_MAX_DEPTH = 400  # of nesting: Python's own decoder and encoder fail at about 1000
+
+
+def _has_surrogates(text: str) -> bool:
+    if text.isascii():  # which a string knows of itself
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _check_values(value: Any) -> bool:
+    """Look at every value of a body; return whether any string, or key, has a lone surrogate.
 
     Raises:
-        InputError: a number is not one of JSON (NaN, Infinity), which could not be returned.
+        InputError: a number is not one of JSON (NaN, Infinity), or the nesting is too deep; neither could be returned.
+    """
+    found = False
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        deeper: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                found = found or _has_surrogates(item)
+            elif isinstance(item, float):
+                if not math.isfinite(item):
+                    raise InputError(
+                        _place_of_no_number(value),
+                        f"{item!r} is not a JSON number",
+                        "give a finite number or leave it out",
+                    )
+            elif isinstance(item, list):
+                deeper += item
+            elif isinstance(item, dict):
+                deeper += item  # its keys
+                deeper += item.values()
+        if not deeper:
+            return found
+        level = deeper
+    raise InputError("body", f"is nested more than {_MAX_DEPTH} deep", "flatten the metadata")
+
+
+def _place_of_no_number(value: Any) -> str:
+    """Return the path, cut to 200 characters, of a number that is not finite. There must be one."""
+    steps: list[str] = []
+    level: list[tuple[Any, int]] = [(value, -1)]  # with the number of the step to it
+    before: list[int] = []  # for each step, the number of the one before it
+    while level:
+        deeper: list[tuple[Any, int]] = []
+        for item, number in level:
+            if isinstance(item, float) and not math.isfinite(item):
+                path: list[str] = []
+                while number >= 0:
+                    path.append(steps[number])
+                    number = before[number]
+                return "".join(reversed(path))[:200].removeprefix(".") or "body"
+            pairs: Iterable[tuple[str, Any]] = ()
+            if isinstance(item, dict):
+                pairs = ((f".{key[:200]}", its) for key, its in item.items())
+            elif isinstance(item, list):
+                pairs = ((f"[{index}]", its) for index, its in enumerate(item))
+            for step, its in pairs:
+                if isinstance(its, dict | list | float):
+                    deeper.append((its, len(steps)))
+                    steps.append(step)
+                    before.append(number)
+        level = deeper
+    raise AssertionError
+
+
+def _replaced(value: Any) -> Any:
+    """Replace lone surrogates everywhere in a value that is not nested too deeply.
+
+    Raises:
+        InputError: two keys of an object become the same.
     """
     if isinstance(value, str):
-        clean = replace_surrogates(value)
-        return clean, clean != value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(path or "body", f"{value!r} is not a JSON number", "give a finite number or leave it out")
+        return replace_surrogates(value)
     if isinstance(value, list):
-        items = [_clean(item, f"{path}[{index}]") for index, item in enumerate(value)]
-        return [item for item, _ in items], any(changed for _, changed in items)
+        return [_replaced(item) for item in value]
     if isinstance(value, dict):
-        pairs = {
-            replace_surrogates(key): _clean(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()
-        }
-        return {key: item for key, (item, _) in pairs.items()}, any(changed for _, changed in pairs.values())
-    return value, False
+        clean = {replace_surrogates(key): _replaced(item) for key, item in value.items()}
+        if len(clean) < len(value):
+            raise InputError("body", "has two keys that differ by a lone surrogate alone", "rename one of them")
+        return clean
+    return value
 
 
 class CleanBody(BaseModel):
@@ -146,11 +213,10 @@ class CleanBody(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _replace_surrogates(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            clean, changed = _clean(data, "")
-        except RecursionError:
-            raise InputError("body", "is nested too deeply", "flatten the metadata") from None
-        body = handler(clean)
+        if isinstance(data, cls):
+            return data  # it has been here before
+        changed = _check_values(data)
+        body = handler(_replaced(data) if changed else data)
         body._had_surrogates = changed
         return body
 
@@ -192,7 +258,11 @@ class PruneBody(CleanBody):
     drop_empty: StrictBool | None = Field(
         None, description="Leave out passages of which nothing is kept; default false."
     )
-    joiner: str | None = Field(None, description="Put where units were dropped; default one space.")
+    joiner: str | None = Field(
+        None,
+        description="Put where units were dropped; default one space.",
+        json_schema_extra={"maxLength": MAX_JOINER},
+    )
     return_units: StrictBool | None = Field(None, description="Return every unit with its score; default false.")
     truncate_query: StrictBool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
     model: str | None = Field(None, description="Name of a served model; default: the only one.")
@@ -260,13 +330,3 @@ class PruneResponse(BaseModel):
     usage: UsageOut
     timings: TimingsOut
     warnings: list[str]
-
-
-def response_content(model: str, body: PruneBody, result: PruneResult) -> dict[str, Any]:
-    """Return the content of a `PruneResponse`."""
-    content = asdict(result)
-    if not body.return_units:
-        for item in content["results"]:
-            del item["units"]
-    content["warnings"] = [*body.warnings, *content["warnings"]]
-    return {"id": f"prune-{uuid.uuid4().hex[:20]}", "model": model, **content}

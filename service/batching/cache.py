@@ -8,28 +8,47 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 
 from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS
 from secateur.models.errors import MissingExtraError
-from secateur.models.merging import PassageScores
+from secateur.models.merging import SCORING_VERSION, PassageScores
 from secateur.models.pruner import EncodedRequest, Pruner
 
 log = logging.getLogger(__name__)
 
 _REDIS_TIMEOUT_S = 0.25
 _REDIS_PAUSE_S = 5.0  # after a failure nothing is asked of Redis for so long
+_REDIS_AT_ONCE = 1000  # keys; the event loop goes on between
 _FILES = (CONFIG, TOKENIZER, ONNX_INT8, ONNX_FP16, WEIGHTS)
+_PACKAGES = ("nupunkt", "nltk", "tokenizers")  # whose versions decide where units and tokens end
+_MANY = 100  # passages, from which keys are made in a thread
+
+
+def _versions() -> Iterable[str]:
+    yield str(SCORING_VERSION)
+    for package in _PACKAGES:
+        try:
+            yield version(package)
+        except PackageNotFoundError:
+            yield ""
 
 
 def fingerprint(pruner: Pruner) -> bytes:
-    """Return a digest of a model's files and of what runs them; of one without files it is new each time."""
+    """Return a digest of a model's files, of what runs them, and of the code that makes units and scores.
+
+    Of a model without files it is new each time.
+    """
     if pruner.directory is None:
         return os.urandom(16)
-    digest = hashlib.blake2b(f"{pruner.backend.name}\0{pruner.backend.precision}".encode(), digest_size=16)
+    parts = (pruner.backend.name, pruner.backend.precision, *_versions())
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=16)
     for name in _FILES:
         if (path := pruner.directory / name).is_file():
             with path.open("rb") as file:
@@ -40,8 +59,12 @@ def fingerprint(pruner: Pruner) -> bytes:
 class Store(Protocol):
     """Where values are kept. A store that fails says that it knows nothing."""
 
-    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the value of each key."""
+    async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
+        """Return the values that there are. Of one that has more bytes than its key's size, no more than one is read.
+
+        Args:
+            sizes: of the values that are wanted, by their keys.
+        """
 
     async def put(self, values: Mapping[bytes, bytes]) -> None:
         """Keep values."""
@@ -64,12 +87,12 @@ class MemoryStore:
         self._bytes = 0
         self._values: OrderedDict[bytes, bytes] = OrderedDict()
 
-    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the value of each key."""
-        for key in keys:
-            if key in self._values:
-                self._values.move_to_end(key)
-        return [self._values.get(key) for key in keys]
+    async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
+        """Return the values that there are."""
+        found = {key: self._values[key] for key in sizes if key in self._values}
+        for key in found:
+            self._values.move_to_end(key)
+        return found
 
     async def put(self, values: Mapping[bytes, bytes]) -> None:
         """Keep values, at the cost of those not used for longest."""
@@ -105,28 +128,40 @@ class RedisStore:
         self._expire_s = expire_s
         self._paused_until = 0.0
 
-    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the value of each key."""
-        nothing: list[bytes | None] = [None] * len(keys)
-        if not keys or time.monotonic() < self._paused_until:
-            return nothing
-        try:
-            return list(await asyncio.wait_for(self._client.mget(keys), _REDIS_TIMEOUT_S))
-        except Exception as error:
-            self._pause(error)
-            return nothing
+    async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
+        """Return the values that there are. One of another type than Redis's strings counts as an empty value."""
+        found: dict[bytes, bytes] = {}
+        for keys in _parts(sizes):
+            replies = await self._ask([("GETRANGE", key, 0, sizes[key]) for key in keys])
+            for key, reply in zip(keys, replies, strict=False):
+                if isinstance(reply, Exception):
+                    found[key] = b""
+                elif reply:  # empty for a key that there is not
+                    found[key] = reply
+        return found
 
     async def put(self, values: Mapping[bytes, bytes]) -> None:
         """Keep values until they expire."""
-        if not values or time.monotonic() < self._paused_until:
-            return
+        for keys in _parts(values):
+            await self._ask([("SET", key, values[key], "EX", self._expire_s) for key in keys])
+
+    async def _ask(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Return the replies to commands, which are values and exceptions; none while Redis is left alone."""
+        if time.monotonic() < self._paused_until:
+            return []
         try:
             async with self._client.pipeline(transaction=False) as pipeline:
-                for key, value in values.items():
-                    pipeline.set(key, value, ex=self._expire_s)
-                await asyncio.wait_for(pipeline.execute(), _REDIS_TIMEOUT_S)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                replies: list[Any] = await asyncio.wait_for(pipeline.execute(raise_on_error=False), _REDIS_TIMEOUT_S)
         except Exception as error:
             self._pause(error)
+            return []
+        refused = [reply for reply in replies if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply)]
+        if refused:
+            self._pause(refused[0])
+            return []
+        return replies
 
     def _pause(self, error: Exception) -> None:
         self._paused_until = time.monotonic() + _REDIS_PAUSE_S
@@ -137,8 +172,29 @@ class RedisStore:
         await self._client.aclose()
 
 
+def _parts(keys: Iterable[bytes]) -> Iterable[list[bytes]]:
+    left = iter(keys)
+    while part := list(islice(left, _REDIS_AT_ONCE)):
+        yield part
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a cache knows of a request.
+
+    Attributes:
+        scores: by the number of the passage.
+        missing: passages that it has no scores of.
+        invalid: passages whose scores it has are not as scores are; they are not used.
+    """
+
+    scores: Mapping[int, PassageScores]
+    missing: int
+    invalid: int
+
+
 class ScoreCache:
-    """Scores of passages for one model.
+    """Scores of passages for one model. What comes from the store is checked: others may write there.
 
     Args:
         store: where they are kept; may be shared between models.
@@ -148,6 +204,7 @@ class ScoreCache:
     def __init__(self, store: Store, pruner: Pruner) -> None:
         self._store = store
         self._prefix = fingerprint(pruner)
+        self._warned = False
 
     def key(self, encoded: EncodedRequest, number: int) -> bytes:
         """Return the key of a passage's scores."""
@@ -165,20 +222,47 @@ class ScoreCache:
             digest.update(data)
         return b"secateur:" + digest.digest()
 
-    async def get(self, keys: Sequence[bytes]) -> dict[bytes, PassageScores]:
-        """Return the scores that are known."""
-        found = await self._store.get(keys)
-        return {key: _read(value) for key, value in zip(keys, found, strict=True) if value is not None}
+    async def _keys(self, encoded: EncodedRequest, numbers: Iterable[int]) -> dict[int, bytes]:
+        """Return the keys of passages by their numbers."""
+        wanted = list(numbers)
 
-    async def put(self, scores: Mapping[bytes, PassageScores]) -> None:
-        """Keep scores."""
-        await self._store.put({key: _written(value) for key, value in scores.items()})
+        def make() -> dict[int, bytes]:
+            return {number: self.key(encoded, number) for number in wanted}
+
+        return make() if len(wanted) < _MANY else await asyncio.to_thread(make)
+
+    async def known(self, encoded: EncodedRequest) -> Known:
+        """Return the scores of a request's passages that are known."""
+        units = [len(passage.unit_tokens) for passage in encoded.passages]
+        keys = await self._keys(encoded, range(len(units)))
+        found = await self._store.get({key: _size(units[number]) for number, key in keys.items()})
+        read = {number: _read(found[key], units[number]) for number, key in keys.items() if key in found}
+        scores = {number: its for number, its in read.items() if its is not None}
+        if len(scores) < len(read) and not self._warned:
+            self._warned = True
+            log.warning("the cache holds values that are no scores; they are not used, and are replaced")
+        return Known(scores, len(units) - len(read), len(read) - len(scores))
+
+    async def keep(self, encoded: EncodedRequest, scores: Mapping[int, PassageScores]) -> None:
+        """Keep the scores of passages, by their numbers."""
+        keys = await self._keys(encoded, scores)
+        await self._store.put({keys[number]: _written(its) for number, its in scores.items()})
+
+
+def _size(units: int) -> int:
+    """Return the bytes of the scores of a passage with so many units."""
+    return 8 * (1 + units)
 
 
 def _written(scores: PassageScores) -> bytes:
     return np.concatenate([[scores.relevance], scores.units]).astype("<f8").tobytes()
 
 
-def _read(value: bytes) -> PassageScores:
+def _read(value: bytes, units: int) -> PassageScores | None:
+    """Return the scores of a passage with so many units; None if the value is not that."""
+    if len(value) != _size(units):
+        return None
     numbers = np.frombuffer(value, "<f8")
+    if not ((numbers >= 0) & (numbers <= 1)).all():  # NaN is neither
+        return None
     return PassageScores(float(numbers[0]), numbers[1:])

@@ -7,10 +7,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from secateur.models.merging import PassageScores, WindowOutput, merge
@@ -18,6 +18,7 @@ from secateur.models.pruner import EncodedRequest, Pruner
 from secateur.models.requests import CheckedRequest, check_request
 from secateur.models.types import PruneRequest, PruneResult, Timings
 from secateur.service.batching.admission import Admission, Reservation, estimated_tokens
+from secateur.service.batching.answers import AnswerLimits, check_answer
 from secateur.service.batching.cache import ScoreCache
 from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError
 from secateur.service.batching.jobs import Job, Slot, WindowQueue
@@ -38,11 +39,13 @@ class EngineLimits:
         timeout_s: seconds that a request has if it does not say.
         max_queue_tokens: that may wait at once.
         step_tokens: that are run at once; None for what suits the device.
+        answers: what one answer may hold.
     """
 
     timeout_s: float = 30.0
     max_queue_tokens: int = 262_144
     step_tokens: int | None = None
+    answers: AnswerLimits = field(default_factory=AnswerLimits)
 
 
 class Engine:
@@ -127,7 +130,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         admitted = time.perf_counter()
         encoded, tokenize_s = await loop.run_in_executor(self._pool, self._encode, checked)
-        known = await self._cached(encoded)
+        known = await self._known(encoded)
         new = [number for number in range(len(encoded.passages)) if number not in known]
         job = Job.of([window for number in new for window in encoded.passages[number].running])
         reservation.resize(sum(map(len, job.windows)))
@@ -149,7 +152,7 @@ class Engine:
 
         result, found = await loop.run_in_executor(self._pool, finish)
         if self._cache is not None:
-            await self._cache.put({self._cache.key(encoded, number): scores for number, scores in found.items()})
+            await self._cache.keep(encoded, found)
         return result
 
     @contextmanager
@@ -165,16 +168,17 @@ class Engine:
 
     def _encode(self, checked: CheckedRequest) -> tuple[EncodedRequest, float]:
         started = time.perf_counter()
-        return self.pruner.encode(checked), time.perf_counter() - started
+        encoded = self.pruner.encode(checked)
+        check_answer(encoded, self.limits.answers)
+        return encoded, time.perf_counter() - started
 
-    async def _cached(self, encoded: EncodedRequest) -> dict[int, PassageScores]:
-        """Return the known scores by the number of the passage."""
+    async def _known(self, encoded: EncodedRequest) -> Mapping[int, PassageScores]:
+        """Return the cached scores by the number of the passage."""
         if self._cache is None:
             return {}
-        keys = [self._cache.key(encoded, number) for number in range(len(encoded.passages))]
-        found = await self._cache.get(keys)
-        self._metrics.looked_up(self.name, len(found), len(keys) - len(found))
-        return {number: found[key] for number, key in enumerate(keys) if key in found}
+        known = await self._cache.known(encoded)
+        self._metrics.looked_up(self.name, len(known.scores), known.missing, known.invalid)
+        return known.scores
 
     async def _outputs(self, job: Job) -> list[WindowOutput]:
         """Wait for a job; one that is no longer waited for is abandoned."""

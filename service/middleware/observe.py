@@ -40,6 +40,7 @@ _KINDS = {
     499: "client_gone",
     503: "engine_dead",
     504: "late",
+    507: "no_room",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
@@ -11,19 +12,20 @@ from pydantic import Discriminator, Tag
 
 from secateur.models.errors import InputError
 from secateur.models.types import PruneRequest, PruneResult
+from secateur.service.answers import as_json
 from secateur.service.batching.engine import Engine
 from secateur.service.dialects.cohere import CohereBody, CohereResponse, cohere_content
 from secateur.service.dialects.jina import CohereV1Body, JinaBody, JinaResponse, jina_content
 from secateur.service.dialects.tei import TEIBody, TEIResult, tei_content, tei_info
 from secateur.service.problems import PROBLEMS
 from secateur.service.reading import StrictRoute
-from secateur.service.routes.prune import as_json
-from secateur.service.routes.running import answer, engines
+from secateur.service.routes.running import answer, engines, respond
 
 router = APIRouter(tags=["rerank"], route_class=StrictRoute)
 
 _STARTED = int(time.time())
 _PASSAGE = re.compile(r"^passages(\[\d+\])?(\.text)?")
+_UNITS = ("return_units", "relevant_spans")  # which Cohere's spans are made of; no other dialect asks for units
 
 
 async def _answer(request: Request, engine: Engine, prune_request: PruneRequest, name: str) -> PruneResult:
@@ -31,12 +33,12 @@ async def _answer(request: Request, engine: Engine, prune_request: PruneRequest,
     try:
         return await answer(request, engine, prune_request)
     except InputError as error:
-        field = _PASSAGE.sub(lambda found: name + (found[1] or ""), error.field)
+        field = _PASSAGE.sub(lambda found: name + (found[1] or ""), error.field).replace(*_UNITS)
         raise InputError(field, error.problem, error.mend.replace("passage", name[:-1])) from None
 
 
-def _json(content: Any) -> Response:
-    return Response(as_json(content), media_type="application/json")
+async def _json(request: Request, content: Callable[[], Any], *, large: bool = False) -> Response:
+    return await respond(request, lambda: as_json(content()), large=large)
 
 
 @router.post("/v2/rerank", summary="Cohere's API, version 2", response_model=CohereResponse, responses=PROBLEMS)
@@ -44,7 +46,7 @@ async def cohere_v2(request: Request, body: CohereBody) -> Response:
     """Rank documents; with `relevant_spans`, say which parts of them are worth reading."""
     engine = engines(request).named_or_default(body.model)
     result = await _answer(request, engine, body.prune_request(), "documents")
-    return _json(cohere_content(body, result))
+    return await _json(request, lambda: cohere_content(body, result), large=body.spans is not None)
 
 
 @router.post(
@@ -54,7 +56,7 @@ async def cohere_v1_or_jina(request: Request, body: CohereV1Body) -> Response:
     """Rank documents. The response holds what clients of both read."""
     engine = engines(request).named_or_default(body.model)
     result = await _answer(request, engine, body.request(), "documents")
-    return _json(jina_content(body, engine.name, result))
+    return await _json(request, lambda: jina_content(body, engine.name, result))
 
 
 def _tag(body: Any) -> str:
@@ -75,10 +77,10 @@ async def tei_or_jina(
     """Rank `texts`, answered by a list, or `documents`, answered by an object."""
     if isinstance(body, TEIBody):
         result = await _answer(request, engines(request).default, body.request(), "texts")
-        return _json(tei_content(body, result))
+        return await _json(request, lambda: tei_content(body, result))
     engine = engines(request).named_or_default(body.model)
     result = await _answer(request, engine, body.request(), "documents")
-    return _json(jina_content(body, engine.name, result))
+    return await _json(request, lambda: jina_content(body, engine.name, result))
 
 
 @router.post("/infinity/rerank", summary="Infinity's API", response_model=JinaResponse, responses=PROBLEMS)
@@ -86,7 +88,7 @@ async def infinity(request: Request, body: JinaBody) -> Response:
     """Rank documents as `/rerank` does, but return them as strings: clients of Infinity can read nothing else."""
     engine = engines(request).named_or_default(body.model)
     result = await _answer(request, engine, body.request(), "documents")
-    return _json(jina_content(body, engine.name, result, plain=True))
+    return await _json(request, lambda: jina_content(body, engine.name, result, plain=True))
 
 
 @router.get("/info", summary="Text Embeddings Inference's description of the model")

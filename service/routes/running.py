@@ -1,10 +1,11 @@
-"""Running a request on an engine: its deadline, and a client that goes away."""
+"""Running a request on an engine: its deadline, a client that goes away, and the response."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from secateur.models.errors import InputError, shown
 from secateur.models.types import PruneRequest, PruneResult
@@ -14,6 +15,7 @@ from secateur.service.exchange import exchange_of
 from secateur.service.limits import check_limits
 from secateur.service.problems import ClientGoneError
 from secateur.service.settings import Settings
+from secateur.service.threads import is_large, off_loop
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
@@ -63,9 +65,34 @@ async def answer(request: Request, engine: Engine, prune_request: PruneRequest) 
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             result = work.result()
-            exchange_of(request).answered(engine.name, prune_request, result)
+            await answered(request, engine, prune_request, result)
             return result
         raise ClientGoneError
     finally:
         work.cancel()
         gone.cancel()
+
+
+async def answered(request: Request, engine: Engine, prune_request: PruneRequest, result: PruneResult) -> None:
+    """Take note of what an engine has answered, and tell the observers, if there are any."""
+    exchange = exchange_of(request)
+    exchange.answered(engine.name, prune_request, result)
+    if exchange.observers:
+        await off_loop(request, exchange.tell, engine.name, prune_request, result)
+
+
+async def respond(request: Request, content: Callable[[], str], *, large: bool = False) -> Response:
+    """Return a JSON response; one that may be large is made in a thread.
+
+    Args:
+        request: that is answered.
+        content: makes the JSON.
+        large: the response may be large though the request was not.
+    """
+    if not (large or is_large(request)):
+        return Response(content(), media_type="application/json")
+
+    def encoded() -> bytes:
+        return content().encode()
+
+    return Response(await off_loop(request, encoded), media_type="application/json")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from secateur.models.backends import Output
 from secateur.models.batching import BatchLimits, make_batches
 from secateur.models.encoding import EncodedPassage, Window
-from secateur.models.merging import WindowOutput, merge, window_outputs
+from secateur.models.merging import SCORING_VERSION, WindowOutput, merge, window_outputs
+from secateur.models.pruner import Pruner
+from secateur.models.requests import check_request
+from secateur.models.types import Passage, PruneOptions
 
 
 def window(token_unit: list[int], head: int = 3) -> Window:
@@ -82,3 +87,32 @@ def test_outputs_come_back_in_the_order_of_the_windows() -> None:
     for row, found in enumerate(window_outputs(batches, outputs, "staged")):
         assert found.relevance == row / 10
         assert found.keep[: len(windows[row])].tolist() == (windows[row].ids / 100).tolist()
+
+
+# What a text is made into, by the version of the code that does so: caches outlive an update of the code, and would
+# give the scores of other units.
+SCORED = {1: "37e1fbd0e61c05b6"}
+
+
+def test_whoever_changes_units_or_scores_raises_the_version(pruner: Pruner) -> None:
+    """The digest is of units, tokens and merged scores, the network's part in which is a function of the token."""
+    texts = [
+        'Heading\n\nDr. Smith lives in Paris. He is 7.5 feet tall!  - one\n- two\n\n(i) three; "four." Five?',
+        "東京は日本の首都です。「そうだ。」と言った。本当？ はい！",
+        "word " * 700 + "end.\x0cNew page.\u2029Paragraph\r\n\r\nLast line without a stop",
+        "x" * 3000,
+        "",
+        " \n ",
+    ]
+    passages = [Passage(text, title=title) for text in texts for title in (None, "A title")]
+    encoded = pruner.encode(check_request("When was it finished?", passages, PruneOptions()))
+    digest = hashlib.sha256()
+    for units, one in zip(encoded.units, encoded.passages, strict=True):
+        keeps = [(window.ids * 7919 % 1000 / 1000).astype(np.float32) for window in one.running]
+        scores = merge(one, [WindowOutput(float(keep.mean()), keep) for keep in keeps])
+        digest.update(repr([(unit.start, unit.end, unit.kind) for unit in units]).encode())
+        digest.update(repr([window.ids.tolist() for window in one.running]).encode())
+        digest.update(repr([round(float(score), 6) for score in (scores.relevance, *scores.units)]).encode())
+    assert SCORED.get(SCORING_VERSION) == digest.hexdigest()[:16], (
+        "what the code makes of a text has changed: raise SCORING_VERSION and put the new digest beside it"
+    )

@@ -53,7 +53,7 @@ WRONG_OPTIONS: list[tuple[str, Any]] = [
     *(("top_n", value) for value in (0, -1, 1.0, True, "10", np.int64(0), np.float32(1), np.bool_(1), np.ones(1))),
     *(("min_units", value) for value in (-1, 1.0, True, None)),
     *((name, 1) for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query")),
-    *(("joiner", value) for value in (None, 3, ["x"])),
+    *(("joiner", value) for value in (None, 3, ["x"], "j" * 1001)),
 ]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,12 +16,13 @@ import pytest
 from secateur.models.pruner import Pruner
 
 PATIENCE = 300.0
+NDJSON = {"Content-Type": "application/x-ndjson"}
 TOWER = "The Eiffel Tower stands in Paris. It was finished in March 1889. Millions visit it every year."
 
 
 def batch(client: httpx.Client, *lines: object, **headers: str) -> list[dict[str, Any]]:
     content = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    response = client.post("/v1/prune/batch", content=content.encode(), headers=headers)
+    response = client.post("/v1/prune/batch", content=content.encode(), headers={**NDJSON, **headers})
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in response.text.splitlines()]
@@ -58,12 +61,12 @@ def test_nothing_gives_nothing(client: httpx.Client) -> None:
 
 def test_lines_may_end_as_on_windows(client: httpx.Client) -> None:
     content = "\r\n".join(json.dumps(body(number)) for number in range(3)) + "\r\n"
-    response = client.post("/v1/prune/batch", content=content.encode())
+    response = client.post("/v1/prune/batch", content=content.encode(), headers=NDJSON)
     assert [json.loads(line)["line"] for line in response.text.splitlines()] == [1, 2, 3]
 
 
 def test_a_wrong_timeout_is_an_error_of_the_whole(client: httpx.Client) -> None:
-    response = client.post("/v1/prune/batch", content=b"{}", headers={"X-Request-Timeout-Ms": "soon"})
+    response = client.post("/v1/prune/batch", content=b"{}", headers={**NDJSON, "X-Request-Timeout-Ms": "soon"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "X-Request-Timeout-Ms"
 
@@ -77,7 +80,7 @@ def test_a_line_that_takes_too_long_is_an_error_of_its_own(client: httpx.Client)
 def test_answers_come_while_others_are_worked_on(client: httpx.Client) -> None:
     lines = [json.dumps(body(number)) for number in range(200)]
     started = time.monotonic()
-    with client.stream("POST", "/v1/prune/batch", content="\n".join(lines).encode()) as response:
+    with client.stream("POST", "/v1/prune/batch", content="\n".join(lines).encode(), headers=NDJSON) as response:
         arrived = [time.monotonic() for _ in response.iter_lines()]
     assert len(arrived) == 200
     assert arrived[0] - started < 0.5 * (arrived[-1] - started)
@@ -105,17 +108,112 @@ def test_a_client_that_goes_away_stops_its_lines(server: Any, client: httpx.Clie
     content = "\n".join([line] * 200).encode()
     port = int(server.url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port)) as raw:
-        head = f"POST /v1/prune/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
-        raw.sendall(head.encode() + content)
+        head = "POST /v1/prune/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+        raw.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
         raw.recv(100)
 
-    def waiting() -> float:
-        text = client.get("/metrics").text
-        return float(next(line for line in text.splitlines() if line.startswith("secateur_queue_tokens")).split()[-1])
-
     deadline = time.monotonic() + PATIENCE
-    while waiting() > 0:
+    while queued(client) > 0:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(0.5)
-    assert waiting() == 0  # the 200 lines would take far longer than that
+    assert queued(client) == 0  # the 200 lines would take far longer than that
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/octet-stream",
+    ],
+)
+def test_a_body_that_is_not_said_to_be_json_is_refused(client: httpx.Client, given: str) -> None:
+    """A page of any origin may send these without being asked."""
+    content = json.dumps(body(1)).encode()
+    response = client.post("/v1/prune/batch", content=content, headers={"Content-Type": given} if given else {})
+    assert response.status_code == 415
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"][0]["field"] == "content-type"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "application/x-ndjson",
+        "application/x-ndjson; charset=utf-8",
+        "APPLICATION/JSONL",
+        "application/json",
+        "application/json-lines",
+    ],
+)
+def test_types_of_json_lines_are_read(client: httpx.Client, given: str) -> None:
+    response = client.post("/v1/prune/batch", content=json.dumps(body(1)).encode(), headers={"Content-Type": given})
+    assert response.status_code == 200
+    assert "error" not in json.loads(response.text)
+
+
+def test_a_line_that_is_too_long_is_an_error_of_its_own(start_server: Any) -> None:
+    """It is not read to its end: the next line has its own number and its answer."""
+    with (
+        start_server("--max-body-bytes", "1000") as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE) as client,
+    ):
+        before = psutil.Process(server.process.pid).memory_info().rss
+        answers = batch(client, body(0), '"' + "x" * 60_000_000 + '"', "x" * 1001, body(0))
+        assert psutil.Process(server.process.pid).memory_info().rss - before < 30e6
+    assert [answer["line"] for answer in answers] == [1, 2, 3, 4]
+    assert [answer.get("error", {}).get("status") for answer in answers] == [None, 413, 413, None]
+
+
+def test_blank_lines_cost_next_to_nothing(client: httpx.Client) -> None:
+    answers = batch(client, "\n" * 30_000_000, body(0), "\r\n" * 1_000_000)
+    assert [answer["line"] for answer in answers] == [30_000_002]
+
+
+@pytest.fixture(scope="module")
+def full_disk(start_server: Any) -> Iterator[Any]:
+    """A server that may write no file of more than two megabytes: writing on is an error as on a full disk."""
+    with start_server() as server:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+        yield server
+
+
+def test_a_batch_that_the_disk_does_not_take_is_refused(full_disk: Any) -> None:
+    with httpx.Client(base_url=full_disk.url, timeout=PATIENCE) as client:
+        files = len(psutil.Process(full_disk.process.pid).open_files())
+        for lines, status in ((100, 200), (60_000, 507), (100, 200)):
+            content = "\n".join([json.dumps({"query": "", "passages": []}).ljust(100)] * lines)
+            response = client.post("/v1/prune/batch", content=content.encode(), headers=NDJSON)
+            assert response.status_code == status
+        assert len(psutil.Process(full_disk.process.pid).open_files()) == files
+        text = client.get("/metrics").text
+    assert 'secateur_failures_total{kind="no_room"} 1.0' in text
+    assert "Traceback" not in full_disk.log.read_text()
+
+
+def test_others_do_not_wait_for_a_batch(server: Any, client: httpx.Client) -> None:
+    """While a batch that takes long is worked on, small requests are answered between its lines."""
+    line = {"query": "When was it finished?", "passages": [TOWER * 8] * 4}
+    content = "\n".join([json.dumps(line)] * 400).encode()
+    statuses: list[int] = []
+    with (
+        httpx.Client(base_url=server.url, timeout=PATIENCE) as other,
+        client.stream("POST", "/v1/prune/batch", content=content, headers=NDJSON) as response,
+    ):
+        lines = response.iter_lines()
+        next(lines)
+        for _ in range(8):
+            # A step of the engine has 4,096 tokens: no more than two wait, and what one line has.
+            assert queued(other) <= 3 * 4096
+            statuses.append(other.post("/v1/prune", json={"query": "When?", "passages": [TOWER]}).status_code)
+            for _ in range(5):
+                next(lines)
+    assert statuses == [200] * 8
+
+
+def queued(client: httpx.Client) -> float:
+    text = client.get("/metrics").text
+    return float(next(line for line in text.splitlines() if line.startswith("secateur_queue_tokens")).split()[-1])

@@ -12,12 +12,14 @@ import httpx
 import pytest
 
 PATIENCE = 300.0
+NDJSON = {"Content-Type": "application/x-ndjson"}
 LIMITS = {
     "max_body_bytes": 2000,
     "max_batch_bytes": 5000,
     "max_passages": 3,
     "max_characters": 100,
     "max_query_characters": 20,
+    "max_units": 10,
 }
 
 
@@ -46,13 +48,41 @@ def test_passages_characters_and_query_are_counted(small: httpx.Client) -> None:
     assert field(small, "q", [{"text": "a" * 50, "title": "b" * 51}]) == (422, "passages", said)
 
 
+def asked(small: httpx.Client, path: str = "/v1/prune", **body: Any) -> tuple[int, str]:
+    """Return the status of a request, and the field that the answer names."""
+    response = small.post(path, json={"query": "q", **body})
+    (error,) = response.json().get("errors", [{"field": ""}])
+    return response.status_code, error["field"]
+
+
+def test_units_are_counted_where_they_come_back(small: httpx.Client) -> None:
+    ten, eleven = ["a\x0c" * 5] * 2, ["a\x0c" * 5, "a\x0c" * 6]
+    assert asked(small, passages=ten, return_units=True) == (200, "")
+    assert asked(small, passages=eleven, return_units=True) == (422, "return_units")
+    assert asked(small, passages=eleven) == (200, "")
+    assert asked(small, passages=eleven, return_units=True, top_n=1) == (200, "")  # one passage comes back
+    spans = {"mode": "enabled"}
+    assert asked(small, "/v2/rerank", documents=ten, relevant_spans=spans) == (200, "")
+    assert asked(small, "/v2/rerank", documents=eleven, relevant_spans=spans) == (422, "relevant_spans")
+    assert asked(small, "/v1/rerank", documents=eleven, return_documents=True) == (200, "")
+
+
+def test_joiners_are_counted_by_the_gaps_that_there_may_be(small: httpx.Client) -> None:
+    """All together they may be as long as all passages."""
+    assert asked(small, passages=["a\x0c" * 11], joiner="j" * 20) == (200, "")
+    assert asked(small, passages=["a\x0c" * 11], joiner="j" * 21) == (422, "joiner")
+    assert asked(small, passages=["a\x0c" * 11] * 2, joiner="j" * 11) == (422, "joiner")
+    assert asked(small, passages=["a\x0c" * 2, "", "a"], joiner="j" * 1000) == (200, "")  # no passage can have a gap
+    assert asked(small, passages=["a"], joiner="j" * 1001) == (422, "joiner")
+
+
 def test_characters_are_code_points_and_not_bytes(small: httpx.Client) -> None:
     assert field(small, "\U0001f600" * 20, ["é" * 100])[0] == 200
 
 
 def test_each_line_of_a_batch_has_the_limits(small: httpx.Client) -> None:
     lines = [{"query": "q", "passages": ["a"] * count} for count in (3, 4, 1)]
-    response = small.post("/v1/prune/batch", content="\n".join(map(json.dumps, lines)))
+    response = small.post("/v1/prune/batch", content="\n".join(map(json.dumps, lines)), headers=NDJSON)
     answers = [json.loads(line) for line in response.text.splitlines()]
     assert [answer.get("error", {}).get("status") for answer in answers] == [None, 422, None]
     assert answers[1]["error"]["errors"][0]["field"] == "passages"
@@ -63,7 +93,8 @@ def test_each_line_of_a_batch_has_the_limits(small: httpx.Client) -> None:
 def test_a_body_is_refused_by_its_bytes(small: httpx.Client, path: str, limit: int, chunked: bool) -> None:
     def post(size: int) -> httpx.Response:
         body = json.dumps({"query": "q", "passages": ["a"]}).encode().ljust(size)
-        return small.post(path, content=iter([body[:1000], body[1000:]]) if chunked else body)
+        headers = NDJSON if path.endswith("batch") else {"Content-Type": "application/json"}
+        return small.post(path, content=iter([body[:1000], body[1000:]]) if chunked else body, headers=headers)
 
     assert post(limit).status_code == 200
     refused = post(limit + 1)
@@ -123,6 +154,6 @@ def test_a_line_of_a_batch_is_no_larger_than_a_body(start_server: Any) -> None:
     line = json.dumps({"query": "q", "passages": ["a"]})
     with start_server("--max-body-bytes", "100") as server:
         content = f"{line}\n{line.ljust(101)}\n{line.ljust(100)}\n"
-        response = httpx.post(f"{server.url}/v1/prune/batch", content=content, timeout=PATIENCE)
+        response = httpx.post(f"{server.url}/v1/prune/batch", content=content, headers=NDJSON, timeout=PATIENCE)
     answers = [json.loads(answer) for answer in response.text.splitlines()]
     assert [answer.get("error", {}).get("status") for answer in answers] == [None, 413, None]

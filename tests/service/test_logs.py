@@ -85,7 +85,12 @@ def test_paths_that_there_are_not_are_one_route(logged: Any) -> None:
 
 def test_a_batch_is_one_line_with_its_sums(logged: Any) -> None:
     content = "\n".join([json.dumps(GOOD)] * 3 + ["{"])
-    response = httpx.post(f"{logged.url}/v1/prune/batch", content=content, timeout=PATIENCE)
+    response = httpx.post(
+        f"{logged.url}/v1/prune/batch",
+        content=content,
+        headers={"Content-Type": "application/x-ndjson"},
+        timeout=PATIENCE,
+    )
     (line,) = entries(logged, request_id=response.headers["x-request-id"])
     tokens = [json.loads(answer)["usage"]["input_tokens"] for answer in response.text.splitlines()[:3]]
     assert (line["requests"], line["passages"], line["input_tokens"]) == (3, 3, sum(tokens))

@@ -113,7 +113,9 @@ def test_refusals_come_through(url: str) -> None:
 
 def test_a_batch_is_answered_line_by_line(url: str) -> None:
     lines = "".join(json.dumps(BODY) + "\n" for _ in range(5))
-    answer = httpx.post(f"{url}/v1/prune/batch", content=lines, timeout=PATIENCE)
+    answer = httpx.post(
+        f"{url}/v1/prune/batch", content=lines, headers={"Content-Type": "application/x-ndjson"}, timeout=PATIENCE
+    )
     assert answer.status_code == 200
     assert [json.loads(line)["line"] for line in answer.text.splitlines()] == [1, 2, 3, 4, 5]
 

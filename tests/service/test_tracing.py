@@ -140,7 +140,7 @@ def test_text_is_traced_where_that_is_switched_on_and_errors_are_no_reranker(
 def test_a_batch_has_a_reranker_for_each_line(start_server: Any, collector: Collector) -> None:
     line = json.dumps({"query": QUERY, "passages": PASSAGES})
     with start_server("--otlp-endpoint", collector.url) as server:
-        headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+        headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "Content-Type": "application/x-ndjson"}
         httpx.post(f"{server.url}/v1/prune/batch", content=f"{line}\n" * 3, headers=headers, timeout=PATIENCE)
         collector.trace(TRACE, 1 + 3 * 4)
         root = next(span for span in collector.spans if span.name == "POST /v1/prune/batch")

@@ -10,16 +10,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import redis
 
-from secateur.models.merging import PassageScores
-from secateur.models.pruner import Pruner
+from secateur.models.merging import SCORING_VERSION, PassageScores
+from secateur.models.pruner import EncodedRequest, Pruner
 from secateur.models.requests import check_request
-from secateur.models.types import Passage, PruneOptions
+from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
 from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, fingerprint
+from secateur.service.batching.engine import Engine
+from secateur.service.metrics import Metrics
 
 
 def key(cache: ScoreCache, pruner: Pruner, query: str, passage: Passage, **options: bool) -> bytes:
@@ -31,10 +34,10 @@ def test_memory_forgets_what_was_used_longest_ago() -> None:
         store = MemoryStore(10 * (100 + MemoryStore._OVERHEAD))
         for number in range(10):
             await store.put({bytes([number]): bytes(100)})
-        await store.get([bytes([0])])
+        await store.get({bytes([0]): 100})
         await store.put({bytes([10]): bytes(100), bytes([11]): bytes(100)})
-        found = await store.get([bytes([number]) for number in range(12)])
-        assert [value is not None for value in found] == [True, False, False, *[True] * 9]
+        found = await store.get({bytes([number]): 100 for number in range(12)})
+        assert sorted(found) == [bytes([number]) for number in (0, *range(3, 12))]
 
     asyncio.run(run())
 
@@ -46,7 +49,7 @@ def test_memory_counts_what_is_replaced_once() -> None:
             await store.put({b"a": bytes(100)})
         for number in range(9):
             await store.put({bytes([number]): bytes(100)})
-        assert None not in await store.get([b"a", *(bytes([number]) for number in range(9))])
+        assert len(await store.get({b"a": 100, **{bytes([number]): 100 for number in range(9)}})) == 10
 
     asyncio.run(run())
 
@@ -77,19 +80,42 @@ def test_the_fingerprint_is_of_the_files(pruner: Pruner, uncalibrated_model: Pat
     assert fingerprint(Pruner(pruner.config, pruner.encoder, pruner.backend, None, 0)) != fingerprint(pruner)
 
 
+def encoded_of(pruner: Pruner, *texts: str) -> EncodedRequest:
+    return pruner.encode(check_request("When was it finished?", list(texts), PruneOptions()))
+
+
 def test_scores_come_back_as_they_were(pruner: Pruner) -> None:
-    scores = {b"a": PassageScores(0.25, np.array([0.1, 1.0, 0.0])), b"b": PassageScores(0.0, np.zeros(0))}
+    scores = {0: PassageScores(0.25, np.array([0.1, 1.0, 0.0])), 2: PassageScores(0.0, np.zeros(0))}
 
     async def run() -> None:
         cache = ScoreCache(MemoryStore(1000), pruner)
-        await cache.put(scores)
-        found = await cache.get([b"a", b"missing", b"b"])
-        assert set(found) == {b"a", b"b"}
-        for name, value in scores.items():
-            assert found[name].relevance == value.relevance
-            assert np.array_equal(found[name].units, value.units)
+        encoded = encoded_of(pruner, "It was finished. It stands. It is old.", "It is.", "")
+        await cache.keep(encoded, scores)
+        known = await cache.known(encoded)
+        assert set(known.scores) == {0, 2}
+        assert (known.missing, known.invalid) == (1, 0)
+        for number, value in scores.items():
+            assert known.scores[number].relevance == value.relevance
+            assert np.array_equal(known.scores[number].units, value.units)
 
     asyncio.run(run())
+
+
+def test_many_passages_have_the_keys_that_they_have_alone(pruner: Pruner) -> None:
+    async def run() -> None:
+        cache = ScoreCache(MemoryStore(1 << 20), pruner)
+        encoded = encoded_of(pruner, *(f"It is {number}." for number in range(300)))
+        await cache.keep(encoded, {number: PassageScores(number / 300, np.zeros(1)) for number in range(300)})
+        known = await cache.known(encoded_of(pruner, "It is 299.", "It is 7."))
+        assert [known.scores[number].relevance for number in range(2)] == [299 / 300, 7 / 300]
+
+    asyncio.run(run())
+
+
+def test_the_key_tells_apart_versions_of_the_code(pruner: Pruner, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(pruner)
+    monkeypatch.setattr("secateur.service.batching.cache.SCORING_VERSION", SCORING_VERSION + 1)
+    assert fingerprint(pruner) != before
 
 
 @dataclass
@@ -104,13 +130,12 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
 
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[Redis]:
+def started_redis(folder: Path) -> Iterator[Redis]:
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while True:
@@ -120,17 +145,25 @@ def redis_server(tmp_path: Path) -> Iterator[Redis]:
         except redis.ConnectionError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    yield Redis(port, process)
-    process.kill()
-    process.wait()
+    try:
+        yield Redis(port, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Redis]:
+    yield from started_redis(tmp_path)
 
 
 def test_redis_keeps_values_for_a_while(redis_server: Redis) -> None:
     async def run() -> None:
         store, other = RedisStore(redis_server.url, 100), RedisStore(redis_server.url, 100)
-        await store.put({b"a": b"\0\1", b"b": b""})
-        assert await other.get([b"a", b"b", b"c"]) == [b"\0\1", b"", None]
-        assert await other.get([]) == []
+        await store.put({b"a": b"\0\1", b"b": b"12345678"})
+        assert await other.get({b"a": 2, b"b": 8, b"c": 8}) == {b"a": b"\0\1", b"b": b"12345678"}
+        assert await other.get({b"b": 2}) == {b"b": b"123"}  # enough to tell that it is too long
+        assert await other.get({}) == {}
         await store.close()
         await other.close()
 
@@ -146,7 +179,7 @@ def test_a_redis_that_dies_is_left_alone(redis_server: Redis, caplog: pytest.Log
         redis_server.process.wait()
         started = time.monotonic()
         for _ in range(100):
-            assert await store.get([b"a"]) == [None]
+            assert await store.get({b"a": 1}) == {}
             await store.put({b"a": b"1"})
         assert time.monotonic() - started < 5  # it was asked once
         await store.close()
@@ -162,9 +195,106 @@ def test_a_redis_that_hangs_is_left_alone() -> None:
         store = RedisStore(f"redis://127.0.0.1:{port}/0", 100)
         started = time.monotonic()
         for _ in range(100):
-            assert await store.get([b"a"]) == [None]
+            assert await store.get({b"a": 1}) == {}
         assert time.monotonic() - started < 5
         await store.close()
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         asyncio.run(run(silent.getsockname()[1]))
+
+
+def numbers(*values: float) -> bytes:
+    return np.array(values, "<f8").tobytes()
+
+
+BAD_VALUES = [
+    pytest.param(b"garbage", id="garbage"),
+    pytest.param(numbers(0.5, 0.5), id="too few"),
+    pytest.param(numbers(0.5, 0.5, 0.5, 0.5), id="too many"),
+    pytest.param(numbers(0.5, 0.5, 0.5)[:-1], id="cut"),
+    pytest.param(numbers(0.5, 0.5, 0.5) + b"x", id="a byte more"),
+    pytest.param(bytes(10_000_000), id="huge"),
+    pytest.param(numbers(float("nan"), 0.5, 0.5), id="relevance NaN"),
+    pytest.param(numbers(0.5, float("nan"), 0.5), id="unit NaN"),
+    pytest.param(numbers(0.5, float("inf"), 0.5), id="Infinity"),
+    pytest.param(numbers(0.5, 0.5, -float("inf")), id="-Infinity"),
+    pytest.param(numbers(100.0, 0.5, 0.5), id="relevance of 100"),
+    pytest.param(numbers(0.5, 1.0000001, 0.5), id="more than 1"),
+    pytest.param(numbers(0.5, -1e-9, 0.5), id="less than 0"),
+    pytest.param(["a", "list"], id="a list"),
+    pytest.param({"a": "hash"}, id="a hash"),
+]
+
+
+@pytest.fixture(scope="module")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    yield from started_redis(tmp_path_factory.mktemp("redis"))
+
+
+@pytest.mark.parametrize("bad", BAD_VALUES)
+def test_a_bad_value_in_redis_is_a_miss_and_is_replaced(
+    shared_redis: Redis, troubled: Pruner, backend: Any, bad: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request's other passage is still found, and what is answered is what the library answers."""
+    texts = "It stands in Paris. It was finished in 1889.", "Bread needs flour. It is baked."
+    request = PruneRequest("When was it finished?", tuple(map(Passage, texts)), PruneOptions(return_units=True))
+    client = redis.Redis(port=shared_redis.port)
+
+    async def run() -> PruneResult:
+        store = RedisStore(shared_redis.url, 100)
+        cache, metrics = ScoreCache(store, troubled), Metrics()
+        engine = Engine(troubled, cache=cache, metrics=metrics)
+        encoded = encoded_of(troubled, *texts)
+        await engine.prune(request)
+        key = cache.key(encoded, 0)
+        client.delete(key)
+        if isinstance(bad, bytes):
+            client.set(key, bad)
+        elif isinstance(bad, list):
+            client.rpush(key, *bad)
+        else:
+            client.hset(key, mapping=bad)
+        rows = backend.rows
+        result = await engine.prune(request)
+        assert client.strlen(key) == 24
+        await engine.prune(request)
+        assert backend.rows == rows + 1
+        assert 'result="invalid"} 1.0' in metrics.text().decode()
+        await engine.close()
+        await store.close()
+        return result
+
+    result = asyncio.run(run())
+    expected = troubled.prune_request(request)
+    for one, other in zip(result.results, expected.results, strict=True):
+        assert (one.index, one.text) == (other.index, other.text)
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+    assert len([record for record in caplog.records if "no scores" in record.message]) == 1
+
+
+def test_bad_values_in_memory_are_misses_too(pruner: Pruner) -> None:
+    async def run() -> None:
+        store = MemoryStore(1 << 20)
+        cache = ScoreCache(store, pruner)
+        encoded = encoded_of(pruner, "It was finished in 1889.")
+        await store.put({cache.key(encoded, 0): numbers(float("nan"), 0.5)})
+        known = await cache.known(encoded)
+        assert (known.scores, known.missing, known.invalid) == ({}, 0, 1)
+
+    asyncio.run(run())
+
+
+def test_a_redis_that_refuses_writes_is_left_alone(shared_redis: Redis) -> None:
+    client = redis.Redis(port=shared_redis.port)
+    client.config_set("min-replicas-to-write", 1)
+
+    async def run() -> None:
+        store = RedisStore(shared_redis.url, 100)
+        await store.put({b"refused": b"1"})
+        assert store._paused_until > time.monotonic()
+        await store.close()
+
+    try:
+        asyncio.run(run())
+    finally:
+        client.config_set("min-replicas-to-write", 0)

@@ -1,0 +1,84 @@
+"""JSON of answers. What is long is encoded a slice at a time, since the encoder holds the interpreter."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from secateur.models.types import PassageResult, PruneResult, UnitScore
+from secateur.service.schemas import PruneBody
+
+_SLICE = 1000  # spans or units that are encoded at once
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def as_json(content: Any) -> str:
+    """Return compact JSON.
+
+    Lists that are the content, or stand in it at the top, are encoded item by item.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    if isinstance(content, list):
+        return f"[{','.join(map(_ENCODER.encode, content))}]"
+    if isinstance(content, dict):
+        return f"{{{','.join(_members(content))}}}"
+    return _ENCODER.encode(content)
+
+
+def _members(content: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in content.items():
+        yield f"{_ENCODER.encode(name)}:{as_json(value) if isinstance(value, list) else _ENCODER.encode(value)}"
+
+
+def prune_json(model: str, body: PruneBody, result: PruneResult, **first: Any) -> str:
+    """Return the JSON of a `PruneResponse`.
+
+    Args:
+        model: that answered.
+        body: that was asked.
+        result: of the model.
+        first: fields before all others.
+    """
+    head = {**first, "id": f"prune-{uuid.uuid4().hex[:20]}", "model": model}
+    tail = {
+        "threshold": result.threshold,
+        "usage": asdict(result.usage),
+        "timings": asdict(result.timings),
+        "warnings": [*body.warnings, *result.warnings],
+    }
+    results = ",".join(_result(item, with_units=bool(body.return_units)) for item in result.results)
+    return f'{_ENCODER.encode(head)[:-1]},"results":[{results}],{as_json(tail)[1:]}'
+
+
+def _result(item: PassageResult, *, with_units: bool) -> str:
+    head = {"index": item.index, "id": item.id, "score": item.score, "text": item.text}
+    tail = {
+        "kept_units": item.kept_units,
+        "total_units": item.total_units,
+        "empty": item.empty,
+        "metadata": item.metadata,
+    }
+    units = f',"units":{_sliced(item.units or (), _unit)}' if with_units else ""
+    return f'{_ENCODER.encode(head)[:-1]},"spans":{_sliced(item.spans, list)},{_ENCODER.encode(tail)[1:-1]}{units}}}'
+
+
+def _sliced(items: Sequence[Any], value: Callable[[Any], Any]) -> str:
+    slices = (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
+    return f"[{','.join(_ENCODER.encode([value(item) for item in part])[1:-1] for part in slices)}]"
+
+
+def _unit(unit: UnitScore) -> dict[str, Any]:
+    return {
+        "start": unit.start,
+        "end": unit.end,
+        "kind": unit.kind,
+        "score": unit.score,
+        "kept": unit.kept,
+        "tokens": unit.tokens,
+    }
