@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from dataclasses import asdict
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
     StrictBool,
     StrictInt,
     StrictStr,
     Tag,
-    model_validator,
 )
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from secateur.models.errors import InputError
-from secateur.models.requests import replace_surrogates
 from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.service.validation import STRING_OR_OBJECT, CleanBody
 
 EXAMPLE: JsonDict = {
     "query": "When was the Eiffel Tower finished?",
@@ -107,57 +101,7 @@ class PassageBody(BaseModel):
         return Passage(self.text, self.id, self.title, self.format or "text", self.metadata)
 
 
-def _passage_tag(value: object) -> str:
-    return "string" if isinstance(value, str) else "object"
-
-
-PassageLike = Annotated[
-    Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], Discriminator(_passage_tag)
-]
-
-
-def _clean(value: Any, path: str) -> tuple[Any, bool]:
-    """Replace lone surrogates everywhere; return the value and whether anything changed.
-
-    Raises:
-        InputError: a number is not one of JSON (NaN, Infinity), which could not be returned.
-    """
-    if isinstance(value, str):
-        clean = replace_surrogates(value)
-        return clean, clean != value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(path or "body", f"{value!r} is not a JSON number", "give a finite number or leave it out")
-    if isinstance(value, list):
-        items = [_clean(item, f"{path}[{index}]") for index, item in enumerate(value)]
-        return [item for item, _ in items], any(changed for _, changed in items)
-    if isinstance(value, dict):
-        pairs = {
-            replace_surrogates(key): _clean(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()
-        }
-        return {key: item for key, (item, _) in pairs.items()}, any(changed for _, changed in pairs.values())
-    return value, False
-
-
-class CleanBody(BaseModel):
-    """A body whose lone surrogates are replaced, and which may be nested and numbered only as JSON can be answered."""
-
-    _had_surrogates: bool = PrivateAttr(default=False)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _replace_surrogates(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            clean, changed = _clean(data, "")
-        except RecursionError:
-            raise InputError("body", "is nested too deeply", "flatten the metadata") from None
-        body = handler(clean)
-        body._had_surrogates = changed
-        return body
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What had to be changed to read the body."""
-        return ("body: lone surrogates were replaced by U+FFFD",) if self._had_surrogates else ()
+PassageLike = Annotated[Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], STRING_OR_OBJECT]
 
 
 class PruneBody(CleanBody):

@@ -16,7 +16,7 @@ from secateur.service.problems import problem
 log = logging.getLogger("secateur.access")
 
 _UNMATCHED = "unmatched"  # one label for all paths that there are not, whose number has no bound
-PROBES = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds, so logged on debug only
+PROBES = ("/health", "/health/live", "/health/ready", "/metrics")  # asked every few seconds, so logged on debug only
 _GONE = 499
 
 _SECURITY = (
