@@ -16,7 +16,7 @@ from secateur.models.errors import InputError, shown
 from secateur.service.settings import Settings
 
 _LISTS = ("passages", "documents", "texts")
-_LARGE = 262_144  # bytes, from which a body is read in a thread
+_LARGE = 32_768  # bytes, from which a body is read in a thread: others are answered meanwhile
 _MAX_VALUES = 250_000  # in a body: 10,000 passages with twenty fields and more, while a million would take seconds
 
 
@@ -103,8 +103,13 @@ def _check_values(value: Any) -> None:
         containers += [item for item in values if isinstance(item, dict | list)]
 
 
-async def read_body(data: bytes, settings: Settings) -> Any:
+async def read_body(data: bytes, settings: Settings, then: Callable[[Any], Any] = lambda value: value) -> Any:
     """Return the value of a body, or of a line of a batch.
+
+    Args:
+        data: the body.
+        settings: with its limits.
+        then: applied to the value; in a thread too if the body is large.
 
     Raises:
         UnreadableError: it is too large, or no JSON.
@@ -112,15 +117,31 @@ async def read_body(data: bytes, settings: Settings) -> Any:
     if len(data) > settings.max_body_bytes:
         raise UnreadableError(f"has more than {settings.max_body_bytes} bytes", "send fewer passages", status=413)
     if len(data) < _LARGE:
-        return _checked(data, settings)
-    return await run_in_threadpool(_checked, data, settings)  # others are answered meanwhile
+        return then(_checked(data, settings))
+    return await run_in_threadpool(lambda: then(_checked(data, settings)))
 
 
 class _StrictRequest(Request):
+    """A request whose JSON is read and validated at once.
+
+    Args:
+        request: as FastAPI has it.
+        field: what its body is to be.
+    """
+
+    def __init__(self, request: Request, field: Any) -> None:
+        super().__init__(request.scope, request.receive, request._send)
+        self._field = field
+
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = await read_body(await self.body(), self.app.state.settings)
+            self._json = await read_body(await self.body(), self.app.state.settings, self._valid)
         return self._json
+
+    def _valid(self, value: Any) -> Any:
+        """Return the body's model, which FastAPI takes as it is; what is not even an object it reports itself."""
+        body, errors = self._field.validate(value, {}, loc=())
+        return value if errors else body
 
 
 class StrictRoute(APIRoute):
@@ -132,9 +153,10 @@ class StrictRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             try:
-                return await handler(_StrictRequest(request.scope, request.receive, request._send))
+                return await handler(_StrictRequest(request, self.body_field))
             except HTTPException as error:
-                if isinstance(error.__cause__, ClientDisconnect):  # FastAPI takes it for a body that cannot be read
+                # FastAPI takes both for a body that cannot be read.
+                if isinstance(error.__cause__, ClientDisconnect | InputError):
                     raise error.__cause__ from None
                 raise
 

@@ -114,7 +114,7 @@ class CleanBody(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(data, bytes):  # of another content type; FastAPI reports it
+        if isinstance(data, CleanBody | bytes):  # read before, or of another content type, which FastAPI reports
             return handler(data)
         try:
             clean, changed = _clean(data)
