@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from secateur.models.pruner import Pruner
 from secateur.service.engines import Engines, load_pruners, open_store
@@ -101,8 +102,9 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
     if tracer is not None:
         app.add_middleware(Traced, tracer=tracer)
         observers.append(tracer)
-    app.add_middleware(Paths, settings=settings)
     app.add_middleware(Observe, metrics=app.state.metrics, observers=tuple(observers))
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    app.add_middleware(Paths, settings=settings)
 
 
 @contextmanager
@@ -175,7 +177,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
             log_config=None,
             access_log=False,  # the service's own says more
             server_header=False,
-            proxy_headers=False,  # Paths reads them
+            proxy_headers=False,  # the application reads them, after Paths
             timeout_graceful_shutdown=settings.drain_s,
         )
     )

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 Backend = Literal["auto", "openvino", "onnx", "torch"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "int8", "fp16"]
-ROOT_PATH = r"(?:/[\w.~-]+)*"  # none, or a path without a slash at its end
+ROOT_PATH = r"(?:/(?!\.+(?:/|$))[\w.~-]+)*"  # none, or a path without a slash at its end
 
 
 def _listed(value: Any) -> Any:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from secateur.service.exchange import Exchange, Observer, request_id, sane_id
 from secateur.service.logs import log_event
 from secateur.service.metrics import Metrics
+from secateur.service.middleware.paths import method_of
 from secateur.service.problems import problem
 
 log = logging.getLogger("secateur.access")
@@ -113,7 +114,7 @@ class Observe:
             self._metrics.failed(failure)
         level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
         fields = {
-            "method": scope["method"],
+            "method": method_of(scope),
             "route": route,
             "status": status,
             "duration_ms": round((time.perf_counter() - exchange.started) * 1e3, 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -13,11 +14,11 @@ _MAX_PREFIX = 256
 _PREFIX = re.compile(ROOT_PATH, re.ASCII)
 
 
-class Paths(ProxyHeadersMiddleware):
+class Paths:
     """ASGI middleware. Inside of it a path is that of a route, and HEAD is GET: each rule has one path to look at.
 
-    It is uvicorn's middleware for the headers of trusted proxies, with `X-Forwarded-Prefix`, which needs the proxy's
-    own address too. The prefix is kept out of ASGI's ``root_path``: what reads that would take it off once more.
+    It has to be outside of what replaces the client's address, since `X-Forwarded-Prefix` is believed only from a
+    trusted proxy. The prefix is kept out of ASGI's ``root_path``: what reads that would take it off once more.
 
     Args:
         app: that has the routes.
@@ -25,23 +26,25 @@ class Paths(ProxyHeadersMiddleware):
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        super().__init__(app, list(settings.trusted_proxies))  # type: ignore[arg-type]
+        self._app = app
         self._root = settings.root_path
+        unused: Any = app
+        self._trusted = ProxyHeadersMiddleware(unused, list(settings.trusted_proxies)).trusted_hosts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on with the route's path and method."""
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+            await self._app(scope, receive, send)
             return
-        prefix, path = self._prefix(scope), scope["path"]
+        prefix, path, method = self._prefix(scope), scope["path"], scope["method"]
         if prefix and (path == prefix or path.startswith(f"{prefix}/")):
             path = path[len(prefix) :]  # the proxy has left it
         # From the address that was asked for to the service's root.
         root = "../" * (path.count("/") - 1) if path else f"{prefix.rpartition('/')[2]}/"
-        scope.setdefault("state", {}).update(prefix=prefix, root=root)
+        scope.setdefault("state", {}).update(prefix=prefix, root=root, method=method)
         scope["path"] = path.rstrip("/") or "/"
-        if scope["method"] != "HEAD":
-            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+        if method != "HEAD":
+            await self._app(scope, receive, send)
             return
 
         async def without_body(message: Message) -> None:
@@ -50,21 +53,18 @@ class Paths(ProxyHeadersMiddleware):
             await send(message)
 
         scope["method"] = "GET"
-        try:
-            await super().__call__(scope, receive, without_body)  # type: ignore[arg-type]
-        finally:
-            scope["method"] = "HEAD"  # for the log
+        await self._app(scope, receive, without_body)
 
     def _prefix(self, scope: Scope) -> str:
         given = scope.get("root_path", "")
         if given:  # the server's own, or that of an application which this one is mounted in
             scope["root_path"] = ""
-            return str(given)
+            return str(given).rstrip("/")
         if self._root:
             return self._root
         forwarded: bytes = dict(scope["headers"]).get(b"x-forwarded-prefix", b"")
         client = scope.get("client")
-        if forwarded and client and client[0] in self.trusted_hosts:
+        if forwarded and client and client[0] in self._trusted:
             found = forwarded.decode("latin-1").strip().rstrip("/")
             if len(found) <= _MAX_PREFIX and _PREFIX.fullmatch(found):
                 return found
@@ -79,3 +79,8 @@ def prefix_of(scope: Scope) -> str:
 def root_of(scope: Scope) -> str:
     """Return the relative address of the service's root; empty where the page stands directly in it."""
     return str(scope.get("state", {}).get("root", ""))
+
+
+def method_of(scope: Scope) -> str:
+    """Return the method that the client used."""
+    return str(scope.get("state", {}).get("method", scope["method"]))
