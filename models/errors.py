@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from reprlib import Repr
 from typing import Any
 
 
@@ -64,7 +66,30 @@ class MissingExtraError(SecateurError):
         self.extra = extra
 
 
+class _Brief(Repr):
+    """``repr`` of the first parts of a value only, however large it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxstring = self.maxlong = self.maxother = 80
+
+    def repr_dict(self, x: dict[object, object], level: int) -> str:
+        """Return some of the items, unlike the standard library without sorting all of them."""
+        if level <= 0:
+            return "{...}"
+        items = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in islice(x, self.maxdict)]
+        return "{" + ", ".join([*items, *(["..."] if len(x) > self.maxdict else [])]) + "}"
+
+    def repr_str(self, x: str, level: int) -> str:
+        """Return its begin."""
+        return repr(x if len(x) <= self.maxstring else x[: self.maxstring] + "...")
+
+
+_BRIEF = _Brief()
+
+
 def shown(value: object, limit: int = 60) -> str:
     """Return ``repr(value)``, shortened to ``limit`` characters, for an error message."""
-    text = repr(value[:limit]) if isinstance(value, str) else repr(value)
+    text = repr(value[:limit]) if isinstance(value, str) else _BRIEF.repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from secateur.models.pruner import Pruner
 from secateur.service.engines import Engines, load_pruners, open_store
@@ -28,10 +29,11 @@ from secateur.service.metrics import Metrics
 from secateur.service.middleware.bodies import Bodies
 from secateur.service.middleware.callers import Callers, is_open
 from secateur.service.middleware.observe import Observe
+from secateur.service.middleware.paths import Paths
 from secateur.service.openapi import complete_openapi
 from secateur.service.problems import install_problem_handlers
 from secateur.service.protocol import MAX_HEAD_BYTES, PatientProtocol
-from secateur.service.routes import batch, health, metrics, playground, prune, rerank
+from secateur.service.routes import batch, docs, health, metrics, playground, prune, rerank
 from secateur.service.settings import Settings
 from secateur.service.threads import install_threads
 from secateur.service.tracing import Traced, Tracer
@@ -69,13 +71,17 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         version=version("secateur"),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        openapi_url=None,  # these three are in `docs`
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # see Paths
         strict_content_type=False,  # a body without a content type is read as JSON
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
     install_threads(app)
     install_problem_handlers(app)
-    for routes in (prune, batch, rerank, health, metrics, playground):
+    for routes in (prune, batch, rerank, health, metrics, playground, docs):
         app.include_router(routes.router)
     complete_openapi(app, lambda path: keys.required and not is_open(path, settings))
     _add_middleware(app, keys, settings, tracer)
@@ -99,6 +105,8 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
         app.add_middleware(Traced, tracer=tracer)
         observers.append(tracer)
     app.add_middleware(Observe, metrics=app.state.metrics, observers=tuple(observers))
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    app.add_middleware(Paths, settings=settings)
 
 
 @contextmanager
@@ -171,7 +179,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
             log_config=None,
             access_log=False,  # the service's own says more
             server_header=False,
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=False,  # the application reads them, after Paths
             timeout_graceful_shutdown=settings.drain_s,
         )
     )

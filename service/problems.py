@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -25,10 +25,15 @@ from secateur.service.batching.errors import (
 from secateur.service.exchange import exchange_of
 from secateur.service.reading import UnreadableError
 from secateur.service.spooling import NoRoomError
+from secateur.service.validation import MAX_ERRORS, BodyError
 
 log = logging.getLogger(__name__)
 
 _UNION_TAGS = {"string", "object", "str", "int", "tei", "jina"}
+# Characters of a message. What quotes the caller's text is bounded here too, wherever it was written.
+_MAX_FIELD = 200
+_MAX_PROBLEM = 500
+_MAX_DETAIL = 1000
 
 
 class FieldError(BaseModel):
@@ -48,7 +53,8 @@ class Problem(BaseModel):
     detail: str = Field(examples=["passages[3].text: 42 is not a string; give the passage's text"])
     instance: str = Field(examples=["/v1/prune"])
     request_id: str = Field(examples=["9b2f6a0c1d5e4f7f8a3b6c9d0e1f2a3b"])
-    errors: list[FieldError] | None = None
+    errors: list[FieldError] | None = Field(None, description="Which fields are wrong, the first 20 of them.")
+    other_errors: int | None = Field(None, description="Number of the wrong fields that are not in `errors`.")
 
 
 class UnknownModelError(Exception):
@@ -87,17 +93,21 @@ _ERROR_TYPES = {429: "Overloaded", 500: "Backend", 503: "Unhealthy", 504: "Overl
 _ENGINE_STATUS = {OverloadedError: 429, BackendError: 500, EngineDeadError: 503, DeadlineError: 504}
 
 
-def _content(request: Request, status: int, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
+def _content(
+    request: Request, status: int, detail: str, errors: Sequence[FieldError] = (), other_errors: int = 0
+) -> dict[str, Any]:
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": _ascii(detail),
+        "detail": _quotable(detail, _MAX_DETAIL),
         "instance": request.url.path,
         "request_id": exchange_of(request).id,
     }
     if errors:
         content["errors"] = [error.model_dump() for error in errors]
+    if other_errors:
+        content["other_errors"] = other_errors
     if request.url.path in _DIALECT_PATHS:  # where clients of other services look
         content |= {
             "message": content["detail"],
@@ -120,12 +130,13 @@ def problem_of(request: Request, error: Exception) -> dict[str, Any]:
     if isinstance(error, UnreadableError):
         status = error.status_code
         return {**problem_of(request, error.error), "title": HTTPStatus(status).phrase, "status": status}
+    if isinstance(error, BodyError):
+        return _validation_content(request, error.errors, error.others)
     if isinstance(error, InputError):
-        field_error = FieldError(field=_ascii(error.field), problem=_ascii(error.problem), mend=error.mend)
-        return _content(request, 422, str(error), [field_error])
-    if isinstance(error, RequestValidationError | ValidationError):
-        errors = [_field_error(dict(item)) for item in error.errors()]
-        return _content(request, 422, "; ".join(f"{e.field}: {e.problem}" for e in errors[:3]), errors)
+        found = _told(error.field, error.problem, error.mend)
+        return _content(request, 422, f"{found.field}: {found.problem}; {found.mend}", [found])
+    if isinstance(error, RequestValidationError):
+        return _validation_content(request, error.errors())
     if isinstance(error, UnknownModelError):
         return _content(request, 404, str(error))
     if isinstance(error, EngineError):
@@ -158,19 +169,32 @@ def _field(location: Sequence[str | int]) -> str:
     return path or "body"
 
 
-def _field_error(error: dict[str, Any]) -> FieldError:
-    value = error.get("input")
-    given = "" if error["type"] == "missing" else f"{_ascii(shown(value))} is wrong: "
+def _told(field: str, problem: str, mend: str) -> FieldError:
+    """Return a wrong field with what may be told of it."""
     return FieldError(
-        field=_field(error["loc"]),
-        problem=_ascii(f"{given}{error['msg']}"),
-        mend="see /docs for what each field takes",
+        field=_quotable(field, _MAX_FIELD), problem=_quotable(problem, _MAX_PROBLEM), mend=_quotable(mend, _MAX_PROBLEM)
     )
 
 
-def _ascii(text: str) -> str:
-    """Keep a message that quotes the caller's text encodable, whatever that holds."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    value = error.get("input")
+    given = "" if error["type"] == "missing" else f"{shown(value)} is wrong: "
+    return _told(_field(error["loc"]), f"{given}{error['msg']}", "see /docs for what each field takes")
+
+
+def _validation_content(request: Request, found: Sequence[Mapping[str, Any]], others: int = 0) -> dict[str, Any]:
+    errors = [_field_error(error) for error in found[:MAX_ERRORS]]
+    others += len(found) - len(errors)
+    told = [f"{error.field}: {error.problem}" for error in errors[:3]]
+    if more := len(errors) + others - len(told):
+        told.append(f"and {more} more")
+    return _content(request, 422, "; ".join(told), errors, others)
+
+
+def _quotable(text: str, limit: int) -> str:
+    """Keep a message that quotes the caller's text short, and encodable whatever that holds."""
+    short = text if len(text) <= limit else text[: limit - 3] + "..."
+    return short.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -188,7 +212,9 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         if any(isinstance(item.get("input"), bytes) for item in error.errors()):
             given = request.headers.get("content-type")
-            return problem(request, 415, f"content-type: {given!r} is not JSON; send Content-Type: application/json")
+            return problem(
+                request, 415, f"content-type: {shown(given)} is not JSON; send Content-Type: application/json"
+            )
         return _response(problem_of(request, error))
 
     @app.exception_handler(NoRoomError)
@@ -203,4 +229,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(request, error.status_code, str(error.detail), error.headers)
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"  # see Paths
+        return problem(request, error.status_code, str(error.detail), headers)

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
     StrictBool,
     StrictInt,
     StrictStr,
     Tag,
-    model_validator,
 )
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from secateur.models.errors import InputError
-from secateur.models.requests import MAX_JOINER, replace_surrogates
+from secateur.models.requests import MAX_JOINER
 from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.service.validation import STRING_OR_OBJECT, CleanBody
 
 EXAMPLE: JsonDict = {
     "query": "When was the Eiffel Tower finished?",
@@ -106,124 +100,7 @@ class PassageBody(BaseModel):
         return Passage(self.text, self.id, self.title, self.format or "text", self.metadata)
 
 
-def _passage_tag(value: object) -> str:
-    return "string" if isinstance(value, str) else "object"
-
-
-PassageLike = Annotated[
-    Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], Discriminator(_passage_tag)
-]
-
-
-_MAX_DEPTH = 400  # of nesting: Python's own decoder and encoder fail at about 1000
-
-
-def _has_surrogates(text: str) -> bool:
-    if text.isascii():  # which a string knows of itself
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _check_values(value: Any) -> bool:
-    """Look at every value of a body; return whether any string, or key, has a lone surrogate.
-
-    Raises:
-        InputError: a number is not one of JSON (NaN, Infinity), or the nesting is too deep; neither could be returned.
-    """
-    found = False
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        deeper: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                found = found or _has_surrogates(item)
-            elif isinstance(item, float):
-                if not math.isfinite(item):
-                    raise InputError(
-                        _place_of_no_number(value),
-                        f"{item!r} is not a JSON number",
-                        "give a finite number or leave it out",
-                    )
-            elif isinstance(item, list):
-                deeper += item
-            elif isinstance(item, dict):
-                deeper += item  # its keys
-                deeper += item.values()
-        if not deeper:
-            return found
-        level = deeper
-    raise InputError("body", f"is nested more than {_MAX_DEPTH} deep", "flatten the metadata")
-
-
-def _place_of_no_number(value: Any) -> str:
-    """Return the path, cut to 200 characters, of a number that is not finite. There must be one."""
-    steps: list[str] = []
-    level: list[tuple[Any, int]] = [(value, -1)]  # with the number of the step to it
-    before: list[int] = []  # for each step, the number of the one before it
-    while level:
-        deeper: list[tuple[Any, int]] = []
-        for item, number in level:
-            if isinstance(item, float) and not math.isfinite(item):
-                path: list[str] = []
-                while number >= 0:
-                    path.append(steps[number])
-                    number = before[number]
-                return "".join(reversed(path))[:200].removeprefix(".") or "body"
-            pairs: Iterable[tuple[str, Any]] = ()
-            if isinstance(item, dict):
-                pairs = ((f".{key[:200]}", its) for key, its in item.items())
-            elif isinstance(item, list):
-                pairs = ((f"[{index}]", its) for index, its in enumerate(item))
-            for step, its in pairs:
-                if isinstance(its, dict | list | float):
-                    deeper.append((its, len(steps)))
-                    steps.append(step)
-                    before.append(number)
-        level = deeper
-    raise AssertionError
-
-
-def _replaced(value: Any) -> Any:
-    """Replace lone surrogates everywhere in a value that is not nested too deeply.
-
-    Raises:
-        InputError: two keys of an object become the same.
-    """
-    if isinstance(value, str):
-        return replace_surrogates(value)
-    if isinstance(value, list):
-        return [_replaced(item) for item in value]
-    if isinstance(value, dict):
-        clean = {replace_surrogates(key): _replaced(item) for key, item in value.items()}
-        if len(clean) < len(value):
-            raise InputError("body", "has two keys that differ by a lone surrogate alone", "rename one of them")
-        return clean
-    return value
-
-
-class CleanBody(BaseModel):
-    """A body whose lone surrogates are replaced, and which may be nested and numbered only as JSON can be answered."""
-
-    _had_surrogates: bool = PrivateAttr(default=False)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _replace_surrogates(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(data, cls):
-            return data  # it has been here before
-        changed = _check_values(data)
-        body = handler(_replaced(data) if changed else data)
-        body._had_surrogates = changed
-        return body
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What had to be changed to read the body."""
-        return ("body: lone surrogates were replaced by U+FFFD",) if self._had_surrogates else ()
+PassageLike = Annotated[Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], STRING_OR_OBJECT]
 
 
 class PruneBody(CleanBody):

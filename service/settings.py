@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 Backend = Literal["auto", "openvino", "onnx", "torch"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "int8", "fp16"]
+ROOT_PATH = r"(?:/(?!\.+(?:/|$))[\w.~-]+)*"  # none, or a path without a slash at its end
 
 
 def _listed(value: Any) -> Any:
@@ -51,6 +53,10 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
+
+    root_path: str = Field(
+        "", description="Path that a proxy serves the service under, like /prune, whether or not it takes it off."
+    )
 
     model: str | None = Field(
         None, description="A model directory or the name of a shipped model; default: the shipped one."
@@ -103,7 +109,8 @@ class Settings(BaseSettings):
         (), description="Origins whose pages may call the service, with commas between; * for any."
     )
     trusted_proxies: Annotated[tuple[str, ...], *_LIST] = Field(
-        ("127.0.0.1", "::1"), description="Addresses or networks whose X-Forwarded-For is believed; * for any."
+        ("127.0.0.1", "::1"),
+        description="Addresses or networks whose X-Forwarded-For, -Proto and -Prefix are believed; * for any.",
     )
 
     log_format: Literal["json", "text"] = Field("json", description="json, an object a line, or text.")
@@ -119,6 +126,14 @@ class Settings(BaseSettings):
     cache: str = Field("off", description="Cache for scores: off, memory, or a redis:// URL.")
     cache_mb: int = Field(256, ge=1, description="Size of the cache in memory.")
     cache_expire_s: int = Field(86_400, ge=1, description="Seconds that Redis keeps an entry.")
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if not re.fullmatch(ROOT_PATH, path, re.ASCII):
+            raise ValueError("give a path like /prune, of letters, digits and ._~-")
+        return path
 
     @field_validator("rate_limit")
     @classmethod

@@ -10,7 +10,7 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from fastapi import FastAPI, Request
 
-LARGE = 65_536  # bytes, from which a body is large enough to be worth a thread
+LARGE = 32_768  # bytes, from which a body is large enough to be worth a thread
 
 _THREADS = 2  # each competes with the event loop for the interpreter
 

@@ -11,24 +11,32 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from secateur.models.types import PruneRequest, PruneResult
-from secateur.service.dialects.common import RerankBody, span_scores
-from secateur.service.schemas import Number, Whole
+from secateur.service.dialects.common import Real, RerankBody, Whole, span_scores
+from secateur.service.settings import Settings
 
 
 class RelevantSpans(BaseModel):
     """What to return of each document."""
 
     mode: Literal["enabled", "disabled"] = Field(description="Whether to return relevant spans.")
-    threshold: Number | None = Field(
-        None, ge=0, le=1, description="Least score of a span, in [0, 1]; default: the model's."
+    threshold: Real | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least score of a span, in [0, 1]; default: the model's.",
+        json_schema_extra={"minimum": 0, "maximum": 1},
     )
-    max_spans: Whole | None = Field(None, ge=1, description="Most spans of a document; default: all.")
+    max_spans: Whole | None = Field(
+        None, ge=1, description="Most spans of a document; default: all.", json_schema_extra={"minimum": 1}
+    )
 
 
 class CohereBody(RerankBody):
     """Body of `POST /v2/rerank`."""
 
-    max_tokens_per_doc: Whole | None = Field(None, ge=1, description="Not applied: documents are read whole.")
+    max_tokens_per_doc: Whole | None = Field(
+        None, ge=1, description="Not applied: documents are read whole.", json_schema_extra={"minimum": 1}
+    )
     priority: Whole | None = Field(None, description="Not applied: first come, first served.")
     relevant_spans: RelevantSpans | None = Field(None, description="Return the spans that are worth reading.")
 
@@ -38,11 +46,11 @@ class CohereBody(RerankBody):
         wanted = self.relevant_spans
         return wanted if wanted is not None and wanted.mode == "enabled" else None
 
-    def prune_request(self) -> PruneRequest:
-        """Return it as the library's type."""
+    def prune_request(self, settings: Settings) -> PruneRequest:
+        """Return it as the library's type; see `RerankBody.request`."""
         if self.spans is None:
-            return self.request()
-        return self.request(units=True, threshold=self.spans.threshold, keep_title=False)
+            return self.request(settings)
+        return self.request(settings, units=True, threshold=self.spans.threshold, keep_title=False)
 
 
 def meta(version: str, result: PruneResult, warnings: tuple[str, ...]) -> dict[str, Any]:

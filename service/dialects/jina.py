@@ -6,50 +6,60 @@ https://docs.cohere.com/v1/reference/rerank
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Field
 
-from secateur.models.errors import InputError
+from secateur.models.errors import InputError, shown
 from secateur.models.types import PruneResult
 from secateur.service.dialects.cohere import meta
-from secateur.service.dialects.common import RerankBody, logit, tokens
-from secateur.service.schemas import Whole
+from secateur.service.dialects.common import Flag, RerankBody, Whole, logit, tokens
 
 
 class JinaBody(RerankBody):
     """Body of `POST /rerank` with `documents`."""
 
-    raw_scores: StrictBool | None = Field(None, description="Return logits in place of probabilities (Infinity).")
+    raw_scores: Flag | None = Field(None, description="Return logits in place of probabilities (Infinity).")
 
 
 class CohereV1Body(RerankBody):
     """Body of `POST /v1/rerank`, as Cohere's version 1 and Jina send it."""
 
-    rank_fields: list[str] | None = Field(None, description="Of documents that are objects: what is ranked.")
+    rank_fields: list[str] | None = Field(
+        None, max_length=100, description="Of documents that are objects: what is ranked."
+    )
     max_chunks_per_doc: Whole | None = Field(None, description="Not applied: documents are read whole.")
 
-    def texts(self) -> list[str]:
-        """Return what is ranked of each document: its text, or a line for each of `rank_fields` that it has.
+    def texts(self) -> Iterator[str]:
+        """Yield what is ranked of each document: its text, or a line for each of `rank_fields` that it has.
 
         Raises:
             InputError: a document has none of them.
         """
-        if not self.rank_fields or self.rank_fields == ["text"]:
-            return super().texts()
-        found = []
+        # Once each: their number times that of the documents is the client's choice, their text is not.
+        places = {name: place for place, name in enumerate(dict.fromkeys(self.rank_fields or ()))}
+        if not places or places.keys() == {"text"}:
+            yield from super().texts()
+            return
         for index, document in enumerate(self.documents):
             if isinstance(document, str):
-                found.append(document)
+                yield document
                 continue
-            fields = document.model_dump()
-            lines = [f"{name}: {fields[name]}" for name in self.rank_fields if fields.get(name) is not None]
+            given = document.given()
+            names = sorted(given.keys() & places.keys(), key=places.__getitem__)
+            lines = [f"{name}: {_plain(given[name])}" for name in names if given[name] is not None]
             if not lines:
-                raise InputError(f"documents[{index}]", f"has none of {self.rank_fields}", "give one of them")
-            found.append("\n".join(lines))
-        return found
+                raise InputError(f"documents[{index}]", f"has none of {shown(self.rank_fields)}", "give one of them")
+            yield "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    """Return a field's value as text: what is no string as the JSON that it came as."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 class JinaResult(BaseModel):

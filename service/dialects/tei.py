@@ -8,28 +8,28 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Field
 
 from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
 from secateur.service.batching.engine import Engine
-from secateur.service.dialects.common import logit
-from secateur.service.schemas import CleanBody, Number
+from secateur.service.dialects.common import Flag, Real, logit
 from secateur.service.settings import Settings
+from secateur.service.validation import CleanBody
 
 
 class TEIBody(CleanBody):
-    """Body of `POST /rerank` with `texts`. Unknown fields are ignored; null means unset."""
+    """Body of a rerank request with `texts`. Unknown fields are ignored; null means unset."""
 
     query: str = Field(description="The user's question.")
     texts: list[str] = Field(description="What is ranked.")
-    raw_scores: StrictBool | None = Field(None, description="Return logits in place of probabilities; default false.")
-    return_text: StrictBool | None = Field(None, description="Return the texts too; default false.")
-    truncate: StrictBool | None = Field(
+    raw_scores: Flag | None = Field(None, description="Return logits in place of probabilities; default false.")
+    return_text: Flag | None = Field(None, description="Return the texts too; default false.")
+    truncate: Flag | None = Field(
         None, description="Cut an over-long query, not refuse it; default true. Texts are read whole in any case."
     )
     truncation_direction: str | None = Field(None, description="Not applied: a query loses its end.")
-    threshold: Number | None = Field(None, description="Secateur's own: units with at least this score are kept.")
-    target_recall: Number | None = Field(None, description="Secateur's own: share of answers to keep, instead.")
+    threshold: Real | None = Field(None, description="Secateur's own: units with at least this score are kept.")
+    target_recall: Real | None = Field(None, description="Secateur's own: share of answers to keep, instead.")
 
     def request(self) -> PruneRequest:
         """Return it as the library's type."""

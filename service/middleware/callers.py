@@ -16,8 +16,8 @@ from secateur.service.keys import Keys, given_keys
 from secateur.service.problems import problem
 from secateur.service.settings import Settings
 
-_OPEN = {"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/favicon.ico"}
-_OPEN_FOLDERS = ("/health/", "/playground/")
+_OPEN = {"/", "/docs", "/openapi.json", "/favicon.ico", "/health"}
+_OPEN_FOLDERS = ("/health/", "/playground/", "/docs/")
 _METRICS = "/metrics"
 
 

@@ -11,12 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from secateur.service.exchange import Exchange, Observer, request_id, sane_id
 from secateur.service.logs import log_event
 from secateur.service.metrics import Metrics
+from secateur.service.middleware.paths import method_of
 from secateur.service.problems import problem
 
 log = logging.getLogger("secateur.access")
 
 _UNMATCHED = "unmatched"  # one label for all paths that there are not, whose number has no bound
-PROBES = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds, so logged on debug only
+PROBES = ("/health", "/health/live", "/health/ready", "/metrics")  # asked every few seconds, so logged on debug only
 _GONE = 499
 
 _SECURITY = (
@@ -114,7 +115,7 @@ class Observe:
             self._metrics.failed(failure)
         level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
         fields = {
-            "method": scope["method"],
+            "method": method_of(scope),
             "route": route,
             "status": status,
             "duration_ms": round((time.perf_counter() - exchange.started) * 1e3, 2),

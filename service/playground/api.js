@@ -1,7 +1,7 @@
 /** Calls to this server, and its errors in words. */
 
-/** Where the API is: beside this page, also behind a proxy that serves it under a path. */
-export const BASE = new URL(".", document.baseURI).href;
+/** Where the API is: above this file, also behind a proxy that serves it under a path. */
+export const BASE = new URL("..", import.meta.url).href;
 
 /** What the server, or the way to it, said instead of an answer. */
 export class Failure extends Error {

@@ -16,6 +16,7 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
+@router.get("", summary="The same as /health/ready", responses={503: {"description": "An engine has died."}})
 @router.get("/ready", summary="The models answer", responses={503: {"description": "An engine has died."}})
 async def ready(request: Request) -> JSONResponse:
     """Answer 200 while requests can be served, 503 otherwise. The port is open only once all models are loaded."""

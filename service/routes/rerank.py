@@ -15,6 +15,7 @@ from secateur.models.types import PruneRequest, PruneResult
 from secateur.service.answers import as_json
 from secateur.service.batching.engine import Engine
 from secateur.service.dialects.cohere import CohereBody, CohereResponse, cohere_content
+from secateur.service.dialects.common import RerankBody
 from secateur.service.dialects.jina import CohereV1Body, JinaBody, JinaResponse, jina_content
 from secateur.service.dialects.tei import TEIBody, TEIResult, tei_content, tei_info
 from secateur.service.problems import PROBLEMS
@@ -41,27 +42,59 @@ async def _json(request: Request, content: Callable[[], Any], *, large: bool = F
     return await respond(request, lambda: as_json(content()), large=large)
 
 
-@router.post("/v2/rerank", summary="Cohere's API, version 2", response_model=CohereResponse, responses=PROBLEMS)
-async def cohere_v2(request: Request, body: CohereBody) -> Response:
-    """Rank documents; with `relevant_spans`, say which parts of them are worth reading."""
-    engine = engines(request).named_or_default(body.model)
-    result = await _answer(request, engine, body.prune_request(), "documents")
-    return await _json(request, lambda: cohere_content(body, result), large=body.spans is not None)
+def _tag(body: Any) -> str:
+    if isinstance(body, dict):
+        return "tei" if body.get("documents") is None and body.get("texts") is not None else "jina"
+    return "tei" if isinstance(body, TEIBody) else "jina"
+
+
+# On every path the body of Text Embeddings Inference is told apart by its `texts`.
+_Texts = Annotated[TEIBody, Tag("tei")]
+_Choice = Discriminator(_tag)
+
+
+async def _tei(request: Request, body: TEIBody) -> Response:
+    result = await _answer(request, engines(request).default, body.request(), "texts")
+    return await _json(request, lambda: tei_content(body, result))
 
 
 @router.post(
-    "/v1/rerank", summary="Cohere's API, version 1, and Jina's", response_model=JinaResponse, responses=PROBLEMS
+    "/v2/rerank",
+    summary="Cohere's API, version 2",
+    response_model=CohereResponse | list[TEIResult],
+    responses=PROBLEMS,
 )
-async def cohere_v1_or_jina(request: Request, body: CohereV1Body) -> Response:
-    """Rank documents. The response holds what clients of both read."""
+async def cohere_v2(
+    request: Request, body: Annotated[Annotated[CohereBody, Tag("jina")] | _Texts, _Choice, Body()]
+) -> Response:
+    """Rank documents; with `relevant_spans`, say which parts of them are worth reading."""
+    if isinstance(body, TEIBody):
+        return await _tei(request, body)
     engine = engines(request).named_or_default(body.model)
-    result = await _answer(request, engine, body.request(), "documents")
-    return await _json(request, lambda: jina_content(body, engine.name, result))
+    prune_request = body.prune_request(request.app.state.settings)
+    result = await _answer(request, engine, prune_request, "documents")
+    return await _json(request, lambda: cohere_content(body, result), large=body.spans is not None)
 
 
-def _tag(body: Any) -> str:
-    texts = isinstance(body, TEIBody) or (isinstance(body, dict) and body.get("texts") is not None)
-    return "tei" if texts else "jina"
+async def _jina(request: Request, body: RerankBody | TEIBody, *, plain: bool = False) -> Response:
+    if isinstance(body, TEIBody):
+        return await _tei(request, body)
+    engine = engines(request).named_or_default(body.model)
+    result = await _answer(request, engine, body.request(request.app.state.settings), "documents")
+    return await _json(request, lambda: jina_content(body, engine.name, result, plain=plain))
+
+
+@router.post(
+    "/v1/rerank",
+    summary="Cohere's API, version 1, and Jina's",
+    response_model=JinaResponse | list[TEIResult],
+    responses=PROBLEMS,
+)
+async def cohere_v1_or_jina(
+    request: Request, body: Annotated[Annotated[CohereV1Body, Tag("jina")] | _Texts, _Choice, Body()]
+) -> Response:
+    """Rank documents. The response holds what clients of both read."""
+    return await _jina(request, body)
 
 
 @router.post(
@@ -71,24 +104,20 @@ def _tag(body: Any) -> str:
     responses=PROBLEMS,
 )
 async def tei_or_jina(
-    request: Request,
-    body: Annotated[Annotated[TEIBody, Tag("tei")] | Annotated[JinaBody, Tag("jina")], Discriminator(_tag), Body()],
+    request: Request, body: Annotated[Annotated[JinaBody, Tag("jina")] | _Texts, _Choice, Body()]
 ) -> Response:
     """Rank `texts`, answered by a list, or `documents`, answered by an object."""
-    if isinstance(body, TEIBody):
-        result = await _answer(request, engines(request).default, body.request(), "texts")
-        return await _json(request, lambda: tei_content(body, result))
-    engine = engines(request).named_or_default(body.model)
-    result = await _answer(request, engine, body.request(), "documents")
-    return await _json(request, lambda: jina_content(body, engine.name, result))
+    return await _jina(request, body)
 
 
-@router.post("/infinity/rerank", summary="Infinity's API", response_model=JinaResponse, responses=PROBLEMS)
-async def infinity(request: Request, body: JinaBody) -> Response:
+@router.post(
+    "/infinity/rerank", summary="Infinity's API", response_model=JinaResponse | list[TEIResult], responses=PROBLEMS
+)
+async def infinity(
+    request: Request, body: Annotated[Annotated[JinaBody, Tag("jina")] | _Texts, _Choice, Body()]
+) -> Response:
     """Rank documents as `/rerank` does, but return them as strings: clients of Infinity can read nothing else."""
-    engine = engines(request).named_or_default(body.model)
-    result = await _answer(request, engine, body.request(), "documents")
-    return await _json(request, lambda: jina_content(body, engine.name, result, plain=True))
+    return await _jina(request, body, plain=True)
 
 
 @router.get("/info", summary="Text Embeddings Inference's description of the model")
@@ -97,13 +126,17 @@ async def info(request: Request) -> dict[str, Any]:
     return tei_info(engines(request).default, request.app.state.settings)
 
 
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "secateur"}
+
+
 @router.get("/v1/models", summary="The served models, as OpenAI lists them")
 async def models(request: Request) -> dict[str, Any]:
     """List the served models, the default one first."""
-    return {
-        "object": "list",
-        "data": [
-            {"id": name, "object": "model", "created": _STARTED, "owned_by": "secateur"}
-            for name in engines(request).names
-        ],
-    }
+    return {"object": "list", "data": [_model(name) for name in engines(request).names]}
+
+
+@router.get("/v1/models/{name:path}", summary="One of them", responses={404: PROBLEMS[404]})
+async def model(request: Request, name: str) -> dict[str, Any]:
+    """Describe a served model."""
+    return _model(engines(request).named(name).name)

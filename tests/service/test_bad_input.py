@@ -142,6 +142,68 @@ def test_a_long_wrong_value_is_shortened(client: httpx.Client) -> None:
     assert len(post(client, encoded(threshold="9" * 100_000)).content) < 1000
 
 
+WRONG = {"text": 1, "id": [], "title": 1, "format": 1, "metadata": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wrong"),
+    [
+        ("/v1/prune", {"query": "q", "passages": [WRONG] * 10_000}, 60_000),
+        ("/v1/prune", {"query": "q", "passages": ["a", *[1] * 21]}, 21),
+        ("/v1/prune", {"query": "q", "passages": [1] * 20}, 20),
+        ("/v2/rerank", {"query": "q", "documents": [None] * 10_000}, 10_000),
+        ("/rerank", {"query": "q", "texts": [1] * 10_000}, 10_000),
+        ("/v1/rerank", {"query": "q", "documents": ["a"], "rank_fields": [1] * 200_000}, 1),
+    ],
+)
+def test_at_most_twenty_errors_are_told_and_the_others_counted(
+    client: httpx.Client, path: str, body: dict[str, Any], wrong: int
+) -> None:
+    response = client.post(path, json=body)
+    assert response.status_code == 422
+    assert len(response.content) < 10_000
+    details = response.json()
+    assert len(details["errors"]) == min(wrong, 20)
+    assert details.get("other_errors", 0) == wrong - len(details["errors"])
+    if wrong > 3:
+        assert f"and {wrong - 3} more" in details["detail"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(encoded(passages={str(n): "x" * 100 for n in range(20_000)}), id="a large object"),
+        pytest.param(encoded(query=[[["x" * 1000] * 100] * 100]), id="a large list"),
+        pytest.param(encoded(model="x" * 1_000_000), id="a long model name"),
+        pytest.param(encoded(threshold=10**4000), id="a long number"),
+        pytest.param(passage(metadata={"k" * 1_000_000: float("nan")}), id="NaN under a long key"),
+        pytest.param(encoded(**{"k" * 1_000_000: [0] * 200_000 + [float("inf")]}), id="behind many, under a long key"),
+        pytest.param(encoded()[:-1] + b', "%s": 1, "%s": 2}' % ((b"k" * 1_000_000,) * 2), id="a long key twice"),
+        pytest.param(json.dumps({"query": "q", "Texts": 1}).encode(), id="another name"),
+    ],
+)
+def test_an_error_is_short_whatever_it_quotes(client: httpx.Client, content: bytes) -> None:
+    response = post(client, content)
+    details = problem(response, response.status_code)
+    assert 400 <= response.status_code < 500
+    assert len(response.content) < 4_000
+    assert len(details["detail"]) <= 1000
+    for error in details.get("errors", []):
+        assert len(error["field"]) <= 200
+        assert len(error["problem"]) <= 500
+
+
+def test_an_error_of_a_line_of_a_batch_is_short_too(client: httpx.Client) -> None:
+    lines = [encoded(passages=[1] * 1000), encoded(passages=[WRONG] * 5), b"[]", encoded()]
+    response = client.post(
+        "/v1/prune/batch", content=b"\n".join(lines), headers={"content-type": "application/x-ndjson"}
+    )
+    answers = [json.loads(line) for line in response.text.splitlines()]
+    assert [answer.get("error", {}).get("other_errors") for answer in answers] == [980, 10, None, None]
+    assert [len(answer["error"]["errors"]) for answer in answers[:3]] == [20, 20, 1]
+    assert len(response.content) < 20_000
+
+
 def test_a_wrong_value_with_lone_surrogates_can_be_quoted(client: httpx.Client) -> None:
     problem(post(client, encoded(threshold="\ud800")), 422)
     problem(post(client, passage(format="\udfff")), 422)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from secateur.models.errors import InputError
 from secateur.models.pruner import Pruner
+from secateur.models.types import PassageResult, UnitScore
+from secateur.service.dialects.common import span_scores
+from secateur.service.dialects.jina import CohereV1Body
+from secateur.service.settings import Settings
 
 QUERY = "When was the Eiffel Tower finished?"
 DOCUMENTS = [
@@ -231,7 +240,25 @@ def test_models_are_listed_as_openai_does(client: httpx.Client) -> None:
             {"documents": ["a"], "relevant_spans": {"mode": "enabled", "max_spans": 0}},
             "relevant_spans.max_spans",
         ),
-        ("/v1/rerank", {"documents": ["a"], "return_documents": "yes"}, "return_documents"),
+        ("/v1/rerank", {"documents": ["a"], "return_documents": "perhaps"}, "return_documents"),
+        ("/v1/rerank", {"documents": ["a"], "return_documents": 2}, "return_documents"),
+        ("/v1/rerank", {"documents": ["a"], "top_n": "-1"}, "top_n"),
+        ("/v1/rerank", {"documents": ["a"], "top_n": "1.5"}, "top_n"),
+        ("/v1/rerank", {"documents": ["a"], "top_n": "9" * 5000}, "top_n"),
+        ("/v1/rerank", {"documents": ["a"], "threshold": "nan"}, "threshold"),
+        ("/v1/rerank", {"documents": ["a"], "target_recall": "inf"}, "target_recall"),
+        ("/v1/rerank", {"documents": ["a"], "rank_fields": [str(n) for n in range(101)]}, "rank_fields"),
+        ("/v1/rerank", {"documents": ["a"], "rank_fields": "title"}, "rank_fields"),
+        ("/v2/rerank", {"documents": [None, "x"]}, "documents[0]"),
+        ("/v2/rerank", {"documents": ["x", ["y"]]}, "documents[1]"),
+        (
+            "/v2/rerank",
+            {"documents": ["a"], "relevant_spans": {"mode": "enabled", "max_spans": "0"}},
+            "relevant_spans.max_spans",
+        ),
+        ("/v2/rerank", {"texts": []}, "texts"),
+        ("/v1/rerank", {"texts": ["a", 1]}, "texts[1]"),
+        ("/infinity/rerank", {"texts": ["a"], "raw_scores": "x"}, "raw_scores"),
         ("/v1/rerank", {"documents": ["a"], "threshold": 0.5, "target_recall": 0.9}, "target_recall"),
         ("/rerank", {"documents": []}, "documents"),
         ("/rerank", {"texts": []}, "texts"),
@@ -245,6 +272,209 @@ def test_wrong_fields_are_named(client: httpx.Client, path: str, body: dict[str,
     content = response.json()
     assert content["errors"][0]["field"] == field
     assert content["message"] == content["error"] == content["detail"]
+
+
+@pytest.mark.parametrize("path", OBJECT_PATHS)
+@pytest.mark.parametrize("item", [None, 3, True, ["x"]], ids=repr)
+def test_what_documents_may_be_is_said_without_names_of_the_code(client: httpx.Client, path: str, item: Any) -> None:
+    (error,) = client.post(path, json={"query": QUERY, "documents": ["x", item]}).json()["errors"]
+    assert error["field"] == "documents[1]"
+    assert "a string or an object" in error["problem"]
+    assert "Body" not in error["problem"]
+
+
+@pytest.mark.parametrize("path", OBJECT_PATHS)
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ({"top_n": "1", "return_documents": "true"}, {"top_n": 1, "return_documents": True}),
+        ({"top_n": 2.0, "return_documents": 1}, {"top_n": 2, "return_documents": True}),
+        ({"top_n": "3", "return_documents": "False"}, {"top_n": 3, "return_documents": False}),
+        ({"threshold": "0.5", "return_len": "true"}, {"threshold": 0.5}),
+        ({"target_recall": "0.9", "return_documents": 0}, {"target_recall": 0.9}),
+        ({"raw_scores": "false", "max_chunks_per_doc": "2", "priority": "1"}, {}),
+    ],
+)
+def test_fields_are_read_as_other_servers_do(
+    client: httpx.Client, path: str, given: dict[str, Any], plain: dict[str, Any]
+) -> None:
+    found, expected = (rerank(client, path, documents=DOCUMENTS, **body)["results"] for body in (given, plain))
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ({"return_text": "true", "raw_scores": "1"}, {"return_text": True, "raw_scores": True}),
+        ({"return_text": 1, "raw_scores": "off", "truncate": "yes"}, {"return_text": True}),
+    ],
+)
+def test_booleans_of_tei_may_be_in_quotes(client: httpx.Client, given: dict[str, Any], plain: dict[str, Any]) -> None:
+    assert rerank(client, "/rerank", texts=DOCUMENTS, **given) == rerank(client, "/rerank", texts=DOCUMENTS, **plain)
+    refused = client.post("/rerank", json={"query": "tower " * 600, "texts": DOCUMENTS, "truncate": "false"})
+    assert refused.status_code == 422
+
+
+def test_relevant_spans_may_be_asked_for_in_quotes(client: httpx.Client) -> None:
+    given, plain = (
+        rerank(client, "/v2/rerank", documents=DOCUMENTS, relevant_spans={"mode": "enabled", **spans})["results"]
+        for spans in ({"threshold": "0.3", "max_spans": "1"}, {"threshold": 0.3, "max_spans": 1})
+    )
+    assert given == plain
+
+
+def test_the_native_api_stays_strict(client: httpx.Client) -> None:
+    for field, value in (("top_n", "1"), ("threshold", "0.5"), ("return_units", "true"), ("return_units", 1)):
+        response = client.post("/v1/prune", json={"query": QUERY, "passages": ["a"], field: value})
+        assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+def test_the_schema_says_what_may_be_in_quotes(client: httpx.Client) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for name, fields in {
+        "CohereBody": ["top_n", "return_documents", "threshold"],
+        "CohereV1Body": ["top_n", "max_chunks_per_doc"],
+        "JinaBody": ["raw_scores"],
+        "TEIBody": ["raw_scores", "return_text", "truncate", "threshold"],
+        "RelevantSpans": ["threshold", "max_spans"],
+    }.items():
+        for field in fields:
+            assert {"type": "string"} in schemas[name]["properties"][field]["anyOf"]
+    assert {"type": "string"} not in schemas["PruneBody"]["properties"]["top_n"]["anyOf"]
+
+
+@pytest.mark.parametrize("path", OBJECT_PATHS)
+def test_texts_are_teis_on_every_path(client: httpx.Client, path: str) -> None:
+    body = {"texts": DOCUMENTS, "return_text": True, "model": "x"}
+    assert rerank(client, path, **body) == rerank(client, "/rerank", **body)
+    assert rerank(client, path, **body, documents=None) == rerank(client, "/rerank", **body)
+    both = rerank(client, path, documents=DOCUMENTS, texts=["ignored"])
+    assert len(both["results"]) == len(DOCUMENTS)
+    assert client.post(path, json={"query": QUERY, "texts": []}).json()["errors"][0]["field"] == "texts"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "sent"),
+    [
+        *((path, {"query": "q", "docs": ["a"]}, "documents", "docs") for path in OBJECT_PATHS),
+        ("/v2/rerank", {"query": "q", "passages": ["a"]}, "documents", "passages"),
+        ("/v1/rerank", {"query": "q", "Documents": ["a"], "documents": None}, "documents", "Documents"),
+        ("/rerank", {"question": "q", "texts": ["a"]}, "query", "question"),
+        ("/v1/prune", {"query": "q", "documents": ["a"]}, "passages", "documents"),
+        ("/v1/prune", {"q": "q", "passages": ["a"]}, "query", "q"),
+    ],
+)
+def test_a_field_under_another_name_is_named(
+    client: httpx.Client, path: str, body: dict[str, Any], field: str, sent: str
+) -> None:
+    (error,) = client.post(path, json=body).json()["errors"]
+    assert error["field"] == field
+    assert f"{sent} was sent" in error["problem"]
+    assert sent in error["mend"]
+
+
+@pytest.mark.parametrize("body", [{}, {"user": "me", "top_n": 1}, {"rank_fields": ["a"]}])
+def test_a_field_that_stands_for_another_is_not_guessed(client: httpx.Client, body: dict[str, Any]) -> None:
+    (error,) = client.post("/v1/rerank", json={"query": "q", **body}).json()["errors"]
+    assert (error["field"], error["problem"]) == ("documents", "Field required")
+
+
+SETTINGS = Settings()
+
+
+def texts_of(**body: Any) -> list[str]:
+    """Return what is ranked of the documents of a body of `/v1/rerank`."""
+    request = CohereV1Body.model_validate({"query": "q", **body}).request(SETTINGS)
+    return [passage.text for passage in request.passages]
+
+
+def test_rank_fields_are_read_in_their_order_once_each_and_as_json() -> None:
+    document = {"n": 3, "t": True, "none": None, "list": ["é", {"a": 1.5}], "text": "T", "s": "plain"}
+    assert texts_of(documents=[document, "d"], rank_fields=["s", "n", "s", "missing", "none", "t", "list", "n"]) == [
+        's: plain\nn: 3\nt: true\nlist: ["é", {"a": 1.5}]',
+        "d",
+    ]
+    for fields in (None, [], ["text"], ["text", "text"]):
+        assert texts_of(documents=[document], rank_fields=fields) == ["T"]
+    assert texts_of(documents=[document], rank_fields=["s", "text"]) == ["s: plain\ntext: T"]
+
+
+FIELD = st.sampled_from(["a", "b", "c", "text"])
+
+
+@given(
+    documents=st.lists(st.dictionaries(FIELD, st.text(max_size=3), min_size=1), max_size=4),
+    fields=st.lists(FIELD, max_size=100),
+)
+def test_rank_fields_cost_no_more_than_their_documents(documents: list[dict[str, str]], fields: list[str]) -> None:
+    documents = [{"text": "", **document} for document in documents]
+    try:
+        found = texts_of(documents=documents, rank_fields=fields)
+    except InputError as error:
+        assert set(fields) and error.field.startswith("documents[")
+        return
+    for text, document in zip(found, documents, strict=True):
+        assert len(text) <= sum(len(name) + 3 + len(value) for name, value in document.items())
+
+
+def test_what_rank_fields_would_make_counts_before_it_is_made() -> None:
+    made = 0
+
+    class Counted(CohereV1Body):
+        def texts(self) -> Iterator[str]:
+            nonlocal made
+            for text in super().texts():
+                made += 1
+                yield text
+
+    document = {f"field {number}": "x" * 90 for number in range(100)}
+    body = Counted.model_validate({"query": "q", "documents": [document] * 2000, "rank_fields": list(document)})
+    with pytest.raises(InputError) as raised:
+        body.request(SETTINGS)
+    assert raised.value.field == "documents"
+    assert made <= SETTINGS.max_characters / 10_000 + 1
+
+
+def test_a_document_comes_back_with_all_that_it_came_with(client: httpx.Client) -> None:
+    document = {"text": "A tower.", "none": None, "deep": [{"a": None}], "given": 1, "model_extra": 2, "1": {"b": []}}
+    for path in ("/v2/rerank", "/v1/rerank", "/rerank"):
+        content = rerank(client, path, documents=[document], return_documents="true")
+        assert content["results"][0]["document"] == document
+
+
+def naive_scores(spans: list[tuple[int, int]], units: list[UnitScore]) -> list[float]:
+    return [max(unit.score for unit in units if unit.start < end and unit.end > start) for start, end in spans]
+
+
+@given(data=st.data(), lengths=st.lists(st.integers(1, 4), min_size=1, max_size=12))
+def test_a_span_has_the_score_of_its_best_unit(data: st.DataObject, lengths: list[int]) -> None:
+    edges = [0, *accumulate(lengths)]
+    scores = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+    units = [UnitScore(start, end, "sentence", data.draw(scores), True) for start, end in pairwise(edges)]
+    cuts = sorted(data.draw(st.sets(st.integers(0, edges[-1]), max_size=8)))
+    spans = [(start, end) for start, end in zip(cuts[::2], cuts[1::2], strict=False)]
+    result = PassageResult(0, None, 0.5, "", tuple(spans), 0, len(units), not spans, None, tuple(units))
+    found = span_scores(result)
+    assert sorted((span["start"], span["end"], span["score"]) for span in found) == sorted(
+        (*span, score) for span, score in zip(spans, naive_scores(spans, units), strict=True)
+    )
+    assert [span["score"] for span in found] == sorted((span["score"] for span in found), reverse=True)
+
+
+def test_scoring_spans_looks_at_each_unit_a_few_times() -> None:
+    looks = 0
+
+    class Counted(tuple[UnitScore, ...]):
+        def __getitem__(self, at: Any) -> Any:
+            nonlocal looks
+            found = super().__getitem__(at)
+            looks += len(found) if isinstance(at, slice) else 1
+            return found
+
+    units = Counted(UnitScore(n, n + 1, "sentence", 0.5, n % 2 == 0) for n in range(20_000))
+    spans = tuple((n, n + 1) for n in range(0, 20_000, 2))
+    span_scores(PassageResult(0, None, 0.5, "", spans, 10_000, 20_000, False, None, units))
+    assert looks < 10 * len(units)
 
 
 def test_long_documents_are_read_whole(client: httpx.Client, pruner: Pruner) -> None:

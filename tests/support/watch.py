@@ -1,7 +1,7 @@
 """Watches a server from a process of its own, so that the load of the attacking one is not measured.
 
-Asks ``/health/live`` over and over, each time on a new connection, and reads the server's memory. Ends when something is
-written to its standard input, and prints what it saw as JSON. Arguments: URL, process id.
+Asks ``/health/live`` over and over, each time on a new connection, and reads the server's memory. Ends when something
+is written to its standard input, and prints what it saw as JSON. Arguments: URL, process id.
 """
 
 from __future__ import annotations

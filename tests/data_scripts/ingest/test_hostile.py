@@ -1,4 +1,4 @@
-"""Sources that nobody vouches for: nothing outside of them is read, nothing is endless, and one never stops the rest."""
+"""Untrusted sources: nothing outside them is read, nothing is endless, and a bad one never stops the rest."""
 
 from __future__ import annotations
 
