@@ -27,6 +27,10 @@ class ModelError(SecateurError):
     """A model directory is missing, incomplete, or its parts do not belong together."""
 
 
+class BackendUnusableError(SecateurError):
+    """A runtime has failed and cannot be opened again in this process; only a new process can run the model."""
+
+
 class ExportError(SecateurError):
     """An exported model is not faithful to the model it was made from, so it was not written."""
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
+from secateur.models.encoding import Window
+from secateur.models.errors import BackendUnusableError
 from secateur.models.merging import PassageScores, WindowOutput, merge
 from secateur.models.pruner import EncodedRequest, Pruner
-from secateur.models.requests import CheckedRequest, check_request
-from secateur.models.types import PruneRequest, PruneResult, Timings
-from secateur.service.batching.admission import Admission, Reservation, estimated_tokens
+from secateur.models.requests import check_request
+from secateur.models.types import Passage, PruneRequest, PruneResult, Timings
+from secateur.service.batching.admission import Admission, estimated_load
 from secateur.service.batching.cache import ScoreCache
 from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError
 from secateur.service.batching.jobs import Job, Slot, WindowQueue
+from secateur.service.batching.speed import Load
+from secateur.service.batching.threads import Threads
 from secateur.service.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 # A step of the engine takes about this many tokens: enough to fill the runtime and to sort by length, few enough for a
 # small request to get its turn soon.
 _STEP_TOKENS = {"cpu": 4096, "cuda": 32768}
+PROBE = PruneRequest("Is the engine warm?", tuple(Passage("The engine is warm. " * n) for n in (1, 8, 40)))
+"""A request that every engine can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +40,23 @@ class EngineLimits:
 
     Attributes:
         timeout_s: seconds that a request has if it does not say.
-        max_queue_tokens: that may wait at once.
+        max_queue_tokens: of a request and what is ahead of it.
         step_tokens: that are run at once; None for what suits the device.
+        max_units: of a request.
     """
 
     timeout_s: float = 30.0
     max_queue_tokens: int = 262_144
     step_tokens: int | None = None
+    max_units: int = 250_000
 
 
 class Engine:
     """Prunes for many callers at once. Made in a running event loop; its answers are awaited there.
 
-    Requests are encoded in a small pool of threads; one thread of the engine's own runs the network on the windows of
-    whichever requests wait, first come first served, and sorts by length within a step.
+    Requests are checked, encoded and finished in a few threads; one thread of the engine's own runs the network on the
+    windows of whichever requests wait, in turns, and sorts by length within a step. A request is told to `admission`
+    until all of its work has ended, also when nobody waits for it any more.
 
     Args:
         pruner: a loaded pruner.
@@ -73,12 +80,12 @@ class Engine:
         self.pruner = pruner
         self.name = name or pruner.config.name
         self.limits = limits
-        self.admission = Admission(limits.max_queue_tokens)
+        self.step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
+        self.admission = Admission(limits.max_queue_tokens, self.step_tokens)
         self._cache = cache
         self._metrics = metrics or Metrics()
         self._metrics.watch(self.name, lambda: self.admission.waiting)
         self._on_death = on_death
-        self.step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
         self._queue = WindowQueue()
         self._jobs: set[Job] = set()
         self._requests = 0
@@ -86,8 +93,8 @@ class Engine:
         self._idle.set()
         self._closing = False
         self._dead = False
-        self.workers = min(4, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=f"secateur-encode-{self.name}")
+        self._threads = Threads(self.name)
+        self.workers = self._threads.workers
         self._thread = threading.Thread(target=self._work, name=f"secateur-engine-{self.name}", daemon=True)
         self._thread.start()
 
@@ -104,7 +111,7 @@ class Engine:
             timeout_s: seconds until an answer is worth nothing; None for the engine's limit.
 
         Raises:
-            InputError: the request is wrong.
+            InputError: the request is wrong, or more than can be done in its time.
             OverloadedError: too much waits already.
             DeadlineError: the time is over.
             BackendError: the runtime failed on this request.
@@ -113,25 +120,28 @@ class Engine:
         if not self.alive or self._closing:
             raise EngineDeadError
         timeout_s = self.limits.timeout_s if timeout_s is None else timeout_s
-        checked = check_request(request.query, request.passages, request.options)
-        with self.admission.reserve(estimated_tokens(checked), timeout_s) as reservation, self._counted():
+        load = estimated_load(request, self.pruner.encoder.window)
+        with self.admission.reserve(load, timeout_s) as reservation, self._counted():
+            job = Job(reservation, self.limits.max_units)
             try:
                 async with asyncio.timeout(timeout_s):
-                    result = await self._prune(checked, reservation)
+                    result = await self._prune(request, job, time.perf_counter() + timeout_s)
             except TimeoutError:
                 raise DeadlineError(timeout_s) from None
+            finally:
+                job.abandoned = True
         self._metrics.answered(self.name, result)
         return result
 
-    async def _prune(self, checked: CheckedRequest, reservation: Reservation) -> PruneResult:
-        loop = asyncio.get_running_loop()
+    async def _prune(self, request: PruneRequest, job: Job, deadline: float) -> PruneResult:
         admitted = time.perf_counter()
-        encoded, tokenize_s = await loop.run_in_executor(self._pool, self._encode, checked)
-        known = await self._cached(encoded)
+        encoded, keys, tokenize_s = await self._threads.run(job, lambda: self._encode(request, job))
+        known = await self._cached(keys)
         new = [number for number in range(len(encoded.passages)) if number not in known]
-        job = Job.of([window for number in new for window in encoded.passages[number].running])
-        reservation.resize(sum(map(len, job.windows)))
-        outputs = await self._outputs(job)
+        windows = [window for number in new for window in encoded.passages[number].running]
+        load = job.reservation.load = Load(len(windows), sum(map(len, windows)))
+        self.admission.check_feasible(load, deadline - time.perf_counter())
+        outputs = await self._outputs(job, windows)
         done = time.perf_counter()
         started = job.started or done
 
@@ -147,9 +157,9 @@ class Engine:
             )
             return self.pruner.finish(encoded, scores, timings), found
 
-        result, found = await loop.run_in_executor(self._pool, finish)
+        result, found = await self._threads.run(job, finish)
         if self._cache is not None:
-            await self._cache.put({self._cache.key(encoded, number): scores for number, scores in found.items()})
+            await self._cache.put({keys[number]: scores for number, scores in found.items()})
         return result
 
     @contextmanager
@@ -163,30 +173,33 @@ class Engine:
             if self._requests == 0:
                 self._idle.set()
 
-    def _encode(self, checked: CheckedRequest) -> tuple[EncodedRequest, float]:
+    def _encode(self, request: PruneRequest, job: Job) -> tuple[EncodedRequest, list[bytes], float]:
+        """Return a request as windows, the cache's keys of its passages (none without a cache), and the seconds."""
         started = time.perf_counter()
-        return self.pruner.encode(checked), time.perf_counter() - started
+        checked = check_request(request.query, request.passages, request.options)
+        encoded = self.pruner.encode(checked, job.watch)
+        keys = [self._cache.key(encoded, n) for n in range(len(encoded.passages))] if self._cache is not None else []
+        return encoded, keys, time.perf_counter() - started
 
-    async def _cached(self, encoded: EncodedRequest) -> dict[int, PassageScores]:
+    async def _cached(self, keys: Sequence[bytes]) -> dict[int, PassageScores]:
         """Return the known scores by the number of the passage."""
         if self._cache is None:
             return {}
-        keys = [self._cache.key(encoded, number) for number in range(len(encoded.passages))]
         found = await self._cache.get(keys)
         self._metrics.looked_up(self.name, len(found), len(keys) - len(found))
         return {number: found[key] for number, key in enumerate(keys) if key in found}
 
-    async def _outputs(self, job: Job) -> list[WindowOutput]:
-        """Wait for a job; one that is no longer waited for is abandoned."""
-        if not job.windows:
+    async def _outputs(self, job: Job, windows: Sequence[Window]) -> list[WindowOutput]:
+        """Wait for the windows of a job."""
+        if not windows:
             return []
+        job.windows = windows
         self._jobs.add(job)
         try:
             if not self._queue.put(job):
                 raise EngineDeadError
-            return await job.answer
+            return await asyncio.wrap_future(job.answer)
         finally:
-            job.abandoned = True
             self._jobs.discard(job)
 
     def _work(self) -> None:
@@ -203,27 +216,42 @@ class Engine:
             self._on_death()
 
     def _step(self, slots: Sequence[Slot]) -> None:
-        try:
-            self._run(slots)
-        except Exception:
-            by_job: dict[Job, list[Slot]] = {}
-            for slot in slots:
-                by_job.setdefault(slot.job, []).append(slot)
-            log.exception("a batch of %d requests failed; each is tried alone", len(by_job))
-            for job, its_slots in by_job.items():
-                try:
-                    self._run(its_slots)
-                except Exception:
-                    log.exception("a request failed alone too")
-                    job.fail(BackendError())
+        by_job: dict[Job, list[Slot]] = {}
+        for slot in slots:
+            by_job.setdefault(slot.job, []).append(slot)
+        with ExitStack() as held:
+            for job in by_job:
+                held.enter_context(job.reservation)
+            try:
+                self._run(slots, len(by_job))
+            except BackendUnusableError:
+                raise
+            except Exception:
+                log.exception("a batch of %d requests failed; each is tried alone", len(by_job))
+                for job, its_slots in by_job.items():
+                    self._run_alone(job, its_slots)
 
-    def _run(self, slots: Sequence[Slot]) -> None:
+    def _run_alone(self, job: Job, slots: Sequence[Slot]) -> None:
+        """Run a job's part of a batch that failed. If that fails too, the job is at fault, or else the runtime.
+
+        Raises:
+            Exception: it is the runtime: it no longer runs what it ran before, so the engine is to die.
+        """
+        try:
+            self._run(slots, 1)
+        except BackendUnusableError:
+            raise
+        except Exception:
+            log.exception("a request failed alone too")
+            self.pruner.prune_request(PROBE)
+            job.fail(BackendError())
+
+    def _run(self, slots: Sequence[Slot], requests: int) -> None:
         started = time.perf_counter()
         outputs = self.pruner.run([slot.window for slot in slots])
-        seconds = time.perf_counter() - started
         tokens = sum(len(slot.window) for slot in slots)
-        self.admission.ran(tokens, seconds)
-        self._metrics.ran(self.name, tokens, tokens / self.step_tokens, len({slot.job for slot in slots}))
+        self.admission.speed.ran(Load(len(slots), tokens), time.perf_counter() - started)
+        self._metrics.ran(self.name, tokens, tokens / self.step_tokens, requests)
         for slot, output in zip(slots, outputs, strict=True):
             slot.job.deliver(slot.number, output)
 
@@ -233,4 +261,4 @@ class Engine:
         await self._idle.wait()
         self._queue.close()
         await asyncio.to_thread(self._thread.join)
-        self._pool.shutdown()
+        await self._threads.close()
