@@ -216,20 +216,17 @@ class Engine:
             self._on_death()
 
     def _step(self, slots: Sequence[Slot]) -> None:
-        by_job: dict[Job, list[Slot]] = {}
-        for slot in slots:
-            by_job.setdefault(slot.job, []).append(slot)
-        with ExitStack() as held:
-            for job in by_job:
-                held.enter_context(job.reservation)
-            try:
-                self._run(slots, len(by_job))
-            except BackendUnusableError:
-                raise
-            except Exception:
-                log.exception("a batch of %d requests failed; each is tried alone", len(by_job))
-                for job, its_slots in by_job.items():
-                    self._run_alone(job, its_slots)
+        try:
+            self._run(slots)
+        except BackendUnusableError:
+            raise
+        except Exception:
+            by_job: dict[Job, list[Slot]] = {}
+            for slot in slots:
+                by_job.setdefault(slot.job, []).append(slot)
+            log.exception("a batch of %d requests failed; each is tried alone", len(by_job))
+            for job, its_slots in by_job.items():
+                self._run_alone(job, its_slots)
 
     def _run_alone(self, job: Job, slots: Sequence[Slot]) -> None:
         """Run a job's part of a batch that failed. If that fails too, the job is at fault, or else the runtime.
@@ -238,7 +235,7 @@ class Engine:
             Exception: it is the runtime: it no longer runs what it ran before, so the engine is to die.
         """
         try:
-            self._run(slots, 1)
+            self._run(slots)
         except BackendUnusableError:
             raise
         except Exception:
@@ -246,12 +243,16 @@ class Engine:
             self.pruner.prune_request(PROBE)
             job.fail(BackendError())
 
-    def _run(self, slots: Sequence[Slot], requests: int) -> None:
-        started = time.perf_counter()
-        outputs = self.pruner.run([slot.window for slot in slots])
-        tokens = sum(len(slot.window) for slot in slots)
-        self.admission.speed.ran(Load(len(slots), tokens), time.perf_counter() - started)
-        self._metrics.ran(self.name, tokens, tokens / self.step_tokens, requests)
+    def _run(self, slots: Sequence[Slot]) -> None:
+        jobs = {slot.job for slot in slots}
+        load = Load(len(slots), sum(len(slot.window) for slot in slots))
+        with ExitStack() as held:
+            for job in jobs:
+                held.enter_context(job.reservation)
+            started = time.perf_counter()
+            outputs = self.pruner.run([slot.window for slot in slots])
+            self.admission.speed.ran(load, time.perf_counter() - started)
+        self._metrics.ran(self.name, load.tokens, load.tokens / self.step_tokens, len(jobs))
         for slot, output in zip(slots, outputs, strict=True):
             slot.job.deliver(slot.number, output)
 
