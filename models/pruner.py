@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -33,6 +33,7 @@ from secateur.models.selection import ScoredPassage, Selection, join_spans, kept
 from secateur.models.splitters import get_splitter
 from secateur.models.sums import check_sums, warn_unsummed
 from secateur.models.types import (
+    Passage,
     PassageResult,
     PruneOptions,
     PruneRequest,
@@ -42,6 +43,9 @@ from secateur.models.types import (
     UnitScore,
     Usage,
 )
+
+_PORTION = 1 << 16  # characters
+_SHORT = 64  # characters that a passage counts for at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,17 +272,32 @@ class Pruner:
             )
         return self.calibration[min(enough)]
 
-    def encode(self, request: CheckedRequest) -> EncodedRequest:
+    def encode(self, request: CheckedRequest, watch: Callable[[int], None] = lambda units: None) -> EncodedRequest:
         """Segment and encode a checked request.
+
+        Args:
+            request: the request.
+            watch: called often with the number of units found since the last call; may raise to stop the work.
 
         Raises:
             InputError: the query is too long, or the model is not calibrated for the target recall.
         """
+
+        def split(text: str) -> list[int]:
+            ends = self._splitter(text)
+            watch(max(1, len(ends)))
+            return ends
+
         query, passages, options = request.request.query, request.request.passages, request.request.options
         threshold = self.threshold_for(options)
         query_ids, query_cut = self.encoder.encode_query(query, truncate=options.truncate_query)
-        units = [segment(p.text, format=p.format, splitter=self._splitter) for p in passages]
-        encoded = self.encoder.encode(query_ids, passages, units)
+        units: list[list[Unit]] = []
+        encoded: list[EncodedPassage] = []
+        for some in _portions(passages):
+            its_units = [segment(p.text, format=p.format, splitter=split) for p in some]
+            watch(0)
+            units += its_units
+            encoded += self.encoder.encode(query_ids, some, its_units)
         warnings = list(request.warnings)
         if query_cut:
             warnings.append(f"query: cut to its first {len(query_ids)} tokens")
@@ -330,6 +349,16 @@ class Pruner:
 @cache  # a pool pickles what it calls for every task
 def _loaded(kind: type[Pruner], name_or_path: str | None, *choices: tuple[str, Any]) -> Pruner:
     return kind.load(name_or_path, **dict(choices))
+
+
+def _portions(passages: Sequence[Passage]) -> Iterator[Sequence[Passage]]:
+    """Yield passages some at a time: enough for the tokenizer to work on side by side, few enough to stop soon."""
+    start = characters = 0
+    for number, passage in enumerate(passages, 1):
+        characters += max(_SHORT, len(passage.text) + len(passage.title or ""))
+        if characters >= _PORTION or number == len(passages):
+            yield passages[start:number]
+            start, characters = number, 0
 
 
 def _passage_result(selection: Selection, options: PruneOptions) -> PassageResult:

@@ -33,6 +33,9 @@ _WORD = re.compile(
 )
 _ZERO_WIDTH_JOINER = "\u200d"
 _MAX_MARKS = 64  # how far a cut moves to leave a character and its marks together
+_PIECE = 1 << 14  # characters that a splitter is given at once, so that each call is short
+_AHEAD = 512  # characters behind a sentence's end that a splitter may want to see
+_BEHIND = 16  # characters before one
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
@@ -48,7 +51,22 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _has_content(text: str) -> bool:
-    return any(character.isalnum() for character in text)
+    return any(map(str.isalnum, text))
+
+
+def _split(block: str, splitter: Splitter) -> Iterator[int]:
+    """Yield the ends that a splitter finds in a block; a long block is split piece by piece, each with some context."""
+    start = 0
+    while len(block) - start > _PIECE:
+        base = max(0, start - _BEHIND)
+        found = (base + end for end in splitter(block[base : start + _PIECE]))
+        ends = [end for end in found if start < end <= start + _PIECE - _AHEAD]
+        yield from ends
+        # The next piece begins at a sentence, unless that would hardly be an advance: the time stays linear.
+        start = ends[-1] if ends and ends[-1] - start > _PIECE // 2 else start + _PIECE - _AHEAD
+    base = max(0, start - _BEHIND)
+    yield from (base + end for end in splitter(block[base:]) if base + end > start)
+    yield len(block)
 
 
 def _sentence_ends(block: str, splitter: Splitter) -> list[int]:
@@ -60,7 +78,7 @@ def _sentence_ends(block: str, splitter: Splitter) -> list[int]:
     marker = item.end() if item else 0
     ends: list[int] = []
     start = 0
-    for raw in [*splitter(block), len(block)]:
+    for raw in _split(block, splitter):
         end = raw
         while end < len(block) and block[end].isspace():
             end += 1
@@ -102,7 +120,8 @@ def _safe_cut(text: str, end: int, limit: int) -> int:
 
 def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int]:
     """Yield the ends of pieces of at most ``max_words`` words, cut at the best boundary of each piece's second half."""
-    words = [match.end() for match in _WORD.finditer(text, start, end)]
+    short = end - start <= max_words  # too short for that many words
+    words = [] if short else [match.end() for match in _WORD.finditer(text, start, end)]
     first = 0
     while len(words) - first > max_words:
         remaining = len(words) - first
@@ -134,10 +153,9 @@ def segment_text(text: str, splitter: Splitter, max_words: int = MAX_UNIT_WORDS)
     Paragraph breaks and list items always end a unit; a unit of over ``max_words`` words is split at the best inner
     boundary. The empty text has no units.
     """
-    blocks = list(_blocks(text))
     units: list[Unit] = []
-    for block in blocks:
-        kind = _kind(text, block, alone=len(blocks) == 1)
+    for block in _blocks(text):
+        kind = _kind(text, block, alone=block == (0, len(text)))
         start = block[0]
         for offset in _sentence_ends(text[block[0] : block[1]], splitter):
             for end in _split_long(text, start, block[0] + offset, max_words):

@@ -21,6 +21,7 @@ _CLOSERS = "」』）)】》〉”’\"'"
 _FULL_STOP = re.compile(rf"(?<![。！？｡!?])([。！？｡!?]++)[{_CLOSERS}]*+")
 _QUOTATIVE = ("と", "って")  # 「行く。」と言った: the quotation goes on
 _HAS_CJK_STOP = re.compile("[。！？｡]")
+_INNER_STOP = re.compile(r"[.!?…](?=\s*+\S)")
 _LONG_RUN = re.compile(r"\S{256}")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
@@ -51,6 +52,8 @@ def nupunkt_splitter() -> Splitter:
     tokenizer = nupunkt.load_default_model()
 
     def split(text: str) -> list[int]:
+        if not _INNER_STOP.search(text):
+            return []  # it finds no end then, but takes most of the time that a short text costs
         # Behind every stop it reads on to the next white space, which is quadratic in a text without any: hence
         # longer runs go in by pieces, whose ends are not sentence ends.
         ends: list[int] = []

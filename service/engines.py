@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 
 from secateur.models.errors import InputError
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneRequest
 from secateur.service.batching.answers import AnswerLimits
 from secateur.service.batching.background import Background
 from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, Store
-from secateur.service.batching.engine import Engine, EngineLimits
+from secateur.service.batching.engine import PROBE, Engine, EngineLimits
 from secateur.service.metrics import Metrics
 from secateur.service.problems import UnknownModelError
 from secateur.service.settings import Settings
-
-_WARM_UP = PruneRequest("Is the engine warm?", tuple(Passage("The engine is warm. " * n) for n in (1, 8, 40)))
 
 
 def load_pruners(settings: Settings) -> dict[str, Pruner]:
@@ -39,7 +36,7 @@ def load_pruners(settings: Settings) -> dict[str, Pruner]:
         if name in pruners:
             raise InputError("models", f"two are named {name!r}", "give one of them another name")
         if settings.warm_up:
-            pruner.prune_request(_WARM_UP)
+            pruner.prune_request(PROBE)
         pruners[name] = pruner
     return pruners
 

@@ -1,96 +1,143 @@
-"""Admission: how much work may wait, told in tokens, and how long it will take at the rate that was measured."""
+"""Admission: which requests are taken on, by the work that waits already and the time that each has."""
 
 from __future__ import annotations
 
 import math
 import threading
 
-from secateur.models.requests import CheckedRequest
+from secateur.models.errors import InputError
+from secateur.models.types import PruneRequest
 from secateur.service.batching.errors import OverloadedError
+from secateur.service.batching.speed import Load, Speed
 
 _CHARACTERS_A_TOKEN = 4
-_SMOOTHING = 0.2  # weight of the newest step in the rate
+_SPECIALS = 3  # special tokens of a window
 _SHARE_OF_DEADLINE = 0.8  # a request that would wait longer than this is refused at once, rather than answered late
+_DOUBT = 2.0  # an estimate may be wrong by this factor
+_LONGEST_RETRY_S = 60
 
 
-def estimated_tokens(request: CheckedRequest) -> int:
-    """Return about how many tokens a request will cost: the query beside each passage."""
-    query, passages = request.request.query, request.request.passages
-    text = sum(len(passage.text) + len(passage.title or "") for passage in passages)
-    return (text + len(query) * len(passages)) // _CHARACTERS_A_TOKEN + 3 * len(passages) + 1
+def estimated_load(request: PruneRequest, window: int) -> Load:
+    """Return about how much work a request is: its query beside each window of its passages.
+
+    Args:
+        request: not yet encoded.
+        window: tokens of the model's window, of which a query takes at most half.
+    """
+    query = min(len(request.query) // _CHARACTERS_A_TOKEN + 1, window // 2 - _SPECIALS) + _SPECIALS
+    characters = sum(len(passage.text) + len(passage.title or "") for passage in request.passages)
+    text = characters // _CHARACTERS_A_TOKEN
+    windows = len(request.passages) + text // max(1, window - query)
+    return Load(windows, windows * query + text)
 
 
 class Reservation:
-    """Tokens that an admitted request holds until it is answered; a context manager.
+    """The work of one request, which counts while anybody is in its context: who waits for it, and who works on it.
+
+    Attributes:
+        load: how much work it is; set anew once that is known better.
 
     Args:
-        admission: that admitted.
-        tokens: held.
+        admission: that admitted it.
     """
 
-    def __init__(self, admission: Admission, tokens: int) -> None:
+    def __init__(self, admission: Admission, load: Load) -> None:
         self._admission = admission
-        self._tokens = tokens
-
-    def resize(self, tokens: int) -> None:
-        """Hold what the request really costs, once that is known."""
-        self._admission.change(tokens - self._tokens)
-        self._tokens = tokens
+        self.load = load
 
     def __enter__(self) -> Reservation:
+        self._admission.hold(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.resize(0)
+        self._admission.release(self)
 
 
 class Admission:
-    """Counts the tokens that were admitted and not yet answered. Thread-safe.
+    """Knows the work of all admitted requests, and admits those that can be answered in time. Thread-safe.
+
+    The engine serves requests in turns. So a request waits for what others have up to its own size, or up to one turn
+    if it is smaller: this is what is ahead of it, and a large request does not keep small ones out.
 
     Args:
-        max_tokens: that may wait. A larger request is admitted when nothing else waits.
+        max_tokens: that a request and what is ahead of it may have. A larger one is admitted when nothing else waits.
+        turn_tokens: that a request gets in its turn.
     """
 
-    def __init__(self, max_tokens: int) -> None:
-        self.max_tokens = max_tokens
+    def __init__(self, max_tokens: int, turn_tokens: int) -> None:
+        self.speed = Speed(turn_tokens)
+        self._max_tokens = max_tokens
+        self._turn_tokens = turn_tokens
         self._lock = threading.Lock()
-        self._waiting = 0
-        self._rate = 0.0
+        self._holders: dict[Reservation, int] = {}
 
     @property
     def waiting(self) -> int:
-        """Tokens of admitted requests that are not answered yet."""
-        return self._waiting
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second that the network has lately done; 0 before it has run."""
-        return self._rate
-
-    def ran(self, tokens: int, seconds: float) -> None:
-        """Take note of a step of the network."""
+        """Tokens of the admitted requests on which work has not ended, whether or not anybody waits for the answer."""
         with self._lock:
-            now = tokens / max(seconds, 1e-6)
-            self._rate = now if self._rate == 0 else (1 - _SMOOTHING) * self._rate + _SMOOTHING * now
+            return sum(reservation.load.tokens for reservation in self._holders)
 
-    def reserve(self, tokens: int, timeout_s: float) -> Reservation:
-        """Admit a request that must be answered in time.
+    def reserve(self, load: Load, timeout_s: float) -> Reservation:
+        """Admit a request, of which only an estimate is known. Nothing is refused while nothing else waits.
 
         Raises:
-            OverloadedError: too many tokens wait already.
+            OverloadedError: it would not be answered in time for what is ahead of it, or the queue is full.
+            InputError: it would not be answered in time even alone, and by far.
         """
         with self._lock:
-            after = self._waiting + tokens
-            late = self._rate > 0 and after / self._rate > _SHARE_OF_DEADLINE * timeout_s
-            if self._waiting and (after > self.max_tokens or late):
-                raise OverloadedError(self._waiting, self._seconds(self._waiting))
-            self._waiting = after
-        return Reservation(self, tokens)
+            if self._holders:
+                self._check(load, timeout_s)
+            reservation = Reservation(self, load)
+            self._holders[reservation] = 0
+        return reservation
 
-    def change(self, tokens: int) -> None:
-        """Add to what waits; negative for what does no more."""
+    def _check(self, load: Load, timeout_s: float) -> None:
+        self.check_feasible(load, timeout_s, doubt=_DOUBT)
+        ahead = self._ahead(load.tokens)
+        together = Load(ahead.windows + load.windows, ahead.tokens + load.tokens)
+        late = self.speed.seconds(together) > _SHARE_OF_DEADLINE * timeout_s
+        if late or together.tokens > self._max_tokens:
+            wait_s = math.ceil(self.speed.seconds(ahead))
+            raise OverloadedError(ahead.tokens, min(max(1, wait_s), _LONGEST_RETRY_S))
+
+    def _ahead(self, tokens: int) -> Load:
+        """Return what will be run before a request of so many tokens has ended."""
+        most = max(tokens, self._turn_tokens)
+        windows = ahead = 0.0
+        for load in (reservation.load for reservation in self._holders):
+            share = min(1.0, most / max(1, load.tokens))
+            windows += share * load.windows
+            ahead += share * load.tokens
+        return Load(math.ceil(windows), math.ceil(ahead))
+
+    def check_feasible(self, load: Load, seconds_left: float, doubt: float = 1.0) -> None:
+        """Refuse work that cannot be done in time even alone, by the speed that was measured.
+
+        Args:
+            load: of one request.
+            seconds_left: for it.
+            doubt: factor by which the estimate must exceed the time.
+
+        Raises:
+            InputError: so it is.
+        """
+        needed_s = self.speed.seconds(load)
+        if needed_s > doubt * seconds_left:
+            raise InputError(
+                "passages",
+                f"would take about {needed_s:.3g} s ({load.tokens} tokens at {load.tokens / needed_s:.0f} a second), "
+                f"and the request has {max(0.0, seconds_left):.3g} s",
+                "send fewer or shorter passages, or allow more time",
+            )
+
+    def hold(self, reservation: Reservation) -> None:
+        """Count a reservation for one more holder."""
         with self._lock:
-            self._waiting += tokens
+            self._holders[reservation] = self._holders.get(reservation, 0) + 1
 
-    def _seconds(self, tokens: int) -> int:
-        return max(1, math.ceil(tokens / self._rate)) if self._rate else 1
+    def release(self, reservation: Reservation) -> None:
+        """Count a reservation for one holder less, and no more after the last one."""
+        with self._lock:
+            self._holders[reservation] -= 1
+            if not self._holders[reservation]:
+                del self._holders[reservation]

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
+from secateur.models.encoding import Window
+from secateur.models.errors import BackendUnusableError
 from secateur.models.merging import PassageScores, WindowOutput, merge
 from secateur.models.pruner import EncodedRequest, Pruner
-from secateur.models.requests import CheckedRequest, check_request
-from secateur.models.types import PruneRequest, PruneResult, Timings
-from secateur.service.batching.admission import Admission, Reservation, estimated_tokens
+from secateur.models.requests import check_request
+from secateur.models.types import Passage, PruneRequest, PruneResult, Timings
+from secateur.service.batching.admission import Admission, estimated_load
 from secateur.service.batching.answers import AnswerLimits, check_answer
 from secateur.service.batching.cache import ScoreCache
 from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError
 from secateur.service.batching.jobs import Job, Slot, WindowQueue
+from secateur.service.batching.speed import Load
+from secateur.service.batching.threads import Threads
 from secateur.service.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 # A step of the engine takes about this many tokens: enough to fill the runtime and to sort by length, few enough for a
 # small request to get its turn soon.
 _STEP_TOKENS = {"cpu": 4096, "cuda": 32768}
+PROBE = PruneRequest("Is the engine warm?", tuple(Passage("The engine is warm. " * n) for n in (1, 8, 40)))
+"""A request that every engine can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +41,25 @@ class EngineLimits:
 
     Attributes:
         timeout_s: seconds that a request has if it does not say.
-        max_queue_tokens: that may wait at once.
+        max_queue_tokens: of a request and what is ahead of it.
         step_tokens: that are run at once; None for what suits the device.
         answers: what one answer may hold.
+        max_units: of a request.
     """
 
     timeout_s: float = 30.0
     max_queue_tokens: int = 262_144
     step_tokens: int | None = None
     answers: AnswerLimits = field(default_factory=AnswerLimits)
+    max_units: int = 250_000
 
 
 class Engine:
     """Prunes for many callers at once. Made in a running event loop; its answers are awaited there.
 
-    Requests are encoded in a small pool of threads; one thread of the engine's own runs the network on the windows of
-    whichever requests wait, first come first served, and sorts by length within a step.
+    Requests are checked, encoded and finished in a few threads; one thread of the engine's own runs the network on the
+    windows of whichever requests wait, in turns, and sorts by length within a step. A request is told to `admission`
+    until all of its work has ended, also when nobody waits for it any more.
 
     Args:
         pruner: a loaded pruner.
@@ -76,12 +83,12 @@ class Engine:
         self.pruner = pruner
         self.name = name or pruner.config.name
         self.limits = limits
-        self.admission = Admission(limits.max_queue_tokens)
+        self.step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
+        self.admission = Admission(limits.max_queue_tokens, self.step_tokens)
         self._cache = cache
         self._metrics = metrics or Metrics()
         self._metrics.watch(self.name, lambda: self.admission.waiting)
         self._on_death = on_death
-        self.step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
         self._queue = WindowQueue()
         self._jobs: set[Job] = set()
         self._requests = 0
@@ -89,8 +96,8 @@ class Engine:
         self._idle.set()
         self._closing = False
         self._dead = False
-        self.workers = min(4, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=f"secateur-encode-{self.name}")
+        self._threads = Threads(self.name)
+        self.workers = self._threads.workers
         self._thread = threading.Thread(target=self._work, name=f"secateur-engine-{self.name}", daemon=True)
         self._thread.start()
 
@@ -107,7 +114,7 @@ class Engine:
             timeout_s: seconds until an answer is worth nothing; None for the engine's limit.
 
         Raises:
-            InputError: the request is wrong.
+            InputError: the request is wrong, or more than can be done in its time.
             OverloadedError: too much waits already.
             DeadlineError: the time is over.
             BackendError: the runtime failed on this request.
@@ -116,25 +123,28 @@ class Engine:
         if not self.alive or self._closing:
             raise EngineDeadError
         timeout_s = self.limits.timeout_s if timeout_s is None else timeout_s
-        checked = check_request(request.query, request.passages, request.options)
-        with self.admission.reserve(estimated_tokens(checked), timeout_s) as reservation, self._counted():
+        load = estimated_load(request, self.pruner.encoder.window)
+        with self.admission.reserve(load, timeout_s) as reservation, self._counted():
+            job = Job(reservation, self.limits.max_units)
             try:
                 async with asyncio.timeout(timeout_s):
-                    result = await self._prune(checked, reservation)
+                    result = await self._prune(request, job, time.perf_counter() + timeout_s)
             except TimeoutError:
                 raise DeadlineError(timeout_s) from None
+            finally:
+                job.abandoned = True
         self._metrics.answered(self.name, result)
         return result
 
-    async def _prune(self, checked: CheckedRequest, reservation: Reservation) -> PruneResult:
-        loop = asyncio.get_running_loop()
+    async def _prune(self, request: PruneRequest, job: Job, deadline: float) -> PruneResult:
         admitted = time.perf_counter()
-        encoded, tokenize_s = await loop.run_in_executor(self._pool, self._encode, checked)
+        encoded, tokenize_s = await self._threads.run(job, lambda: self._encode(request, job))
         known = await self._known(encoded)
         new = [number for number in range(len(encoded.passages)) if number not in known]
-        job = Job.of([window for number in new for window in encoded.passages[number].running])
-        reservation.resize(sum(map(len, job.windows)))
-        outputs = await self._outputs(job)
+        windows = [window for number in new for window in encoded.passages[number].running]
+        load = job.reservation.load = Load(len(windows), sum(map(len, windows)))
+        self.admission.check_feasible(load, deadline - time.perf_counter())
+        outputs = await self._outputs(job, windows)
         done = time.perf_counter()
         started = job.started or done
 
@@ -150,7 +160,7 @@ class Engine:
             )
             return self.pruner.finish(encoded, scores, timings), found
 
-        result, found = await loop.run_in_executor(self._pool, finish)
+        result, found = await self._threads.run(job, finish)
         if self._cache is not None:
             await self._cache.keep(encoded, found)
         return result
@@ -166,9 +176,11 @@ class Engine:
             if self._requests == 0:
                 self._idle.set()
 
-    def _encode(self, checked: CheckedRequest) -> tuple[EncodedRequest, float]:
+    def _encode(self, request: PruneRequest, job: Job) -> tuple[EncodedRequest, float]:
+        """Return a request as windows, and the seconds that it took."""
         started = time.perf_counter()
-        encoded = self.pruner.encode(checked)
+        checked = check_request(request.query, request.passages, request.options)
+        encoded = self.pruner.encode(checked, job.watch)
         check_answer(encoded, self.limits.answers)
         return encoded, time.perf_counter() - started
 
@@ -180,17 +192,17 @@ class Engine:
         self._metrics.looked_up(self.name, len(known.scores), known.missing, known.invalid)
         return known.scores
 
-    async def _outputs(self, job: Job) -> list[WindowOutput]:
-        """Wait for a job; one that is no longer waited for is abandoned."""
-        if not job.windows:
+    async def _outputs(self, job: Job, windows: Sequence[Window]) -> list[WindowOutput]:
+        """Wait for the windows of a job."""
+        if not windows:
             return []
+        job.windows = windows
         self._jobs.add(job)
         try:
             if not self._queue.put(job):
                 raise EngineDeadError
-            return await job.answer
+            return await asyncio.wrap_future(job.answer)
         finally:
-            job.abandoned = True
             self._jobs.discard(job)
 
     def _work(self) -> None:
@@ -209,25 +221,41 @@ class Engine:
     def _step(self, slots: Sequence[Slot]) -> None:
         try:
             self._run(slots)
+        except BackendUnusableError:
+            raise
         except Exception:
             by_job: dict[Job, list[Slot]] = {}
             for slot in slots:
                 by_job.setdefault(slot.job, []).append(slot)
             log.exception("a batch of %d requests failed; each is tried alone", len(by_job))
             for job, its_slots in by_job.items():
-                try:
-                    self._run(its_slots)
-                except Exception:
-                    log.exception("a request failed alone too")
-                    job.fail(BackendError())
+                self._run_alone(job, its_slots)
+
+    def _run_alone(self, job: Job, slots: Sequence[Slot]) -> None:
+        """Run a job's part of a batch that failed. If that fails too, the job is at fault, or else the runtime.
+
+        Raises:
+            Exception: it is the runtime: it no longer runs what it ran before, so the engine is to die.
+        """
+        try:
+            self._run(slots)
+        except BackendUnusableError:
+            raise
+        except Exception:
+            log.exception("a request failed alone too")
+            self.pruner.prune_request(PROBE)
+            job.fail(BackendError())
 
     def _run(self, slots: Sequence[Slot]) -> None:
-        started = time.perf_counter()
-        outputs = self.pruner.run([slot.window for slot in slots])
-        seconds = time.perf_counter() - started
-        tokens = sum(len(slot.window) for slot in slots)
-        self.admission.ran(tokens, seconds)
-        self._metrics.ran(self.name, tokens, tokens / self.step_tokens, len({slot.job for slot in slots}))
+        jobs = {slot.job for slot in slots}
+        load = Load(len(slots), sum(len(slot.window) for slot in slots))
+        with ExitStack() as held:
+            for job in jobs:
+                held.enter_context(job.reservation)
+            started = time.perf_counter()
+            outputs = self.pruner.run([slot.window for slot in slots])
+            self.admission.speed.ran(load, time.perf_counter() - started)
+        self._metrics.ran(self.name, load.tokens, load.tokens / self.step_tokens, len(jobs))
         for slot, output in zip(slots, outputs, strict=True):
             slot.job.deliver(slot.number, output)
 
@@ -237,4 +265,4 @@ class Engine:
         await self._idle.wait()
         self._queue.close()
         await asyncio.to_thread(self._thread.join)
-        self._pool.shutdown()
+        await self._threads.close()

@@ -2,48 +2,74 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from secateur.models.encoding import Window
+from secateur.models.errors import InputError
 from secateur.models.merging import WindowOutput
+from secateur.service.batching.admission import Reservation
+
+
+class AbandonedError(Exception):
+    """Nobody waits for this work any more, so it was stopped."""
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """The windows of one request that wait for the network.
+    """One request on its way through the engine.
 
     Attributes:
-        windows: to be run.
-        answer: their outputs, in order; awaited in ``loop``.
-        loop: of whoever waits.
+        reservation: held by whoever works on it.
+        max_units: that its passages may have together.
         abandoned: nobody waits for the answer any more; what has not run is not run.
         started: `time.perf_counter` when the first window was taken; None before.
+        windows: to be run.
+        taken: how many of them the queue has given out.
+        turn: tokens of those that it has given out in the job's turn.
+        answer: the outputs of the windows, in order.
     """
 
-    windows: Sequence[Window]
-    answer: asyncio.Future[list[WindowOutput]]
-    loop: asyncio.AbstractEventLoop
+    reservation: Reservation
+    max_units: int
     abandoned: bool = False
     started: float | None = None
-    outputs: dict[int, WindowOutput] = field(default_factory=dict)
+    windows: Sequence[Window] = ()
+    taken: int = 0
+    turn: int = 0
+    answer: Future[list[WindowOutput]] = field(default_factory=Future)
+    _outputs: dict[int, WindowOutput] = field(default_factory=dict)
+    _units: int = 0
 
-    @classmethod
-    def of(cls, windows: Sequence[Window]) -> Job:
-        """Make a job that is awaited in the running event loop."""
-        loop = asyncio.get_running_loop()
-        return cls(windows, loop.create_future(), loop)
+    def watch(self, units: int) -> None:
+        """Take note of units that were found in the passages. From the thread that looks for them.
+
+        Raises:
+            AbandonedError: nobody waits any more.
+            InputError: there are too many.
+        """
+        if self.abandoned:
+            raise AbandonedError
+        self._units += units
+        if self._units > self.max_units:
+            raise InputError(
+                "passages",
+                f"have more than {self.max_units} units (sentences, list items) together",
+                "send fewer, or several requests",
+            )
 
     def deliver(self, number: int, output: WindowOutput) -> None:
         """Take the output of a window; the last one gives the answer. From the engine's thread."""
-        self.outputs[number] = output
-        if len(self.outputs) == len(self.windows):
-            self._give(lambda: self.answer.set_result([self.outputs[n] for n in range(len(self.windows))]))
+        self._outputs[number] = output
+        if len(self._outputs) == len(self.windows):
+            outputs = [self._outputs[n] for n in range(len(self.windows))]
+            self._give(lambda: self.answer.set_result(outputs))
 
     def fail(self, error: BaseException) -> None:
         """Give an error instead of an answer, from any thread."""
@@ -51,14 +77,9 @@ class Job:
         self._give(lambda: self.answer.set_exception(error))
 
     def _give(self, answer: Callable[[], None]) -> None:
-        def unless_done() -> None:
-            if not self.answer.done():
-                answer()
-
-        try:
-            self.loop.call_soon_threadsafe(unless_done)
-        except RuntimeError:  # the loop has ended, and with it whoever waited
-            self.abandoned = True
+        # Unless it was answered before, or whoever waited has gone.
+        with suppress(InvalidStateError):
+            answer()
 
 
 class Slot(NamedTuple):
@@ -74,10 +95,14 @@ class Slot(NamedTuple):
 
 
 class WindowQueue:
-    """Windows in the order in which their jobs came: first come, first served. Thread-safe."""
+    """Windows of the jobs in turn: one that has had as many tokens as a step holds goes to the back. Thread-safe.
+
+    So jobs that fit a step are served in the order in which they came; a new one waits for no more than a step of each
+    that came before, and a large one gets its turn whatever comes after it.
+    """
 
     def __init__(self) -> None:
-        self._jobs: deque[tuple[Job, int]] = deque()  # with the number of the first window that was not taken
+        self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
@@ -86,12 +111,12 @@ class WindowQueue:
         with self._changed:
             if self._closed:
                 return False
-            self._jobs.append((job, 0))
+            self._jobs.append(job)
             self._changed.notify()
             return True
 
     def take(self, tokens: int) -> list[Slot]:
-        """Wait for windows and take the first ones, as many as fit the tokens and at least one.
+        """Wait for windows and take as many as fit the tokens, at least one.
 
         Windows of abandoned jobs are passed over.
 
@@ -105,18 +130,23 @@ class WindowQueue:
 
     def _first(self, tokens: int) -> list[Slot]:
         taken: list[Slot] = []
+        room = tokens
         while self._jobs:
-            job, first = self._jobs.popleft()
-            if job.abandoned:
+            job = self._jobs[0]
+            if job.abandoned or job.taken == len(job.windows):
+                self._jobs.popleft()
                 continue
+            cost = len(job.windows[job.taken])
+            if taken and cost > room:
+                break
+            taken.append(Slot(job, job.taken))
+            room -= cost
             job.started = job.started or time.perf_counter()
-            for number in range(first, len(job.windows)):
-                cost = len(job.windows[number])
-                if taken and cost > tokens:
-                    self._jobs.appendleft((job, number))
-                    return taken
-                taken.append(Slot(job, number))
-                tokens -= cost
+            job.taken += 1
+            job.turn += cost
+            if job.turn >= tokens:
+                job.turn = 0
+                self._jobs.rotate(-1)
         return taken
 
     def close(self) -> list[Job]:
@@ -124,4 +154,4 @@ class WindowQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            return [job for job, _ in self._jobs]
+            return list(self._jobs)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from secateur.models.batching import Batch
-from secateur.models.errors import InputError
+from secateur.models.errors import BackendUnusableError, InputError
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
 from secateur.service.batching.cache import MemoryStore, ScoreCache
 from secateur.service.batching.engine import Engine, EngineLimits
 from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError, OverloadedError
+from secateur.service.batching.speed import Load
 
 SENTENCES = [
     "The Eiffel Tower was finished in March 1889.",
@@ -70,10 +71,11 @@ def on_engine(pruner: Pruner, use: Callable[[Engine], Awaitable[Any]], **argumen
     return asyncio.run(run())
 
 
-def wait_for(gate: threading.Event) -> Callable[[Sequence[Batch]], None]:
-    """Make trouble that holds the engine's thread until the gate opens."""
+def wait_for(gate: threading.Event, held: threading.Event) -> Callable[[Sequence[Batch]], None]:
+    """Make trouble that holds the engine's thread until the gate opens, and tells when it does."""
 
     def wait(batches: Sequence[Batch]) -> None:
+        held.set()
         assert gate.wait(300)
 
     return wait
@@ -131,13 +133,7 @@ def test_a_wrong_request_is_an_error_and_holds_nothing(pruner: Pruner) -> None:
 
 def test_what_is_not_answered_in_time_is_an_error_and_is_not_run(troubled: Pruner, backend: Any) -> None:
     gate, held = threading.Event(), threading.Event()
-    wait = wait_for(gate)
-
-    def hold(batches: Sequence[Batch]) -> None:
-        held.set()
-        wait(batches)
-
-    backend.trouble = hold
+    backend.trouble = wait_for(gate, held)
 
     async def use(engine: Engine) -> None:
         holding = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))))
@@ -155,12 +151,12 @@ def test_what_is_not_answered_in_time_is_an_error_and_is_not_run(troubled: Prune
 
 
 def test_a_caller_that_goes_away_has_its_work_dropped(troubled: Pruner, backend: Any) -> None:
-    gate = threading.Event()
-    backend.trouble = wait_for(gate)
+    gate, held = threading.Event(), threading.Event()
+    backend.trouble = wait_for(gate, held)
 
     async def use(engine: Engine) -> None:
         first = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))))
-        await asyncio.sleep(0.3)
+        assert await asyncio.to_thread(held.wait, 300)
         gone = [asyncio.create_task(engine.prune(PruneRequest(QUERIES[1], (Passage(SENTENCES[1]),)))) for _ in range(9)]
         await asyncio.sleep(0.3)
         for task in gone:
@@ -220,6 +216,183 @@ def test_a_request_on_which_the_runtime_fails_fails_alone(troubled: Pruner, back
         else:
             assert isinstance(result, PruneResult)
             assert same(result, pruner.prune_request(good))
+
+
+def test_a_runtime_that_fails_on_everything_ends_the_engine(troubled: Pruner, backend: Any, pruner: Pruner) -> None:
+    """One error poisons it: the request that met it, and those after it, are told that the engine has stopped."""
+    poison = poisonous(pruner, "whales", RuntimeError)
+    broken = threading.Event()
+
+    def poisoned(batches: Sequence[Batch]) -> None:
+        try:
+            poison(batches)
+        except RuntimeError:
+            broken.set()
+        if broken.is_set():
+            raise RuntimeError("queue is in an error state")
+
+    backend.trouble = poisoned
+    deaths: list[str] = []
+    good = PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))
+
+    async def use(engine: Engine) -> None:
+        await engine.prune(good)
+        with pytest.raises(EngineDeadError):
+            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[4]),)))
+        assert not engine.alive
+        with pytest.raises(EngineDeadError):
+            await engine.prune(good)
+
+    on_engine(troubled, use, on_death=lambda: deaths.append("died"))
+    assert deaths == ["died"]
+
+
+def test_a_runtime_that_says_it_is_unusable_ends_the_engine_at_once(troubled: Pruner, backend: Any) -> None:
+    tries: list[int] = []
+
+    def unusable(batches: Sequence[Batch]) -> None:
+        tries.append(len(batches))
+        raise BackendUnusableError("the device is gone")
+
+    backend.trouble = unusable
+
+    async def use(engine: Engine) -> None:
+        with pytest.raises(EngineDeadError):
+            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)))
+        assert not engine.alive
+
+    on_engine(troubled, use)
+    assert tries == [1]
+
+
+def test_many_requests_at_fault_end_nothing(troubled: Pruner, backend: Any, pruner: Pruner) -> None:
+    backend.trouble = poisonous(pruner, "whales", RuntimeError)
+    bad = PruneRequest(QUERIES[0], (Passage(SENTENCES[4]),))
+
+    async def use(engine: Engine) -> None:
+        for _ in range(10):
+            with pytest.raises(BackendError):
+                await engine.prune(bad)
+        assert engine.alive
+        await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)))
+
+    on_engine(troubled, use)
+
+
+def test_work_that_nobody_waits_for_stops_and_counts_until_it_has(pruner: Pruner) -> None:
+    """Segmentation of these texts takes seconds; the splitter stands still until the caller has gone."""
+    gate, held = threading.Event(), threading.Event()
+    calls: list[int] = []
+    slow = Pruner(pruner.config, pruner.encoder, pruner.backend, None, pruner.pad_id, None)
+    split = slow._splitter
+
+    def splitter(text: str) -> list[int]:
+        calls.append(len(text))
+        if len(calls) > 100:
+            held.set()
+            assert gate.wait(300)
+        return split(text)
+
+    slow._splitter = splitter
+    long = PruneRequest(QUERIES[0], (Passage("\x0ca" * 50_000),))
+
+    async def use(engine: Engine) -> None:
+        with pytest.raises(DeadlineError):
+            await engine.prune(long, timeout_s=0.5)
+        assert await asyncio.to_thread(held.wait, 300)
+        assert engine.admission.waiting > 20_000
+        gate.set()
+        while engine.admission.waiting:
+            await asyncio.sleep(0.01)
+        assert len(calls) <= 102
+
+    on_engine(slow, use)
+
+
+def test_long_texts_keep_no_short_request_waiting(pruner: Pruner) -> None:
+    """However many threads long requests fill and queue for."""
+    gate = threading.Event()
+    slow = Pruner(pruner.config, pruner.encoder, pruner.backend, pruner.calibration, pruner.pad_id, None)
+    split = slow._splitter
+
+    def splitter(text: str) -> list[int]:
+        assert text != "long" or gate.wait(300)
+        return split(text)
+
+    slow._splitter = splitter
+    long = PruneRequest(QUERIES[0], (Passage("\x0c".join(["long"] * 20_000)),))
+
+    async def use(engine: Engine) -> None:
+        waiting = [asyncio.create_task(engine.prune(long, 300)) for _ in range(6)]
+        await asyncio.sleep(0)
+        for _ in range(5):
+            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)))
+        for task in waiting:
+            task.cancel()
+        gate.set()
+        await asyncio.wait(waiting)
+
+    on_engine(slow, use, limits=EngineLimits(300, max_queue_tokens=1 << 30))
+
+
+def test_a_request_of_too_many_units_is_refused(pruner: Pruner) -> None:
+    async def use(engine: Engine) -> None:
+        await engine.prune(PruneRequest(QUERIES[0], (Passage("\n\na" * 100),)))
+        with pytest.raises(InputError, match="passages: have more than 100 units"):
+            await engine.prune(PruneRequest(QUERIES[0], (Passage("\n\na" * 60), Passage("\n\na" * 60))))
+        assert engine.admission.waiting == 0
+
+    on_engine(pruner, use, limits=EngineLimits(max_units=100))
+
+
+def test_what_cannot_be_done_in_its_time_is_refused_and_keeps_nobody_out(troubled: Pruner, backend: Any) -> None:
+    """A long query with thousands of tiny passages: little text, millions of tokens."""
+    many = PruneRequest("when " * 1800, (Passage("a"),) * 2000, PruneOptions(truncate_query=True))
+    small = PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))
+
+    async def use(engine: Engine) -> None:
+        step = Load(16, 4096)
+        engine.admission.speed.ran(step, 1.0)
+        run = backend.rows
+        with pytest.raises(InputError, match=r"passages: would take about .* s \(5\d\d\d\d\d tokens at .* has 29"):
+            await engine.prune(many, 30.0)
+        assert backend.rows == run
+        hopeless = [asyncio.create_task(engine.prune(many, 30.0)) for _ in range(4)]
+        results = await asyncio.gather(*(engine.prune(small, 30.0) for _ in range(29)))
+        assert len(results) == 29
+        assert all(isinstance(r, InputError) for r in await asyncio.gather(*hopeless, return_exceptions=True))
+
+    on_engine(troubled, use)
+
+
+def test_a_large_request_and_small_ones_share_the_network(troubled: Pruner, backend: Any) -> None:
+    small = PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))
+    large = PruneRequest(QUERIES[0], tuple(Passage(" ".join(SENTENCES)) for _ in range(60)))
+
+    async def use(engine: Engine) -> None:
+        waiting = asyncio.create_task(engine.prune(large, 300))
+        while not backend.rows:
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            await engine.prune(small, 300)
+        assert not waiting.done()
+        assert backend.rows < 60
+        assert len((await waiting).results) == 60
+
+    on_engine(troubled, use, limits=EngineLimits(300, step_tokens=256))
+
+
+def test_one_word_requests_before_do_not_refuse_larger_ones(pruner: Pruner) -> None:
+    one_word = PruneRequest("tower", (Passage("tower"),))
+    ten = PruneRequest(QUERIES[0], tuple(Passage(" ".join(SENTENCES * 8)) for _ in range(10)))
+
+    async def use(engine: Engine) -> None:
+        for _ in range(60):
+            await engine.prune(one_word)
+        results = await asyncio.gather(*(engine.prune(ten, 60) for _ in range(4)))
+        assert [len(result.results) for result in results] == [10] * 4
+
+    on_engine(pruner, use)
 
 
 def test_when_the_thread_dies_everyone_is_told(troubled: Pruner, backend: Any, pruner: Pruner) -> None:
