@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -27,10 +28,12 @@ from secateur.service.logs import configure_logging, log_texts
 from secateur.service.metrics import Metrics
 from secateur.service.middleware.bodies import Bodies
 from secateur.service.middleware.callers import Callers, is_open
+from secateur.service.middleware.forwarded import Forwarded
 from secateur.service.middleware.observe import Observe
+from secateur.service.middleware.unread import Unread
 from secateur.service.openapi import complete_openapi
 from secateur.service.problems import install_problem_handlers
-from secateur.service.protocol import MAX_HEAD_BYTES, PatientProtocol
+from secateur.service.protocol import MAX_HEAD_BYTES, Crowd, PatientProtocol
 from secateur.service.routes import batch, health, metrics, playground, prune, rerank
 from secateur.service.settings import Settings
 from secateur.service.tracing import Traced, Tracer
@@ -68,7 +71,6 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         version=version("secateur"),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
-        strict_content_type=False,  # a body without a content type is read as JSON
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
@@ -97,6 +99,8 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
         app.add_middleware(Traced, tracer=tracer)
         observers.append(tracer)
     app.add_middleware(Observe, metrics=app.state.metrics, observers=tuple(observers))
+    app.add_middleware(Forwarded, proxies=settings.trusted_proxies)
+    app.add_middleware(Unread)
 
 
 @contextmanager
@@ -117,6 +121,12 @@ class _Server(uvicorn.Server):
     """A server that ends, after what is in flight, when an engine has died."""
 
     died = False
+    interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop as uvicorn does, and remember whether it was by SIGINT."""
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+        super().handle_exit(sig, frame)
 
     def die(self) -> None:
         """Stop accepting; end with a failure. From any thread."""
@@ -147,6 +157,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
 
     Raises:
         SecateurError: a model cannot be loaded, or a setting cannot be used.
+        KeyboardInterrupt: by SIGINT, once all requests were finished.
     """
     configure_logging(settings)
     for name in unknown_variables(os.environ):
@@ -157,7 +168,8 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None
     app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
-    protocol: Any = partial(PatientProtocol, patience_s=settings.receive_timeout_s)
+    crowd = Crowd(settings.max_connections)
+    protocol: Any = partial(PatientProtocol, crowd=crowd, patience_s=settings.receive_timeout_s)
     server = _Server(
         uvicorn.Config(
             app,
@@ -169,11 +181,13 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
             log_config=None,
             access_log=False,  # the service's own says more
             server_header=False,
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=False,  # see Forwarded
             timeout_graceful_shutdown=settings.drain_s,
         )
     )
     server.run()
     if not server.started:
         raise SystemExit(3)  # the port is taken, or the like; it has logged why
+    if server.interrupted and not server.died:
+        raise KeyboardInterrupt
     return not server.died
