@@ -74,7 +74,7 @@ def _failed(message: object, code: int) -> int:
 
 
 def _discard(stream: IO[str]) -> None:
-    """Throw away what cannot be written: flushed at the interpreter's end, it is a traceback and an exit code of 120."""
+    """Throw away what cannot be written; the interpreter would fail at its end with a traceback and a code of 120."""
     with suppress(OSError, ValueError):
         stream.flush()
         return

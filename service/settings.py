@@ -47,7 +47,12 @@ class ModelSettings(BaseModel):
 class Settings(BaseSettings):
     """Settings of the service."""
 
-    model_config = SettingsConfigDict(env_prefix="SECATEUR_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SECATEUR_",
+        extra="forbid",
+        frozen=True,
+        validate_default=False,  # validators see what was given: keys that are given must not be none
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one.")

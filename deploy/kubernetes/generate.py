@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 CHART = Path(__file__).parent / "secateur"
 SCHEMA, VALUES, DOCUMENT = CHART / "values.schema.json", CHART / "values.yaml", ROOT / "docs/kubernetes.md"
 # The chart sets these by itself, and keys are no matter of a ConfigMap.
-OWN = {"host", "port", "api_keys", "api_keys_file"}
+OWN = {"host", "port", "api_keys", "api_keys_file", "redis_password"}
 
 _TABLE = re.compile(r"(?<=<!-- values:begin -->\n).*?(?=<!-- values:end -->)", re.DOTALL)
 _LINE = re.compile(r"(?P<indent> *)(?:# (?P<comment>.*)|(?P<key>\w+):.*)")

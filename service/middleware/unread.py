@@ -1,4 +1,4 @@
-"""The outermost layer: a body that nobody has read neither keeps its connection open nor loses the client its answer."""
+"""The outermost layer: a body that nobody has read neither keeps its connection nor loses the client its answer."""
 
 from __future__ import annotations
 

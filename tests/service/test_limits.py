@@ -63,7 +63,8 @@ def test_each_line_of_a_batch_has_the_limits(small: httpx.Client) -> None:
 def test_a_body_is_refused_by_its_bytes(small: httpx.Client, path: str, limit: int, chunked: bool) -> None:
     def post(size: int) -> httpx.Response:
         body = json.dumps({"query": "q", "passages": ["a"]}).encode().ljust(size)
-        return small.post(path, content=iter([body[:1000], body[1000:]]) if chunked else body)
+        content = iter([body[:1000], body[1000:]]) if chunked else body
+        return small.post(path, content=content, headers={"Content-Type": "application/json"})
 
     assert post(limit).status_code == 200
     refused = post(limit + 1)
@@ -100,7 +101,7 @@ def test_what_would_take_seconds_to_read_is_refused_at_once(
     path = "/v1/prune" if "passages" in body else "/v2/rerank"
     content = json.dumps(body, separators=(",", ":")).encode()
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=client.base_url, timeout=PATIENCE) as other:
-        refused = pool.submit(client.post, path, content=content)
+        refused = pool.submit(client.post, path, content=content, headers={"Content-Type": "application/json"})
         waits = []
         while not refused.done():
             started = time.monotonic()
