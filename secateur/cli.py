@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur import __version__, cli_data, cli_eval, cli_mcp, cli_prune_corpus, cli_training
+from secateur.ending import INTERRUPTED, UsageError, leave, run_command
 
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 _LONG = ("train", "distill", "finetune", "calibrate", "card", "export", "data", "prune-corpus", "eval", "bench")
 
 
-class _UsageError(Exception):
-    """The arguments cannot be used."""
-
-
 def _read_text(name: str) -> str:
     from secateur.models.errors import DataError
     from secateur.models.text_files import as_text, read_limited
@@ -38,9 +34,9 @@ def _read_text(name: str) -> str:
     try:
         return as_text(sys.stdin.buffer.read() if name == "-" else read_limited(Path(name)), name)
     except OSError as error:
-        raise _UsageError(f"{name}: cannot be read ({error.strerror})") from error
+        raise UsageError(f"{name}: cannot be read ({error.strerror})") from error
     except DataError as error:
-        raise _UsageError(str(error)) from error
+        raise UsageError(str(error)) from error
 
 
 def _json_lines(name: str, text: str) -> list[Passage]:
@@ -54,10 +50,10 @@ def _json_lines(name: str, text: str) -> list[Passage]:
         if line.strip():
             try:
                 passages.append(as_passage(parse_json(line), f"{name}, line {number}"))
-            except ValueError as error:
-                raise _UsageError(f"{name}, line {number}: is not JSON ({error})") from error
+            except (ValueError, RecursionError) as error:
+                raise UsageError(f"{name}, line {number}: is not JSON ({error})") from error
             except InputError as error:
-                raise _UsageError(str(error)) from error
+                raise UsageError(str(error)) from error
     return passages
 
 
@@ -131,6 +127,8 @@ def _serve(arguments: argparse.Namespace) -> None:
         wanted = serve(settings)
     except SystemExit as end:  # uvicorn could not start: its code is 3, and it has logged why
         sys.exit(1 if end.code else 0)
+    except KeyboardInterrupt:  # without a line of its own: it has logged it, and stderr may be a pipe that is full
+        sys.exit(INTERRUPTED)
     sys.exit(0 if wanted else 1)
 
 
@@ -221,43 +219,28 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _fail(message: object, code: int) -> int:
-    # A message may quote text that the terminal's encoding cannot show, or a library's message of several lines.
-    line = " ".join(part.strip() for part in str(message).splitlines())
-    sys.stderr.write(f"secateur: error: {line}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
-    return code
+def _run(argv: Sequence[str]) -> None:
+    arguments = _parser(argv).parse_args(argv)
+    logging.basicConfig(level=logging.INFO if arguments.command in _LONG else logging.WARNING)
+    for name in ("httpx", "httpx2", "sentence_transformers"):  # a line a request, or a model that is loaded
+        logging.getLogger(name).setLevel(logging.WARNING)
+    run: Callable[[argparse.Namespace], Any] = arguments.run
+    run(arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: arguments; None for those of the process.
+        argv: arguments; None for those of the process, which then ends here if it is interrupted.
 
     Returns:
         The exit code.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = _parser(argv).parse_args(argv)
-    logging.basicConfig(level=logging.INFO if arguments.command in _LONG else logging.WARNING)
-    for name in ("httpx", "httpx2", "sentence_transformers"):  # a line a request, or a model that is loaded
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from secateur.models.errors import InputError, SecateurError
-
-    try:
-        run: Callable[[argparse.Namespace], Any] = arguments.run
-        run(arguments)
-        sys.stdout.flush()
-    except (_UsageError, InputError) as error:
-        return _fail(error, 2)
-    except SecateurError as error:
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
+    code = run_command(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
+    if code == INTERRUPTED and argv is None:
+        leave(code)
+    return code
 
 
 if __name__ == "__main__":

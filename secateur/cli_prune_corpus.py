@@ -41,7 +41,10 @@ def _prune_corpus(arguments: argparse.Namespace) -> None:
         block=arguments.block,
         ray=arguments.ray,
     )
-    report = prune_corpus(arguments.corpus, arguments.out, options)
+    try:
+        report = prune_corpus(arguments.corpus, arguments.out, options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("run the same command again to go on from here") from None
     sys.stdout.write("\n".join(report.lines()) + "\n")
 
 

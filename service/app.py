@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from secateur.models.pruner import Pruner
 from secateur.service.engines import Engines, load_pruners, open_store
@@ -28,11 +28,13 @@ from secateur.service.logs import configure_logging, log_texts
 from secateur.service.metrics import Metrics
 from secateur.service.middleware.bodies import Bodies
 from secateur.service.middleware.callers import Callers, is_open
+from secateur.service.middleware.forwarded import Forwarded
 from secateur.service.middleware.observe import Observe
 from secateur.service.middleware.paths import Paths
+from secateur.service.middleware.unread import Unread
 from secateur.service.openapi import complete_openapi
 from secateur.service.problems import install_problem_handlers
-from secateur.service.protocol import MAX_HEAD_BYTES, PatientProtocol
+from secateur.service.protocol import MAX_HEAD_BYTES, Crowd, PatientProtocol
 from secateur.service.routes import batch, docs, health, metrics, playground, prune, rerank
 from secateur.service.settings import Settings
 from secateur.service.threads import install_threads
@@ -75,7 +77,6 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # see Paths
-        strict_content_type=False,  # a body without a content type is read as JSON
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
@@ -105,8 +106,9 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
         app.add_middleware(Traced, tracer=tracer)
         observers.append(tracer)
     app.add_middleware(Observe, metrics=app.state.metrics, observers=tuple(observers))
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    app.add_middleware(Forwarded, proxies=settings.trusted_proxies)
     app.add_middleware(Paths, settings=settings)
+    app.add_middleware(Unread)
 
 
 @contextmanager
@@ -127,6 +129,12 @@ class _Server(uvicorn.Server):
     """A server that ends, after what is in flight, when an engine has died."""
 
     died = False
+    interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop as uvicorn does, and remember whether it was by SIGINT."""
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+        super().handle_exit(sig, frame)
 
     def die(self) -> None:
         """Stop accepting; end with a failure. From any thread."""
@@ -157,6 +165,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
 
     Raises:
         SecateurError: a model cannot be loaded, or a setting cannot be used.
+        KeyboardInterrupt: by SIGINT, once all requests were finished.
     """
     configure_logging(settings)
     for name in unknown_variables(os.environ):
@@ -167,7 +176,8 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None
     app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
-    protocol: Any = partial(PatientProtocol, patience_s=settings.receive_timeout_s)
+    crowd = Crowd(settings.max_connections)
+    protocol: Any = partial(PatientProtocol, crowd=crowd, patience_s=settings.receive_timeout_s)
     server = _Server(
         uvicorn.Config(
             app,
@@ -179,11 +189,13 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
             log_config=None,
             access_log=False,  # the service's own says more
             server_header=False,
-            proxy_headers=False,  # the application reads them, after Paths
+            proxy_headers=False,  # see Forwarded
             timeout_graceful_shutdown=settings.drain_s,
         )
     )
     server.run()
     if not server.started:
         raise SystemExit(3)  # the port is taken, or the like; it has logged why
+    if server.interrupted and not server.died:
+        raise KeyboardInterrupt
     return not server.died

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from secateur.models.errors import InputError
+from secateur.models.errors import InputError, shown
 from secateur.models.pruner import Pruner
 from secateur.service.batching.answers import AnswerLimits
 from secateur.service.batching.background import Background
 from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, Store
 from secateur.service.batching.engine import PROBE, Engine, EngineLimits
 from secateur.service.metrics import Metrics
+from secateur.service.passwords import has_password, read_password, without_password
 from secateur.service.problems import UnknownModelError
 from secateur.service.settings import Settings
 
@@ -53,8 +54,21 @@ def open_store(settings: Settings) -> Store | None:
     if settings.cache == "memory":
         return MemoryStore(settings.cache_mb * 2**20)
     if settings.cache.startswith(("redis://", "rediss://", "unix://")):
-        return RedisStore(settings.cache, settings.cache_expire_s)
-    raise InputError("cache", f"{settings.cache!r} is no cache", "give off, memory or a redis:// URL")
+        return RedisStore(settings.cache, settings.cache_expire_s, _redis_password(settings))
+    shown_ = shown(without_password(settings.cache))
+    raise InputError("cache", f"{shown_} is no cache", "give off, memory or a redis:// URL")
+
+
+def _redis_password(settings: Settings) -> str | None:
+    """Return the password of Redis that does not stand in its URL."""
+    given, file = settings.redis_password, settings.redis_password_file
+    if (given is not None) + (file is not None) + has_password(settings.cache) > 1:
+        raise InputError(
+            "redis_password", "is given twice", "give it in one of redis_password, redis_password_file and the URL"
+        )
+    if file is not None:
+        return read_password(file)
+    return None if given is None else given.get_secret_value()
 
 
 class Engines:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from secateur.models.errors import InputError, shown
+from secateur.service.passwords import has_password, without_password
 from secateur.service.settings import ENV_ONLY, Settings
 
 PREFIX = "SECATEUR_"
@@ -32,6 +33,11 @@ def flag(name: str) -> str:
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a setting is a secret, of which no error may show a part."""
+    return not _has_flag(Settings.model_fields[name])
 
 
 def _has_flag(field: FieldInfo) -> bool:
@@ -68,6 +74,10 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         InputError: a value is wrong; it names the flag or the variable.
     """
     given = {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
+    for name, value in given.items():
+        if isinstance(value, str) and has_password(value):
+            mend = f"set {variable('redis_password') if name == 'cache' else variable(name)} in the environment instead"
+            raise InputError(flag(name), "a flag with a password is seen by everyone who lists processes", mend)
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -81,10 +91,12 @@ def _usage_error(
     name = str(location[0])
     where = flag(name) if name in given else variable(name)
     where += "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
-    if name == "api_keys" or isinstance(value, SecretStr):
+    if is_secret(name):
         said = "what is given"  # a secret is not for the terminal
+    elif isinstance(value, str) and value.isprintable() and len(value) < 100:
+        said = without_password(value)
     else:
-        said = value if isinstance(value, str) and value.isprintable() and len(value) < 100 else shown(value)
+        said = shown(without_password(value) if isinstance(value, str) else value)
     mend = message.removeprefix("Value error, ").replace("Input should be", "it should be")
     wrong = "is out of range" if kind.endswith("than_equal") else "cannot be used"
     return InputError(where, f"{said} {wrong}", mend[:1].lower() + mend[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import logging
 import re
@@ -61,7 +62,7 @@ class Keys:
         if self._file is None:
             return []
         try:
-            lines = self._file.read_text(encoding="utf-8").splitlines()
+            lines = _read(self._file).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise InputError(
@@ -75,6 +76,13 @@ class Keys:
         if not digests:
             raise InputError("api_keys_file", f"{self._file} holds no key", "add one, or leave the setting out")
         return digests
+
+
+def _read(file: Path) -> str:
+    if not file.is_file():  # a pipe gives its keys once, and the next time blocks the service
+        file.stat()
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file.read_text(encoding="utf-8-sig")
 
 
 def _digest(key: str, where: str) -> bytes:

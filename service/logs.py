@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,11 +13,13 @@ from typing import Any
 
 from secateur.models.types import PruneRequest, PruneResult
 from secateur.service.exchange import Exchange, request_id
+from secateur.service.log_writer import LineWriter
 from secateur.service.settings import Settings
 
 log = logging.getLogger("secateur.text")
 
 _JSON = json.JSONEncoder(default=str)
+_PLAIN = re.compile(r"[\w.:/+@-]+", re.ASCII)
 
 
 def log_event(logger: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
@@ -62,14 +66,32 @@ class TextFormatter(logging.Formatter):
         fields: dict[str, Any] = getattr(record, "fields", {})
         if (id := request_id.get()) is not None:
             fields = {"request_id": id, **fields}
-        return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
+        shown = [f"{name}={_text_value(value)}" for name, value in fields.items()]
+        return " ".join([_printable(super().formatMessage(record)), *shown])
+
+
+def _text_value(value: object) -> str:
+    """Return a field's value, in quotes unless it is a plain word: it can neither end the line nor begin a field."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _printable(message: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 def configure_logging(settings: Settings) -> None:
     """Send all logs of the process to stderr, as the settings say."""
-    handler = logging.StreamHandler()
+    handler = LineWriter(_stderr())
     handler.setFormatter(JSONFormatter() if settings.log_format == "json" else TextFormatter())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+
+
+def _stderr() -> int:
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # there is none, or it is none of the system's files
+        return 2
 
 
 def log_texts(exchange: Exchange, model: str, request: PruneRequest, result: PruneResult) -> None:

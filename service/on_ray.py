@@ -20,7 +20,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from secateur.models.errors import InputError, MissingExtraError, shown
 from secateur.service.app import create_app
 from secateur.service.engines import load_pruners
+from secateur.service.flags import is_secret
 from secateur.service.logs import configure_logging
+from secateur.service.passwords import without_password
 from secateur.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,10 +43,13 @@ def _settings(arguments: dict[str, Any]) -> Settings:
         return Settings(**arguments)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"args.{name}", f"{first['msg']} (got {shown(first['input'])})", "see `secateur serve --help`"
-        ) from error
+        name, value = str(first["loc"][0]), first["input"]
+        if name in Settings.model_fields and is_secret(name):
+            got = "a secret"
+        else:
+            got = shown(without_password(value) if isinstance(value, str) else value)
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"args.{where}", f"{first['msg']} (got {got})", "see `secateur serve --help`") from None
 
 
 def _on_share(settings: Settings, processors: int) -> Settings:

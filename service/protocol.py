@@ -1,4 +1,4 @@
-"""HTTP/1.1 by uvicorn, with patience that ends: for a request's head, and for a client that reads no answer."""
+"""HTTP/1.1 by uvicorn, with bounds: on a request's head, on clients that do not read, and on open connections."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from secateur.service.exchange import sane_id
 
 MAX_HEAD_BYTES = 65_536
+_BYTES_A_SECOND = 65_536  # of an answer; a client that reads more slowly is let go
 
 
 class _Timer:
@@ -41,31 +42,78 @@ class _Timer:
             self._handle = None
 
 
+class Crowd:
+    """The connections whose request has not arrived whole, in the order in which they began to wait for it.
+
+    Args:
+        max_connections: of the process, with those whose request has arrived.
+    """
+
+    def __init__(self, max_connections: int) -> None:
+        self.max_connections = max_connections
+        self._receiving: dict[PatientProtocol, None] = {}
+
+    def note(self, connection: PatientProtocol, receiving: bool) -> None:
+        """Take note of whether a connection waits for the rest of a request."""
+        if receiving:
+            self._receiving.setdefault(connection)
+        else:
+            self._receiving.pop(connection, None)
+
+    def oldest(self) -> PatientProtocol | None:
+        """Return the one that has waited longest."""
+        return next(iter(self._receiving), None)
+
+
 class PatientProtocol(H11Protocol):
     """uvicorn's protocol; its own timer runs only while a connection that was used before is silent.
 
     Args:
+        crowd: of all connections of the process.
         patience_s: seconds for a request's head, and for the client to read on.
         arguments: of uvicorn's protocol.
     """
 
-    def __init__(self, *arguments: Any, patience_s: float, **named: Any) -> None:
+    def __init__(self, *arguments: Any, crowd: Crowd, patience_s: float, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._crowd = crowd
+        self._patience_s = patience_s
+        self._unread = 0  # bytes of answers that the client had left unread when it was looked at last
         self._head_timer = _Timer(self.loop, patience_s, self._give_up)
-        self._write_timer = _Timer(self.loop, patience_s, lambda: self.transport.abort())
+        self._write_timer = _Timer(self.loop, patience_s, self._check_reading)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Begin to wait for a request; in a crowd, in the place of whoever has waited longest."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # `pause_writing` as soon as the client does not read
+        if len(self.connections) > self._crowd.max_connections:
+            if (oldest := self._crowd.oldest()) is None:
+                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "all connections are in use; try again later")
+                return
+            # It leaves at once: its `connection_lost` comes only after those that connect now.
+            self.connections.discard(oldest)
+            self._crowd.note(oldest, receiving=False)
+            oldest.transport.abort()
+        self._crowd.note(self, receiving=True)
         self._head_timer.start()
 
     def data_received(self, data: bytes) -> None:
         """Take in data; time runs while they end within a head."""
         super().data_received(data)
+        self._note()
         if self.conn.their_state is not h11.IDLE:
             self._head_timer.stop()
         elif not self.transport.is_closing():
             self._head_timer.start()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._note()
+
+    def _note(self) -> None:
+        receiving = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
+        self._crowd.note(self, receiving)
 
     def _give_up(self) -> None:
         # Between requests of one connection uvicorn's timer runs; a head that has come meanwhile is being answered.
@@ -75,10 +123,19 @@ class PatientProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """The client does not read what it is sent: it has so long to go on."""
         super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
         self._write_timer.start()
 
+    def _check_reading(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if self._unread - unread < self._patience_s * _BYTES_A_SECOND:
+            self.transport.abort()
+        else:
+            self._unread = unread
+            self._write_timer.start()
+
     def resume_writing(self) -> None:
-        """It reads on."""
+        """It has read everything."""
         super().resume_writing()
         self._write_timer.stop()
 
@@ -86,15 +143,21 @@ class PatientProtocol(H11Protocol):
         """Stop all timers."""
         self._head_timer.stop()
         self._write_timer.stop()
+        self._crowd.note(self, receiving=False)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP as every other error is answered."""
+        detail = f"this is no HTTP/1.1 request, or its head has more than {MAX_HEAD_BYTES} bytes"
+        self._refuse(HTTPStatus.BAD_REQUEST, detail)
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer without the application, and close."""
         content = {
             "type": "about:blank",
-            "title": HTTPStatus.BAD_REQUEST.phrase,
-            "status": 400,
-            "detail": f"this is no HTTP/1.1 request, or its head has more than {MAX_HEAD_BYTES} bytes",
+            "title": status.phrase,
+            "status": status,
+            "detail": detail,
             "instance": "",
             "request_id": (id := sane_id(None)),
         }
@@ -105,9 +168,11 @@ class PatientProtocol(H11Protocol):
             (b"connection", b"close"),
             (b"x-request-id", id.encode()),
         ]
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.append((b"retry-after", b"1"))
         try:
             for event in (
-                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
             ):

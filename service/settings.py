@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -49,7 +50,12 @@ class ModelSettings(BaseModel):
 class Settings(BaseSettings):
     """Settings of the service."""
 
-    model_config = SettingsConfigDict(env_prefix="SECATEUR_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SECATEUR_",
+        extra="forbid",
+        frozen=True,
+        validate_default=False,  # validators see what was given: keys that are given must not be none
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
@@ -85,7 +91,16 @@ class Settings(BaseSettings):
     drain_s: int = Field(30, ge=0, description="Seconds that requests have to finish after SIGTERM.")
 
     max_body_bytes: int = Field(32 * 2**20, ge=1, description="Largest body of a request; more gives 413.")
+    max_bodies_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="What all bodies in memory may have together, those up to 64 KiB not counted; more gives 429. "
+        "Default: four times the largest body.",
+    )
     max_batch_bytes: int = Field(256 * 2**20, ge=1, description="Largest body of /v1/prune/batch; more gives 413.")
+    max_connections: int = Field(
+        2048, ge=1, description="Most open connections; a new one takes the place of one that has no whole request."
+    )
     max_passages: int = Field(10_000, ge=1, description="Most passages of a request; more gives 422.")
     max_characters: int = Field(
         4_000_000, ge=1, description="Most characters of a request's passages and titles together; more gives 422."
@@ -109,8 +124,9 @@ class Settings(BaseSettings):
         (), description="Origins whose pages may call the service, with commas between; * for any."
     )
     trusted_proxies: Annotated[tuple[str, ...], *_LIST] = Field(
-        ("127.0.0.1", "::1"),
-        description="Addresses or networks whose X-Forwarded-For, -Proto and -Prefix are believed; * for any.",
+        (),
+        description="Addresses or networks whose X-Forwarded-For, -Proto and -Prefix are believed; * for any. "
+        "Default: none.",
     )
 
     log_format: Literal["json", "text"] = Field("json", description="json, an object a line, or text.")
@@ -123,7 +139,9 @@ class Settings(BaseSettings):
         description="Where traces go by OTLP over HTTP, such as http://collector:4318/v1/traces; default: nowhere.",
     )
 
-    cache: str = Field("off", description="Cache for scores: off, memory, or a redis:// URL.")
+    cache: str = Field("off", repr=False, description="Cache for scores: off, memory, or a redis:// URL.")
+    redis_password: SecretStr | None = Field(None, description="Password of Redis.", json_schema_extra=ENV_ONLY)
+    redis_password_file: Path | None = Field(None, description="File with the password of Redis.")
     cache_mb: int = Field(256, ge=1, description="Size of the cache in memory.")
     cache_expire_s: int = Field(86_400, ge=1, description="Seconds that Redis keeps an entry.")
 
@@ -134,6 +152,38 @@ class Settings(BaseSettings):
         if not re.fullmatch(ROOT_PATH, path, re.ASCII):
             raise ValueError("give a path like /prune, of letters, digits and ._~-")
         return path
+
+    @field_validator("max_bodies_bytes")
+    @classmethod
+    def _holds_a_body(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value < (largest := info.data.get("max_body_bytes", 0)):
+            raise ValueError(f"give at least {largest}, the bytes that one body may have")
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _are_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not value:  # set, and without a key: whoever did that does not want an open service
+            raise ValueError("give at least one key, or unset it to let everyone in")
+        return value
+
+    @field_validator("metrics_need_key")
+    @classmethod
+    def _there_are_keys(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not (info.data.get("api_keys", True) or info.data.get("api_keys_file", True)):
+            raise ValueError("set SECATEUR_API_KEYS or SECATEUR_API_KEYS_FILE, too")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            if proxy != "*":
+                try:
+                    ip_network(proxy)
+                except ValueError as error:
+                    raise ValueError(f"give addresses, networks such as 10.0.0.0/8, or *: {error}") from None
+        return value
 
     @field_validator("rate_limit")
     @classmethod
@@ -153,6 +203,10 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("give an http:// or https:// URL")
         return value
+
+    def all_bodies_bytes(self) -> int:
+        """Return what all bodies in memory may have together."""
+        return self.max_bodies_bytes or 4 * self.max_body_bytes
 
     def all_models(self) -> tuple[ModelSettings, ...]:
         """Return the models to serve, the default one first."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from secateur.data_scripts.corpus.pruning import Outcome
+from secateur.data_scripts.records import parse_record
 from secateur.models.errors import DataError
 
 
@@ -44,30 +45,57 @@ class Journal:
         Raises:
             DataError: they cannot be written.
         """
+        lines = [json.dumps(asdict(outcome), ensure_ascii=False).encode() + b"\n" for outcome in outcomes]
         try:
-            for outcome in outcomes:
-                self._file.write(json.dumps(asdict(outcome), ensure_ascii=False).encode() + b"\n")
-            self._file.flush()
+            _append(self._file, b"".join(lines))
             os.fsync(self._file.fileno())
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error}); run again to go on from here") from error
         self.done += len(outcomes)
 
     def read(self) -> Iterator[Outcome]:
-        """Yield the outcomes from the first on."""
-        with self.path.open("rb") as file:
-            next(file)
-            for line in file:
-                yield Outcome(**json.loads(line))
+        """Yield the outcomes from the first on.
+
+        Raises:
+            DataError: the file cannot be read, or a line of it is broken.
+        """
+        try:
+            with self.path.open("rb") as file:
+                next(file)
+                for number, line in enumerate(file, 2):
+                    yield _outcome(line, f"{self.path}, line {number}")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error}); delete it to begin anew") from error
 
 
-def _scan(file: IO[bytes], block: int, rows: int) -> tuple[int, int]:
-    """Return how many rows are done, in whole blocks, and where the next one's line begins."""
+def _outcome(line: bytes, where: str) -> Outcome:
+    try:
+        return parse_record(json.loads(line), Outcome, where)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is not JSON ({error}); delete the file to begin anew") from None
+    except DataError as error:
+        raise DataError(f"{error}; delete the file to begin anew") from None
+
+
+def _append(file: IO[bytes], data: bytes) -> None:
+    """Write past the buffer: what a full disk does not take would stay in it, and fail once more at the close."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(file.fileno(), left) :]
+
+
+def _scan(file: IO[bytes], path: Path, block: int, rows: int) -> tuple[int, int]:
+    """Return how many rows are done, in whole blocks, and where the next one's line begins.
+
+    Raises:
+        DataError: a line is broken.
+    """
     end = kept = file.tell()
     done = 0
     for lines, line in enumerate(file, 1):
         if not line.endswith(b"\n"):
             break  # of a killed run
+        _outcome(line, f"{path}, line {lines + 1}")  # wrong now is better than after hours
         end += len(line)
         if lines % block == 0 or lines == rows:
             done, kept = lines, end
@@ -81,15 +109,17 @@ def _go_on(file: IO[bytes], path: Path, run: dict[str, str], block: int, rows: i
     head = file.readline()
     if not head.endswith(b"\n"):  # new, or killed at once
         file.truncate(0)
-        file.write(json.dumps(run).encode() + b"\n")
+        _append(file, json.dumps(run).encode() + b"\n")
         return 0
     found = json.loads(head)
+    if not isinstance(found, dict):
+        raise ValueError("its first line is not an object")
     others = [name for name in run if found.get(name) != run[name]]
     if others:
         raise DataError(
             f"{path}: belongs to a run with another {' and '.join(others)}; finish that one, or delete the file"
         )
-    done, end = _scan(file, block, rows)
+    done, end = _scan(file, path, block, rows)
     file.truncate(end)
     return done
 
@@ -112,6 +142,6 @@ def open_journal(path: Path, run: dict[str, str], block: int, rows: int) -> Iter
             path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a+b"))
             done = _go_on(file, path, run, block, rows)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path}: cannot be read or written ({error}); delete it to begin anew") from error
         yield Journal(path, file, done)

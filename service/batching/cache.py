@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS
-from secateur.models.errors import MissingExtraError
+from secateur.models.errors import InputError, MissingExtraError
 from secateur.models.merging import SCORING_VERSION, PassageScores
 from secateur.models.pruner import EncodedRequest, Pruner
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _REDIS_TIMEOUT_S = 0.25
 _REDIS_PAUSE_S = 5.0  # after a failure nothing is asked of Redis for so long
 _REDIS_AT_ONCE = 1000  # keys; the event loop goes on between
+_URL = "give redis://HOST:PORT/NUMBER, and escape special characters of a password in it as in %40"
 _FILES = (CONFIG, TOKENIZER, ONNX_INT8, ONNX_FP16, WEIGHTS)
 _PACKAGES = ("nupunkt", "nltk", "tokenizers")  # whose versions decide where units and tokens end
 _MANY = 100  # passages, from which keys are made in a thread
@@ -112,19 +113,25 @@ class RedisStore:
     Args:
         url: ``redis://...`` or ``rediss://...``.
         expire_s: seconds that a value is kept.
+        password: of Redis, where it does not stand in the URL.
 
     Raises:
+        InputError: the URL cannot be read.
         MissingExtraError: the redis client is not installed.
     """
 
-    def __init__(self, url: str, expire_s: int) -> None:
+    def __init__(self, url: str, expire_s: int, password: str | None = None) -> None:
         try:
             from redis import asyncio as redis
         except ImportError as error:
             raise MissingExtraError("redis", "redis") from error
-        self._client: Any = redis.Redis.from_url(
-            url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S
-        )
+        options: dict[str, Any] = {} if password is None else {"password": password}
+        try:
+            self._client: Any = redis.Redis.from_url(
+                url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S, **options
+            )
+        except (ValueError, TypeError):  # whose message may quote the password
+            raise InputError("cache", "the redis:// URL cannot be read", _URL) from None
         self._expire_s = expire_s
         self._paused_until = 0.0
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from secateur.service.middleware.forwarded import Trusted, peer_of
 from secateur.service.settings import ROOT_PATH, Settings
 
 _MAX_PREFIX = 256
@@ -28,8 +27,7 @@ class Paths:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._root = settings.root_path
-        unused: Any = app
-        self._trusted = ProxyHeadersMiddleware(unused, list(settings.trusted_proxies)).trusted_hosts
+        self._trusted = Trusted(settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on with the route's path and method."""
@@ -63,8 +61,8 @@ class Paths:
         if self._root:
             return self._root
         forwarded: bytes = dict(scope["headers"]).get(b"x-forwarded-prefix", b"")
-        client = scope.get("client")
-        if forwarded and client and client[0] in self._trusted:
+        peer = peer_of(scope)
+        if forwarded and peer is not None and peer in self._trusted:
             found = forwarded.decode("latin-1").strip().rstrip("/")
             if len(found) <= _MAX_PREFIX and _PREFIX.fullmatch(found):
                 return found

@@ -28,6 +28,7 @@ CONFIG = (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
+JSON = {"Content-Type": "application/json"}
 GOOD = {
     "query": "When was the Eiffel Tower finished?",
     "passages": ["The Eiffel Tower is a lattice tower in Paris. It was completed in March 1889. Millions visit it."],
@@ -97,7 +98,10 @@ def proxied(folder: Path, replicas: list[int]) -> Iterator[Proxy]:
 @contextmanager
 def two_servers(folder: Path) -> Iterator[list[Server]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(running(folder / f"replica-{n}", "--threads", "1")) for n in (0, 1)]
+        yield [
+            stack.enter_context(running(folder / f"replica-{n}", "--threads", "1", "--trusted-proxies", "127.0.0.1"))
+            for n in (0, 1)
+        ]
 
 
 def port_of(server: Server) -> int:
@@ -159,12 +163,12 @@ def test_the_largest_body_comes_through_unchanged_both_ways(proxy: Proxy) -> Non
     passage["metadata"] = {"blob": blob}
     body = json.dumps(GOOD | {"passages": [passage]}, ensure_ascii=False).encode()
     assert len(body) == limit
-    response = httpx.post(f"{proxy.url}/v1/prune", content=body, timeout=PATIENCE)
+    response = httpx.post(f"{proxy.url}/v1/prune", content=body, headers=JSON, timeout=PATIENCE)
     assert response.status_code == 200, response.text[:500]
     (result,) = response.json()["results"]
     assert result["metadata"] == {"blob": blob}
 
-    refused = httpx.post(f"{proxy.url}/v1/prune", content=body + b" ", timeout=PATIENCE)
+    refused = httpx.post(f"{proxy.url}/v1/prune", content=body + b" ", headers=JSON, timeout=PATIENCE)
     assert refused.status_code == 413
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.json()["request_id"] == refused.headers["x-request-id"]

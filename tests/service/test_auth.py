@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -207,16 +208,60 @@ def test_metrics_can_need_a_key_and_count_the_refusals(limited: Any) -> None:
 
 
 def test_without_keys_each_address_has_a_rate_and_a_trusted_proxy_names_it(start_server: Any) -> None:
-    with start_server("--rate-limit", "2/hour") as server:
+    with start_server("--rate-limit", "2/hour", "--trusted-proxies", "127.0.0.1") as server:
 
         def status(client: str) -> int:
             return prune(server, **{"X-Forwarded-For": client}).status_code
 
         assert [status("192.0.2.1") for _ in range(3)] == [200, 200, 429]
         assert status("192.0.2.2") == 200
+        # What is no address is nobody's, and one network of IPv6 is one client.
+        assert [status(text) for text in ("x caller=key", "2001:db8::1, [", "")] == [200, 200, 429]
+        assert [status(f"2001:db8::{number}") for number in (1, 2, 3)] == [200, 200, 429]
         deadline = time.monotonic() + PATIENCE
         while '"caller": "192.0.2.2"' not in server.log.read_text():  # the line comes after the response
             assert time.monotonic() < deadline
             time.sleep(0.02)
-    with start_server("--rate-limit", "2/hour", "--trusted-proxies", "192.0.2.9") as server:
+    with start_server("--rate-limit", "2/hour") as server:  # nobody is believed by default, on this machine neither
         assert [status(f"192.0.2.{number}") for number in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"# only\n", b"\xef\xbb\xbf\n"])
+def test_a_file_without_keys_opens_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "keys").write_bytes(content)
+    with pytest.raises(InputError, match=r"api_keys_file: .* holds no key"):
+        Keys(file=tmp_path / "keys")
+
+
+def test_a_keys_file_is_a_regular_one_and_may_begin_with_a_mark(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(InputError, match=r"api_keys_file: .* cannot be read"):
+            Keys(file=path)
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
+    keys = Keys(file=tmp_path / "keys")
+    assert keys.name_of(b"one") and keys.name_of(b"two")
+
+
+def test_wrong_keys_are_limited_by_address(start_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECATEUR_API_KEYS", "right,other")
+    with start_server("--trusted-proxies", "127.0.0.1") as server:
+
+        def ask(address: str, key: str | None) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            return client.post("/v1/nope", headers={**headers, "X-Forwarded-For": address})
+
+        with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+            assert ask("192.0.2.1", "right").status_code == 404
+            statuses = [ask("192.0.2.1", f"wrong-{number}").status_code for number in range(40)]
+            assert statuses[:30] == [401] * 30
+            assert 429 in statuses[30:]
+            while (refused := ask("192.0.2.1", "wrong")).status_code != 429:  # a minute may have ended in between
+                pass
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+            assert "30 wrong API keys in a minute" in refused.json()["detail"]
+            assert ask("192.0.2.1", "other").status_code == 429  # no guess is told from another
+            assert ask("192.0.2.1", "right").status_code == 404
+            assert ask("192.0.2.1", None).status_code == 401  # which is no guess
+            assert ask("192.0.2.2", "other").status_code == 404
+            assert 'secateur_failures_total{kind="rate_limited"}' in client.get("/metrics").text

@@ -19,6 +19,7 @@ import pytest
 PATIENCE = 300.0
 GOOD = json.dumps({"query": "When was it finished?", "passages": ["It was finished in 1889."]}).encode()
 HEAD = b"POST /v1/prune HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+JSON = {"Content-Type": "application/json"}
 RECEIVE_S = 2.0  # the server's receive_timeout_s
 
 
@@ -34,7 +35,7 @@ def _stays_healthy(hostile: Any) -> Iterator[None]:
     """After every test the same process still answers, and has met nothing unexpected."""
     yield
     assert hostile.process.poll() is None
-    assert httpx.post(f"{hostile.url}/v1/prune", content=GOOD, timeout=PATIENCE).status_code == 200
+    assert httpx.post(f"{hostile.url}/v1/prune", content=GOOD, headers=JSON, timeout=PATIENCE).status_code == 200
     assert "Traceback" not in hostile.log.read_text()
 
 
@@ -209,7 +210,7 @@ def test_a_thousand_slow_connections_keep_nobody_waiting(hostile: Any) -> None:
         for number, raw in enumerate(slow):
             raw.sendall(HEAD + (b"Content-Length: 1000\r\n\r\n{" if number % 2 else b""))
         started = time.monotonic()
-        assert httpx.post(f"{hostile.url}/v1/prune", content=GOOD, timeout=PATIENCE).status_code == 200
+        assert httpx.post(f"{hostile.url}/v1/prune", content=GOOD, headers=JSON, timeout=PATIENCE).status_code == 200
         assert time.monotonic() - started < 10
         answers = [read(raw) for raw in slow]
         assert {status(answer) for answer in answers[1::2]} == {408}

@@ -131,7 +131,7 @@ def test_what_would_take_seconds_to_read_is_refused_at_once(
     path = "/v1/prune" if "passages" in body else "/v2/rerank"
     content = json.dumps(body, separators=(",", ":")).encode()
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=client.base_url, timeout=PATIENCE) as other:
-        refused = pool.submit(client.post, path, content=content)
+        refused = pool.submit(client.post, path, content=content, headers={"Content-Type": "application/json"})
         waits = []
         while not refused.done():
             started = time.monotonic()

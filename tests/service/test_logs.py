@@ -69,7 +69,7 @@ def test_an_id_that_could_not_stand_in_a_log_is_replaced(logged: Any, given: str
 def test_errors_have_the_id_and_their_kind(logged: Any) -> None:
     url = f"{logged.url}/v1/prune"
     for content, status, kind in [(b"{", 400, "unreadable"), (b'{"query": "q"}', 422, "invalid")]:
-        response = httpx.post(url, content=content, timeout=PATIENCE)
+        response = httpx.post(url, content=content, headers={"Content-Type": "application/json"}, timeout=PATIENCE)
         assert response.status_code == status
         (line,) = entries(logged, request_id=response.json()["request_id"])
         assert (line["status"], line["failure"]) == (status, kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from secateur.cli import main
 from secateur.models.errors import InputError
+from secateur.service.engines import open_store
 from secateur.service.flags import add_flags, flag, read_settings, unknown_variables, variable, with_table
 from secateur.service.settings import ModelSettings, Settings
 
@@ -47,7 +49,7 @@ def test_every_setting_but_the_secret_ones_has_a_flag(monkeypatch: pytest.Monkey
     parser = argparse.ArgumentParser()
     add_flags(parser)
     flags = {option for action in parser._actions for option in action.option_strings}
-    assert {flag(name) for name in Settings.model_fields} - flags == {"--api-keys"}
+    assert {flag(name) for name in Settings.model_fields} - flags == {"--api-keys", "--redis-password"}
     monkeypatch.setenv("SECATEUR_API_KEYS", "alpha, beta")
     settings = settings_of()
     assert [key.get_secret_value() for key in settings.api_keys] == ["alpha", "beta"]
@@ -148,3 +150,115 @@ def test_the_documented_table_is_fresh() -> None:
         assert f"| `{variable(name)}` |" in text
     with pytest.raises(InputError, match="settings:begin"):
         with_table("no markers")
+
+
+@pytest.mark.parametrize("value", ["", ",", " , ", "[]", "\n"])
+def test_keys_that_are_set_and_empty_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Whoever sets them does not want an open service."""
+    monkeypatch.setenv("SECATEUR_API_KEYS", value)
+    with pytest.raises(InputError) as caught:
+        settings_of()
+    assert caught.value.field == "SECATEUR_API_KEYS"
+    assert main(["serve"]) == 2
+
+
+def test_guarded_metrics_need_keys_to_be_guarded_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError) as caught:
+        settings_of("--metrics-need-key")
+    assert caught.value.field == "--metrics-need-key"
+    monkeypatch.setenv("SECATEUR_API_KEYS", "one")
+    assert settings_of("--metrics-need-key").metrics_need_key
+
+
+@pytest.mark.parametrize("value", ["localhost", "10.0.0.0/40", "10.0.0.1/8", "127.0.0.1,::1,proxy"])
+def test_proxies_are_addresses(value: str) -> None:
+    with pytest.raises(InputError) as caught:
+        settings_of("--trusted-proxies", value)
+    assert caught.value.field == "--trusted-proxies"
+
+
+def test_all_bodies_may_have_what_one_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of().all_bodies_bytes() == 4 * settings_of().max_body_bytes
+    assert settings_of("--max-bodies-bytes", "50000000").all_bodies_bytes() == 50_000_000
+    with pytest.raises(InputError) as caught:
+        settings_of("--max-bodies-bytes", "1000")
+    assert caught.value.field == "--max-bodies-bytes"
+
+
+PASSWORD = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("cache", f"redis://:{PASSWORD}@localhost"),
+        ("cache", f"rediss://user:{PASSWORD}@localhost:6380/0"),
+        ("cache", f"redis://localhost?password={PASSWORD}"),
+        ("cache", f"redis://[:{PASSWORD}@localhost"),
+        ("otlp_endpoint", f"http://user:{PASSWORD}@collector:4318"),
+    ],
+)
+def test_a_password_is_no_flag_and_is_in_no_error(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        settings_of(flag(name), url)
+    assert caught.value.field == flag(name)
+    assert "SECATEUR_" in caught.value.mend
+    assert PASSWORD not in str(caught.value)
+    monkeypatch.setenv(variable(name), url)
+    assert getattr(settings_of(), name) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis:/:{PASSWORD}@localhost",
+        f"postgres://:{PASSWORD}@localhost",
+        f":{PASSWORD}@localhost",
+        f"redis://:{PASSWORD}@localhost:port",
+        f"redis://:a@{PASSWORD}@[localhost",
+        f"redis://:{PASSWORD}@localhost?socket_timeout=soon",
+    ],
+)
+def test_a_cache_that_cannot_be_opened_shows_no_password(url: str) -> None:
+    settings = Settings(cache=url)
+    assert PASSWORD not in repr(settings)
+    with pytest.raises(InputError) as caught:
+        open_store(settings)
+    assert caught.value.field == "cache"
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_password_of_redis_has_a_variable_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def password(**given: Any) -> Any:
+        store = open_store(Settings(cache="redis://localhost/0", **given))
+        return store._client.connection_pool.connection_kwargs.get("password")
+
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD} \n", encoding="utf-8")
+    assert password() is None
+    assert password(redis_password_file=file) == f"{PASSWORD} "
+    monkeypatch.setenv("SECATEUR_REDIS_PASSWORD", PASSWORD)
+    assert password() == PASSWORD
+    assert PASSWORD not in repr(Settings()) + Settings().model_dump_json()
+    with pytest.raises(InputError, match="redis_password: is given twice"):
+        password(redis_password_file=file)
+    with pytest.raises(InputError, match="redis_password: is given twice"):
+        open_store(Settings(cache=f"redis://:{PASSWORD}@localhost"))
+    monkeypatch.delenv("SECATEUR_REDIS_PASSWORD")
+    for content in (b"", b"\n", b"\xff"):
+        file.write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            password(redis_password_file=file)
+        assert caught.value.field == "redis_password_file"
+    with pytest.raises(InputError, match=r"redis_password_file: .* cannot be read"):
+        password(redis_password_file=tmp_path / "missing")
+
+
+def test_secrets_are_in_no_error_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    from secateur.service.on_ray import _settings
+
+    for name, value in (("api_keys", [f"{PASSWORD}", 5, {}]), ("redis_password", {"a": PASSWORD})):
+        with pytest.raises(InputError) as caught:
+            _settings({name: value})
+        assert caught.value.field.startswith(f"args.{name}")
+        assert PASSWORD not in "".join(traceback.format_exception(caught.value))
