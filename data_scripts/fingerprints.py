@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from secateur.models.errors import DataError
+from secateur.models.text_files import open_binary
 
 
 def files_of(path: Path) -> Iterator[Path]:
@@ -26,16 +28,22 @@ def files_of(path: Path) -> Iterator[Path]:
 def fingerprint(*paths: Path) -> str:
     """Return the SHA-256 of files and directories, in hexadecimal: of their bytes, and of the names in directories.
 
+    A file in a directory that cannot be read counts as such: those who read the directory leave it out, too.
+
     Raises:
-        DataError: one is not there, or cannot be read.
+        DataError: a path is not there, or is a file that cannot be read.
     """
     digest = hashlib.sha256()
     for path in paths:
+        inside = path.is_dir()
         for file in files_of(path):
-            name = file.relative_to(path) if path.is_dir() else Path()
+            name = os.fsencode(file.relative_to(path)) if inside else b"."
             try:
-                with file.open("rb") as content:
-                    digest.update(f"{name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+                with open_binary(file, regular=True) as content:
+                    found = hashlib.file_digest(content, "sha256").hexdigest()
             except OSError as error:
-                raise DataError(f"{file}: cannot be read ({error})") from error
+                if not inside:
+                    raise DataError(f"{file}: cannot be read ({error})") from error
+                found = "unreadable"
+            digest.update(name + b"\0" + found.encode() + b"\n")
     return digest.hexdigest()

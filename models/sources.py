@@ -10,6 +10,7 @@ from typing import Any
 
 from secateur.models.errors import DataError, MissingExtraError
 from secateur.models.examples import Example, files_in, parse_example, read_examples, source_name
+from secateur.models.parquet_files import open_parquet
 
 _ARROW_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
 _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -121,15 +122,13 @@ def _dataset_examples(path: Path, rows: Any) -> Iterator[Example]:
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "eval") from error
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
-            yield from batch.to_pylist()
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
+    with open_parquet(path, "eval") as opened:
+        for batch in opened.batches():
+            try:
+                rows = batch.to_pylist()
+            except OverflowError as error:  # e.g. a date behind the year 9999
+                raise DataError(f"{path}: holds a value that Python cannot ({error})") from error
+            yield from rows
 
 
 def _parquet_examples(path: Path) -> Iterator[Example]:

@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from secateur.models.errors import DataError, InputError, MissingExtraError
+from secateur.models.errors import DataError, InputError
+from secateur.models.parquet_files import open_parquet
 from secateur.models.requests import PassageLike
 from secateur.models.sources import saved_splits
 from secateur.models.text_files import filled_lines, parse_json
@@ -67,14 +68,6 @@ class Tables:
         self.path = path
 
     @cached_property
-    def _parquet(self) -> Any:
-        try:
-            import pyarrow.parquet as parquet
-        except ImportError as error:
-            raise MissingExtraError("pyarrow", "data") from error
-        return parquet.ParquetFile(self.path)
-
-    @cached_property
     def dataset(self) -> Any:
         """The Hugging Face dataset; None for a Parquet file.
 
@@ -89,21 +82,22 @@ class Tables:
             raise DataError(f"{self.path}: has the splits {', '.join(splits)}; give the directory of one of them")
         return splits[""]
 
-    def _schema(self) -> Any:
-        return self._parquet.schema_arrow if self.dataset is None else self.dataset.features.arrow_schema
-
     def columns(self) -> list[str]:
         """Return the names of the columns."""
         with _reading(self.path):
-            return list(self._schema().names)
+            if self.dataset is not None:
+                return list(self.dataset.features.arrow_schema.names)
+            with open_parquet(self.path, "data") as opened:
+                return list(opened.file.schema_arrow.names)
 
     def tables(self) -> Iterator[Any]:
         """Yield all rows as Arrow tables."""
         import pyarrow
 
         if self.dataset is None:
-            for batch in self._parquet.iter_batches(batch_size=_BATCH):
-                yield pyarrow.Table.from_batches([batch])
+            with open_parquet(self.path, "data", _BATCH) as opened:
+                for batch in opened.batches():
+                    yield pyarrow.Table.from_batches([batch])
         else:
             rows = self.dataset.with_format("arrow")
             yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
@@ -123,7 +117,7 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn Arrow's errors into ours."""
     try:
         yield
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, OverflowError) as error:  # pyarrow's are ValueErrors; odd dates overflow
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut, Unreadable
 from secateur.data_scripts.records import Document
-from secateur.models.errors import DataError, InputError, MissingExtraError, shown
+from secateur.models.errors import DataError, InputError, shown
+from secateur.models.parquet_files import open_parquet
 from secateur.models.sources import refuse_media, saved_splits
 from secateur.models.text_files import (
-    MIB,
     Limits,
     byte_lines,
     encoding_error,
-    open_binary,
     other_unicode,
     parse_json,
     text_lines,
@@ -28,7 +26,6 @@ _IDS = ("id", "_id", "doc_id", "docid", "document_id")
 _TITLES = ("title", "headline", "name")
 _TEXTS = ("text", "contents", "content", "body", "page_content", "passage", "document")
 _BATCH_ROWS = 256  # of Arrow data, read at a time
-_BATCH_BYTES = 1 << 30  # the most that such a batch may take
 _DEPTH = 100  # lists and objects in one another in metadata
 
 
@@ -184,25 +181,8 @@ def _arrow_rows(tables: Iterable[Any], where: str) -> _Rows:
 
 
 def _parquet_rows(found: Found, limits: Limits) -> _Rows:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "data") from error
-    with open_binary(found.path, regular=not found.named) as raw:
-        try:
-            file = parquet.ParquetFile(raw)
-            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-            size = sum(group.total_byte_size for group in groups)
-            allowed = limits.allowed(os.fstat(raw.fileno()).st_size)
-            if size > allowed:
-                raise DataError(f"{found.path}: unpacks to {size / MIB:.0f} MiB, more than {allowed / MIB:g} MiB")
-            # A value that is stored once may stand in every row of a batch, and is no larger than its column.
-            columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-            largest = max((column.total_uncompressed_size for column in columns), default=0)
-            batch = min(_BATCH_ROWS, max(1, _BATCH_BYTES // max(largest, 1)))
-            yield from _arrow_rows(file.iter_batches(batch_size=batch), f"{found.path}, ")
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-            raise DataError(f"{found.path}: cannot be read as Parquet ({error})") from error
+    with open_parquet(found.path, "data", _BATCH_ROWS, limits, regular=not found.named) as opened:
+        yield from _arrow_rows(opened.batches(), f"{found.path}, ")
 
 
 def _dataset_rows(found: Found, limits: Limits) -> _Rows:

@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import pairwise
@@ -22,6 +24,7 @@ from rich.console import Console
 
 from secateur.cli import main
 from secateur.display import show
+from secateur.models import text_files
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
 
@@ -163,6 +166,21 @@ def test_json_lines_are_strings_and_objects(run: Run, tmp_path: Path) -> None:
     first, second = json.loads(outcome.out)["results"]
     assert (first["id"], first["text"], first["metadata"]) == (None, "It is 🗼 high.", None)
     assert (second["id"], second["text"], second["metadata"]) == (7, "A\u2028b. C.", {"page": 3})
+
+
+def test_a_named_pipe_is_read_and_what_has_no_end_is_an_error(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("\ufeffIt is. It was.",))
+    writer.start()
+    assert run("prune", "-q", "q", "--threshold", "0", str(pipe)).out == "It is. It was.\n"
+    writer.join()
+    monkeypatch.setattr(text_files, "read_limited", partial(text_files.read_limited, limit=1 << 20))
+    outcome = run("prune", "-q", "q", "/dev/zero")
+    assert outcome.code == 2
+    assert "/dev/zero: is larger than 1 MiB" in one_line(outcome)
 
 
 def test_stdin_can_be_json_lines(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

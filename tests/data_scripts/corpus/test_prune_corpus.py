@@ -21,6 +21,7 @@ import pytest
 
 from secateur.data_scripts.corpus.rows import Columns
 from secateur.data_scripts.corpus.run import CorpusOptions, prune_corpus
+from secateur.models import text_files
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
 from secateur.models.types import PruneOptions
@@ -286,6 +287,19 @@ def test_a_file_that_cannot_be_read_is_named(name: str, content: bytes, said: st
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{re.escape(name)}.*{re.escape(said)}"):
         prune_corpus(tmp_path / name, tmp_path / "out.jsonl")
+
+
+def test_what_is_no_file_or_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "in.jsonl")
+    with pytest.raises(DataError, match=r"in\.jsonl"):
+        prune_corpus(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    monkeypatch.setattr(text_files, "_ALLOWED", 1 << 20)
+    row = {"query": QUERIES[0], "text": "x" * (1 << 22)}
+    parquet.write_table(arrow.Table.from_pylist([row]), tmp_path / "in.parquet", compression="zstd")
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
+    for name in ("in.parquet", "in.jsonl.gz"):
+        with pytest.raises(DataError, match=rf"{re.escape(name)}: unpacks to"):
+            prune_corpus(tmp_path / name, tmp_path / "out.jsonl")
 
 
 def test_splits_and_missing_corpora_are_said(tmp_path: Path) -> None:
