@@ -17,6 +17,7 @@ IntArray = NDArray[np.int32]
 
 TITLE_SEPARATOR = ": "
 _OVERLAP = 0.25  # share of a window's room that may repeat the units before it
+_PID = os.getpid()  # of the process that imported `tokenizers`
 _TITLE_SHARE = 0.25  # share of the room behind the query that a title may take
 
 
@@ -172,7 +173,6 @@ class PairEncoder:
         self.window = window
         self.max_query_tokens = window // 2 - self.template.specials
         self._tokenizer = tokenizer
-        self._pid = os.getpid()
         self._separator = tokenizer.encode(TITLE_SEPARATOR, add_special_tokens=False).ids
 
     def encode_query(self, query: str, *, truncate: bool = False) -> tuple[list[int], bool]:
@@ -213,8 +213,8 @@ class PairEncoder:
         ]
 
     def _encode_texts(self, texts: list[str]) -> list[Encoding]:
-        if os.getpid() != self._pid:
-            # With TOKENIZERS_PARALLELISM=true a batch is given to threads, which a forked child does not have.
+        if os.getpid() != _PID:
+            # With TOKENIZERS_PARALLELISM=true batches are given to threads, which a forked child does not have.
             return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
         return self._tokenizer.encode_batch(texts, add_special_tokens=False) if texts else []
 

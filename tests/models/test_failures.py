@@ -55,11 +55,10 @@ def loaded(shipped: Path, torch_model: Path) -> dict[str, Pruner]:
 def test_a_call_after_a_failed_one_works(loaded: dict[str, Pruner], backend: str, bad: Callable[[], Batch]) -> None:
     pruner = loaded[backend]
     expected = [one.score for one in pruner.prune(QUERY, TEXTS).results]
-    for _ in range(2):
-        with pytest.raises(Exception) as failure:
-            pruner.backend.run(bad())
-        assert not isinstance(failure.value, SecateurError)
-        assert [one.score for one in pruner.prune(QUERY, TEXTS).results] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(Exception) as failure:
+        pruner.backend.run(bad())
+    assert not isinstance(failure.value, SecateurError)
+    assert [one.score for one in pruner.prune(QUERY, TEXTS).results] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -75,7 +74,7 @@ def test_a_failed_call_harms_no_other_thread(loaded: dict[str, Pruner], backend:
         return [one.score for one in pruner.prune(QUERY, TEXTS).results]
 
     with ThreadPoolExecutor(4) as threads:
-        for found in threads.map(call, range(16)):
+        for found in threads.map(call, range(8)):
             assert found == pytest.approx(expected, abs=1e-6)
 
 

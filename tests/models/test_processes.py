@@ -133,9 +133,10 @@ from secateur import InputError, Pruner
 texts = ["It rained. The tower was built by Eiffel.", "Bread is baked."]
 
 if __name__ == "__main__":
-    pruner = Pruner.load(sys.argv[2] if len(sys.argv) > 2 else None, backend=sys.argv[1], device="cpu", threads=1)
+    backend, methods, *model = sys.argv[1:]
+    pruner = Pruner.load(*model, backend=backend, device="cpu", threads=1)
     expected = [one.text for one in pruner.prune("Who built the tower?", texts).results]
-    for method in ("spawn", "fork", "forkserver"):
+    for method in methods.split():
         with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as pool:
             tasks = [pool.submit(pruner.prune, "Who built the tower?", texts) for _ in range(3)]
             for task in tasks:
@@ -147,11 +148,11 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("backend", ["openvino", "torch"])
-def test_a_process_pool_prunes_and_raises(backend: str, torch_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backend", "methods"), [("openvino", "spawn fork"), ("torch", "fork")])
+def test_a_process_pool_prunes_and_raises(backend: str, methods: str, torch_model: Path, tmp_path: Path) -> None:
     model = [str(torch_model)] if backend == "torch" else []
-    printed = output_of(POOLS, backend, *model, folder=tmp_path)
-    for method in ("spawn", "fork", "forkserver"):
+    printed = output_of(POOLS, backend, methods, *model, folder=tmp_path)
+    for method in methods.split():
         assert f"{method} top_n" in printed.splitlines(), printed
 
 
