@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from secateur.integrations.settings import PruneSettings
 from secateur.models.types import Passage, PruneResult
@@ -74,6 +74,9 @@ class Engine:
             self._local()
         else:
             self._remote()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a loaded model and connections are not pickled")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
         return self  # a copy of a component shares the loaded model and the connections
