@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
@@ -88,11 +89,8 @@ def _proxy(value: str) -> tuple[httpx.Proxy | None, str]:
         secrets_of(value)
     except (httpx.InvalidURL, ValueError):
         return None, wrong
-    if url.scheme.startswith("socks"):
-        try:
-            import socksio  # noqa: F401
-        except ImportError:
-            return None, f"{public} is a SOCKS proxy, which needs another package; run: pip install 'httpx[socks]'"
+    if url.scheme.startswith("socks") and find_spec("socksio") is None:
+        return None, f"{public} is a SOCKS proxy, which needs another package; run: pip install 'httpx[socks]'"
     return proxy, ""
 
 

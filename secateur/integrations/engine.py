@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from secateur.credentials import public_url
 from secateur.integrations.settings import PruneSettings
 from secateur.models.processes import PerProcess
 from secateur.models.types import Passage, PruneResult
@@ -84,8 +85,10 @@ class Engine:
             self._remote()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without locks and connections. A model is pickled as the arguments that it was loaded with.
-        return {name: self.__dict__[name] for name in ("_settings", "_pruner", "_http")}
+        # Without locks and connections. A model is pickled as the arguments that it was loaded with. A pickle may be
+        # stored, so it holds no key and no password: the key is read from SECATEUR_API_KEY where the pickle is loaded.
+        http = self._http and {**self._http, "api_key": None, "url": public_url(self._http["url"])}
+        return {"_settings": self._settings, "_pruner": self._pruner, "_http": http}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from secateur.credentials import header_key
+from secateur.credentials import header_key, public_url
 
 OPTIONS = (
     "threshold",
@@ -44,7 +44,7 @@ class PruneSettings(BaseModel):
     device: str = Field(default="auto", description="auto, cpu or cuda.")
     threads: int | None = Field(default=None, description="Of CPU runtimes; default: one a processor.")
 
-    url: str | None = Field(default=None, description="Of a service that prunes instead of a model here.")
+    url: str | None = Field(default=None, description="Of a service that prunes instead of a model here.", repr=False)
     # exclude: a key must not reach what a pipeline is saved to; it is read from SECATEUR_API_KEY where it is missing.
     api_key: SecretStr | None = Field(default=None, description="Of the service.", exclude=True, repr=False)
     timeout_s: float = Field(default=60.0, description="For one request to the service, tries and waits together.")
@@ -61,7 +61,9 @@ class PruneSettings(BaseModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        return {**state, "__dict__": {**state["__dict__"], "api_key": None}}  # a pickle is saved like a pipeline
+        own = state["__dict__"]  # a pickle may be stored, so it holds no key and no password
+        url = public_url(own["url"]) if own["url"] is not None else None
+        return {**state, "__dict__": {**own, "api_key": None, "url": url}}
 
     def options(self) -> dict[str, Any]:
         """Return arguments of `Pruner.prune`."""

@@ -11,6 +11,7 @@ from haystack import Document, Pipeline
 from haystack.components.joiners import DocumentJoiner
 from haystack.core.serialization import component_from_dict, component_to_dict
 from haystack.utils import Secret
+from haystack.utils.misc import _deduplicate_documents
 from live_server import PATIENCE, Server
 
 from secateur import InputError, Pruner, ServiceUnavailableError
@@ -87,8 +88,65 @@ def test_errors_name_the_field(pruner: Pruner) -> None:
     component = SecateurPruner(pruner=pruner)
     with pytest.raises(InputError, match="query: is empty"):
         component.run(query="", documents=documents())
-    with pytest.raises(InputError, match="top_n: 0 is not an integer"):
-        component.run(query=QUERY, documents=documents(), top_k=0)
+    for options, field in (({"top_k": 0}, "top_k"), ({"score_threshold": 2.0}, "score_threshold")):
+        with pytest.raises(InputError) as info:
+            component.run(query=QUERY, documents=documents(), **options)  # type: ignore[arg-type]
+        assert info.value.field == field and str(info.value).startswith(f"{field}: ")
+        with pytest.raises(InputError) as info:
+            SecateurPruner(pruner=pruner, **options).run(query=QUERY, documents=documents())  # type: ignore[arg-type]
+        assert info.value.field == field
+        with pytest.raises(InputError) as info:
+            asyncio.run(component.run_async(query=QUERY, documents=documents(), **options))  # type: ignore[arg-type]
+        assert info.value.field == field
+    for name in ("top_k", "score_threshold"):
+        with pytest.raises(ValueError, match=rf"SecateurPrunerSettings\n{name}\n"):
+            SecateurPruner(**{name: "many"})  # type: ignore[arg-type]
+    odd = Document(id="odd", content="5")
+    object.__setattr__(odd, "content", 5)
+    twice = [*documents()[:1], *documents()[:1], odd]
+    with pytest.raises(InputError) as info:
+        component.run(query=QUERY, documents=twice)
+    assert info.value.field == "documents[2].content"
+
+
+def test_a_document_found_twice_is_pruned_once(component: SecateurPruner, pruner: Pruner) -> None:
+    """As by Haystack's own rankers: the one with the highest score, in the place of the first."""
+    first = Document(id="tower", content=TOWER, meta={"from": "bm25"}, score=0.2)
+    second = Document(id="tower", content=TOWER, meta={"from": "embeddings"}, score=0.7)
+    unscored = Document(id="tower", content=TOWER, meta={"from": "nowhere"})
+    bread, again = documents()[0], documents()[2]  # with one text, but two ids
+    given = [unscored, bread, first, second, again, first]
+    assert {d.meta["from"] for d in _deduplicate_documents(given) if d.id == "tower"} == {"embeddings"}
+    found = component.run(query=QUERY, documents=given)["documents"]
+    assert [d.id for d in found] == ["tower", "bread", "again"]
+    assert found[0].meta["from"] == "embeddings" and found[0].meta["secateur"]["retrieval_score"] == 0.7
+    assert [d.meta["secateur"]["index"] for d in found] == [3, 1, 4]
+    assert asyncio.run(component.run_async(query=QUERY, documents=given))["documents"] == found
+    two = component.run(query=QUERY, documents=given, top_k=2)["documents"]
+    assert [d.id for d in two] == ["tower", "bread"]
+    tokens = pruner.prune(QUERY, [TOWER]).usage.output_tokens
+    spare = SecateurPruner(pruner=pruner, max_tokens=2 * tokens, threshold=0.0)
+    once = spare.run(query=QUERY, documents=[first, bread])["documents"]
+    assert [d.content for d in spare.run(query=QUERY, documents=[first, first, bread])["documents"]] == [
+        d.content for d in once
+    ]
+
+
+def test_of_equal_scores_the_first_is_taken(pruner: Pruner) -> None:
+    component = SecateurPruner(pruner=pruner, reorder=False)
+    given = [Document(id="a", content="Bread.", meta={"n": n}, score=score) for n, score in enumerate([None, 0.5, 0.5])]
+    (found,) = component.run(query=QUERY, documents=given)["documents"]
+    assert found.meta["n"] == 1 == _deduplicate_documents(given)[0].meta["n"]
+
+
+def test_warnings_name_the_document_that_was_given(pruner: Pruner) -> None:
+    given = [
+        Document(id="a", content="Bread."),
+        Document(id="a", content="Bread."),
+        Document(id="b", content="\ud800."),
+    ]
+    found = SecateurPruner(pruner=pruner).run(query=QUERY, documents=given)["documents"]
+    assert found[0].meta["secateur"]["warnings"] == ["documents[2]: lone surrogates were replaced by U+FFFD"]
 
 
 def test_a_service_that_is_down() -> None:

@@ -114,6 +114,8 @@ def test_errors_name_the_field(pruner: Pruner) -> None:
         postprocessor.postprocess_nodes(nodes())
     with pytest.raises(InputError, match="query: is empty"):
         postprocessor.postprocess_nodes(nodes(), query_str="")
+    with pytest.raises(InputError, match="top_n: -1 is not an integer"):
+        SecateurPostprocessor(pruner=pruner, top_n=-1).postprocess_nodes(nodes(), query_str=QUERY)
 
 
 def test_a_service_that_is_down() -> None:
