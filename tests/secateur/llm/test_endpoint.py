@@ -182,6 +182,21 @@ def test_what_is_shown_holds_no_secret() -> None:
     assert "api_key" not in repr(endpoint)
 
 
+def test_no_log_or_error_shows_a_key_or_password(
+    loopback: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    loopback.behave = lambda body, number: JSONResponse({"error": "no: sk-planted-1 a-word-1 bWU6YS13b3JkLTE="}, 401)
+    url = loopback.url.replace("http://", "http://me:a-word-1@")
+    with pytest.raises(EndpointError) as error:
+        ask(Endpoint(f" {url}\n", "m", api_key=" sk-planted-1\n", retries=0), tmp_path)
+    assert loopback.headers["authorization"] == "Basic bWU6YS13b3JkLTE="
+    shown = str(error.value) + repr(error.value.__cause__) + repr(error.value.__context__)
+    shown += "".join(record.getMessage() for record in caplog.records if record.name.startswith(("secateur", "httpx")))
+    for secret in ("sk-planted-1", "a-word-1", "bWU6YS13b3JkLTE="):
+        assert secret not in shown
+
+
 def test_without_the_sdk_the_command_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(MissingExtraError, match=r"secateur\[llm\]"):
