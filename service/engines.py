@@ -91,7 +91,7 @@ class Engines:
         on_death: Callable[[], None],
     ) -> None:
         # All joiners together may be as long as all passages.
-        answers = AnswerLimits(settings.max_units, settings.max_characters)
+        answers = AnswerLimits(settings.max_returned_units, settings.max_characters)
         limits = EngineLimits(settings.timeout_ms / 1e3, settings.max_queue_tokens, settings.step_tokens, answers)
         self._store = store
         self._engines = {

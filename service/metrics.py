@@ -68,7 +68,7 @@ class Metrics:
         self._batch_requests.labels(model).observe(requests)
 
     def looked_up(self, model: str, hits: int, misses: int, invalid: int) -> None:
-        """Take note of cache lookups; an invalid value is not used."""
+        """Take note of cache lookups; invalid values are among the misses."""
         self._cache.labels(model, "hit").inc(hits)
         self._cache.labels(model, "miss").inc(misses)
         if invalid:

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     max_characters: int = Field(
         4_000_000, ge=1, description="Most characters of a request's passages and titles together; more gives 422."
     )
-    max_units: int = Field(
+    max_returned_units: int = Field(
         100_000, ge=1, description="Most units that return_units, or relevant_spans, may ask for; more gives 422."
     )
     max_query_characters: int = Field(20_000, ge=1, description="Most characters of a query; more gives 422.")

@@ -46,7 +46,7 @@ async def spooled(request: Request) -> IO[bytes]:
     return file  # type: ignore[no-any-return]
 
 
-def _write(file: IO[bytes], data: bytes) -> None:
+def _write(file: IO[bytes], data: bytes | bytearray) -> None:
     try:
         file.write(data)
         file.flush()

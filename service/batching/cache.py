@@ -29,7 +29,6 @@ _REDIS_AT_ONCE = 1000  # keys; the event loop goes on between
 _URL = "give redis://HOST:PORT/NUMBER, and escape special characters of a password in it as in %40"
 _FILES = (CONFIG, TOKENIZER, ONNX_INT8, ONNX_FP16, WEIGHTS)
 _PACKAGES = ("nupunkt", "nltk", "tokenizers")  # whose versions decide where units and tokens end
-_MANY = 100  # passages, from which keys are made in a thread
 
 
 def _versions() -> Iterable[str]:
@@ -187,16 +186,14 @@ def _parts(keys: Iterable[bytes]) -> Iterable[list[bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a cache knows of a request.
+    """What a cache knows.
 
     Attributes:
-        scores: by the number of the passage.
-        missing: passages that it has no scores of.
-        invalid: passages whose scores it has are not as scores are; they are not used.
+        scores: by key.
+        invalid: number of values that are not as scores are; they are not used.
     """
 
-    scores: Mapping[int, PassageScores]
-    missing: int
+    scores: Mapping[bytes, PassageScores]
     invalid: int
 
 
@@ -229,31 +226,23 @@ class ScoreCache:
             digest.update(data)
         return b"secateur:" + digest.digest()
 
-    async def _keys(self, encoded: EncodedRequest, numbers: Iterable[int]) -> dict[int, bytes]:
-        """Return the keys of passages by their numbers."""
-        wanted = list(numbers)
+    async def get(self, units: Mapping[bytes, int]) -> Known:
+        """Return the scores that are known.
 
-        def make() -> dict[int, bytes]:
-            return {number: self.key(encoded, number) for number in wanted}
-
-        return make() if len(wanted) < _MANY else await asyncio.to_thread(make)
-
-    async def known(self, encoded: EncodedRequest) -> Known:
-        """Return the scores of a request's passages that are known."""
-        units = [len(passage.unit_tokens) for passage in encoded.passages]
-        keys = await self._keys(encoded, range(len(units)))
-        found = await self._store.get({key: _size(units[number]) for number, key in keys.items()})
-        read = {number: _read(found[key], units[number]) for number, key in keys.items() if key in found}
-        scores = {number: its for number, its in read.items() if its is not None}
+        Args:
+            units: numbers of units of the passages whose scores are wanted, by their keys.
+        """
+        found = await self._store.get({key: _size(count) for key, count in units.items()})
+        read = {key: _read(value, units[key]) for key, value in found.items()}
+        scores = {key: its for key, its in read.items() if its is not None}
         if len(scores) < len(read) and not self._warned:
             self._warned = True
             log.warning("the cache holds values that are no scores; they are not used, and are replaced")
-        return Known(scores, len(units) - len(read), len(read) - len(scores))
+        return Known(scores, len(read) - len(scores))
 
-    async def keep(self, encoded: EncodedRequest, scores: Mapping[int, PassageScores]) -> None:
-        """Keep the scores of passages, by their numbers."""
-        keys = await self._keys(encoded, scores)
-        await self._store.put({keys[number]: _written(its) for number, its in scores.items()})
+    async def put(self, scores: Mapping[bytes, PassageScores]) -> None:
+        """Keep scores."""
+        await self._store.put({key: _written(value) for key, value in scores.items()})
 
 
 def _size(units: int) -> int:

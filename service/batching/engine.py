@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -138,8 +138,8 @@ class Engine:
 
     async def _prune(self, request: PruneRequest, job: Job, deadline: float) -> PruneResult:
         admitted = time.perf_counter()
-        encoded, tokenize_s = await self._threads.run(job, lambda: self._encode(request, job))
-        known = await self._known(encoded)
+        encoded, keys, tokenize_s = await self._threads.run(job, lambda: self._encode(request, job))
+        known = await self._cached(encoded, keys)
         new = [number for number in range(len(encoded.passages)) if number not in known]
         windows = [window for number in new for window in encoded.passages[number].running]
         load = job.reservation.load = Load(len(windows), sum(map(len, windows)))
@@ -162,7 +162,7 @@ class Engine:
 
         result, found = await self._threads.run(job, finish)
         if self._cache is not None:
-            await self._cache.keep(encoded, found)
+            await self._cache.put({keys[number]: scores for number, scores in found.items()})
         return result
 
     @contextmanager
@@ -176,21 +176,24 @@ class Engine:
             if self._requests == 0:
                 self._idle.set()
 
-    def _encode(self, request: PruneRequest, job: Job) -> tuple[EncodedRequest, float]:
-        """Return a request as windows, and the seconds that it took."""
+    def _encode(self, request: PruneRequest, job: Job) -> tuple[EncodedRequest, list[bytes], float]:
+        """Return a request as windows, the cache's keys of its passages (none without a cache), and the seconds."""
         started = time.perf_counter()
         checked = check_request(request.query, request.passages, request.options)
         encoded = self.pruner.encode(checked, job.watch)
         check_answer(encoded, self.limits.answers)
-        return encoded, time.perf_counter() - started
+        keys = [self._cache.key(encoded, n) for n in range(len(encoded.passages))] if self._cache is not None else []
+        return encoded, keys, time.perf_counter() - started
 
-    async def _known(self, encoded: EncodedRequest) -> Mapping[int, PassageScores]:
-        """Return the cached scores by the number of the passage."""
+    async def _cached(self, encoded: EncodedRequest, keys: Sequence[bytes]) -> dict[int, PassageScores]:
+        """Return the known scores by the number of the passage."""
         if self._cache is None:
             return {}
-        known = await self._cache.known(encoded)
-        self._metrics.looked_up(self.name, len(known.scores), known.missing, known.invalid)
-        return known.scores
+        units = [len(passage.unit_tokens) for passage in encoded.passages]
+        known = await self._cache.get(dict(zip(keys, units, strict=True)))
+        found = {number: known.scores[key] for number, key in enumerate(keys) if key in known.scores}
+        self._metrics.looked_up(self.name, len(found), len(keys) - len(found), known.invalid)
+        return found
 
     async def _outputs(self, job: Job, windows: Sequence[Window]) -> list[WindowOutput]:
         """Wait for the windows of a job."""

@@ -15,7 +15,7 @@ import pytest
 from secateur.models.pruner import Pruner
 
 PATIENCE = 300.0
-LIVE_S = 1.0
+LIVE_S = 3.0
 SHARE = 0.25  # of the time that a request takes: on a machine with much else to do everything takes longer
 LONG = {"X-Request-Timeout-Ms": "300000"}
 QUERY = "When was it finished?"
@@ -27,22 +27,22 @@ def live(server: Any) -> Iterator[None]:
     over = threading.Event()
     waits: list[float] = []
 
-    def probe() -> None:
-        with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
-            while not over.is_set():
-                started = time.monotonic()
-                assert client.get("/health/live").status_code == 200
-                waits.append(time.monotonic() - started)
-                over.wait(0.02)
+    def probe(client: httpx.Client) -> None:
+        while not over.wait(0.02) or not waits:
+            started = time.monotonic()
+            assert client.get("/health/live").status_code == 200
+            waits.append(time.monotonic() - started)
 
-    thread = threading.Thread(target=probe)
-    began = time.monotonic()
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+        client.get("/health/live")  # so that the connection is there
+        thread = threading.Thread(target=probe, args=(client,))
+        began = time.monotonic()
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
     assert max(waits) < max(LIVE_S, SHARE * (time.monotonic() - began)), waits
 
 

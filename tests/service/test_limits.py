@@ -19,7 +19,7 @@ LIMITS = {
     "max_passages": 3,
     "max_characters": 100,
     "max_query_characters": 20,
-    "max_units": 10,
+    "max_returned_units": 10,
 }
 
 

@@ -85,29 +85,17 @@ def encoded_of(pruner: Pruner, *texts: str) -> EncodedRequest:
 
 
 def test_scores_come_back_as_they_were(pruner: Pruner) -> None:
-    scores = {0: PassageScores(0.25, np.array([0.1, 1.0, 0.0])), 2: PassageScores(0.0, np.zeros(0))}
+    scores = {b"a": PassageScores(0.25, np.array([0.1, 1.0, 0.0])), b"b": PassageScores(0.0, np.zeros(0))}
 
     async def run() -> None:
         cache = ScoreCache(MemoryStore(1000), pruner)
-        encoded = encoded_of(pruner, "It was finished. It stands. It is old.", "It is.", "")
-        await cache.keep(encoded, scores)
-        known = await cache.known(encoded)
-        assert set(known.scores) == {0, 2}
-        assert (known.missing, known.invalid) == (1, 0)
-        for number, value in scores.items():
-            assert known.scores[number].relevance == value.relevance
-            assert np.array_equal(known.scores[number].units, value.units)
-
-    asyncio.run(run())
-
-
-def test_many_passages_have_the_keys_that_they_have_alone(pruner: Pruner) -> None:
-    async def run() -> None:
-        cache = ScoreCache(MemoryStore(1 << 20), pruner)
-        encoded = encoded_of(pruner, *(f"It is {number}." for number in range(300)))
-        await cache.keep(encoded, {number: PassageScores(number / 300, np.zeros(1)) for number in range(300)})
-        known = await cache.known(encoded_of(pruner, "It is 299.", "It is 7."))
-        assert [known.scores[number].relevance for number in range(2)] == [299 / 300, 7 / 300]
+        await cache.put(scores)
+        known = await cache.get({b"a": 3, b"missing": 1, b"b": 0})
+        assert set(known.scores) == {b"a", b"b"}
+        assert known.invalid == 0
+        for name, value in scores.items():
+            assert known.scores[name].relevance == value.relevance
+            assert np.array_equal(known.scores[name].units, value.units)
 
     asyncio.run(run())
 
@@ -275,11 +263,9 @@ def test_a_bad_value_in_redis_is_a_miss_and_is_replaced(
 def test_bad_values_in_memory_are_misses_too(pruner: Pruner) -> None:
     async def run() -> None:
         store = MemoryStore(1 << 20)
-        cache = ScoreCache(store, pruner)
-        encoded = encoded_of(pruner, "It was finished in 1889.")
-        await store.put({cache.key(encoded, 0): numbers(float("nan"), 0.5)})
-        known = await cache.known(encoded)
-        assert (known.scores, known.missing, known.invalid) == ({}, 0, 1)
+        await store.put({b"a": numbers(float("nan"), 0.5), b"b": numbers(0.5, 0.5)})
+        known = await ScoreCache(store, pruner).get({b"a": 1, b"b": 1})
+        assert (list(known.scores), known.invalid) == ([b"b"], 1)
 
     asyncio.run(run())
 
