@@ -216,7 +216,12 @@ def test_a_batch_comes_through(proxy: Proxy) -> None:
 @needs_nginx
 @pytest.mark.parametrize(
     ("path", "limit"),
-    [("/v1/prune", "max_body_bytes"), ("/v1/rerank", "max_body_bytes"), ("/v1/prune/batch", "max_batch_bytes")],
+    [
+        ("/v1/prune", "max_body_bytes"),
+        ("/v1/rerank", "max_body_bytes"),
+        ("/v1/prune/batch", "max_batch_bytes"),
+        ("/v1/prune/batch/", "max_batch_bytes"),
+    ],
 )
 def test_a_body_is_refused_by_the_length_that_it_states(proxy: Proxy, path: str, limit: str) -> None:
     length = getattr(Settings(), limit) + 1
@@ -244,9 +249,10 @@ def test_the_service_learns_who_asks_and_by_which_id(proxy: Proxy, servers: list
 
 @needs_nginx
 def test_metrics_are_not_shown(proxy: Proxy) -> None:
-    response = httpx.get(f"{proxy.url}/metrics", timeout=PATIENCE)
-    assert response.status_code == 404
-    assert response.json()["detail"] == "the proxy does not show this path"
+    for path in ("/metrics", "/metrics/", "/metrics//", "//metrics/", "/./metrics", "/%6detrics/"):
+        response = httpx.get(f"{proxy.url}{path}", timeout=PATIENCE)
+        assert response.status_code == 404
+        assert response.json()["detail"] == "the proxy does not show this path"
 
 
 @needs_nginx
