@@ -19,8 +19,10 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
-from secateur.data_scripts.corpus.rows import Columns
+from secateur.data_scripts.corpus.pruning import Outcome
+from secateur.data_scripts.corpus.rows import Columns, open_corpus
 from secateur.data_scripts.corpus.run import CorpusOptions, prune_corpus
+from secateur.data_scripts.corpus.writing import write
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
 from secateur.models.types import PruneOptions
@@ -382,3 +384,29 @@ def test_a_broken_line_of_the_journal_is_named(tmp_path: Path, line: bytes, numb
         assert f"line {number}" in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert journal.read_bytes() == b"".join(lines)  # nothing that was done is lost
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of POSIX")
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.parquet", "out"])
+@pytest.mark.parametrize("limit", [500, 20_000])
+def test_an_output_for_which_there_is_no_room_is_said(tmp_path: Path, name: str, limit: int) -> None:
+    """Repeated rows are small as Parquet, but not in the files that `datasets` writes on the way."""
+    import resource
+
+    corpus = open_corpus(_lines(tmp_path / "in.jsonl", [{"text": TOWER}] * 2000))
+    outcomes = [Outcome({"text": "x", "score": 0.5, "spans": [[0, 1]], "kept_units": 1, "total_units": 2})] * 2000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = tmp_path / "made" / name
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        write(out, corpus, lambda: iter(outcomes), "pruned", errors=False, single=True, score_only=False)
+        failed = None
+    except DataError as error:
+        failed = str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    if failed is None:
+        assert (limit, name) in ((20_000, "out.jsonl.gz"), (20_000, "out.parquet"))
+    else:
+        assert name in failed and "File too large" in failed
+        assert list(out.parent.iterdir()) == []
