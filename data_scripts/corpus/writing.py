@@ -123,20 +123,24 @@ def _side_by_side(left: Iterator[Any], right: Iterator[Any]) -> Iterator[tuple[A
 def _write_dataset(out: Path, corpus: Corpus, added: Iterator[Any], room: Path) -> None:
     try:
         from datasets import Dataset, concatenate_datasets, disable_progress_bars
+        from datasets.exceptions import DatasetsError
     except ImportError as error:
         raise MissingExtraError("datasets", "data") from error
 
     disable_progress_bars()
     given = corpus.dataset if isinstance(corpus, Tables) else None
-    if given is None:
-        _write_parquet(room / "rows.parquet", corpus, added)
-        whole = Dataset.from_parquet(str(room / "rows.parquet"), cache_dir=str(room))
-    else:  # its own columns as they are, with what Arrow does not know, such as the names of classes
-        _write_tables(room / "added.parquet", added)
-        whole = concatenate_datasets(
-            [given, Dataset.from_parquet(str(room / "added.parquet"), cache_dir=str(room))], axis=1
-        )
-    whole.save_to_disk(str(out))
+    try:
+        if given is None:
+            _write_parquet(room / "rows.parquet", corpus, added)
+            whole = Dataset.from_parquet(str(room / "rows.parquet"), cache_dir=str(room))
+        else:  # its own columns as they are, with what Arrow does not know, such as the names of classes
+            _write_tables(room / "added.parquet", added)
+            whole = concatenate_datasets(
+                [given, Dataset.from_parquet(str(room / "added.parquet"), cache_dir=str(room))], axis=1
+            )
+        whole.save_to_disk(str(out))
+    except DatasetsError as error:  # its own message does not say why
+        raise DataError(f"{out}: cannot be written ({error.__cause__ or error})") from error
 
 
 def _write_tables(out: Path, tables: Iterator[Any]) -> None:

@@ -19,8 +19,10 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
-from secateur.data_scripts.corpus.rows import Columns
+from secateur.data_scripts.corpus.pruning import Outcome
+from secateur.data_scripts.corpus.rows import Columns, open_corpus
 from secateur.data_scripts.corpus.run import CorpusOptions, prune_corpus
+from secateur.data_scripts.corpus.writing import write
 from secateur.models import text_files
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
@@ -350,7 +352,76 @@ def test_a_disk_that_takes_no_more_is_said_and_what_was_written_is_gone_on_with(
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 1
     assert "out.jsonl.journal: cannot be written" in run.stderr
+    assert "Traceback" not in run.stderr
     assert not out.exists()
     report = prune_corpus(corpus, out, CorpusOptions(block=4))
     assert 0 < report.earlier < 30
     assert len(_read(out)) == 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT of POSIX")
+def test_interrupted_it_ends_in_a_line_and_is_gone_on_with(tmp_path: Path) -> None:
+    """A thread of the runtime that came back to the interpreter at its end would abort it, in two runs of five."""
+    corpus, out = _lines(tmp_path / "in.jsonl", _rows(4000)), tmp_path / "out.jsonl"
+    journal = tmp_path / "out.jsonl.journal"
+    for rows in (1, 20, 40, 60):
+        process = subprocess.Popen(_command(corpus, out), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        while _done(journal) < rows:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 130, said
+        last = said.splitlines()[-1]
+        assert last.startswith("secateur: error: interrupted; ")
+        assert "Traceback" not in said
+        assert _done(journal) >= rows
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"pruned": [{"index": 0, "te\n', b"\x00\x00\n", b"[]\n", b'{"pruned": 3}\n', b"[" * 100_000 + b"\n", b"\xff\n"],
+    ids=["cut", "zeros", "a list", "a number", "deep", "not UTF-8"],
+)
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_broken_line_of_the_journal_is_named(tmp_path: Path, line: bytes, number: int) -> None:
+    rows = [{"query": QUERIES[0], "text": TOWER}] * 4 + [{"query": "why " * 600, "text": TOWER}]
+    corpus, out = _lines(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    with pytest.raises(DataError, match="row 5"):
+        prune_corpus(corpus, out, CorpusOptions(block=2))
+    journal = tmp_path / "out.jsonl.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[number - 1] = line
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(DataError, match=r"out\.jsonl\.journal.*(delete|belongs to a run with another)") as caught:
+        prune_corpus(corpus, out, CorpusOptions(block=2))
+    if number > 1:
+        assert f"line {number}" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert journal.read_bytes() == b"".join(lines)  # nothing that was done is lost
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of POSIX")
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.parquet", "out"])
+@pytest.mark.parametrize("limit", [500, 20_000])
+def test_an_output_for_which_there_is_no_room_is_said(tmp_path: Path, name: str, limit: int) -> None:
+    """Repeated rows are small as Parquet, but not in the files that `datasets` writes on the way."""
+    import resource
+
+    corpus = open_corpus(_lines(tmp_path / "in.jsonl", [{"text": TOWER}] * 2000))
+    outcomes = [Outcome({"text": "x", "score": 0.5, "spans": [[0, 1]], "kept_units": 1, "total_units": 2})] * 2000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = tmp_path / "made" / name
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        write(out, corpus, lambda: iter(outcomes), "pruned", errors=False, single=True, score_only=False)
+        failed = None
+    except DataError as error:
+        failed = str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    if failed is None:
+        assert (limit, name) in ((20_000, "out.jsonl.gz"), (20_000, "out.parquet"))
+    else:
+        assert name in failed and "File too large" in failed
+        assert list(out.parent.iterdir()) == []
