@@ -103,7 +103,8 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
         app.add_middleware(Traced, tracer=tracer)
         observers.append(tracer)
     app.add_middleware(Observe, metrics=app.state.metrics, observers=tuple(observers))
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    proxied: Any = ProxyHeadersMiddleware  # uvicorn's types of ASGI are not Starlette's
+    app.add_middleware(proxied, trusted_hosts=list(settings.trusted_proxies))
     app.add_middleware(Paths, settings=settings)
 
 
