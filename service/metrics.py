@@ -43,7 +43,7 @@ class Metrics:
             registry=registry,
         )
         self._queue_tokens = Gauge(
-            "secateur_queue_tokens", "Tokens of requests that are not answered yet", ["model"], registry=registry
+            "secateur_queue_tokens", "Tokens of requests on which work has not ended", ["model"], registry=registry
         )
         self._kept = Histogram(
             "secateur_kept_ratio",

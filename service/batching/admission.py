@@ -13,7 +13,7 @@ from secateur.service.batching.speed import Load, Speed
 _CHARACTERS_A_TOKEN = 4
 _SPECIALS = 3  # special tokens of a window
 _SHARE_OF_DEADLINE = 0.8  # a request that would wait longer than this is refused at once, rather than answered late
-_DOUBT = 2.0  # an estimate may be wrong by this factor
+_DOUBT = 1.5  # an estimate may be wrong by this factor
 _LONGEST_RETRY_S = 60
 
 
@@ -78,21 +78,21 @@ class Admission:
             return sum(reservation.load.tokens for reservation in self._holders)
 
     def reserve(self, load: Load, timeout_s: float) -> Reservation:
-        """Admit a request, of which only an estimate is known. Nothing is refused while nothing else waits.
+        """Admit a request.
 
         Raises:
-            OverloadedError: it would not be answered in time for what is ahead of it, or the queue is full.
-            InputError: it would not be answered in time even alone, and by far.
+            InputError: it would not be answered in time even alone; see `check_feasible`.
+            OverloadedError: others wait, and it would come too late after them, or the queue is full.
         """
+        self.check_feasible(load, timeout_s)
         with self._lock:
             if self._holders:
-                self._check(load, timeout_s)
+                self._check_room(load, timeout_s)
             reservation = Reservation(self, load)
             self._holders[reservation] = 0
         return reservation
 
-    def _check(self, load: Load, timeout_s: float) -> None:
-        self.check_feasible(load, timeout_s, doubt=_DOUBT)
+    def _check_room(self, load: Load, timeout_s: float) -> None:
         ahead = self._ahead(load.tokens)
         together = Load(ahead.windows + load.windows, ahead.tokens + load.tokens)
         late = self.speed.seconds(together) > _SHARE_OF_DEADLINE * timeout_s
@@ -110,19 +110,14 @@ class Admission:
             ahead += share * load.tokens
         return Load(math.ceil(windows), math.ceil(ahead))
 
-    def check_feasible(self, load: Load, seconds_left: float, doubt: float = 1.0) -> None:
-        """Refuse work that cannot be done in time even alone, by the speed that was measured.
-
-        Args:
-            load: of one request.
-            seconds_left: for it.
-            doubt: factor by which the estimate must exceed the time.
+    def check_feasible(self, load: Load, seconds_left: float) -> None:
+        """Refuse work that takes longer than it may, even alone. Nothing is refused before the speed is known.
 
         Raises:
-            InputError: so it is.
+            InputError: so it is, by the speed that was measured and beyond doubt.
         """
         needed_s = self.speed.seconds(load)
-        if needed_s > doubt * seconds_left:
+        if needed_s > _DOUBT * seconds_left:
             raise InputError(
                 "passages",
                 f"would take about {needed_s:.3g} s ({load.tokens} tokens at {load.tokens / needed_s:.0f} a second), "

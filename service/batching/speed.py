@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-# What a full step is made of, as a prior: mostly of tokens, then of windows (of a usual length), least of being a step.
+# How costs compare before they are known: a step is a quarter of a full step's tokens, a window is sixteen tokens.
 _STEP_PART = 0.25
-_WINDOW_TOKENS = 128
+_WINDOW_TOKENS = 16
 _RISE, _FALL = 0.1, 0.4  # share of an error that is corrected: a slow step may have been an accident, a fast one not
 _HALF_LIFE_S = 60.0  # without steps, costs fade: an old measurement must not refuse work for ever
 

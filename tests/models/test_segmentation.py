@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secateur.models.errors import InputError
-from secateur.models.segmentation import MAX_UNIT_WORDS, segment
+from secateur.models.segmentation import MAX_UNIT_WORDS, _split, segment
+from secateur.models.splitters import get_splitter, nupunkt_splitter
 from secateur.models.types import Unit
 
 PIECES = [
@@ -20,6 +21,7 @@ PIECES = [
     *("😀", "👩\u200d👩\u200d👧", "👍🏽", "e\u0301", "\u0301", "\ufe0f", "\u200d", "\u200b", "\x00", "\x07", "\ufeff"),
 ]
 TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+ONE_LINE = [piece for piece in PIECES if not set(piece) & set("\n\r\x0b\x0c\x85\u2029")]
 LONG_RUNS = ["a" * 2000, "\u0301" * 2000, "👩\u200d" * 800, "漢" * 300, "word " * 130, " " * 50, "。", ". "]
 PARAGRAPH_BREAKS = ["\n\n", "\r\n\r\n", "\r\r", "\n \t\n", "\n\n\n  ", "\u2029", "\x0c"]
 ITEM_BREAKS = ["\n- ", "\n* ", "\n  • ", "\r\n1. ", "\r\n\t(a) ", "\niv. "]
@@ -170,6 +172,47 @@ def test_a_run_of_anything_takes_linear_time(run: str) -> None:
     segment(text)
     # Linear work takes about a second, quadratic work minutes.
     assert time.process_time() - started < 15
+
+
+@pytest.mark.parametrize("run", ["\x0ca", "ab. Cd? ", "word ", "a", ". ", "。", "a\u2029", "1. a"])
+def test_a_splitter_is_called_as_often_as_the_text_is_long_and_never_with_much(run: str) -> None:
+    """So that the work is linear, and can be stopped soon by the splitter."""
+
+    def calls_for(characters: int) -> list[int]:
+        calls: list[int] = []
+
+        def splitter(text: str) -> list[int]:
+            calls.append(len(text))
+            return get_splitter()(text)
+
+        segment(run * (characters // len(run)), splitter=splitter)
+        return calls
+
+    few, many = calls_for(50_000), calls_for(200_000)
+    assert max(many) <= 17_000
+    assert len(many) <= 4.2 * len(few)
+    assert sum(many) <= 4.2 * sum(few) <= 4.2 * 2.1 * 50_000
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from(ONE_LINE)))
+@example(["It rained. ", "Why? ", "Dr. ", "「行く。」", "と言った", "... "])
+@example([" 1. ", "1. a"])
+def test_a_long_block_is_split_as_if_it_were_split_at_once(pieces: list[str]) -> None:
+    text = (("".join(pieces) + "It rained on No. 7. ") * 3000)[:60_000]
+    at_once = [end for end in get_splitter()(text) if end < len(text)]
+    by_pieces = [end for end in _split(text, get_splitter()) if end < len(text)]
+    assert by_pieces == at_once
+
+
+@given(TEXTS)
+def test_a_text_without_a_stop_inside_has_no_inner_end(text: str) -> None:
+    """What the splitter leaves to a shortcut, checked against what it stands for."""
+    import nupunkt
+
+    ends = [end for _, end in nupunkt.load_default_model().span_tokenize(text)]
+    inner = [end for end in ends if text[end:].strip()]
+    assert [end for end in nupunkt_splitter()(text) if text[end:].strip()] == inner
 
 
 def test_an_unknown_format_is_named() -> None:

@@ -75,6 +75,21 @@ def test_a_failing_runtime_fails_the_requests_that_it_fails_on(troubled: Trouble
     assert "the runtime met whales" in troubled._log.read_text()
 
 
+def test_many_requests_at_fault_do_not_end_the_service(troubled: Troubled) -> None:
+    assert [troubled.status("Whales swim.") for _ in range(8)] == [500] * 8
+    assert troubled.status(TOWER) == 200
+    assert troubled.client.get("/health/ready").status_code == 200
+
+
+def test_a_poisoned_runtime_ends_the_process(troubled: Troubled) -> None:
+    """It answers nothing but errors from then on, so another process must take over."""
+    assert troubled.status(TOWER) == 200
+    statuses = troubled.many([TOWER, "Ravens fly.", TOWER, TOWER])
+    assert statuses[1] == 503
+    assert 500 not in statuses
+    assert troubled.process.wait(PATIENCE) == 1
+
+
 def test_a_dead_engine_ends_the_process_and_nobody_hangs(troubled: Troubled) -> None:
     with ThreadPoolExecutor(32) as pool:
         slow = pool.submit(troubled.status, "Turtles crawl.")
@@ -111,6 +126,72 @@ def troubled_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubl
     server.process.wait()
 
 
+def queue_tokens(client: httpx.Client) -> float:
+    """Return the gauge of the work that has not ended."""
+    found = re.search(r"^secateur_queue_tokens\S* (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
+def until_nothing_waits(client: httpx.Client) -> None:
+    """Wait until all work has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while queue_tokens(client):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+LONG = [
+    pytest.param({"passages": ["\x0ca" * 1_000_000]}, id="form feeds"),
+    pytest.param({"passages": ["ab. Cd? " * 250_000]}, id="one block of short sentences"),
+    pytest.param({"passages": ["a " * 1_000_000]}, id="one sentence"),
+    pytest.param({"passages": ["- a\n"] * 10_000, "query": "when " * 1800, "truncate_query": True}, id="many passages"),
+]
+
+
+@pytest.mark.parametrize("body", LONG)
+def test_work_beyond_its_deadline_stops_and_keeps_nobody_waiting(client: httpx.Client, body: dict[str, Any]) -> None:
+    """Four such requests with 300 ms each: small ones are answered at once, and the gauge tells what still runs."""
+    content = json.dumps({"query": QUERY, **body}).encode()
+
+    def attack(_: int) -> int:
+        headers = {"X-Request-Timeout-Ms": "300"}
+        return httpx.post(f"{client.base_url}/v1/prune", content=content, headers=headers, timeout=PATIENCE).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        attacks = pool.map(attack, range(4))
+        small = {"query": QUERY, "passages": [TOWER]}
+        for _ in range(5):
+            assert client.post("/v1/prune", json=small).status_code == 200
+            assert client.get("/health/ready").status_code == 200
+        assert set(attacks) <= {504, 422, 429}
+    assert client.post("/v1/prune", json=small).status_code == 200
+    until_nothing_waits(client)
+
+
+def test_a_request_that_can_never_be_done_in_time_starves_nobody(client: httpx.Client) -> None:
+    hopeless = {"query": "when " * 1800, "truncate_query": True, "passages": ["a"] * 10_000}
+    small = {"query": QUERY, "passages": [TOWER]}
+    assert client.post("/v1/prune", json=small).status_code == 200
+    headers = {"X-Request-Timeout-Ms": "5000"}
+    with ThreadPoolExecutor(8) as pool:
+        refused = pool.submit(
+            httpx.post, f"{client.base_url}/v1/prune", json=hopeless, headers=headers, timeout=PATIENCE
+        )
+        others = [pool.submit(client.post, "/v1/prune", json=small) for _ in range(29)]
+        assert [other.result(PATIENCE).status_code for other in others] == [200] * 29
+        assert refused.result(PATIENCE).status_code in {422, 504}
+    until_nothing_waits(client)
+    # Now that a large request has been measured.
+    several = {"query": QUERY, "passages": [TOWER * 20] * 8}
+    assert client.post("/v1/prune", json=several).status_code == 200
+    response = client.post("/v1/prune", json=hopeless, headers=headers)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["field"] == "passages"
+    assert re.search(r"would take about \S+ s \(\d+ tokens at \d+ a second\)", error["problem"])
+
+
 def test_work_of_a_client_that_is_gone_is_dropped(troubled_shared: Troubled) -> None:
     """Ten clients whose requests would take a second each go away: the next one does not wait for them."""
     # Each larger than a step of the engine, so that every one is a step of its own.
@@ -123,15 +204,7 @@ def test_work_of_a_client_that_is_gone_is_dropped(troubled_shared: Troubled) -> 
     started = time.monotonic()
     assert troubled_shared.status(TOWER) == 200
     assert time.monotonic() - started < 8
-
-    def waiting() -> str:
-        text = troubled_shared.client.get("/metrics").text
-        return next(line for line in text.splitlines() if line.startswith("secateur_queue_tokens")).split()[-1]
-
-    deadline = time.monotonic() + PATIENCE
-    while waiting() != "0.0":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until_nothing_waits(troubled_shared.client)
 
 
 def test_sigterm_amid_requests_answers_all_that_were_taken(start_server: Any, pruner: Pruner) -> None:

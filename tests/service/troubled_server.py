@@ -1,6 +1,7 @@
 """`secateur serve` with a backend that words in passages can trouble; a script that tests start.
 
-``Whales`` raise an error, ``volcanoes`` end the engine's thread, and a step with ``turtles`` takes a second longer.
+``Whales`` raise an error, ``ravens`` make every run from then on raise one, ``volcanoes`` end the engine's thread, and
+a step with ``turtles`` takes a second longer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class TroubledBackend(Backend):
         self.name, self.device, self.precision, self.limits = real.name, real.device, real.precision, real.limits
         assert pruner.directory is not None
         tokenizer = load_tokenizer(pruner.directory)
-        self._words = {word: tokenizer.token_to_id(word) for word in ("whales", "volcanoes", "turtles")}
+        self._words = {word: tokenizer.token_to_id(word) for word in ("whales", "ravens", "volcanoes", "turtles")}
+        self._poisoned = False
 
     def run(self, batch: Batch) -> Output:
         return self.run_all([batch])[0]
@@ -39,6 +41,9 @@ class TroubledBackend(Backend):
             time.sleep(1)
         if "whales" in found:
             raise RuntimeError("the runtime met whales")
+        self._poisoned |= "ravens" in found
+        if self._poisoned:
+            raise RuntimeError("the queue is in an error state")
         if "volcanoes" in found:
             raise SystemExit
         return self._real.run_all(batches)

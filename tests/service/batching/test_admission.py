@@ -79,7 +79,7 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 
 def test_nobody_is_sent_away_for_long() -> None:
     one = admission(1000, tokens_a_second=0.01)
-    with one.reserve(tokens(900), 30.0), pytest.raises(OverloadedError) as error:
+    with one.reserve(tokens(900), 1e9), pytest.raises(OverloadedError) as error:
         one.reserve(tokens(1000), 1e9)
     assert error.value.retry_after_s == 60
 
@@ -113,16 +113,22 @@ def test_what_cannot_be_done_in_time_is_told_so() -> None:
     with pytest.raises(InputError, match=r"about 90 s \(90000 tokens at 1000 a second\), .* has 30 s") as error:
         one.check_feasible(tokens(90_000), 30.0)
     assert error.value.field == "passages"
+    with pytest.raises(InputError, match="about 90 s"):
+        one.reserve(tokens(90_000), 30.0)
     with one.reserve(tokens(10), 30.0), pytest.raises(InputError, match="about 90 s"):
         one.reserve(tokens(90_000), 30.0)
+    assert admits(one, tokens(90_000), 61.0)  # it may be wrong by half
 
 
 @given(st.lists(st.tuples(LOADS, st.floats(0, 100)), max_size=9), LOADS, TIMEOUTS)
-def test_nothing_is_refused_while_nothing_waits(steps: list[tuple[Load, float]], load: Load, timeout_s: float) -> None:
+def test_nothing_feasible_is_refused_while_nothing_waits(
+    steps: list[tuple[Load, float]], load: Load, timeout_s: float
+) -> None:
     one = Admission(1000, 4096)
+    assert admits(one, load, timeout_s)  # nothing is known
     for ran, seconds in steps:
         one.speed.ran(ran, seconds)
-    assert admits(one, load, timeout_s)
+    assert admits(one, load, max(timeout_s, one.speed.seconds(load)))
 
 
 @given(st.lists(LOADS, max_size=9), LOADS, LOADS, TIMEOUTS, st.floats(1, 9))
