@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
-from secateur.models.errors import InputError
-
 _HIDDEN = "[hidden]"
 _SHORT = 8  # characters; below, a secret is hidden only where it is a word of its own
 _SHORTEST = 4  # characters; below, it is no secret, and part of any text
@@ -26,6 +24,8 @@ def header_key(value: object, field: str = "api_key") -> str | None:
     Raises:
         InputError: it is not a string, or an HTTP header cannot carry it. The message does not show it.
     """
+    from secateur.models.errors import InputError
+
     if value is None:
         return None
     if not isinstance(value, str):
