@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     receive_timeout_s: float = Field(
         30.0, gt=0, description="Seconds for a request's head, and for its body; a body has one more for each 64 KiB."
     )
-    max_queue_tokens: int = Field(262_144, ge=1, description="Tokens of a request and of what is ahead of it in the queue; more gives 429.")
+    max_queue_tokens: int = Field(
+        262_144, ge=1, description="Tokens of a request and of what is ahead of it in the queue; more gives 429."
+    )
     step_tokens: int | None = Field(
         None, ge=1, description="Tokens that an engine runs at once; default: 4096, on CUDA 32768."
     )
