@@ -354,7 +354,7 @@ def test_what_cannot_be_done_in_its_time_is_refused_and_keeps_nobody_out(trouble
         step = Load(16, 4096)
         engine.admission.speed.ran(step, 1.0)
         run = backend.rows
-        with pytest.raises(InputError, match=r"passages: would take about .* s \(5\d\d\d\d\d tokens at .* has 29"):
+        with pytest.raises(InputError, match=r"passages: would take about .* s \(5\d\d\d\d\d tokens at .* has 30 s"):
             await engine.prune(many, 30.0)
         assert backend.rows == run
         hopeless = [asyncio.create_task(engine.prune(many, 30.0)) for _ in range(4)]
@@ -363,6 +363,20 @@ def test_what_cannot_be_done_in_its_time_is_refused_and_keeps_nobody_out(trouble
         assert all(isinstance(r, InputError) for r in await asyncio.gather(*hopeless, return_exceptions=True))
 
     on_engine(troubled, use)
+
+
+def test_what_proves_too_long_once_encoded_is_refused_then(troubled: Pruner, backend: Any) -> None:
+    """Chinese has a token for each character, four times what was estimated."""
+    chinese = PruneRequest(QUERIES[0], (Passage("\u6f22" * 60_000),))
+
+    async def use(engine: Engine) -> None:
+        engine.admission.speed.ran(Load(8, 4096), 5.0)
+        with pytest.raises(InputError, match=r"passages: would take about .* s \([67]\d\d\d\d tokens at"):
+            await engine.prune(chinese, 30.0)
+        assert engine.admission.waiting == 0
+
+    on_engine(troubled, use)
+    assert backend.rows == 0
 
 
 def test_a_large_request_and_small_ones_share_the_network(troubled: Pruner, backend: Any) -> None:
