@@ -14,6 +14,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -74,7 +75,7 @@ def encoding_error(where: str, data: bytes, error: UnicodeDecodeError, offset: i
     return DataError(f"{where}: byte {offset + at} (0x{data[at]:02x}) is not UTF-8; convert the file to UTF-8 first")
 
 
-def open_binary(path: Path, *, regular: bool = False) -> BinaryIO:
+def open_binary(path: Path, *, regular: bool = False) -> BufferedReader:
     """Open a file for reading.
 
     Args:

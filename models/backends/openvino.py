@@ -93,8 +93,10 @@ class OpenVinoBackend(Backend):
         # A queue raises its first error again in every later run, hence it is not used after one.
         with self._runtime.exclusive() as (compiled, queue):
             inputs = {port.any_name for port in compiled.inputs}
-            for index, batch in enumerate(batches):
-                feed = {name: getattr(batch, name) for name in inputs}
-                queue.start_async(feed, (outputs, index))
-            queue.wait_all()
+            try:
+                for index, batch in enumerate(batches):
+                    feed = {name: getattr(batch, name) for name in inputs}
+                    queue.start_async(feed, (outputs, index))
+            finally:  # also when interrupted: no callback may outlive the call
+                queue.wait_all()
         return [output for output in outputs if output is not None]

@@ -81,7 +81,7 @@ def body(request: PruneRequest, part: Part, model: str | None) -> bytes:
     if model is not None:
         given["model"] = model
     passages = [_passage(passage) for passage in part.passages]
-    return json.dumps({"query": request.query, "passages": passages, **given}, default=_plain).encode()
+    return json.dumps({"query": request.query, "passages": passages, **given}).encode()
 
 
 def _passage(passage: Passage) -> str | dict[str, str]:
@@ -89,11 +89,6 @@ def _passage(passage: Passage) -> str | dict[str, str]:
         return passage.text
     title = {} if passage.title is None else {"title": passage.title}
     return {"text": passage.text, "format": passage.format, **title}
-
-
-def _plain(value: Any) -> Any:
-    """Return a numpy number, which options may be, as Python's."""
-    return value.item()
 
 
 def answer_limit(request: PruneRequest, part: Part, content: bytes) -> int:

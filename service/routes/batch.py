@@ -11,7 +11,6 @@ from typing import IO
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from secateur.models.errors import InputError, shown
@@ -88,7 +87,7 @@ async def _run(request: Request, line: Line) -> str:
 async def _answer(request: Request, line: Line) -> str:
     try:
         return await _run(request, line) + "\n"
-    except (InputError, UnreadableError, UnknownModelError, EngineError, ValidationError) as error:
+    except (InputError, UnreadableError, UnknownModelError, EngineError) as error:
         problem = problem_of(request, error)
     except Exception:
         log.exception("unexpected error on line %d of a batch", line.number)

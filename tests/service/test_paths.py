@@ -193,7 +193,7 @@ def test_the_root_is_known_relative_to_what_was_asked_for(path: str, root_path: 
     for seen in (
         run(path, Settings(root_path=root_path)),
         run(path, Settings(), root_path=root_path),
-        run(path, Settings(), prefix=root_path, client="127.0.0.1"),
+        run(path, Settings(trusted_proxies=("127.0.0.1",)), prefix=root_path, client="127.0.0.1"),
     ):
         assert (seen["path"], seen["root"], seen["prefix"]) == (*expected, root_path)
         assert seen["url"] == seen["path"]
@@ -216,7 +216,7 @@ PART = st.sampled_from(["health", "live", "v1", "prune", "docs", "a", ""])
 def test_a_path_is_open_only_as_the_route_that_answers_it(parts: list[str], prefix: list[str]) -> None:
     root = "".join(f"/{part}" for part in prefix)
     path = "/" + "/".join(parts)
-    seen = run(path, Settings(), prefix=root, client="127.0.0.1")["path"]
+    seen = run(path, Settings(trusted_proxies=("127.0.0.1",)), prefix=root, client="127.0.0.1")["path"]
     assert seen == "/" or not seen.endswith("/")
     # What it is called inside is what was asked for, at most without the prefix once and without slashes at the end.
     assert path.rstrip("/") in (seen.rstrip("/"), (root + seen).rstrip("/"))
