@@ -110,7 +110,8 @@ def byte_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = F
     """
     try:
         with open_binary(path, regular=regular) as raw:
-            file, allowed, number, size = raw, None, 0, 0
+            file: BinaryIO = raw
+            allowed, number, size = None, 0, 0
             if path.suffix.lower() == ".gz":
                 allowed = limits.allowed(os.fstat(raw.fileno()).st_size)
                 file = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
