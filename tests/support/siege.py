@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,17 +23,33 @@ RECOVERY_S = 2.0  # longest that a small request may take once the attack is ove
 SMALL = json.dumps({"query": "When was it finished?", "passages": ["It was finished in 1889."]}).encode()
 
 
-def send(server: Server, path: str, body: Any, headers: Mapping[str, str] | None = None) -> int:
-    """Post a body on a connection of its own, read the answer without keeping it, and return its status."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: the status, the number of bytes, and the first of them."""
+
+    status: int
+    length: int
+    start: bytes
+
+
+def ask(server: Server, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """Post a body on a connection of its own and read the answer, of which little is kept."""
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE)
     try:
         connection.request("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
         answer = connection.getresponse()
-        while answer.read(1 << 16):
-            pass
-        return answer.status
+        start = answer.read(1 << 16)
+        length = len(start)
+        while part := answer.read(1 << 16):
+            length += len(part)
+        return Reply(answer.status, length, start)
     finally:
         connection.close()
+
+
+def send(server: Server, path: str, body: Any, headers: Mapping[str, str] | None = None) -> int:
+    """Do as `ask`; return the status."""
+    return ask(server, path, body, headers).status
 
 
 def send_copies(

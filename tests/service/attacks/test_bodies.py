@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from live_server import Server
-from siege import send, siege
+from siege import ask, send, siege
 
 QUERY = "When was it finished?"
 KEPT_AND_DROPPED = "It was finished in 1889. Bread needs flour, water, and an hour in a hot oven. "
-
-WORKED = {200, 400, 413, 422, 429, 504}  # answered, or refused for a reason
+FIELDS = [f"field {number}" for number in range(100)]
+WRONG = {"text": 1, "title": 1, "format": 1, "id": [], "metadata": 1}
+MIB = 1 << 20
+WORKED = {200, 422, 429, 504}  # answered, refused for its size, or not in time
 
 
 def body(**fields: Any) -> bytes:
@@ -26,64 +28,78 @@ def _deep(depth: int) -> dict[str, Any]:
     return value
 
 
-# Each is sent by one client; the statuses are those that may answer it.
+# By what they have: the path, the fields of the body beside the query, and the field that is wrong.
+WRONG_BODIES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "fields by documents": (
+        "/v1/rerank",
+        {"documents": [{"a": ""}] * 5000, "rank_fields": ["a"] * 20_000},
+        "rank_fields",
+    ),
+    "one long field many times": (
+        "/v1/rerank",
+        {"documents": [{"a": "x" * 2000}] * 300, "rank_fields": ["a"] * 5000},
+        "rank_fields",
+    ),
+    "as many fields as allowed": (
+        "/v1/rerank",
+        {"documents": [*[dict.fromkeys(FIELDS, "x" * 40)] * 1000, {"z": 1}], "rank_fields": FIELDS},
+        "documents",
+    ),
+    "fields in no document": (
+        "/v1/rerank",
+        {"documents": [{"a": "x"}] * 10_000, "rank_fields": FIELDS},
+        "documents[0]",
+    ),
+    "a joiner of 3 MB": (
+        "/v1/prune",
+        {"passages": [KEPT_AND_DROPPED * 2] * 200, "threshold": 0.5, "joiner": "x" * 3_000_000},
+        "joiner",
+    ),
+    "150,000 units": ("/v1/prune", {"passages": ["a\x0c" * 150_000], "return_units": True}, "return_units"),
+    "50,000 wrong fields": ("/v1/prune", {"passages": [WRONG] * 10_000}, "passages[0].text"),
+    "200,000 wrong fields": ("/v1/rerank", {"documents": ["a"], "rank_fields": [1] * 200_000}, "rank_fields"),
+    "wrong passages": ("/v1/prune", {"passages": [1] * 10_000}, "passages[0]"),
+    "wrong documents": ("/v2/rerank", {"documents": [None] * 10_000}, "documents[0]"),
+    "wrong texts": ("/v1/rerank", {"documents": [{"text": 1}] * 10_000}, "documents[0].text"),
+    "a value behind a long key": ("/v2/rerank", {"documents": [], "k" * MIB: [0] * 200_000}, "documents"),
+    "documents as an object": ("/rerank", {"documents": {str(n): "x" * 50 for n in range(100_000)}}, "documents"),
+    "names of fields": ("/v2/rerank", {f"docs {n}": 1 for n in range(200_000)}, "documents"),
+    "a number of 10 MB": ("/v2/rerank", {"documents": ["a"], "top_n": "9" * 10 * MIB}, "top_n"),
+    "too many characters": ("/v1/prune", {"passages": ["\u00e9" * 5_000_000]}, "passages"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_BODIES)
+def test_a_wrong_body_is_refused_at_once(target: Server, name: str) -> None:
+    path, fields, field = WRONG_BODIES[name]
+    content = body(**fields)
+    with siege(target):
+        reply = ask(target, path, content)
+    assert reply.status == 422
+    assert reply.length < 10_000
+    assert json.loads(reply.start)["errors"][0]["field"].startswith(field)
+
+
 @pytest.mark.parametrize(
-    ("path", "content", "statuses"),
+    ("path", "content"),
     [
-        pytest.param(
-            "/v1/rerank",
-            body(documents=[{"a": ""}] * 5000, rank_fields=["a"] * 20_000),
-            {422},
-            id="fields by documents",
-        ),
-        pytest.param(
-            "/v1/rerank",
-            body(documents=[{"a": "x" * 2000}] * 300, rank_fields=["a"] * 5000),
-            {200, 422},
-            id="one long field many times",
-        ),
-        pytest.param(
-            "/v1/rerank",
-            body(documents=[{f"a{n}": "x" * 300 for n in range(90)}] * 100, rank_fields=[f"a{n}" for n in range(90)]),
-            WORKED,
-            id="many fields",
-        ),
-        pytest.param(
-            "/v1/prune",
-            body(passages=[KEPT_AND_DROPPED * 2] * 200, threshold=0.5, joiner="x" * 3_000_000),
-            {422},
-            id="a joiner of 3 MB",
-        ),
-        pytest.param("/v1/prune", body(passages=["Ab. " * 75_000], return_units=True), WORKED, id="75,000 units"),
-        pytest.param("/v1/prune", body(passages=["Ab. " * 99] * 9_000, return_units=True), WORKED, id="900,000 units"),
-        pytest.param(
-            "/v1/prune",
-            body(passages=[{"text": 1, "title": 1, "format": 1, "id": [], "metadata": 1}] * 10_000),
-            {422},
-            id="50,000 wrong fields",
-        ),
-        pytest.param("/v1/rerank", body(documents=["a"], rank_fields=[1] * 200_000), {422}, id="200,000 wrong fields"),
-        pytest.param("/v1/prune", body(passages=[1] * 10_000), {422}, id="10,000 wrong passages"),
-        pytest.param("/v2/rerank", body(documents=[None] * 10_000), {422}, id="10,000 wrong documents"),
+        pytest.param("/v1/prune", body(passages=["Ab. " * 75_000], return_units=True), id="75,000 units"),
+        pytest.param("/v1/prune", body(passages=["Ab. " * 99] * 9_000, return_units=True), id="900,000 units"),
         pytest.param(
             "/v2/rerank",
-            body(documents=[KEPT_AND_DROPPED * 3_000], relevant_spans={"mode": "enabled", "threshold": 0.5}),
-            {200, 504},
-            id="3,000 relevant spans",
+            body(documents=[KEPT_AND_DROPPED * 2_000], relevant_spans={"mode": "enabled", "threshold": 0.5}),
+            id="2,000 relevant spans",
         ),
         pytest.param(
             "/v1/prune",
             body(passages=[{"text": "It was.", "metadata": {f"k{n}": n for n in range(20)}}] * 9_000),
-            WORKED,
             id="180,000 values of metadata",
         ),
-        pytest.param("/v1/prune", body(passages=[{"text": "a", "metadata": _deep(400)}] * 400), WORKED, id="depth"),
-        pytest.param("/v1/prune", body(passages=["a" * 3_900_000]), WORKED, id="one word of 4 MB"),
-        pytest.param("/v1/prune", body(passages=["\ud800" * 3_900_000]), WORKED, id="surrogates"),
-        pytest.param("/v1/prune", b" " * 31_000_000 + body(passages=["a"]), {200}, id="31 MB of white space"),
-        pytest.param("/v1/prune", body(passages=["\u00e9" * 5_000_000]), {422}, id="too many characters"),
+        pytest.param("/v1/prune", body(passages=[{"text": "a", "metadata": _deep(390)}] * 400), id="depth"),
+        pytest.param("/v1/prune", body(passages=["\ud800" * 3_900_000]), id="lone surrogates"),
+        pytest.param("/v1/prune", b" " * 31_000_000 + body(passages=["a"]), id="31 MB of white space"),
     ],
 )
-def test_one_body(target: Server, path: str, content: bytes, statuses: set[int]) -> None:
+def test_a_costly_body_costs_nobody_else(target: Server, path: str, content: bytes) -> None:
     with siege(target):
-        assert send(target, path, content) in statuses
+        assert send(target, path, content) in WORKED
