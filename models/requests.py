@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
@@ -19,8 +18,6 @@ from secateur.models.types import Passage, PruneOptions, PruneRequest
 
 PassageLike = str | Passage | Mapping[str, Any]
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_REPLACEMENT = "\ufffd"
 MAX_JOINER = 1000  # characters; it is repeated for each gap
 
 
@@ -148,7 +145,15 @@ def as_passage(value: PassageLike, field: str) -> Passage:
 
 def replace_surrogates(text: str) -> str:
     """Replace each lone surrogate, which no encoding can carry, by U+FFFD; offsets stay as they are."""
-    return _LONE_SURROGATE.sub(_REPLACEMENT, text)
+    if text.isascii():  # which a string knows of itself
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").copy()
+        points[(points >= 0xD800) & (points <= 0xDFFF)] = 0xFFFD
+        return points.tobytes().decode("utf-32-le")
+    return text
 
 
 def clean_passage(passage: Passage) -> Passage:

@@ -28,6 +28,7 @@ def _listed(value: Any) -> Any:
 
 # pydantic-settings would take a list from the environment as JSON only, and from a flag not at all.
 _LIST = (NoDecode, BeforeValidator(_listed))
+_LEAST_BODIES_BYTES = 64 * 2**20  # a batch holds a megabyte in memory, however small the largest body is
 ENV_ONLY: JsonDict = {"flag": False}  # a flag would show a secret to everyone who lists processes
 
 
@@ -97,7 +98,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         description="What all bodies in memory may have together, those up to 64 KiB not counted; more gives 429. "
-        "Default: four times the largest body.",
+        "Default: four times the largest body, and at least 64 MiB.",
     )
     max_batch_bytes: int = Field(256 * 2**20, ge=1, description="Largest body of /v1/prune/batch; more gives 413.")
     max_connections: int = Field(
@@ -208,7 +209,7 @@ class Settings(BaseSettings):
 
     def all_bodies_bytes(self) -> int:
         """Return what all bodies in memory may have together."""
-        return self.max_bodies_bytes or 4 * self.max_body_bytes
+        return self.max_bodies_bytes or max(4 * self.max_body_bytes, _LEAST_BODIES_BYTES)
 
     def all_models(self) -> tuple[ModelSettings, ...]:
         """Return the models to serve, the default one first."""

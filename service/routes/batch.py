@@ -142,7 +142,7 @@ class _Answers(StreamingResponse):
     response_class=StreamingResponse,
     responses=PROBLEMS | {507: {**PROBLEMS[500], "description": "The server's disk has no room for the batch"}},
     openapi_extra={
-        "requestBody": {"required": False, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
+        "requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
     },
 )
 async def batch(request: Request) -> StreamingResponse:

@@ -15,6 +15,7 @@ from live_server import PATIENCE, Server, StartServer, running
 
 from secateur.models.checkpoint import CALIBRATION, ONNX_FP16, WEIGHTS, resolve
 from secateur.models.pruner import Pruner
+from secateur.models.sums import SUMS, write_sums
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +41,10 @@ def client(server: Server) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def uncalibrated_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the shipped model without its calibration."""
-    unwanted = shutil.ignore_patterns(CALIBRATION, WEIGHTS, Path(ONNX_FP16).name)
-    return Path(shutil.copytree(resolve(None), tmp_path_factory.mktemp("model") / "uncalibrated", ignore=unwanted))
+    unwanted = shutil.ignore_patterns(CALIBRATION, WEIGHTS, Path(ONNX_FP16).name, SUMS)
+    model = Path(shutil.copytree(resolve(None), tmp_path_factory.mktemp("model") / "uncalibrated", ignore=unwanted))
+    write_sums(model)
+    return model
 
 
 @dataclass(frozen=True, slots=True)

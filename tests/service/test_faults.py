@@ -155,7 +155,7 @@ def test_work_beyond_its_deadline_stops_and_keeps_nobody_waiting(client: httpx.C
     content = json.dumps({"query": QUERY, **body}).encode()
 
     def attack(_: int) -> int:
-        headers = {"X-Request-Timeout-Ms": "300"}
+        headers = {"Content-Type": "application/json", "X-Request-Timeout-Ms": "300"}
         return httpx.post(f"{client.base_url}/v1/prune", content=content, headers=headers, timeout=PATIENCE).status_code
 
     with ThreadPoolExecutor(4) as pool:

@@ -77,7 +77,6 @@ def siege(server: Server) -> Iterator[None]:
     recovery_s = time.monotonic() - started
     assert server.process.poll() is None
     assert "Traceback" not in server.log.read_text()
-    assert seen["probes"] > 0
     assert seen["longest_s"] < LIVE_S, seen
     assert seen["grown_bytes"] < GROWTH_BYTES, seen
     assert recovery_s < RECOVERY_S

@@ -26,7 +26,7 @@ def main() -> None:
     longest, probes = 0.0, 0
     sys.stdout.write("watching\n")
     sys.stdout.flush()
-    while not select.select([sys.stdin], [], [], PAUSE_S)[0]:
+    while not probes or not select.select([sys.stdin], [], [], PAUSE_S)[0]:
         started = time.monotonic()
         with opener.open(f"{url}/health/live", timeout=TIMEOUT_S) as answer:
             answer.read()

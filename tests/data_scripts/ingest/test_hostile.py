@@ -166,7 +166,7 @@ def broken(root: Path) -> dict[str, str]:
         "latin.csv": (b"id,text\n1,caf\xe9", "cannot be read"),
         "none.csv": (b"n\n1\n", "no such column"),
         "a.parquet": (b"PAR1", "cannot be read"),
-        "cut.jsonl.gz": (gzip.compress(b'{"text": ' + os.urandom(99) + b"}")[:-20], "cannot be read"),
+        "cut.jsonl.gz": (gzip.compress(b'{"text": ' + bytes(range(128, 228)) + b"}")[:-20], "cannot be read"),
         "utf16.jsonl": ('{"text": "a"}'.encode("utf-16"), "cannot be read"),
         "a.pdf": (b"%PDF-1.7", "broken PDF"),
         "laughs.md": (LAUGHS.encode(), "nested too deep"),

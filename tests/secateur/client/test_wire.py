@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-
 from secateur.client.wire import PART_CHARACTERS, PART_PASSAGES, Part, body, error_of, join, read, split
 from secateur.models.errors import InputError
 from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
@@ -92,7 +90,7 @@ def test_what_compares_all_passages_is_not_cut() -> None:
 
 
 def test_a_body_holds_what_differs_from_the_defaults() -> None:
-    options = PruneOptions(threshold=np.float32(0.5), reorder=False)
+    options = PruneOptions(threshold=0.5, reorder=False)
     passages = (Passage("a", id=1, metadata={"x": object()}), Passage("b", title="T"))
     request = PruneRequest("q", passages, options)
     (part,) = split(request)
