@@ -150,9 +150,12 @@ def replace_surrogates(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").copy()
-        points[(points >= 0xD800) & (points <= 0xDFFF)] = 0xFFFD
-        return points.tobytes().decode("utf-32-le")
+        # In UTF-8 a surrogate is ED and a byte from A0 on, which nothing else is, and as long as U+FFFD.
+        data = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).copy()
+        at = np.flatnonzero((data[:-2] == 0xED) & (data[1:-1] >= 0xA0))
+        for offset, byte in enumerate("\ufffd".encode()):
+            data[at + offset] = byte
+        return data.tobytes().decode()
     return text
 
 

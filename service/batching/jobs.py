@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -68,18 +68,14 @@ class Job:
         """Take the output of a window; the last one gives the answer. From the engine's thread."""
         self._outputs[number] = output
         if len(self._outputs) == len(self.windows):
-            outputs = [self._outputs[n] for n in range(len(self.windows))]
-            self._give(lambda: self.answer.set_result(outputs))
+            with suppress(InvalidStateError):  # whoever waited has gone
+                self.answer.set_result([self._outputs[n] for n in range(len(self.windows))])
 
     def fail(self, error: BaseException) -> None:
-        """Give an error instead of an answer, from any thread."""
-        self.abandoned = True
-        self._give(lambda: self.answer.set_exception(error))
-
-    def _give(self, answer: Callable[[], None]) -> None:
-        # Unless it was answered before, or whoever waited has gone.
+        """Give an error instead of an answer, from any thread. A job that has its answer already keeps it."""
         with suppress(InvalidStateError):
-            answer()
+            self.answer.set_exception(error)
+            self.abandoned = True
 
 
 class Slot(NamedTuple):

@@ -201,3 +201,12 @@ def test_an_answer_for_a_loop_that_has_ended_is_dropped(caplog: pytest.LogCaptur
     asyncio.run(begin())
     orphan.deliver(0, output(0.5))
     assert not caplog.records
+
+
+def test_a_job_that_has_its_answer_keeps_it_when_the_engine_dies() -> None:
+    """It may not have been awaited yet: what is left of it is done all the same."""
+    one, answer = job(3), output(0.5)
+    one.deliver(0, answer)
+    one.fail(RuntimeError("the engine has died"))
+    assert one.answer.result() == [answer]
+    assert not one.abandoned
