@@ -45,7 +45,7 @@ serve: $(SERVE_STAMP) ## run the REST service with the shipped model (HOST, PORT
 
 test: export HF_HUB_OFFLINE = 1
 test: lint format-check typecheck docs ## lint, check the format and the types, build the docs, run the tests (PYTEST_ARGS)
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(TEST_STAMP) ## ruff check
 	$(BIN)/ruff check .
