@@ -1,1 +1,1 @@
-"""Reading documents of many formats and removing what stands twice."""
+"""Reading documents of many formats and removing duplicates."""

@@ -33,7 +33,7 @@ class IngestOptions:
 
     Attributes:
         near_duplicates: similarity of word shingles from which a document is a near-duplicate; 0 keeps them.
-        same_ids: what happens where a table's id stands twice with different texts. Files of the same name in
+        same_ids: what happens where a table's id occurs twice with different texts. Files of the same name in
             different sources get a number behind their id in any case.
         max_document_mib: of a text, Markdown or HTML file, of a PDF's text, and of a row of a table.
         max_unpacked_mib: that a ``.gz`` or Parquet file may unpack to; None: 1024, or 100 times its size where that
@@ -213,7 +213,7 @@ def ingest(
         options: see there.
 
     Raises:
-        DataError: a source is not there, an id stands twice, or there is no document; with ``strict``, anything that
+        DataError: a source is not there, an id occurs twice, or there is no document; with ``strict``, anything that
             cannot be read.
         InputError: a table that was named lacks a column, or an argument is out of range.
         MissingExtraError: a format needs a package that is not installed.

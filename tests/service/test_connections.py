@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from raw_http import connect, read
 
 PATIENCE = 300.0
 JSON = {"Content-Type": "application/json"}
@@ -42,23 +43,6 @@ def _stays_healthy(bounded: Any) -> Iterator[None]:
     yield
     assert httpx.post(f"{bounded.url}/v1/prune", content=GOOD, headers=JSON, timeout=PATIENCE).status_code == 200
     assert "Traceback" not in bounded.log.read_text()
-
-
-def connect(server: Any) -> socket.socket:
-    raw = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=PATIENCE)
-    raw.settimeout(PATIENCE)
-    return raw
-
-
-def read(raw: socket.socket) -> bytes:
-    """Return what the server sends until it closes, or resets, the connection."""
-    received = b""
-    try:
-        while part := raw.recv(65536):
-            received += part
-    except ConnectionError:
-        pass
-    return received
 
 
 def statuses(received: bytes) -> list[int]:

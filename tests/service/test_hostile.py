@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from raw_http import connect, read
 
 PATIENCE = 300.0
 GOOD = json.dumps({"query": "When was it finished?", "passages": ["It was finished in 1889."]}).encode()
@@ -37,23 +38,6 @@ def _stays_healthy(hostile: Any) -> Iterator[None]:
     assert hostile.process.poll() is None
     assert httpx.post(f"{hostile.url}/v1/prune", content=GOOD, headers=JSON, timeout=PATIENCE).status_code == 200
     assert "Traceback" not in hostile.log.read_text()
-
-
-def connect(server: Any) -> socket.socket:
-    raw = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=PATIENCE)
-    raw.settimeout(PATIENCE)
-    return raw
-
-
-def read(raw: socket.socket) -> bytes:
-    """Return what the server sends until it closes the connection or, which is as well, resets it."""
-    received = b""
-    try:
-        while part := raw.recv(65536):
-            received += part
-    except ConnectionError:
-        pass
-    return received
 
 
 def status(response: bytes) -> int:

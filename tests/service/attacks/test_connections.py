@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 from live_server import Server
+from raw_http import connect
 from siege import siege
 
 STALLED = 40
 STALLED_BYTES = 31_000_000
-
-
-def connect(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(urlsplit(server.url).port or 0)), timeout=60)
 
 
 def head(length: int, path: str = "/v1/prune") -> bytes:
