@@ -1,7 +1,7 @@
 """Answer-span labels without an LLM: find each query's answer strings in its passages.
 
 Reads JSON lines ``{id?, query, answers: [str], passages: [str | {id?, title?, text}]}`` and writes the labelled
-examples that `secateur train` reads (see `secateur.models.examples`).
+examples that `secateur train` reads (see `secateur.labelled.examples`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError
 from secateur.models.requests import as_passage
-from secateur.models.text_files import filled_lines, parse_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secateur.models.examples import Example, LabelledPassage, data_files, parse_example
+from secateur.labelled.examples import Example, LabelledPassage, data_files, parse_example
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.segmentation import segment
 from secateur.models.splitters import Splitter, get_splitter
-from secateur.models.text_files import filled_lines, parse_json
 
 _SHOWN = 5  # places that are named of each problem
 _MANY = 0.9  # share of units that are labelled in a passage that is labelled as a whole
@@ -18,7 +18,7 @@ _SKEW = 0.95
 
 # Problem: whether it stops training, and what to do.
 _PROBLEMS = {
-    "broken line": (True, "repair or remove it; the schema stands in models/examples.py"),
+    "broken line": (True, "repair or remove it; the schema stands in labelled/examples.py"),
     "id stands twice": (True, "give each query of a file an id of its own"),
     "blank query": (False, "it is left out"),
     "no passages": (False, "it is left out"),

@@ -176,7 +176,7 @@ def divide(
     """Divide examples so that no query, document or passage stands in two parts.
 
     Args:
-        rows: of the schema in `secateur.models.examples`; a passage may name its ``document_id``.
+        rows: of the schema in `secateur.labelled.examples`; a passage may name its ``document_id``.
         shares: of the queries, by the name of the part; they add up to 1.
         seed: the same seed gives the same division.
         near_duplicates: similarity from which two passages count as one; 0 for equal ones only.

@@ -12,11 +12,11 @@ from typing import Any
 from secateur.data_scripts.printable import printable
 from secateur.data_scripts.publish_filters import KEPT_FROM
 from secateur.data_scripts.records import Labelled, parse_record
+from secateur.labelled.examples import parse_example
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import parse_example
 from secateur.models.files import write_atomically
 from secateur.models.segmentation import segment
-from secateur.models.text_files import filled_lines, parse_json
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Labels</title>

@@ -17,8 +17,8 @@ from secateur.data_scripts.publish_examples import to_examples
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, filtered
 from secateur.data_scripts.publish_leaks import data_parts, refuse_leaks
 from secateur.data_scripts.records import Labelled, read_records, write_records
+from secateur.labelled.examples import source_name
 from secateur.models.errors import DataError, InputError, MissingExtraError, shown
-from secateur.models.examples import source_name
 from secateur.models.files import write_atomically
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

@@ -54,7 +54,7 @@ def to_examples(labels: Iterable[Labelled], source: str) -> list[dict[str, Any]]
         source: name of the data set.
 
     Returns:
-        Rows of the schema in `secateur.models.examples`, in the order in which their queries came. A passage has
+        Rows of the schema in `secateur.labelled.examples`, in the order in which their queries came. A passage has
         ``soft_labels`` besides, the share of samples that kept each of its ``sentences``, and ``document_id``.
     """
     rows: dict[str, dict[str, Any]] = {}

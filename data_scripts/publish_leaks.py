@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold, normalised
+from secateur.labelled.examples import data_files
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, shown
-from secateur.models.examples import data_files
-from secateur.models.text_files import filled_lines, parse_json
 
 _SHOWN = 5  # leaks that a message names
 
@@ -45,7 +45,7 @@ def find_leaks(parts: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates
     """Return what stands in two parts, each once.
 
     Args:
-        parts: rows of the schema in `secateur.models.examples`, by part.
+        parts: rows of the schema in `secateur.labelled.examples`, by part.
         near_duplicates: similarity from which two passages are nearly the same; 0 looks for equal ones.
 
     Raises:

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, shown
-from secateur.models.text_files import filled_lines, parse_json
 
 _T = TypeVar("_T")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data_scripts.dividing import divide, passage_key, query_key
+from secateur.labelled.examples import data_files
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError
-from secateur.models.examples import data_files
 from secateur.models.files import write_atomically
-from secateur.models.text_files import filled_lines, parse_json
 
 log = logging.getLogger(__name__)
 

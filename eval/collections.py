@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError
-from secateur.models.text_files import filled_lines, parse_json
 from secateur.models.types import Passage
 
 log = logging.getLogger(__name__)

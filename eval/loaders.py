@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from secateur.labelled.examples import Example
+from secateur.labelled.sources import labelled_sources
 from secateur.models.errors import DataError
-from secateur.models.examples import Example
 from secateur.models.requests import clean_passage, replace_surrogates
-from secateur.models.sources import labelled_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
     """Load labelled examples.
 
     Args:
-        path: see `secateur.models.sources.labelled_sources`.
+        path: see `secateur.labelled.sources.labelled_sources`.
         limit: queries drawn from each source, always the same ones; None for all.
 
     Raises:

@@ -19,8 +19,8 @@ from secateur.eval.metrics import sum_by, weakest_units
 from secateur.eval.needles import NEEDLES, Needle
 from secateur.eval.systems.base import System
 from secateur.eval.units import BoolArray, FloatArray, Scores, Source, SourceBuilder
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.errors import DataError
-from secateur.models.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
 LENGTHS = (5, 10, 20, 30)

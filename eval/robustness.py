@@ -20,7 +20,7 @@ from secateur.eval.metrics import figures_at
 from secateur.eval.quality import Measured, measure
 from secateur.eval.systems.base import System
 from secateur.eval.units import Source, SourceBuilder
-from secateur.models.examples import Example, LabelledPassage
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
 MAX_UNITS = 30

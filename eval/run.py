@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from secateur.eval.bench.workload import machine
+from benchmarks.workload import machine
 from secateur.eval.bootstrap import RESAMPLES
 from secateur.eval.needle import needle_test
 from secateur.eval.quality import Measured, measure, read_sources, source_builder

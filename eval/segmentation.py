@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secateur.eval.tables import markdown_table
+from secateur.labelled.examples import data_files, source_name
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import SecateurError
-from secateur.models.examples import data_files, source_name
 from secateur.models.splitters import SPLITTERS, Splitter, get_splitter
-from secateur.models.text_files import filled_lines, parse_json
 
 LabelledText = tuple[str, list[list[int]]]
 

@@ -14,8 +14,8 @@ from secateur.eval.bootstrap import FloatArray, difference
 from secateur.eval.quality import Measured
 from secateur.eval.report.compare import ComparisonRow, comparison_markdown, setup_differences
 from secateur.eval.units import Source
+from secateur.labelled.text_files import parse_json, read_text
 from secateur.models.errors import DataError
-from secateur.models.text_files import parse_json, read_text
 
 FILE = "bootstrap.npz"
 _FIGURES = ("area", "mrr", "ndcg@10", "default.retention", "default.compression", "default.f1")

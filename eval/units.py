@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from secateur.eval.systems.base import SegmentedPassage
+from secateur.labelled.examples import Example
 from secateur.models.encoding import token_units
-from secateur.models.examples import Example
 from secateur.models.merging import PassageScores
 from secateur.models.segmentation import segment
 from secateur.models.splitters import Splitter

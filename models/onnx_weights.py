@@ -21,7 +21,7 @@ def read_onnx_weights(path: Path) -> dict[str, Tensor]:
     numbers. The product's node still carries the layer's name.
 
     Args:
-        path: a file written by `secateur.models.export`; its weights were rounded to fp16 there.
+        path: a file written by `secateur.training.export`; its weights were rounded to fp16 there.
 
     Raises:
         MissingExtraError: onnx is not installed.

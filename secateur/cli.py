@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 # Commands that tell how far they are.
-_LONG = ("train", "distill", "finetune", "calibrate", "card", "export", "data", "prune-corpus", "eval", "bench")
+_LONG = ("train", "distill", "finetune", "calibrate", "card", "export", "data", "prune-corpus", "eval")
 
 
 def _read_text(name: str) -> str:
+    from secateur.labelled.text_files import as_text, read_limited
     from secateur.models.errors import DataError
-    from secateur.models.text_files import as_text, read_limited
 
     try:
         return as_text(sys.stdin.buffer.read() if name == "-" else read_limited(Path(name)), name)
@@ -40,9 +40,9 @@ def _read_text(name: str) -> str:
 
 
 def _json_lines(name: str, text: str) -> list[Passage]:
+    from secateur.labelled.text_files import parse_json
     from secateur.models.errors import InputError
     from secateur.models.requests import as_passage
-    from secateur.models.text_files import parse_json
 
     passages = []
     # Not splitlines: JSON strings may hold U+2028 and other characters that it takes for line ends.

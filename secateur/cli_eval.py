@@ -1,4 +1,4 @@
-"""The commands that measure: `secateur eval`, its steps `rag`, `rerank` and `compare`, and `secateur bench`."""
+"""The command that measures: `secateur eval`, and its steps `rag`, `rerank` and `compare`."""
 
 from __future__ import annotations
 
@@ -8,26 +8,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from secateur.eval.bench.report import BenchTable
     from secateur.llm.endpoint import Endpoint
 
 _ALL = "all"
-_BENCHMARKS = ("overhead", "speed", "footprint", "peers", "http", "load", "ray", "corpus", "retrieval")
-_BENCH_OPTIONS = (
-    "rounds",
-    "passages",
-    "contestant",
-    "budget_s",
-    "clients",
-    "requests",
-    "infinity_python",
-    "seconds",
-    "chunks",
-    "queries",
-)
 
 
 def _eval(arguments: argparse.Namespace) -> None:
@@ -125,76 +111,6 @@ def _rerank(arguments: argparse.Namespace) -> None:
     sys.stdout.write(rerank_table(rerank(collection, arguments.out, options)) + "\n")
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Return the options that were given; the others are left to the benchmark's own defaults.
-
-    Raises:
-        InputError: one was given that belongs to another benchmark.
-    """
-    from secateur.models.errors import InputError
-
-    given = {name: getattr(arguments, name) for name in _BENCH_OPTIONS if getattr(arguments, name) is not None}
-    for name in given.keys() - set(names):
-        option = "--" + name.replace("_", "-")
-        raise InputError(option, f"does not go with `bench {arguments.what}`", "leave it out")
-    return given
-
-
-def _bench_table(arguments: argparse.Namespace) -> BenchTable:
-    if arguments.what == "peers":
-        from secateur.eval.bench.peers import PeerOptions, measure_peers
-
-        given = _given(arguments, "rounds", "passages", "contestant", "budget_s")
-        given["contestants"] = tuple(given.pop("contestant", ()))
-        return measure_peers(arguments.data, PeerOptions(**given))
-    if arguments.what == "http":
-        from secateur.eval.bench.http import HttpOptions, measure_http
-
-        return measure_http(
-            arguments.data,
-            HttpOptions(**_given(arguments, "rounds", "clients", "requests", "infinity_python", "seconds")),
-        )
-    if arguments.what == "load":
-        from secateur.eval.bench.load import LoadOptions, measure_load
-
-        return measure_load(
-            arguments.data, LoadOptions(**_given(arguments, "rounds", "passages", "requests", "seconds"))
-        )
-    if arguments.what == "corpus":
-        from secateur.eval.bench.corpus import CorpusBenchOptions, measure_corpus
-
-        given = _given(arguments, "chunks")
-        return measure_corpus(arguments.data, CorpusBenchOptions(*given.values()))
-    if arguments.what == "ray":
-        from secateur.eval.bench.replicas import ReplicaOptions, measure_replicas
-
-        return measure_replicas(arguments.data, ReplicaOptions(**_given(arguments, "rounds", "requests", "seconds")))
-    if arguments.what == "retrieval":
-        from secateur.eval.bench.retrieval import RetrievalOptions, measure_retrieval
-
-        return measure_retrieval(arguments.data, RetrievalOptions(**_given(arguments, "chunks", "queries")))
-    _given(arguments)
-    if arguments.what == "overhead":
-        from secateur.eval.bench.overhead import measure_overhead as measure
-    elif arguments.what == "speed":
-        from secateur.eval.bench.speed import measure_speed as measure
-    else:
-        from secateur.eval.bench.footprint import measure_footprint as measure
-    return measure(arguments.data)
-
-
-def _bench(arguments: argparse.Namespace) -> None:
-    from secateur.eval.bench.report import write_bench
-
-    sys.stdout.write(
-        write_bench(arguments.block or f"bench-{arguments.what}", _bench_table(arguments), arguments.update) + "\n"
-    )
-
-
 def _add_rag(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     help = "Answer questions by an LLM with full, pruned and no context, and judge the answers."
     rag = steps.add_parser("rag", help=help, description=help)
@@ -242,34 +158,8 @@ def _add_compare(steps: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     compare.add_argument("--system-b", help="system of B (default: its first)")
 
 
-def _add_bench(command: Callable[..., argparse.ArgumentParser]) -> None:
-    bench = command("bench", _bench, "Measure speed and memory against peers in the same run.")
-    bench.add_argument("what", choices=_BENCHMARKS)
-    bench.add_argument("--data", type=Path, required=True, help="labelled examples to take pairs from")
-    bench.add_argument("--update", type=Path, help="rewrite this document's table")
-    bench.add_argument("--block", metavar="NAME", help="the table's marker in the document (default: bench-WHAT)")
-    bench.add_argument("--rounds", type=int, help="timed rounds (peers: 7, http, load and ray: 5)")
-    bench.add_argument(
-        "--passages", type=_numbers, metavar="N,N", help="peers, load: passages a call (default: 10,50,200; 1,10)"
-    )
-    bench.add_argument(
-        "--contestant", action="append", metavar="NAME", help="peers: who runs beside ours (default: all)"
-    )
-    bench.add_argument(
-        "--budget-s", type=float, help="peers: seconds of a contestant's calls on a workload (default: 180)"
-    )
-    bench.add_argument("--clients", type=_numbers, metavar="N,N", help="http: clients at once (default: 1,16)")
-    bench.add_argument("--requests", type=int, help="http, load, ray: requests of a block (default: 20; 64; 64)")
-    bench.add_argument(
-        "--seconds", type=float, help="load, ray: seconds of overload, or of load with a kill in it (default: 60; 30)"
-    )
-    bench.add_argument("--chunks", type=int, help="retrieval: of the corpus (default: 50000); corpus: passages (20000)")
-    bench.add_argument("--queries", type=int, help="retrieval: queries (default: 1000)")
-    bench.add_argument("--infinity-python", type=Path, help="http: Python of an environment with infinity-emb")
-
-
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add `eval` and `bench`.
+    """Add `eval`.
 
     Args:
         command: makes a command of a name, what it runs, and a line of help.
@@ -296,4 +186,3 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     _add_rag(steps)
     _add_rerank(steps)
     _add_compare(steps)
-    _add_bench(command)

@@ -126,7 +126,7 @@ def _round_trip(arguments: argparse.Namespace) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     from secateur.data_scripts.building.build import build
     from secateur.data_scripts.building.config import BuildConfig
-    from secateur.models.yaml_files import read_yaml
+    from secateur.labelled.yaml_files import read_yaml
 
     for line in build(read_yaml(arguments.config, BuildConfig)):
         sys.stdout.write(line + "\n")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def _prune_corpus(arguments: argparse.Namespace) -> None:
-    from secateur.data_scripts.corpus.pruning import ModelChoice
-    from secateur.data_scripts.corpus.rows import Columns
-    from secateur.data_scripts.corpus.run import CorpusOptions, prune_corpus
     from secateur.models.types import PruneOptions
+    from secateur.pipelines.corpus.pruning import ModelChoice
+    from secateur.pipelines.corpus.rows import Columns
+    from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus
 
     options = CorpusOptions(
         columns=Columns(arguments.query_column, arguments.passages_column, arguments.title_column),

@@ -86,7 +86,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
     _need_train_extra()
     _need_eval_extra()
     _use_huge_pages()
-    from secateur.finetune import FinetuneOptions, finetune, verdict_table
+    from secateur.pipelines.finetune import FinetuneOptions, finetune, verdict_table
 
     options = FinetuneOptions(base=arguments.base, minutes=arguments.minutes, seed=arguments.seed)
     report = finetune(arguments.data, arguments.out, options)
@@ -95,8 +95,8 @@ def _finetune(arguments: argparse.Namespace) -> None:
 
 def _card(arguments: argparse.Namespace) -> None:
     _need_train_extra()
+    from secateur.labelled.yaml_files import read_yaml
     from secateur.models.checkpoint import resolve
-    from secateur.models.yaml_files import read_yaml
     from secateur.training.model_card import CardFacts, make_card
 
     facts = read_yaml(arguments.facts, CardFacts)
@@ -106,7 +106,7 @@ def _card(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     _need_train_extra()
     from secateur.models.checkpoint import resolve
-    from secateur.models.export import export
+    from secateur.training.export import export
 
     for report in export(resolve(arguments.model), arguments.data):
         sys.stdout.write(

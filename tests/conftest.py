@@ -16,7 +16,7 @@ from secateur.models.pruner import Pruner
 LONGEST = (
     "tests/test_docs_workflows.py",
     "tests/service/test_clients.py",
-    "tests/secateur/test_finetune.py",
+    "tests/pipelines/test_finetune.py",
     "tests/service/attacks/test_bodies.py",
     "tests/service/attacks/test_work.py",
     "tests/secateur/integrations/test_examples.py",

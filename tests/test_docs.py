@@ -314,7 +314,7 @@ def hooks() -> ModuleType:
     [
         ("docs/a.md", "[Data](data.md#labels)", "[Data](data.md#labels)"),
         ("docs/a.md", "[there](#below), [out](https://example.org)", "[there](#below), [out](https://example.org)"),
-        ("docs/a.md", "[`models/examples.py`](../models/examples.py)", "`models/examples.py`"),
+        ("docs/a.md", "[`labelled/examples.py`](../labelled/examples.py)", "`labelled/examples.py`"),
         ("docs/a.md", "[the\nREADME](../README.md#use)", "the\nREADME (`README.md`)"),
         ("docs/a.md", "`[x](../y)`\n```\n[x](../y)\n```", "`[x](../y)`\n```\n[x](../y)\n```"),
         ("README.md", "[Data](docs/data.md)", "[Data](data.md)"),

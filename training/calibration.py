@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.labelled.examples import Example
+from secateur.labelled.sources import labelled_sources
+from secateur.labelled.text_files import parse_json, read_text
 from secateur.models.checkpoint import CALIBRATION, read_calibration, resolve
 from secateur.models.errors import DataError, ModelError
-from secateur.models.examples import Example
 from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
-from secateur.models.sources import labelled_sources
 from secateur.models.sums import write_sums
-from secateur.models.text_files import parse_json, read_text
 from secateur.training.scoring import ScoredPassage, score_examples
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from secateur.models.examples import LabelledPassage
+from secateur.labelled.examples import LabelledPassage
 from secateur.models.segmentation import segment
 from secateur.models.splitters import Splitter
 from secateur.models.types import Passage, Unit

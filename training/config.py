@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from secateur.labelled.yaml_files import read_yaml
 from secateur.models.checkpoint import PruneHead, RankHead, has_heads, read_config
-from secateur.models.yaml_files import read_yaml
 
 _STRICT = ConfigDict(extra="forbid")
 _Count = Annotated[int, Field(ge=1)]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
+from secateur.labelled.examples import Example, LabelledPassage
+from secateur.labelled.sources import LabelledSource, labelled_sources
 from secateur.models.errors import DataError
-from secateur.models.examples import Example, LabelledPassage
-from secateur.models.sources import LabelledSource, labelled_sources
 from secateur.training.config import DataConfig
 
 

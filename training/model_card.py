@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from secateur.labelled.text_files import parse_json, read_text
 from secateur.models.checkpoint import CALIBRATION, ONNX_FP16, ONNX_INT8, WEIGHTS, ModelConfig, read_config
 from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
-from secateur.models.text_files import parse_json, read_text
 from secateur.training.calibration import held_out_losses
 
 CARD = "README.md"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.labelled.examples import Example
 from secateur.models.errors import DataError
-from secateur.models.examples import Example
 from secateur.models.pruner import Pruner
 from secateur.models.types import PassageResult, PruneOptions, PruneRequest
 

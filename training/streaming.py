@@ -8,9 +8,9 @@ from itertools import islice
 
 from torch.utils.data import IterableDataset, get_worker_info
 
+from secateur.labelled.examples import Example
+from secateur.labelled.sources import LabelledSource
 from secateur.models.errors import DataError
-from secateur.models.examples import Example
-from secateur.models.sources import LabelledSource
 from secateur.training.batches import CHUNK, pack
 from secateur.training.config import DataConfig
 from secateur.training.drawing import Answering, Drawer, Drawn, mixture, usable, usable_sources

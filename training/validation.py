@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from secateur.labelled.examples import Example
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
-from secateur.models.examples import Example
 from secateur.models.network import PruningNetwork
 from secateur.models.splitters import get_splitter
 from secateur.training.config import DataConfig, TrainConfig

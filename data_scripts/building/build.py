@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data_scripts.building.config import BuildConfig
-from secateur.data_scripts.fingerprints import fingerprint
+from secateur.labelled.fingerprints import fingerprint
 from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
 

@@ -15,8 +15,8 @@ from secateur.data_scripts.ingest.texts import read_file
 from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold, digest, normalised
 from secateur.data_scripts.printable import printable
 from secateur.data_scripts.records import Document, write_records
+from secateur.labelled.text_files import MIB, Limits
 from secateur.models.errors import DataError, InputError, MissingExtraError
-from secateur.models.text_files import MIB, Limits
 
 _SHOWN = 5  # places that are named of each reason
 _TABLES = ("lines", "csv", "parquet", "dataset")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from secateur.labelled.text_files import MIB, Limits, parse_json, read_text
 from secateur.models.errors import DataError, shown
-from secateur.models.text_files import MIB, Limits, parse_json, read_text
 
 Kind = Literal["text", "markdown", "html", "pdf", "lines", "csv", "parquet", "dataset", "unknown"]
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut, Unreadable
 from secateur.data_scripts.records import Document
-from secateur.models.errors import DataError, InputError, shown
-from secateur.models.parquet_files import open_parquet
-from secateur.models.sources import refuse_media, saved_splits
-from secateur.models.text_files import (
+from secateur.labelled.parquet_files import open_parquet
+from secateur.labelled.sources import refuse_media, saved_splits
+from secateur.labelled.text_files import (
     Limits,
     byte_lines,
     encoding_error,
@@ -21,6 +20,7 @@ from secateur.models.text_files import (
     parse_json,
     text_lines,
 )
+from secateur.models.errors import DataError, InputError, shown
 
 _IDS = ("id", "_id", "doc_id", "docid", "document_id")
 _TITLES = ("title", "headline", "name")

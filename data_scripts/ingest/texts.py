@@ -12,9 +12,9 @@ from typing import Any
 from secateur.data_scripts.ingest.html import html_text
 from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Found, LeftOut, Unreadable
 from secateur.data_scripts.records import Document
+from secateur.labelled.text_files import MIB, Limits, open_binary, read_limited
+from secateur.labelled.yaml_files import TooMuchError, load_yaml
 from secateur.models.errors import DataError, MissingExtraError
-from secateur.models.text_files import MIB, Limits, open_binary, read_limited
-from secateur.models.yaml_files import TooMuchError, load_yaml
 
 _SNIFFED = 8192  # bytes
 _PAGE_BREAK = "\n\n"

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from secateur.data_scripts.answer_spans import find_spans
-from secateur.data_scripts.blocks import blocks, map_blocks
 from secateur.data_scripts.labels.labelling import (
     Calls,
     Labeller,
@@ -22,6 +21,7 @@ from secateur.data_scripts.labels.labelling import (
     sample_endpoints,
 )
 from secateur.data_scripts.records import Labelled, Pair, read_records, write_records
+from secateur.labelled.blocks import blocks, map_blocks
 from secateur.llm.budget import BudgetError, most_tokens
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError

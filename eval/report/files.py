@@ -10,9 +10,9 @@ from typing import Any
 from secateur.eval.report.html import render_html
 from secateur.eval.report.markdown import render_markdown
 from secateur.eval.report.schema import check_metrics, check_worst
+from secateur.labelled.text_files import parse_json, read_text
 from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
-from secateur.models.text_files import parse_json, read_text
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from secateur.client.errors import BadResponseError, ServiceError, ServiceUnavai
 from secateur.client.proxies import Route, find_route
 from secateur.client.retrying import RETRIED, Attempts, Retry, parse_retry_after
 from secateur.client.wire import error_of, one_line, quoted
-from secateur.credentials import Redaction, basic_authorization, header_key, public_url, secrets_of
+from secateur.llm.credentials import Redaction, basic_authorization, header_key, public_url, secrets_of
 from secateur.models.errors import InputError, MissingExtraError, shown
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.request import getproxies
 
-from secateur.credentials import public_url, secrets_of
+from secateur.llm.credentials import public_url, secrets_of
 from secateur.models.errors import shown
 
 if TYPE_CHECKING:

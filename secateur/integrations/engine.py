@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secateur.credentials import public_url
 from secateur.integrations.settings import PruneSettings
+from secateur.llm.credentials import public_url
 from secateur.models.processes import PerProcess
 from secateur.models.types import Passage, PruneResult
 

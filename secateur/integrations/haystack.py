@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from secateur.credentials import header_key
 from secateur.integrations.documents import Naming, as_passage, described
 from secateur.integrations.engine import Engine
 from secateur.integrations.settings import PruneSettings
+from secateur.llm.credentials import header_key
 from secateur.models.errors import MissingExtraError
 from secateur.models.types import Passage, PruneResult
 

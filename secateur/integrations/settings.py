@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from secateur.credentials import header_key, public_url
+from secateur.llm.credentials import header_key, public_url
 
 OPTIONS = (
     "threshold",

@@ -7,8 +7,8 @@ import pytest
 
 from secateur.cli import main
 from secateur.data_scripts.answer_spans import find_spans, label_answer_spans
+from secateur.labelled.examples import read_examples
 from secateur.models.errors import DataError
-from secateur.models.examples import read_examples
 
 
 @pytest.mark.parametrize(

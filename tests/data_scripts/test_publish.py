@@ -16,9 +16,9 @@ from secateur.data_scripts.publish_examples import relevant_spans, to_examples
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, bucket, filtered
 from secateur.data_scripts.publish_leaks import check_leaks, find_leaks
 from secateur.data_scripts.records import Labelled, write_records
+from secateur.labelled.examples import read_examples
+from secateur.labelled.sources import labelled_sources
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import read_examples
-from secateur.models.sources import labelled_sources
 
 PARTS = ("train", "dev", "test")
 

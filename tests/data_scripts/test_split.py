@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from secateur.data_scripts.split import split
+from secateur.labelled.examples import Example, data_files, read_examples
 from secateur.models.errors import DataError
-from secateur.models.examples import Example, data_files, read_examples
 
 SHARES = {"train": 0.7, "test": 0.3}
 

@@ -12,7 +12,7 @@ import pytest
 from secateur.eval.quality import source_builder
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.eval.units import Source
-from secateur.models.examples import Example, LabelledPassage
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.merging import PassageScores
 from secateur.models.types import Passage
 

@@ -11,8 +11,8 @@ import pytest
 from secateur.eval.collect import collect
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.eval.units import Source
+from secateur.labelled.examples import Example
 from secateur.models.errors import DataError
-from secateur.models.examples import Example
 from secateur.models.merging import PassageScores
 
 Build = Callable[[str, Sequence[Example]], Source]

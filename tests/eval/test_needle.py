@@ -12,8 +12,8 @@ from secateur.eval.needle import LENGTHS, haystacks, hide, needle_test, trials
 from secateur.eval.needles import NEEDLES
 from secateur.eval.quality import source_builder
 from secateur.eval.units import Source
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.errors import DataError
-from secateur.models.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
 Build = Callable[[str, Sequence[Example]], Source]

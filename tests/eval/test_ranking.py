@@ -8,7 +8,7 @@ import pytest
 
 from secateur.eval.ranking import rank_figures, ranking_by_query
 from secateur.eval.units import Scores, Source
-from secateur.models.examples import Example
+from secateur.labelled.examples import Example
 
 Build = Callable[[str, Sequence[Example]], Source]
 

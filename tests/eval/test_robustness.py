@@ -10,7 +10,7 @@ from secateur.eval import robustness
 from secateur.eval.quality import source_builder
 from secateur.eval.robustness import VARIANTS, robustness_test
 from secateur.eval.units import Source
-from secateur.models.examples import Example, LabelledPassage
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
 Build = Callable[[str, Sequence[Example]], Source]

@@ -16,10 +16,10 @@ import pytest
 from secateur.cli import main
 from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config
 from secateur.models.errors import ModelError
-from secateur.models.export import export
 from secateur.models.network import load_network, save_network
 from secateur.models.pruner import Pruner
 from secateur.models.sums import SUMS, check_sums, read_sums, write_sums
+from secateur.training.export import export
 
 USED = (CONFIG, TOKENIZER, CALIBRATION, ONNX_INT8)
 

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from secateur.cli import main
 from secateur.display import show
-from secateur.models import text_files
+from secateur.labelled import text_files
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.checkpoint import load_tokenizer, resolve
-from secateur.models.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
 TEXT = "Rome is old. Anna won the race. It rained all day. The crowd went home."

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.checkpoint import CALIBRATION, read_calibration, resolve
 from secateur.models.errors import DataError, ModelError
-from secateur.models.examples import Example, LabelledPassage
 from secateur.models.pruner import Pruner
 from secateur.models.sums import check_sums
 from secateur.models.types import Passage

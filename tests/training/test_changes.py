@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.models.examples import LabelledPassage
+from secateur.labelled.examples import LabelledPassage
 from secateur.models.splitters import get_splitter
 from secateur.models.types import Passage
 from secateur.training.changes import LabelledUnits, labelled_units, random_run, shuffled, without_answers

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from secateur.labelled.examples import Example
 from secateur.models.errors import DataError
-from secateur.models.examples import Example
 from secateur.training.config import DataConfig
 from secateur.training.drawing import Drawn, draw, draw_counts, read_sources
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from secateur.cli import main
+from secateur.labelled.yaml_files import read_yaml
 from secateur.models.checkpoint import read_calibration, resolve
 from secateur.models.errors import DataError
-from secateur.models.yaml_files import read_yaml
 from secateur.training.calibration import held_out_losses
 from secateur.training.model_card import CardFacts, CardFigures, model_card
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from secateur.labelled.examples import Example, LabelledPassage, read_examples
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
-from secateur.models.examples import Example, LabelledPassage, read_examples
 from secateur.models.splitters import get_splitter
 from secateur.models.types import Passage, PassageResult, Unit, UnitScore
 from secateur.training.config import DataConfig, DistillConfig

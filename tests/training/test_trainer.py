@@ -17,12 +17,11 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from secateur.models import export as export_module
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config, resolve
 from secateur.models.errors import DataError, ExportError, ModelError
-from secateur.models.export import export
 from secateur.models.pruner import Pruner
 from secateur.models.sums import check_sums, write_sums
+from secateur.training import export as export_module
 from secateur.training.bases import base_directory
 from secateur.training.config import (
     DataConfig,
@@ -33,6 +32,7 @@ from secateur.training.config import (
     StopConfig,
     TrainConfig,
 )
+from secateur.training.export import export
 from secateur.training.run import train
 
 NAMES = ["Anna", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Irina", "Jonas"]

@@ -22,9 +22,9 @@ from secateur.data_scripts.building.build import build
 from secateur.data_scripts.building.config import BuildConfig
 from secateur.data_scripts.check import check_data
 from secateur.data_scripts.split import split
+from secateur.labelled.yaml_files import read_yaml
 from secateur.models.errors import DataError, InputError
-from secateur.models.export import check_enough
-from secateur.models.yaml_files import read_yaml
+from secateur.training.export import check_enough
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "handbook.yaml"

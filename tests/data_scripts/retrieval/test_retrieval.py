@@ -19,8 +19,8 @@ from secateur.data_scripts.retrieval.negatives import Band, PairOptions, make_pa
 from secateur.data_scripts.retrieval.ranking import Ranking, fuse, top
 from secateur.data_scripts.retrieval.retrieve import RetrieveOptions, retrieve, search
 from secateur.data_scripts.retrieval.texts import Texts
+from secateur.labelled.examples import read_examples
 from secateur.models.errors import DataError, InputError, ModelError
-from secateur.models.examples import read_examples
 
 TEXTS = [
     ("Whales", "Whales are the largest animals that live in the ocean."),

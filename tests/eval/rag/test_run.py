@@ -14,10 +14,10 @@ from fastapi.responses import JSONResponse
 from secateur.eval.rag.prompts import answer_messages, contexts
 from secateur.eval.rag.report import rag_table
 from secateur.eval.rag.run import run_rag
+from secateur.labelled.examples import read_examples
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError
-from secateur.models.examples import read_examples
 from secateur.models.pruner import Pruner
 
 PATIENCE = 300.0  # seconds

@@ -9,8 +9,8 @@ import pytest
 from secateur.eval.quality import source_builder
 from secateur.eval.systems.base import SegmentedPassage, SharesWork
 from secateur.eval.systems.registry import BASELINES, SYSTEMS, load_system
+from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.errors import InputError, ModelError
-from secateur.models.examples import Example, LabelledPassage
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
 

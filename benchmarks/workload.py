@@ -1,0 +1,118 @@
+"""Real (query, passage) pairs to measure with, and interleaved timing."""
+
+from __future__ import annotations
+
+import platform
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from secateur.labelled.sources import labelled_sources
+from secateur.models.backends.base import available_threads
+from secateur.models.errors import DataError
+from secateur.models.types import Passage, PruneRequest
+
+_POOL = 3  # times as many pairs as a request has passages are drawn from
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of each round of one contestant."""
+
+    name: str
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median seconds a round."""
+        return float(np.median(self.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """One query with the passages to rank or prune for it."""
+
+    query: str
+    passages: tuple[str, ...]
+
+    def first(self, count: int) -> BenchRequest:
+        """Return the request with its first passages only."""
+        return BenchRequest(self.query, self.passages[:count])
+
+
+def real_pairs(data: Path, count: int) -> list[tuple[str, str]]:
+    """Draw ``count`` (query, text) pairs evenly from all sources; the same ones every time.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    rng = random.Random(7)
+    sources = labelled_sources(data)
+    drawn: list[tuple[str, str]] = []
+    for source in sources:
+        pairs = [(e.query, p.passage.text) for e in source.read() for p in e.passages if p.passage.text.strip()]
+        drawn += rng.sample(pairs, min(len(pairs), -(-count // len(sources))))
+    if len(drawn) < count:
+        raise DataError(f"{data}: the benchmark needs {count} pairs, it has {len(drawn)}")
+    rng.shuffle(drawn)
+    return drawn[:count]
+
+
+def mixed_requests(data: Path, passages: int, count: int) -> list[BenchRequest]:
+    """Draw requests of real queries with passages of mixed lengths from all sources; the same ones every time.
+
+    Args:
+        data: labelled examples.
+        passages: of each request, no one twice.
+        count: requests.
+
+    Raises:
+        DataError: there are fewer passages.
+    """
+    rng = random.Random(passages)
+    pool = real_pairs(data, passages * _POOL)
+    return [
+        BenchRequest(rng.choice(pool)[0], tuple(text for _, text in rng.sample(pool, passages))) for _ in range(count)
+    ]
+
+
+def as_requests(pairs: list[tuple[str, str]]) -> list[PruneRequest]:
+    """Return each pair as a request of its own."""
+    return [PruneRequest(query, (Passage(text),)) for query, text in pairs]
+
+
+def interleave(contestants: Mapping[str, Callable[[], object]], rounds: int) -> list[Timing]:
+    """Time contestants in turn, so that what else the machine does falls on all of them alike.
+
+    Each runs once before timing.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return [Timing(name, tuple(values)) for name, values in seconds.items()]
+
+
+def paired_ratio(a: Timing, b: Timing) -> tuple[float, float, float]:
+    """Return (median, lowest, highest) of a's seconds over b's, round by round."""
+    ratios = [x / y for x, y in zip(a.seconds, b.seconds, strict=True)]
+    return float(np.median(ratios)), min(ratios), max(ratios)
+
+
+def machine() -> str:
+    """Describe the machine: processor, the instructions that matter, threads."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8") if info.is_file() else ""
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
+    flags = {flag for line in text.splitlines() if line.startswith("flags") for flag in line.split()}
+    known = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8") if flag in flags]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {available_threads()} threads, " + (
+        f"{', '.join(known)}" if known else "no vector extensions named"
+    )

@@ -1,0 +1,1 @@
+"""Labelled examples and the files they lie in: what training, evaluation and the data steps read and write."""

@@ -1,0 +1,69 @@
+"""Opening Parquet files of others: what one unpacks to is known before it is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secateur.labelled.text_files import DEFAULT_LIMITS, MIB, Limits, open_binary
+from secateur.models.errors import DataError, MissingExtraError
+
+_BATCH_BYTES = 1 << 30  # the most that a batch of rows may take
+
+
+@dataclass(frozen=True, slots=True)
+class OpenParquet:
+    """A Parquet file.
+
+    Attributes:
+        file: pyarrow's `ParquetFile`.
+        rows: how many rows can be read at once.
+    """
+
+    file: Any
+    rows: int
+
+    def batches(self) -> Iterator[Any]:
+        """Yield the rows as Arrow record batches."""
+        yield from self.file.iter_batches(batch_size=self.rows)
+
+
+@contextmanager
+def open_parquet(
+    path: Path, extra: str, rows: int = 256, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False
+) -> Iterator[OpenParquet]:
+    """Open a Parquet file.
+
+    Args:
+        path: of the file.
+        extra: of this package that brings pyarrow.
+        rows: the most that are read at once.
+        limits: what it may unpack to.
+        regular: see `secateur.labelled.text_files.open_binary`.
+
+    Raises:
+        DataError: it is no Parquet file, breaks while it is read, or unpacks to more than allowed.
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow", extra) from error
+    try:
+        with open_binary(path, regular=regular) as raw:
+            file = parquet.ParquetFile(raw)
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            size = sum(group.total_byte_size for group in groups)
+            allowed = limits.allowed(os.fstat(raw.fileno()).st_size)
+            if size > allowed:
+                raise DataError(f"{path}: unpacks to {size / MIB:.0f} MiB, more than {allowed / MIB:g} MiB")
+            # A value that is stored once may stand in every row of a batch, and is no larger than its column.
+            columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+            largest = max((column.total_uncompressed_size for column in columns), default=0)
+            yield OpenParquet(file, min(rows, max(1, _BATCH_BYTES // max(largest, 1))))
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise DataError(f"{path}: cannot be read as Parquet ({error})") from error

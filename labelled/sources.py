@@ -1,0 +1,161 @@
+"""Labelled examples by source, from where users have them: JSON lines, Parquet, or Hugging Face datasets on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from secateur.labelled.examples import Example, files_in, parse_example, read_examples, source_name
+from secateur.labelled.parquet_files import open_parquet
+from secateur.models.errors import DataError, MissingExtraError
+
+_ARROW_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
+_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSource:
+    """A source of labelled examples. Can be pickled, for worker processes.
+
+    Attributes:
+        name: of the source.
+        where: file or directory that it is read from.
+        read: yields its examples from the start, as often as it is called; raises DataError for a broken one.
+    """
+
+    name: str
+    where: Path
+    read: Callable[[], Iterator[Example]]
+
+
+def _from_columns(row: dict[str, Any], number: int) -> Example:
+    """Read a row of the project's columns, or of OpenProvence's (query, texts, context_spans, labels)."""
+    if "passages" in row:
+        return parse_example(row, number)
+    labels = row.get("labels") or [bool(spans) for spans in row["context_spans"]]
+    passages = [
+        {"text": text, "relevant_spans": spans, "relevant": bool(label)}
+        for text, spans, label in zip(row["texts"], row["context_spans"], labels, strict=True)
+    ]
+    return parse_example({**row, "passages": passages}, number)
+
+
+def _examples(where: Path, rows: Iterable[Any]) -> Iterator[Example]:
+    for number, row in enumerate(rows, 1):
+        try:
+            yield _from_columns(row, number)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{where}, row {number}: {type(error).__name__}: {error}") from error
+
+
+def saved_splits(path: Path, extra: str) -> dict[str, Any]:
+    """Return the splits of a dataset that the `datasets` library saved to disk; one without any as that named "".
+
+    Args:
+        path: its directory.
+        extra: of this package that brings the library.
+
+    Raises:
+        DataError: it cannot be read.
+        MissingExtraError: the library is not installed.
+    """
+    try:
+        from datasets import DatasetDict, load_from_disk
+    except ImportError as error:
+        raise MissingExtraError("datasets", extra) from error
+    try:
+        found = load_from_disk(str(path))
+    except Exception as error:  # the library raises many kinds
+        raise DataError(f"{path}: cannot be read as a Hugging Face dataset ({error})") from error
+    return dict(found) if isinstance(found, DatasetDict) else {"": found}
+
+
+_MEDIA_FREE = (
+    "Value", "ClassLabel", "Sequence", "List", "LargeList", "Translation", "TranslationVariableLanguages", "Json",
+    "Array2D", "Array3D", "Array4D", "Array5D",
+)  # fmt: skip
+
+
+def _media(feature: Any) -> str | None:
+    """Return the name of the first feature that is read from files or addresses; None for none."""
+    if isinstance(feature, dict | list | tuple):
+        below: Iterable[Any] = feature.values() if isinstance(feature, dict) else feature
+    elif type(feature).__name__ not in _MEDIA_FREE:
+        return type(feature).__name__
+    else:
+        below = (feature.feature,) if hasattr(feature, "feature") else ()
+    return next((name for one in below if (name := _media(one)) is not None), None)
+
+
+def refuse_media(path: Path, rows: Any) -> None:
+    """Check that reading the rows of a dataset opens nothing else: images and sounds are read from paths and URLs.
+
+    Args:
+        path: of the dataset, for the message.
+        rows: the dataset.
+
+    Raises:
+        DataError: a column has a feature such as `Image`, `Audio` or `Video`.
+    """
+    for name, feature in rows.features.items():
+        found = _media(feature)
+        if found is not None:
+            raise DataError(
+                f"{path}: the column {name!r} has the feature {found}, whose values are read from files or the "
+                f"network; remove it with remove_columns({name!r}) and save the dataset again"
+            )
+
+
+def _arrow_sources(path: Path) -> list[LabelledSource]:
+    return [
+        LabelledSource(name or path.name, path, partial(_dataset_examples, path, rows))
+        for name, rows in sorted(saved_splits(path, "eval").items())
+    ]
+
+
+def _dataset_examples(path: Path, rows: Any) -> Iterator[Example]:
+    refuse_media(path, rows)
+    return _examples(path, rows)
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with open_parquet(path, "eval") as opened:
+        for batch in opened.batches():
+            try:
+                rows = batch.to_pylist()
+            except OverflowError as error:  # e.g. a date behind the year 9999
+                raise DataError(f"{path}: holds a value that Python cannot ({error})") from error
+            yield from rows
+
+
+def _parquet_examples(path: Path) -> Iterator[Example]:
+    return _examples(path, _parquet_rows(path))
+
+
+def _file_source(path: Path) -> LabelledSource:
+    if path.suffix == ".parquet":
+        return LabelledSource(source_name(path), path, partial(_parquet_examples, path))
+    return LabelledSource(source_name(path), path, partial(read_examples, path))
+
+
+def labelled_sources(path: Path) -> list[LabelledSource]:
+    """Return the sources of labelled examples that a path means, by name.
+
+    Args:
+        path: a JSON-lines file (gzipped or not), a Parquet file, a directory of them (one a source), or a directory
+            written by the `datasets` library's ``save_to_disk`` (a split is a source).
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if path.is_file():
+        return [_file_source(path)]
+    if any((path / mark).is_file() for mark in _ARROW_MARKS):
+        return _arrow_sources(path)
+    files = files_in(path, _ENDINGS) if path.is_dir() else []
+    if not files:
+        raise DataError(f"{path}: no such file, nor a directory with {', '.join(_ENDINGS)} files or a saved dataset")
+    return [_file_source(file) for file in files]

@@ -1,0 +1,95 @@
+"""Reading a YAML file into an object of a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from secateur.labelled.text_files import read_text
+from secateur.models.errors import DataError, MissingExtraError, shown
+
+_T = TypeVar("_T")
+
+
+_NODES = 10_000  # values of a document, those behind an alias counted each time that it stands there
+
+
+class TooMuchError(ValueError):
+    """A YAML document is nested too deep, or its aliases stand for more than anyone writes."""
+
+
+def _check_size(root: Any) -> None:
+    """Check how many values a document means once its aliases are replaced by what they stand for.
+
+    Raises:
+        TooMuchError: there are more than 10,000, or an alias stands for what it is in.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        key = id(node)
+        if sizes.get(key) == 0:
+            raise TooMuchError("an alias stands for something that it is a part of")
+        if key not in sizes:
+            sizes[key] = 0
+            children = node.value if isinstance(node.value, list) else []
+            parts = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
+            sizes[key] = 1 + sum(map(size, parts))
+            if sizes[key] > _NODES:
+                raise TooMuchError(f"with its aliases replaced it has more than {_NODES} values")
+        return sizes[key]
+
+    if root is not None:
+        size(root)
+
+
+def load_yaml(text: str, extra: str, *, plain: bool = False) -> Any:
+    """Parse one YAML document.
+
+    Args:
+        text: of the document.
+        extra: of this package that brings PyYAML.
+        plain: leave numbers and dates as the strings that are written.
+
+    Raises:
+        ValueError: it is not YAML; `TooMuchError` if it is nested too deep or has too many values.
+        MissingExtraError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtraError("pyyaml", extra) from error
+    loader: Any = None
+    try:
+        loader = (yaml.BaseLoader if plain else yaml.SafeLoader)(text)
+        root = loader.get_single_node()
+        _check_size(root)
+        return None if root is None else loader.construct_document(root)
+    except RecursionError:
+        raise TooMuchError("nested too deep") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def read_yaml(path: Path, kind: type[_T]) -> _T:
+    """Read a YAML file as an object of a class.
+
+    Raises:
+        DataError: the file is missing or wrong; the message names the key.
+        MissingExtraError: PyYAML is not installed.
+    """
+    try:
+        content = load_yaml(read_text(path), "train")
+    except ValueError as error:
+        raise DataError(f"{path}: not valid YAML ({error})") from error
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {key}: {first['msg']} (found {shown(first['input'])})") from error
