@@ -10,7 +10,7 @@ from pathlib import Path
 from secateur.labelled.examples import Example, LabelledPassage, data_files, parse_example
 from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.segmentation import segment
-from secateur.models.splitters import Splitter, get_splitter
+from secateur.models.segmenters import Segmenter, get_segmenter
 
 _SHOWN = 5  # places that are named of each problem
 _MANY = 0.9  # share of units that are labelled in a passage that is labelled as a whole
@@ -105,8 +105,8 @@ class CheckReport:
                 f"relevant, {share:.0%} of {source.units} units to be kept"
             )
             for problem, count in source.counts.most_common():
-                stops, mend = _PROBLEMS[problem]
-                yield f"  {'error' if stops else 'warning'}: {problem}, {count} times: {mend}"
+                stops, hint = _PROBLEMS[problem]
+                yield f"  {'error' if stops else 'warning'}: {problem}, {count} times: {hint}"
                 yield f"    {'; '.join(source.places[problem])}"
         for line in self.general:
             yield f"error: {line}" if not self.usable else f"warning: {line}"
@@ -114,7 +114,7 @@ class CheckReport:
 
 
 def _check_passage(
-    report: SourceReport, passage: LabelledPassage, place: str, splitter: Splitter, seen: dict[str, bool]
+    report: SourceReport, passage: LabelledPassage, place: str, segmenter: Segmenter, seen: dict[str, bool]
 ) -> None:
     text = passage.passage.text
     report.passages += 1
@@ -128,7 +128,7 @@ def _check_passage(
             "same passage twice in a query" if same else "same passage labelled differently for one query", place
         )
     seen[text] = passage.relevant
-    units = segment(text, splitter=splitter)
+    units = segment(text, segmenter=segmenter)
     kept = sum(passage.unit_labels(units))
     report.units += len(units)
     report.kept += kept
@@ -142,7 +142,7 @@ def _check_passage(
         report.found("passage labelled as a whole", place)
 
 
-def _check_example(report: SourceReport, example: Example, line: int, splitter: Splitter, ids: set[str]) -> None:
+def _check_example(report: SourceReport, example: Example, line: int, segmenter: Segmenter, ids: set[str]) -> None:
     place = f"line {line}, query {example.id!r}"
     report.queries += 1
     if example.id in ids:
@@ -154,7 +154,7 @@ def _check_example(report: SourceReport, example: Example, line: int, splitter: 
         report.found("no passages", place)
     seen: dict[str, bool] = {}
     for number, passage in enumerate(example.passages):
-        _check_passage(report, passage, f"{place}, passages[{number}]", splitter, seen)
+        _check_passage(report, passage, f"{place}, passages[{number}]", segmenter, seen)
 
 
 def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
@@ -162,12 +162,12 @@ def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
 
     Args:
         path: a JSON-lines file, gzipped or not, or a directory of them.
-        segmenter: sentence splitter of the model to be.
+        segmenter: sentence segmenter of the model to be.
 
     Raises:
         DataError: there is no such file, or one cannot be read at all.
     """
-    splitter = get_splitter(segmenter)
+    segmenter = get_segmenter(segmenter)
     reports = []
     for file in data_files(path):
         report = SourceReport(file.name)
@@ -178,6 +178,6 @@ def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 report.found("broken line", f"line {number}: {type(error).__name__}: {error}")
                 continue
-            _check_example(report, example, number, splitter, ids)
+            _check_example(report, example, number, segmenter, ids)
         reports.append(report)
     return CheckReport(tuple(reports))

@@ -15,7 +15,7 @@ from pathlib import Path
 from secateur.data_scripts.records import Chunk, Document, read_records, write_records
 from secateur.models.errors import DataError, InputError, shown
 from secateur.models.segmentation import segment
-from secateur.models.splitters import Splitter, get_splitter
+from secateur.models.segmenters import Segmenter, get_segmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ChunkOptions:
         overlap: units that a chunk shares with the one before it; fewer where that chunk is short.
         max_characters: of a chunk; a longer unit is cut at white space where it can be.
         seed: of the draws, together with the document's id.
-        segmenter: sentence splitter of the model to be.
+        segmenter: sentence segmenter of the model to be.
     """
 
     units: int | None = None
@@ -92,10 +92,10 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _spans(
-    document: Document, options: ChunkOptions, splitter: Splitter, report: ChunkReport
+    document: Document, options: ChunkOptions, segmenter: Segmenter, report: ChunkReport
 ) -> Iterator[tuple[int, int]]:
     text, most = document.text, options.max_characters
-    units = segment(text, splitter=splitter)
+    units = segment(text, segmenter=segmenter)
     # By document: the draws of one do not depend on what else there is.
     seed = hashlib.sha256(f"{options.seed}\0{document.id}".encode("utf-8", "surrogatepass")).digest()
     draws = random.Random(seed)
@@ -113,22 +113,22 @@ def _spans(
 
 
 def chunk_document(
-    document: Document, options: ChunkOptions, splitter: Splitter | None = None, report: ChunkReport | None = None
+    document: Document, options: ChunkOptions, segmenter: Segmenter | None = None, report: ChunkReport | None = None
 ) -> Iterator[Chunk]:
     """Cut a document into chunks of consecutive units.
 
     Args:
         document: its text may be long; the time it takes grows with its length.
         options: how.
-        splitter: sentence splitter; the default is that of the options.
+        segmenter: sentence segmenter; the default is that of the options.
         report: counts go here.
 
     Yields:
         Chunks in order, ``document.text[chunk.start:chunk.end] == chunk.text``, without white space at their ends.
         Those of one document and seed are the same whatever other documents there are.
     """
-    splitter = splitter or get_splitter(options.segmenter)
-    for piece in _spans(document, options, splitter, report or ChunkReport()):
+    segmenter = segmenter or get_segmenter(options.segmenter)
+    for piece in _spans(document, options, segmenter, report or ChunkReport()):
         start, end = _trimmed(document.text, *piece)
         if start < end:
             yield Chunk(
@@ -137,7 +137,7 @@ def chunk_document(
 
 
 def _chunks(documents: Path, options: ChunkOptions, report: ChunkReport) -> Iterator[Chunk]:
-    splitter = get_splitter(options.segmenter)
+    segmenter = get_segmenter(options.segmenter)
     ids: set[str] = set()
     for document in read_records(documents, Document):
         if document.id in ids:
@@ -145,7 +145,7 @@ def _chunks(documents: Path, options: ChunkOptions, report: ChunkReport) -> Iter
         ids.add(document.id)
         before = report.chunks
         report.documents += 1
-        for chunk in chunk_document(document, options, splitter, report):
+        for chunk in chunk_document(document, options, segmenter, report):
             report.chunks += 1
             yield chunk
         report.blank += report.chunks == before

@@ -39,7 +39,7 @@ def on_startup(**_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Put in what a page takes from files of the repository, and mend its links.
+    """Put in what a page takes from files of the repository, and adjust its links.
 
     Front matter `include: FILE` takes a whole file in the page's place, a line `<!-- from FILE: NAME -->` the marked
     block of that name, a table that `make eval` or `make bench` writes.
@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         path = PurePosixPath(included)
         markdown = _FRONT_MATTER.sub("", (ROOT / path).read_text(encoding="utf-8"))
     markdown = _BLOCK.sub(lambda match: block(match["file"], match["name"]), markdown)
-    return mend_links(markdown, path, posixpath.dirname(page.file.src_uri))
+    return adjust_links(markdown, path, posixpath.dirname(page.file.src_uri))
 
 
 def block(file: str, name: str) -> str:
@@ -65,7 +65,7 @@ def block(file: str, name: str) -> str:
     return found[1]
 
 
-def mend_links(markdown: str, path: PurePosixPath, folder: str = "") -> str:
+def adjust_links(markdown: str, path: PurePosixPath, folder: str = "") -> str:
     """Return a page with its links as the site has them.
 
     A link to a page stays a link. One to a file that is not part of the site becomes the file's path in the
@@ -80,7 +80,7 @@ def mend_links(markdown: str, path: PurePosixPath, folder: str = "") -> str:
         PluginError: there is no such file.
     """
 
-    def mended(match: re.Match[str]) -> str:
+    def fixed(match: re.Match[str]) -> str:
         text, target = match["text"], match["target"]
         if target is None or re.match(r"[a-z]+:|#|/", target):
             return match[0]
@@ -93,7 +93,7 @@ def mend_links(markdown: str, path: PurePosixPath, folder: str = "") -> str:
             return f"[{text}]({inside}{'#' + anchor if anchor else ''})"
         return f"`{file}`" if text.strip("`") in (file, Path(file).name, Path(file).stem) else f"{text} (`{file}`)"
 
-    return _CODE_OR_LINK.sub(mended, markdown)
+    return _CODE_OR_LINK.sub(fixed, markdown)
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

@@ -18,7 +18,7 @@ from secateur.eval.systems.base import System
 from secateur.eval.units import Scores, Source, SourceBuilder
 from secateur.models.checkpoint import load_tokenizer, read_config, resolve
 from secateur.models.errors import DataError
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Measured:
 
 
 def source_builder(*, titles: bool = True) -> SourceBuilder:
-    """Return a builder with the shipped model's splitter and tokenizer, whatever the systems.
+    """Return a builder with the shipped model's segmenter and tokenizer, whatever the systems.
 
     Args:
         titles: show the passages' titles to the systems.
@@ -53,7 +53,7 @@ def source_builder(*, titles: bool = True) -> SourceBuilder:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
-    return SourceBuilder(get_splitter(read_config(shipped).segmenter), tokenizer, titles=titles)
+    return SourceBuilder(get_segmenter(read_config(shipped).segmenter), tokenizer, titles=titles)
 
 
 def read_sources(

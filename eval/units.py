@@ -15,7 +15,7 @@ from secateur.labelled.examples import Example
 from secateur.models.encoding import token_units
 from secateur.models.merging import PassageScores
 from secateur.models.segmentation import segment
-from secateur.models.splitters import Splitter
+from secateur.models.segmenters import Segmenter
 from secateur.models.types import Passage
 
 IntArray = NDArray[np.int64]
@@ -94,13 +94,13 @@ class SourceBuilder:
     """Segments and counts examples.
 
     Args:
-        splitter: sentence splitter.
+        segmenter: sentence segmenter.
         tokenizer: counts tokens.
         titles: show the passages' titles to the systems.
     """
 
-    def __init__(self, splitter: Splitter, tokenizer: Tokenizer, *, titles: bool = True) -> None:
-        self._splitter = splitter
+    def __init__(self, segmenter: Segmenter, tokenizer: Tokenizer, *, titles: bool = True) -> None:
+        self._segmenter = segmenter
         self._tokenizer = tokenizer
         self._titles = titles
 
@@ -119,7 +119,7 @@ class SourceBuilder:
             )
             for labelled, encoding in zip(example.passages, encodings, strict=True):
                 passage = labelled.passage if self._titles else Passage(labelled.passage.text, labelled.passage.id)
-                units = tuple(segment(passage.text, splitter=self._splitter))
+                units = tuple(segment(passage.text, segmenter=self._segmenter))
                 row.append(SegmentedPassage(passage, units))
                 characters += [unit.end - unit.start for unit in units]
                 gold += labelled.unit_labels(units)

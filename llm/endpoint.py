@@ -30,10 +30,10 @@ _LONGEST_WAIT_S = 120.0  # the most that the SDK lets a server's Retry-After ask
 _SHORTEST_SECRET = 12  # characters; shorter keys are stand-ins such as EMPTY, and also words of answers
 _PATIENCE = 20  # failures in a row after which going on only costs the user time
 _HOPELESS = {
-    "connection": "start the server or mend base_url",
+    "connection": "start the server or fix base_url",
     "status_401": "give a valid API key",
     "status_403": "give an API key that may use this model",
-    "status_404": "mend base_url (it usually ends in /v1) or the model's name",
+    "status_404": "fix base_url (it usually ends in /v1) or the model's name",
 }
 
 
@@ -348,6 +348,6 @@ class ChatClient:
             raise EndpointError(f"{where}; {_HOPELESS[failure.reason]}")
         if self._failures_in_a_row >= _PATIENCE:
             raise EndpointError(
-                f"{where}; that was failure {self._failures_in_a_row} in a row: mend the endpoint and run again, "
+                f"{where}; that was failure {self._failures_in_a_row} in a row: fix the endpoint and run again, "
                 "replies so far are cached"
             )

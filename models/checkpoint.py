@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from secateur.models.errors import ModelError, shown
 from secateur.models.files import is_model_file, read_model_file, write_atomically
 from secateur.models.schema import CalibrationContent, Encoder, Section, validated
-from secateur.models.splitters import SPLITTERS
+from secateur.models.segmenters import SEGMENTERS
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -42,7 +42,7 @@ class ModelConfig:
         rank_head: `linear` (first token), `pooled`, or a `classifier` as cross-encoders have it, by its activation;
             see `secateur.models.heads`.
         prune_head: `linear`, `bilinear`, or `unit_pooled`.
-        segmenter: sentence splitter that the labels were made with.
+        segmenter: sentence segmenter that the labels were made with.
         threshold: default keep threshold, in [0, 1].
         title: whether titles were seen in training.
         training: summary of the run that made the weights.
@@ -68,8 +68,8 @@ class ModelConfig:
                 f"{CONFIG}: unknown heads {self.rank_head!r} and {self.prune_head!r}; known: "
                 f"{', '.join(get_args(RankHead))} and {', '.join(get_args(PruneHead))}"
             )
-        if self.segmenter not in SPLITTERS:
-            raise ModelError(f"{CONFIG}: unknown secateur.segmenter {self.segmenter!r}; known: {sorted(SPLITTERS)}")
+        if self.segmenter not in SEGMENTERS:
+            raise ModelError(f"{CONFIG}: unknown secateur.segmenter {self.segmenter!r}; known: {sorted(SEGMENTERS)}")
 
 
 def resolve(name_or_path: str | Path | None) -> Path:

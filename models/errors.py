@@ -1,4 +1,4 @@
-"""The one hierarchy of errors: each says what was wrong, the value, and the mend."""
+"""The one hierarchy of errors: each says what was wrong, the value, and the hint."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class InputError(SecateurError):
     Args:
         field: the argument or request field, e.g. ``passages[3].text``.
         problem: what is wrong with it, with the value.
-        mend: what to give instead.
+        hint: what to give instead.
     """
 
-    def __init__(self, field: str, problem: str, mend: str) -> None:
-        super().__init__(f"{field}: {problem}; {mend}")
+    def __init__(self, field: str, problem: str, hint: str) -> None:
+        super().__init__(f"{field}: {problem}; {hint}")
         self.field = field
         self.problem = problem
-        self.mend = mend
+        self.hint = hint
 
 
 class ModelError(SecateurError):

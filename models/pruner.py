@@ -29,8 +29,8 @@ from secateur.models.families import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
 from secateur.models.requests import CheckedRequest, PassageLike, as_integer, check_request
 from secateur.models.segmentation import segment
+from secateur.models.segmenters import get_segmenter
 from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
-from secateur.models.splitters import get_splitter
 from secateur.models.sums import check_sums, warn_unsummed
 from secateur.models.types import (
     Passage,
@@ -100,7 +100,7 @@ class Pruner:
         self.pad_id = pad_id
         self.directory = directory
         self._arguments: tuple[str | None, Mapping[str, Any]] | None = None  # of `load`
-        self._splitter = get_splitter(config.segmenter)
+        self._segmenter = get_segmenter(config.segmenter)
 
     @classmethod
     def load(
@@ -244,7 +244,7 @@ class Pruner:
             try:
                 checked.append(check_request(request.query, request.passages, request.options))
             except InputError as error:
-                raise InputError(f"requests[{index}].{error.field}", error.problem, error.mend) from error
+                raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
         return self._run(checked) if checked else []
 
     def threshold_for(self, options: PruneOptions) -> float:
@@ -284,7 +284,7 @@ class Pruner:
         """
 
         def split(text: str) -> list[int]:
-            ends = self._splitter(text)
+            ends = self._segmenter(text)
             watch(max(1, len(ends)))
             return ends
 
@@ -294,7 +294,7 @@ class Pruner:
         units: list[list[Unit]] = []
         encoded: list[EncodedPassage] = []
         for some in _portions(passages):
-            its_units = [segment(p.text, format=p.format, splitter=split) for p in some]
+            its_units = [segment(p.text, format=p.format, segmenter=split) for p in some]
             watch(0)
             units += its_units
             encoded += self.encoder.encode(query_ids, some, its_units)

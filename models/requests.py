@@ -1,4 +1,4 @@
-"""Checking what a caller gave: every error names the field, the value and the mend."""
+"""Checking what a caller gave: every error names the field, the value and the hint."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class CheckedRequest:
 
 def _share(field: str, value: object) -> float:
     """Return a number in [0, 1], of any type that is one, as a float."""
-    mend = "give a number in [0, 1]"
+    hint = "give a number in [0, 1]"
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
-        raise InputError(field, f"{shown(value)} is not a number", mend)
+        raise InputError(field, f"{shown(value)} is not a number", hint)
     try:
         number = float(value)
     except (OverflowError, ValueError):  # ValueError: a signaling NaN
         number = math.nan
     if not 0 <= number <= 1:  # NaN is in no range
-        raise InputError(field, f"{shown(value)} is out of range", mend)
+        raise InputError(field, f"{shown(value)} is out of range", hint)
     return number
 
 

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 from secateur.models.errors import InputError, shown
-from secateur.models.splitters import Splitter, get_splitter
+from secateur.models.segmenters import Segmenter, get_segmenter
 from secateur.models.types import Unit, UnitKind
 
 MAX_UNIT_WORDS = 120
@@ -33,8 +33,8 @@ _WORD = re.compile(
 )
 _ZERO_WIDTH_JOINER = "\u200d"
 _MAX_MARKS = 64  # how far a cut moves to leave a character and its marks together
-_PIECE = 1 << 14  # characters that a splitter is given at once, so that each call is short
-_AHEAD = 512  # characters behind a sentence's end that a splitter may want to see
+_PIECE = 1 << 14  # characters that a segmenter is given at once, so that each call is short
+_AHEAD = 512  # characters behind a sentence's end that a segmenter may want to see
 _BEHIND = 16  # characters before one
 
 
@@ -54,22 +54,22 @@ def _has_content(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 
-def _split(block: str, splitter: Splitter) -> Iterator[int]:
-    """Yield the ends that a splitter finds in a block; a long block is split piece by piece, each with some context."""
+def _split(block: str, segmenter: Segmenter) -> Iterator[int]:
+    """Yield the sentence ends in a block; a long block is segmented piece by piece, each with some context."""
     start = 0
     while len(block) - start > _PIECE:
         base = max(0, start - _BEHIND)
-        found = (base + end for end in splitter(block[base : start + _PIECE]))
+        found = (base + end for end in segmenter(block[base : start + _PIECE]))
         ends = [end for end in found if start < end <= start + _PIECE - _AHEAD]
         yield from ends
         # The next piece begins at a sentence, unless that would hardly be an advance: the time stays linear.
         start = ends[-1] if ends and ends[-1] - start > _PIECE // 2 else start + _PIECE - _AHEAD
     base = max(0, start - _BEHIND)
-    yield from (base + end for end in splitter(block[base:]) if base + end > start)
+    yield from (base + end for end in segmenter(block[base:]) if base + end > start)
     yield len(block)
 
 
-def _sentence_ends(block: str, splitter: Splitter) -> list[int]:
+def _sentence_ends(block: str, segmenter: Segmenter) -> list[int]:
     """Return sentence ends inside a block, trailing white space included; the last is ``len(block)``.
 
     A piece without a letter or digit (a stray quotation mark, a list marker) joins the piece before it.
@@ -78,7 +78,7 @@ def _sentence_ends(block: str, splitter: Splitter) -> list[int]:
     marker = item.end() if item else 0
     ends: list[int] = []
     start = 0
-    for raw in _split(block, splitter):
+    for raw in _split(block, segmenter):
         end = raw
         while end < len(block) and block[end].isspace():
             end += 1
@@ -147,7 +147,7 @@ def _kind(text: str, block: tuple[int, int], alone: bool) -> UnitKind:
     return "sentence"
 
 
-def segment_text(text: str, splitter: Splitter, max_words: int = MAX_UNIT_WORDS) -> list[Unit]:
+def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORDS) -> list[Unit]:
     """Segment plain text into units that tile it.
 
     Paragraph breaks and list items always end a unit; a unit of over ``max_words`` words is split at the best inner
@@ -157,24 +157,24 @@ def segment_text(text: str, splitter: Splitter, max_words: int = MAX_UNIT_WORDS)
     for block in _blocks(text):
         kind = _kind(text, block, alone=block == (0, len(text)))
         start = block[0]
-        for offset in _sentence_ends(text[block[0] : block[1]], splitter):
+        for offset in _sentence_ends(text[block[0] : block[1]], segmenter):
             for end in _split_long(text, start, block[0] + offset, max_words):
                 units.append(Unit(start, end, kind))
                 start = end
     return units
 
 
-FORMATS: dict[str, Callable[[str, Splitter], list[Unit]]] = {"text": segment_text}
+FORMATS: dict[str, Callable[[str, Segmenter], list[Unit]]] = {"text": segment_text}
 """Segmenters by passage format; a new format is one entry here."""
 
 
-def segment(text: str, *, format: str = "text", splitter: Splitter | None = None) -> list[Unit]:
+def segment(text: str, *, format: str = "text", segmenter: Segmenter | None = None) -> list[Unit]:
     """Segment a passage's text into units.
 
     Args:
         text: any string; code-point offsets refer to it.
         format: how to read the text, a key of `FORMATS`.
-        splitter: sentence splitter; the default is `get_splitter()`.
+        segmenter: sentence segmenter; the default is `get_segmenter()`.
 
     Returns:
         Units in order, tiling the text exactly.
@@ -184,4 +184,4 @@ def segment(text: str, *, format: str = "text", splitter: Splitter | None = None
     """
     if format not in FORMATS:
         raise InputError("format", f"unknown format {shown(format)}", f"use one of {', '.join(sorted(FORMATS))}")
-    return FORMATS[format](text, splitter or get_splitter())
+    return FORMATS[format](text, segmenter or get_segmenter())

@@ -150,7 +150,7 @@ def _add_chunk(steps: Any) -> None:
     step.add_argument("--overlap", type=int, default=0, metavar="N", help="units shared with the chunk before")
     step.add_argument("--max-characters", type=int, default=8000, metavar="N", help="of a chunk")
     step.add_argument("--seed", type=int, default=13)
-    step.add_argument("--segmenter", default="nupunkt", help="sentence splitter of the model to be")
+    step.add_argument("--segmenter", default="nupunkt", help="sentence segmenter of the model to be")
 
 
 def _add_publish(steps: Any) -> None:

@@ -50,4 +50,4 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     check = data.add_parser("check", help="Say what is wrong with labelled examples before they are trained on.")
     check.set_defaults(run=_data_check)
     check.add_argument("data", type=Path, metavar="DATA", help="a JSON-lines file, or a directory of them")
-    check.add_argument("--segmenter", default="nupunkt", help="sentence splitter of the model to be")
+    check.add_argument("--segmenter", default="nupunkt", help="sentence segmenter of the model to be")

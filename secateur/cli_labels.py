@@ -189,7 +189,7 @@ def add_steps(steps: Any) -> None:
         help="answer and cite (Provence); name sentences only; or by the pairs' known answers, without a model",
     )
     label.add_argument("--samples", type=int, default=1, help="replies a pair; labels are the shares that agree")
-    label.add_argument("--segmenter", default="nupunkt", help="sentence splitter of the model to be")
+    label.add_argument("--segmenter", default="nupunkt", help="sentence segmenter of the model to be")
     label.add_argument("--ray", action="store_true", help="on the Ray cluster of RAY_ADDRESS, or a local one")
     label.add_argument("--dry-run", action="store_true", help="show prompts and the projected cost; send nothing")
     add_endpoint(label)

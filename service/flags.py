@@ -76,8 +76,8 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     given = {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
     for name, value in given.items():
         if isinstance(value, str) and has_password(value):
-            mend = f"set {variable('redis_password') if name == 'cache' else variable(name)} in the environment instead"
-            raise InputError(flag(name), "a flag with a password is seen by everyone who lists processes", mend)
+            hint = f"set {variable('redis_password') if name == 'cache' else variable(name)} in the environment instead"
+            raise InputError(flag(name), "a flag with a password is seen by everyone who lists processes", hint)
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -97,9 +97,9 @@ def _usage_error(
         said = without_password(value)
     else:
         said = shown(without_password(value) if isinstance(value, str) else value)
-    mend = message.removeprefix("Value error, ").replace("Input should be", "it should be")
+    hint = message.removeprefix("Value error, ").replace("Input should be", "it should be")
     wrong = "is out of range" if kind.endswith("than_equal") else "cannot be used"
-    return InputError(where, f"{said} {wrong}", mend[:1].lower() + mend[1:])
+    return InputError(where, f"{said} {wrong}", hint[:1].lower() + hint[1:])
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:

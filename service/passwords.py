@@ -37,14 +37,14 @@ def read_password(file: Path) -> str:
     Raises:
         InputError: it cannot be read, or it is empty.
     """
-    mend = "name a file that holds the password"
+    hint = "name a file that holds the password"
     try:
         with file.open("rb") as opened:
             text = opened.read(_MAX_BYTES).decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
-        raise InputError("redis_password_file", f"{file} cannot be read ({error.strerror})", mend) from None
+        raise InputError("redis_password_file", f"{file} cannot be read ({error.strerror})", hint) from None
     except UnicodeDecodeError:
-        raise InputError("redis_password_file", f"{file} is not UTF-8 text", mend) from None
+        raise InputError("redis_password_file", f"{file} is not UTF-8 text", hint) from None
     if not text:
-        raise InputError("redis_password_file", f"{file} is empty", mend)
+        raise InputError("redis_password_file", f"{file} is empty", hint)
     return text

@@ -41,7 +41,7 @@ class FieldError(BaseModel):
 
     field: str = Field(examples=["passages[3].text"])
     problem: str = Field(examples=["42 is not a string"])
-    mend: str = Field(examples=["give the passage's text"])
+    hint: str = Field(examples=["give the passage's text"])
 
 
 class Problem(BaseModel):
@@ -133,8 +133,8 @@ def problem_of(request: Request, error: Exception) -> dict[str, Any]:
     if isinstance(error, BodyError):
         return _validation_content(request, error.errors, error.others)
     if isinstance(error, InputError):
-        found = _told(error.field, error.problem, error.mend)
-        return _content(request, 422, f"{found.field}: {found.problem}; {found.mend}", [found])
+        found = _told(error.field, error.problem, error.hint)
+        return _content(request, 422, f"{found.field}: {found.problem}; {found.hint}", [found])
     if isinstance(error, RequestValidationError):
         return _validation_content(request, error.errors())
     if isinstance(error, UnknownModelError):
@@ -169,10 +169,10 @@ def _field(location: Sequence[str | int]) -> str:
     return path or "body"
 
 
-def _told(field: str, problem: str, mend: str) -> FieldError:
+def _told(field: str, problem: str, hint: str) -> FieldError:
     """Return a wrong field with what may be told of it."""
     return FieldError(
-        field=_quotable(field, _MAX_FIELD), problem=_quotable(problem, _MAX_PROBLEM), mend=_quotable(mend, _MAX_PROBLEM)
+        field=_quotable(field, _MAX_FIELD), problem=_quotable(problem, _MAX_PROBLEM), hint=_quotable(hint, _MAX_PROBLEM)
     )
 
 

@@ -27,13 +27,13 @@ class UnreadableError(HTTPException):
 
     Args:
         problem: what is wrong with it, and where.
-        mend: what to send instead.
+        hint: what to send instead.
         field: it is about.
         status: of the response.
     """
 
-    def __init__(self, problem: str, mend: str, field: str = "body", status: int = 400) -> None:
-        self.error = InputError(field, problem, mend)
+    def __init__(self, problem: str, hint: str, field: str = "body", status: int = 400) -> None:
+        self.error = InputError(field, problem, hint)
         super().__init__(status, str(self.error))
 
 

@@ -310,7 +310,7 @@ def hooks() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    ("page", "markdown", "mended"),
+    ("page", "markdown", "fixed"),
     [
         ("docs/a.md", "[Data](data.md#labels)", "[Data](data.md#labels)"),
         ("docs/a.md", "[there](#below), [out](https://example.org)", "[there](#below), [out](https://example.org)"),
@@ -326,14 +326,14 @@ def hooks() -> ModuleType:
     ],
 )
 def test_links_of_the_repository_become_links_of_the_site(
-    hooks: ModuleType, page: str, markdown: str, mended: str
+    hooks: ModuleType, page: str, markdown: str, fixed: str
 ) -> None:
-    assert hooks.mend_links(markdown, PurePosixPath(page)) == mended
+    assert hooks.adjust_links(markdown, PurePosixPath(page)) == fixed
 
 
 def test_a_link_to_nothing_fails_the_build(hooks: ModuleType) -> None:
     with pytest.raises(hooks.PluginError, match=r"no nothing\.py"):
-        hooks.mend_links("[x](../nothing.py)", PurePosixPath("docs/a.md"))
+        hooks.adjust_links("[x](../nothing.py)", PurePosixPath("docs/a.md"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from secateur.labelled.examples import LabelledPassage
 from secateur.models.segmentation import segment
-from secateur.models.splitters import Splitter
+from secateur.models.segmenters import Segmenter
 from secateur.models.types import Passage, Unit
 
 
@@ -49,9 +49,9 @@ class LabelledUnits:
         )
 
 
-def labelled_units(labelled: LabelledPassage, splitter: Splitter) -> LabelledUnits | None:
+def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledUnits | None:
     """Segment a passage; None when there is nothing to learn (no text, or labels that match no unit)."""
-    units = segment(labelled.passage.text, splitter=splitter)
+    units = segment(labelled.passage.text, segmenter=segmenter)
     labels = labelled.unit_labels(units)
     if not units or (labelled.relevant and not any(labels)):
         return None

@@ -221,7 +221,7 @@ class TrainConfig:
         rank_head: form of the relevance head, see `secateur.models.heads`; `auto` for the earlier model's or the
             cross-encoder's own, and `pooled` on a bare encoder.
         prune_head: form of the token head; `auto` for the earlier model's, and `bilinear` on anything else.
-        segmenter: sentence splitter.
+        segmenter: sentence segmenter.
         seed: of everything that is drawn.
         save_steps: steps between checkpoints.
         report_to: installed trackers that `transformers` knows, e.g. `tensorboard`, `wandb`, `mlflow`.

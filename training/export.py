@@ -37,7 +37,7 @@ from secateur.models.errors import DataError, ExportError
 from secateur.models.merging import merge, window_outputs
 from secateur.models.network import PruningNetwork, load_network
 from secateur.models.segmentation import segment
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 from secateur.models.sums import check_sums, write_sums
 from secateur.models.types import Passage
 
@@ -95,11 +95,11 @@ class _Pairs:
         config = read_config(directory)
         self.encoder = PairEncoder(load_tokenizer(directory), config.window)
         self.pad_id = int(read_encoder_config(directory).get("pad_token_id") or 0)
-        splitter = get_splitter(config.segmenter)
+        segmenter = get_segmenter(config.segmenter)
         self.passages = []
         for query, passage in pairs:
             query_ids, _ = self.encoder.encode_query(query, truncate=True)
-            units = segment(passage.text, splitter=splitter)
+            units = segment(passage.text, segmenter=segmenter)
             self.passages += self.encoder.encode(query_ids, [passage], [units])
         self.windows = [w for encoded in self.passages for w in encoded.running]
 

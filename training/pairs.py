@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.pruner import Pruner
-from secateur.models.splitters import Splitter
+from secateur.models.segmenters import Segmenter
 from secateur.training.changes import LabelledUnits, labelled_units, random_run, shuffled, without_answers
 from secateur.training.config import DataConfig, DistillConfig
 from secateur.training.drawing import Drawn, draw, read_sources
@@ -58,14 +58,14 @@ class GroupBuilder:
 
     Args:
         encoder: with the window used in training.
-        splitter: sentence splitter.
+        segmenter: sentence segmenter.
         config: shares of the changes.
         seed: of every random choice.
     """
 
-    def __init__(self, encoder: PairEncoder, splitter: Splitter, config: DataConfig, seed: int) -> None:
+    def __init__(self, encoder: PairEncoder, segmenter: Segmenter, config: DataConfig, seed: int) -> None:
         self._encoder = encoder
-        self._splitter = splitter
+        self._segmenter = segmenter
         self._config = config
         self._seed = seed
 
@@ -91,7 +91,7 @@ class GroupBuilder:
         return tuple(pair for pair in pairs if pair is not None)
 
     def _passages(self, drawn: Drawn) -> list[LabelledUnits]:
-        found = [units for p in drawn.passages if (units := labelled_units(p, self._splitter)) is not None]
+        found = [units for p in drawn.passages if (units := labelled_units(p, self._segmenter)) is not None]
         if drawn.no_answer and found and found[0].relevant:
             rest = without_answers(found[0])
             found += [rest] if rest is not None else []
@@ -125,14 +125,14 @@ class GroupBuilder:
 
 
 def build_groups(
-    config: DataConfig, encoder: PairEncoder, splitter: Splitter, seed: int, distill: DistillConfig | None = None
+    config: DataConfig, encoder: PairEncoder, segmenter: Segmenter, seed: int, distill: DistillConfig | None = None
 ) -> tuple[list[Group], dict[str, int]]:
     """Read, draw, change, encode and label all pairs of a run.
 
     Args:
         config: what to draw.
         encoder: with the window used in training.
-        splitter: sentence splitter.
+        segmenter: sentence segmenter.
         seed: the same seed gives the same pairs in the same order.
         distill: the teacher to label by.
 
@@ -144,7 +144,7 @@ def build_groups(
     """
     sources = read_sources(config)
     drawn = draw(sources, config, random.Random(seed))
-    builder = GroupBuilder(encoder, splitter, config, seed)
+    builder = GroupBuilder(encoder, segmenter, config, seed)
     queries = [one.query for one in drawn]
     passages = [builder.change(number, one) for number, one in enumerate(drawn)]
     if distill is not None:

@@ -18,7 +18,7 @@ from secateur.models.checkpoint import has_heads, read_config
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.network import PruningNetwork, save_network
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 from secateur.training.bases import merge_lora, start
 from secateur.training.batches import GroupBatchSampler, GroupCollator, GroupDataset
 from secateur.training.config import TrainConfig, config_dict
@@ -49,12 +49,12 @@ class _Batches:
 
 
 def _batches(config: TrainConfig, encoder: PairEncoder, collator: GroupCollator, rank: int, world: int) -> _Batches:
-    data, optim, splitter = config.data, config.optim, get_splitter(config.segmenter)
+    data, optim, segmenter = config.data, config.optim, get_segmenter(config.segmenter)
     pinned = torch.cuda.is_available()
     if data.streaming:
         if config.distill is not None:
             raise DataError("data.streaming: a teacher labels pairs in memory; leave it out, or `distill`")
-        builder = GroupBuilder(encoder, splitter, data, config.seed)
+        builder = GroupBuilder(encoder, segmenter, data, config.seed)
         count = math.ceil(data.pairs * optim.epochs / (optim.batch_size * world))
         stream = BatchStream(data, builder, count, optim.batch_size, config.seed, rank, world)
         loader: DataLoader[Any] = DataLoader(
@@ -67,7 +67,7 @@ def _batches(config: TrainConfig, encoder: PairEncoder, collator: GroupCollator,
             pin_memory=pinned,
         )
         return _Batches(loader, data.pairs, stream.sizes)
-    groups, sources = build_groups(data, encoder, splitter, config.seed, config.distill)
+    groups, sources = build_groups(data, encoder, segmenter, config.seed, config.distill)
     sampler = GroupBatchSampler(groups, optim.batch_size, optim.epochs, config.seed, rank, world)
     loader = DataLoader(GroupDataset(groups), batch_sampler=sampler, collate_fn=collator, pin_memory=pinned)
     return _Batches(loader, sum(map(len, groups)), sources)

@@ -14,7 +14,7 @@ from secateur.labelled.examples import Example
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.network import PruningNetwork
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 from secateur.training.config import DataConfig, TrainConfig
 from secateur.training.drawing import Drawn, read_sources
 from secateur.training.losses import IGNORED
@@ -55,7 +55,7 @@ def validation_groups(config: TrainConfig, encoder: PairEncoder) -> list[Group]:
     titles = float(config.data.title_share > 0)  # what the model learns to read, it is judged with
     plain = DataConfig(train=config.data.validation, recut_share=0.0, shuffle_share=0.0, title_share=titles)
     examples = _evenly(read_sources(replace(plain, exclude=config.data.exclude)), config.stop.queries)
-    builder = GroupBuilder(encoder, get_splitter(config.segmenter), plain, config.seed)
+    builder = GroupBuilder(encoder, get_segmenter(config.segmenter), plain, config.seed)
     groups = [builder.build(number, Drawn(e.query, e.passages)) for number, e in enumerate(examples)]
     groups = [group for group in groups if group]
     if not any(pair.relevant for group in groups for pair in group):

@@ -248,7 +248,7 @@ def read_table(found: Found, columns: Columns, limits: Limits = DEFAULT_LIMITS) 
             except InputError as error:
                 if found.named and number == 1:
                     raise
-                yield LeftOut(where, "no such column", f"{error.problem.removeprefix(where).strip()}; {error.mend}")
+                yield LeftOut(where, "no such column", f"{error.problem.removeprefix(where).strip()}; {error.hint}")
                 if found.kind in _LOOSE:
                     continue
                 return

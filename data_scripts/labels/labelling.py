@@ -16,7 +16,7 @@ from secateur.llm.cache import Completion, ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError, Failed, without_thoughts
 from secateur.models.errors import InputError, SecateurError, shown
 from secateur.models.segmentation import segment
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Unit
 
 _AHEAD = 4  # pairs taken up at once, times the requests under way: one slow reply holds none of the others up
@@ -29,7 +29,7 @@ class LabelOptions:
     Attributes:
         style: ``answer`` (answer and cite) or ``select`` (numbers alone).
         samples: replies drawn for each pair; labels are the share that kept a unit (self-consistency).
-        segmenter: sentence splitter; the one of the model that will be trained.
+        segmenter: sentence segmenter; the one of the model that will be trained.
         concurrency: requests under way at once.
         requests_per_minute: at most; None for no limit.
         prices: per million tokens; None where cost is of no interest.
@@ -114,12 +114,12 @@ class Labeller:
     def __init__(self, clients: Sequence[ChatClient], options: LabelOptions) -> None:
         self._clients = clients
         self._options = options
-        self._splitter = get_splitter(options.segmenter)
+        self._segmenter = get_segmenter(options.segmenter)
         self.stopped: SecateurError | None = None
 
     def messages(self, pair: Pair) -> tuple[list[Unit], list[dict[str, str]]]:
         """Return a pair's units and the conversation that asks for its labels."""
-        units = segment(pair.passage, splitter=self._splitter)
+        units = segment(pair.passage, segmenter=self._segmenter)
         return units, label_messages(pair.query, pair.title, pair.passage, units, self._options.style)
 
     async def label(self, pair: Pair) -> Outcome:

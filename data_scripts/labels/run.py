@@ -27,7 +27,7 @@ from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError
 from secateur.models.errors import DataError, InputError
 from secateur.models.segmentation import segment
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 
 log = logging.getLogger(__name__)
 
@@ -222,16 +222,16 @@ def label_by_answers(pairs: Path, out: Path, segmenter: str = "nupunkt") -> Labe
     Args:
         pairs: JSON lines of `Pair`; those without answers are dropped, since nothing is known of them.
         out: JSON lines of `Labelled`.
-        segmenter: sentence splitter; the one of the model that will be trained.
+        segmenter: sentence segmenter; the one of the model that will be trained.
 
     Raises:
         DataError: a file cannot be read or written.
     """
-    splitter = get_splitter(segmenter)
+    segmenter = get_segmenter(segmenter)
     report = LabelReport()
 
     def outcome(pair: Pair) -> Outcome:
-        units = segment(pair.passage, splitter=splitter)
+        units = segment(pair.passage, segmenter=segmenter)
         if not pair.answers or not units:
             return NotLabelled(pair, "no_units" if not units else "no_answers_known", again=False)
         spans = find_spans(pair.passage, pair.answers)

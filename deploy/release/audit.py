@@ -37,7 +37,7 @@ def told(found: list[dict[str, Any]] | str) -> list[str]:
     if len(skipped) == len(found):
         return ["audit: NOT DONE, the package index that can be reached knows none of these versions"]
     lines = [
-        f"{item['name']} {item['version']}: {vulnerability['id']}, mended in "
+        f"{item['name']} {item['version']}: {vulnerability['id']}, fixed in "
         f"{', '.join(vulnerability['fix_versions']) or 'no version yet'}"
         for item in bad
         for vulnerability in item["vulns"]

@@ -131,7 +131,7 @@ def _check(corpus: Corpus, asked: Asked, options: CorpusOptions) -> _Checked:
     if checked.broken and not options.keep_broken:
         raise DataError(
             f"{corpus.path}: {checked.broken} of {checked.rows} rows are broken ({' | '.join(checked.problems)}); "
-            "mend them, or give --keep-broken"
+            "fix them, or give --keep-broken"
         )
     if checked.broken == checked.rows:
         raise DataError(f"{corpus.path}: no row can be pruned ({' | '.join(checked.problems) or 'it is empty'})")

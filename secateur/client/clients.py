@@ -100,7 +100,7 @@ class _Base:
         """Answer for a service that does not, if the caller wants that.
 
         Raises:
-            ServiceError: the caller does not want it, or the fault is the caller's own and would never mend itself.
+            ServiceError: the caller does not want it, or the fault is the caller's own and would never go away.
         """
         down = isinstance(error, ServiceUnavailableError | BadResponseError)
         if self.settings.on_error == "raise" or not down:
@@ -115,7 +115,7 @@ def _checked(requests: Sequence[PruneRequest]) -> list[CheckedRequest]:
         try:
             checked.append(check_request(request.query, request.passages, request.options))
         except InputError as error:
-            raise InputError(f"requests[{index}].{error.field}", error.problem, error.mend) from error
+            raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
     return checked
 
 
@@ -164,7 +164,7 @@ class Client(_Base):
         retry: instead of `retries`, with the waits.
         on_error: `raise`, or `passthrough`: when the service is down, too slow, too busy or answers garbage, passages
             come back whole, in their order, with a score of 0, a warning in the result and one in the log. What the
-            caller has to mend (a wrong argument, a wrong key) is raised all the same.
+            caller has to fix (a wrong argument, a wrong key) is raised all the same.
         max_connections: open at once.
         service_timeout_s: time that the service may take for a request; default: its own, 30 s unless it was set.
 

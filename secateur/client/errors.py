@@ -46,28 +46,28 @@ class RequestRefusedError(ServiceError, InputError):
     Args:
         field: the argument, e.g. ``passages[3].text``.
         problem: what is wrong with it.
-        mend: what to give instead.
+        hint: what to give instead.
         status: HTTP status of the answer.
         details: its problem details.
     """
 
     def __init__(
-        self, field: str, problem: str, mend: str, *, status: int | None, details: Mapping[str, Any] | None = None
+        self, field: str, problem: str, hint: str, *, status: int | None, details: Mapping[str, Any] | None = None
     ) -> None:
-        Exception.__init__(self, f"{field}: {problem}; {mend}")
+        Exception.__init__(self, f"{field}: {problem}; {hint}")
         self._set(status, details)
         self.field = field
         self.problem = problem
-        self.mend = mend
+        self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _refused, (self.field, self.problem, self.mend, self.status, dict(self.details))
+        return _refused, (self.field, self.problem, self.hint, self.status, dict(self.details))
 
 
 def _refused(
-    field: str, problem: str, mend: str, status: int | None, details: Mapping[str, Any]
+    field: str, problem: str, hint: str, status: int | None, details: Mapping[str, Any]
 ) -> RequestRefusedError:
-    return RequestRefusedError(field, problem, mend, status=status, details=details)
+    return RequestRefusedError(field, problem, hint, status=status, details=details)
 
 
 def _text(value: object) -> str | None:

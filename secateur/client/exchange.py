@@ -266,10 +266,10 @@ def _refusal(answer: Answer, settings: ClientSettings, offset: int) -> ServiceEr
     message = (
         f"{settings.where} cannot be asked: status {answer.status} came from the proxy, not from the service{said}"
     )
-    return ServiceUnavailableError(f"{message}; {_mend(settings)}", status=answer.status)
+    return ServiceUnavailableError(f"{message}; {_hint(settings)}", status=answer.status)
 
 
-def _mend(settings: ClientSettings) -> str:
+def _hint(settings: ClientSettings) -> str:
     host = urlsplit(settings.public_url).hostname
     return f"check {settings.route.variable}, or put {host} into NO_PROXY to ask the service directly"
 
@@ -280,13 +280,13 @@ def _failure(raised: Exception, settings: ClientSettings) -> tuple[ServiceError,
 
     where = settings.where
     what = one_line(str(raised), settings.hide)
-    mend = f"; {_mend(settings)}" if settings.route.proxy is not None else ""
+    hint = f"; {_hint(settings)}" if settings.route.proxy is not None else ""
     if isinstance(raised, UnreachableError):
         return ServiceUnavailableError(f"{where} cannot be reached: {what}"), False
     if isinstance(raised, UnusableError):
         return BadResponseError(f"{where} gave an answer that {what}"), False
     if isinstance(raised, httpx.ConnectTimeout):
-        return ServiceUnavailableError(f"{where} cannot be reached: no connection in time{mend}"), True
+        return ServiceUnavailableError(f"{where} cannot be reached: no connection in time{hint}"), True
     if isinstance(raised, httpx.TimeoutException | TimeoutError):
         message = f"no answer from {where} within {settings.timeout_s:g} s; send fewer passages, or raise timeout_s"
         return ServiceUnavailableError(message), False
@@ -295,6 +295,6 @@ def _failure(raised: Exception, settings: ClientSettings) -> tuple[ServiceError,
     if isinstance(raised, httpx.ProxyError):  # CONNECT was refused; of a status, httpx tells only the text
         status = int(what[:3]) if what[:3].isdigit() else None
         again = status is None or status in RETRIED
-        return ServiceUnavailableError(f"{where} cannot be reached: the proxy said {what}{mend}", status=status), again
+        return ServiceUnavailableError(f"{where} cannot be reached: the proxy said {what}{hint}", status=status), again
     again = isinstance(raised, httpx.TransportError)
-    return ServiceUnavailableError(f"{where} cannot be reached: {type(raised).__name__}: {what}{mend}"), again
+    return ServiceUnavailableError(f"{where} cannot be reached: {type(raised).__name__}: {what}{hint}"), again

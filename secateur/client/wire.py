@@ -404,14 +404,14 @@ def error_of(status: int, content: bytes, offset: int = 0, hide: Callable[[str],
     if status == 422:
         errors = details.get("errors")
         first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-        names = [first.get(name) for name in ("field", "problem", "mend")]
+        names = [first.get(name) for name in ("field", "problem", "hint")]
         words = [one_line(name, hide) for name in names if isinstance(name, str)]
         if len(words) == len(names):
-            field, problem, mend = words
-            return RequestRefusedError(_shift(field, offset), problem, mend, status=status, details=details)
+            field, problem, hint = words
+            return RequestRefusedError(_shift(field, offset), problem, hint, status=status, details=details)
     if not isinstance(detail, str) and not 400 <= status < 500:
         return BadResponseError(f"the service answered with status {status}: {said}", status=status)
-    mends = {401: "give a valid api_key, or set SECATEUR_API_KEY", 404: "mend the url or the model"}
-    advice = mends.get(status)
+    hints = {401: "give a valid api_key, or set SECATEUR_API_KEY", 404: "fix the url or the model"}
+    advice = hints.get(status)
     line = f"the service refused with status {status}: {said}" + (f"; {advice}" if advice else "")
     return ServiceError(line, status=status, details=details)

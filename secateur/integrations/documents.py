@@ -39,7 +39,7 @@ class Naming:
             yield
         except InputError as error:
             error.field = self._field(error.field)
-            error.args = (f"{error.field}: {error.problem}; {error.mend}",)
+            error.args = (f"{error.field}: {error.problem}; {error.hint}",)
             raise
 
     def result(self, result: PruneResult) -> PruneResult:

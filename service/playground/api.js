@@ -29,7 +29,7 @@ async function failure(response) {
   const problem = await response.json().catch(() => ({}));
   if (problem.errors?.length) {
     const errors = problem.errors.map((error) => {
-      return { field: error.field, message: sentence(`${error.problem}; ${error.mend}`) };
+      return { field: error.field, message: sentence(`${error.problem}; ${error.hint}`) };
     });
     return new Failure(response.status, errors);
   }

@@ -35,7 +35,7 @@ async def _answer(request: Request, engine: Engine, prune_request: PruneRequest,
         return await answer(request, engine, prune_request)
     except InputError as error:
         field = _PASSAGE.sub(lambda found: name + (found[1] or ""), error.field).replace(*_UNITS)
-        raise InputError(field, error.problem, error.mend.replace("passage", name[:-1])) from None
+        raise InputError(field, error.problem, error.hint.replace("passage", name[:-1])) from None
 
 
 async def _json(request: Request, content: Callable[[], Any], *, large: bool = False) -> Response:

@@ -11,9 +11,9 @@ from secateur.data_scripts.chunking import ChunkOptions, ChunkReport, chunk, chu
 from secateur.data_scripts.records import Chunk, Document, read_records, write_records
 from secateur.models.errors import DataError, InputError
 from secateur.models.segmentation import segment
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 
-SPLITTER = get_splitter()
+SEGMENTER = get_segmenter()
 TEXT = " ".join(f"This is sentence number {number}." for number in range(40))
 
 
@@ -28,7 +28,7 @@ def test_chunks_are_their_documents_text_and_miss_none_of_it(
     text: str, units: int | None, overlap: int, most: int
 ) -> None:
     options = ChunkOptions(units=units, overlap=overlap, max_characters=most)
-    chunks = list(chunk_document(Document("d", text), options, SPLITTER))
+    chunks = list(chunk_document(Document("d", text), options, SEGMENTER))
     missed = set(range(len(text)))
     for found in chunks:
         assert text[found.start : found.end] == found.text == found.text.strip()
@@ -40,7 +40,7 @@ def test_chunks_are_their_documents_text_and_miss_none_of_it(
 
 @pytest.mark.parametrize(("units", "overlap", "sizes"), [(10, 0, [10] * 4), (7, 0, [7] * 5 + [5]), (20, 10, [20] * 3)])
 def test_fixed_sizes(units: int, overlap: int, sizes: list[int]) -> None:
-    chunks = list(chunk_document(Document("d", TEXT), ChunkOptions(units=units, overlap=overlap), SPLITTER))
+    chunks = list(chunk_document(Document("d", TEXT), ChunkOptions(units=units, overlap=overlap), SEGMENTER))
     assert [len(segment(found.text)) for found in chunks] == sizes
     if not overlap:
         assert " ".join(found.text for found in chunks) == TEXT
@@ -58,20 +58,20 @@ def test_random_sizes_depend_on_document_and_seed_alone(tmp_path: Path) -> None:
     assert set(sizes) <= set(range(1, 11))
     assert len(set(sizes)) > 5
     assert {found.title for found in every} == {"Title"}
-    other = list(chunk_document(documents[0], ChunkOptions(seed=1), SPLITTER))
-    assert other != list(chunk_document(documents[0], ChunkOptions(seed=2), SPLITTER))
+    other = list(chunk_document(documents[0], ChunkOptions(seed=1), SEGMENTER))
+    assert other != list(chunk_document(documents[0], ChunkOptions(seed=2), SEGMENTER))
 
 
 def test_a_unit_that_is_too_long_is_cut_at_white_space() -> None:
     report = ChunkReport()
-    chunks = list(chunk_document(Document("d", "word " * 50), ChunkOptions(max_characters=32), SPLITTER, report))
+    chunks = list(chunk_document(Document("d", "word " * 50), ChunkOptions(max_characters=32), SEGMENTER, report))
     assert {found.text for found in chunks} == {"word word word word word word", "word word"}
     assert report.cut_units == 1
 
 
 def test_time_grows_with_length_alone() -> None:
     text = "It is a sentence. And another one, a little longer. " * 20_000
-    chunks = list(chunk_document(Document("d", text), ChunkOptions(units=10), SPLITTER))
+    chunks = list(chunk_document(Document("d", text), ChunkOptions(units=10), SEGMENTER))
     assert len(chunks) == 4_000
 
 

@@ -129,8 +129,8 @@ def test_an_audit_tells_what_it_found_and_what_it_did_not_look_up(script: Any) -
     unknown = {"name": "c", "skip_reason": "not found"}
     assert told([good]) == ["audit: of 1 versions, 0 have known vulnerabilities"]
     assert told([good, bad, unknown]) == [
-        "b 2: CVE-1, mended in 3",
-        "b 2: CVE-2, mended in no version yet",
+        "b 2: CVE-1, fixed in 3",
+        "b 2: CVE-2, fixed in no version yet",
         "audit: of 2 versions, 1 have known vulnerabilities",
         "not looked up: c",
     ]

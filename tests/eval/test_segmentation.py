@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from secateur.eval.segmentation import labelled_texts, main, measure
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 
 
 def test_agreement_counts_inner_boundaries() -> None:
     text = "One is here. Two is there. Three."
-    agreement = measure(get_splitter(), [(text, [[0, 12], [13, 33]])])
+    agreement = measure(get_segmenter(), [(text, [[0, 12], [13, 33]])])
     assert agreement.precision == 0.5
     assert agreement.recall == 1.0
     assert agreement.f1 == pytest.approx(2 / 3)
@@ -26,6 +26,6 @@ def test_only_texts_with_bounds_are_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.shared
-def test_the_default_splitter_agrees_with_labelled_bounds(shared_data: Path) -> None:
+def test_the_default_segmenter_agrees_with_labelled_bounds(shared_data: Path) -> None:
     texts = labelled_texts(shared_data / "dev" / "hotpotqa_part.jsonl.gz")
-    assert measure(get_splitter(), texts).f1 > 0.97
+    assert measure(get_segmenter(), texts).f1 > 0.97

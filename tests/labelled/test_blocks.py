@@ -22,7 +22,7 @@ from secateur.labelled.blocks import blocks, map_blocks
 from secateur.llm.budget import Prices
 from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.pruner import Pruner
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def test_no_blocks_need_no_cluster() -> None:
 
 
 def test_a_block_that_fails_says_why(cluster: None) -> None:
-    with pytest.raises(DataError, match="unknown splitter 'none'"):
-        list(map_blocks(get_splitter, ["none"], ray=True))
+    with pytest.raises(DataError, match="unknown segmenter 'none'"):
+        list(map_blocks(get_segmenter, ["none"], ray=True))
     with pytest.raises(DataError, match="math domain error"):
         list(map_blocks(math.sqrt, [1, -1], ray=True))
 

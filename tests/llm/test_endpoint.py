@@ -118,16 +118,16 @@ def test_a_busy_endpoint_is_asked_again(loopback: Any, tmp_path: Path, status: i
 def test_nobody_there_ends_the_run_at_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
-    with pytest.raises(EndpointError, match="start the server or mend base_url") as error:
+    with pytest.raises(EndpointError, match="start the server or fix base_url") as error:
         ask(Endpoint(url, "m", retries=0), tmp_path)
     assert url in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("status", "mend"), [(401, "API key"), (403, "API key"), (404, "base_url")])
-def test_a_refusal_at_first_ends_the_run_without_the_key(loopback: Any, tmp_path: Path, status: int, mend: str) -> None:
+@pytest.mark.parametrize(("status", "hint"), [(401, "API key"), (403, "API key"), (404, "base_url")])
+def test_a_refusal_at_first_ends_the_run_without_the_key(loopback: Any, tmp_path: Path, status: int, hint: str) -> None:
     loopback.behave = lambda body, number: JSONResponse({"error": f"no:\n{loopback.headers['authorization']}"}, status)
-    with pytest.raises(EndpointError, match=mend) as error:
+    with pytest.raises(EndpointError, match=hint) as error:
         ask(loopback.endpoint(retries=2), tmp_path)
     assert loopback.url in str(error.value)
     assert "sk-loopback" not in str(error.value)

@@ -203,7 +203,7 @@ def test_a_pruner_made_of_parts_cannot_be_pickled(staged: Callable[[Mapping[str,
     with pytest.raises(InputError) as error:
         pickle.dumps(staged({"yes": 0.9}))
     assert error.value.field == "pruner"
-    assert "Pruner.load" in error.value.mend
+    assert "Pruner.load" in error.value.hint
 
 
 def test_a_copy_of_a_pruner_is_the_pruner(pruner: Pruner, staged: Callable[[Mapping[str, float]], Pruner]) -> None:

@@ -1,4 +1,4 @@
-"""Every wrong input is refused with the field, the value and the mend."""
+"""Every wrong input is refused with the field, the value and the hint."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_wrong_request_is_refused(pruner: Pruner, query: Any, passages: Any, m
     with pytest.raises(InputError) as error:
         pruner.prune(query, passages)
     assert str(error.value).startswith(message)
-    assert error.value.mend
+    assert error.value.hint
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG_OPTIONS)
@@ -70,7 +70,7 @@ def test_a_wrong_option_is_refused(pruner: Pruner, name: str, value: Any) -> Non
     with pytest.raises(InputError) as error:
         pruner.prune("query", ["text"], **{name: value})
     assert error.value.field == name
-    assert error.value.mend
+    assert error.value.hint
 
 
 class Two:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from secateur.models.errors import InputError
 from secateur.models.segmentation import MAX_UNIT_WORDS, _split, segment
-from secateur.models.splitters import get_splitter, nupunkt_splitter
+from secateur.models.segmenters import get_segmenter, nupunkt_segmenter
 from secateur.models.types import Unit
 
 PIECES = [
@@ -175,17 +175,17 @@ def test_a_run_of_anything_takes_linear_time(run: str) -> None:
 
 
 @pytest.mark.parametrize("run", ["\x0ca", "ab. Cd? ", "word ", "a", ". ", "。", "a\u2029", "1. a"])
-def test_a_splitter_is_called_as_often_as_the_text_is_long_and_never_with_much(run: str) -> None:
-    """So that the work is linear, and can be stopped soon by the splitter."""
+def test_a_segmenter_is_called_as_often_as_the_text_is_long_and_never_with_much(run: str) -> None:
+    """So that the work is linear, and can be stopped soon by the segmenter."""
 
     def calls_for(characters: int) -> list[int]:
         calls: list[int] = []
 
-        def splitter(text: str) -> list[int]:
+        def segmenter(text: str) -> list[int]:
             calls.append(len(text))
-            return get_splitter()(text)
+            return get_segmenter()(text)
 
-        segment(run * (characters // len(run)), splitter=splitter)
+        segment(run * (characters // len(run)), segmenter=segmenter)
         return calls
 
     few, many = calls_for(50_000), calls_for(200_000)
@@ -200,19 +200,19 @@ def test_a_splitter_is_called_as_often_as_the_text_is_long_and_never_with_much(r
 @example([" 1. ", "1. a"])
 def test_a_long_block_is_split_as_if_it_were_split_at_once(pieces: list[str]) -> None:
     text = (("".join(pieces) + "It rained on No. 7. ") * 3000)[:60_000]
-    at_once = [end for end in get_splitter()(text) if end < len(text)]
-    by_pieces = [end for end in _split(text, get_splitter()) if end < len(text)]
+    at_once = [end for end in get_segmenter()(text) if end < len(text)]
+    by_pieces = [end for end in _split(text, get_segmenter()) if end < len(text)]
     assert by_pieces == at_once
 
 
 @given(TEXTS)
 def test_a_text_without_a_stop_inside_has_no_inner_end(text: str) -> None:
-    """What the splitter leaves to a shortcut, checked against what it stands for."""
+    """What the segmenter leaves to a shortcut, checked against what it stands for."""
     import nupunkt
 
     ends = [end for _, end in nupunkt.load_default_model().span_tokenize(text)]
     inner = [end for end in ends if text[end:].strip()]
-    assert [end for end in nupunkt_splitter()(text) if text[end:].strip()] == inner
+    assert [end for end in nupunkt_segmenter()(text) if text[end:].strip()] == inner
 
 
 def test_an_unknown_format_is_named() -> None:

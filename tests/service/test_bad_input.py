@@ -59,7 +59,7 @@ def problem(response: httpx.Response, status: int, instance: str = "/v1/prune") 
     assert (content["status"], content["instance"]) == (status, instance)
     assert content["detail"]
     for error in content.get("errors", []):
-        assert set(error) == {"field", "problem", "mend"}
+        assert set(error) == {"field", "problem", "hint"}
         assert all(isinstance(text, str) and text for text in error.values())
     return content
 

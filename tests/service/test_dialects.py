@@ -370,7 +370,7 @@ def test_a_field_under_another_name_is_named(
     (error,) = client.post(path, json=body).json()["errors"]
     assert error["field"] == field
     assert f"{sent} was sent" in error["problem"]
-    assert sent in error["mend"]
+    assert sent in error["hint"]
 
 
 @pytest.mark.parametrize("body", [{}, {"user": "me", "top_n": 1}, {"rank_fields": ["a"]}])

@@ -202,7 +202,7 @@ def test_a_password_is_no_flag_and_is_in_no_error(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError) as caught:
         settings_of(flag(name), url)
     assert caught.value.field == flag(name)
-    assert "SECATEUR_" in caught.value.mend
+    assert "SECATEUR_" in caught.value.hint
     assert PASSWORD not in str(caught.value)
     monkeypatch.setenv(variable(name), url)
     assert getattr(settings_of(), name) == url

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.labelled.examples import LabelledPassage
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage
 from secateur.training.changes import LabelledUnits, labelled_units, random_run, shuffled, without_answers
 
@@ -16,7 +16,7 @@ ANSWER = (TEXT.index("Anna"), TEXT.index("race.") + 5)
 
 def units_of(text: str = TEXT, span: tuple[int, int] | None = ANSWER) -> LabelledUnits:
     labelled = LabelledPassage(Passage(text), (span,) if span else (), span is not None, teacher=1.5)
-    found = labelled_units(labelled, get_splitter())
+    found = labelled_units(labelled, get_segmenter())
     assert found is not None
     return found
 
@@ -26,9 +26,9 @@ def texts(units: LabelledUnits) -> list[str]:
 
 
 def test_labels_that_match_no_unit_leave_nothing_to_learn() -> None:
-    splitter = get_splitter()
-    assert labelled_units(LabelledPassage(Passage(TEXT), (), True), splitter) is None
-    assert labelled_units(LabelledPassage(Passage(""), (), False), splitter) is None
+    segmenter = get_segmenter()
+    assert labelled_units(LabelledPassage(Passage(TEXT), (), True), segmenter) is None
+    assert labelled_units(LabelledPassage(Passage(""), (), False), segmenter) is None
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=15), st.integers(0, 1000), st.integers(1, 12))

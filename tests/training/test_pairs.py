@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from secateur.labelled.examples import Example, LabelledPassage, read_examples
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage, PassageResult, Unit, UnitScore
 from secateur.training.config import DataConfig, DistillConfig
 from secateur.training.drawing import Drawn
@@ -31,7 +31,7 @@ def build(
 ) -> tuple[Pair, ...]:
     plain = {"recut_share": 0.0, "title_share": 0.0, "shuffle_share": 0.0}
     config = DataConfig(train=Path(), **(plain | changes))  # type: ignore[arg-type]
-    builder = GroupBuilder(PairEncoder(tokenizer, window), get_splitter(), config, 0)
+    builder = GroupBuilder(PairEncoder(tokenizer, window), get_segmenter(), config, 0)
     return builder.build(0, Drawn("Who won?", (passage,), no_answer))
 
 
@@ -77,7 +77,7 @@ def test_passages_that_nothing_can_be_learned_from_are_left_out(tokenizer: Token
 
 def test_the_same_seed_gives_the_same_pairs(toy: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=toy, pairs=60, shuffle_share=0.5)
-    runs = [build_groups(config, PairEncoder(tokenizer, 128), get_splitter(), seed)[0] for seed in (3, 3, 4)]
+    runs = [build_groups(config, PairEncoder(tokenizer, 128), get_segmenter(), seed)[0] for seed in (3, 3, 4)]
     ids = [[pair.input_ids.tolist() for group in groups for pair in group] for groups in runs]
     assert ids[0] == ids[1]
     assert ids[0] != ids[2]
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_pairs(toy: Path, tokenizer: Tokenizer) -> 
 def test_a_group_does_not_depend_on_those_before_it(tokenizer: Tokenizer, toy_example: MakeExample) -> None:
     config = DataConfig(train=Path(), shuffle_share=0.5)
     drawn = [Drawn(e.query, e.passages) for e in map(toy_example, "abcd")]
-    builders = [GroupBuilder(PairEncoder(tokenizer, 128), get_splitter(), config, 5) for _ in range(2)]
+    builders = [GroupBuilder(PairEncoder(tokenizer, 128), get_segmenter(), config, 5) for _ in range(2)]
     forwards = [builders[0].build(i, drawn[i]) for i in range(4)]
     backwards = [builders[1].build(i, drawn[i]) for i in reversed(range(4))][::-1]
     for one, other in zip(forwards, backwards, strict=True):
@@ -98,7 +98,7 @@ def test_data_without_a_positive_cannot_be_trained_on(tmp_path: Path, tokenizer:
     row["passages"] = [{"text": "Cats sleep.", "relevant_spans": [], "relevant": False}]
     (tmp_path / "negative.jsonl").write_text(json.dumps(row), encoding="utf-8")
     with pytest.raises(DataError, match="no relevant span"):
-        build_groups(DataConfig(train=tmp_path, pairs=4), PairEncoder(tokenizer, 128), get_splitter(), 0)
+        build_groups(DataConfig(train=tmp_path, pairs=4), PairEncoder(tokenizer, 128), get_segmenter(), 0)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, said: str, toy_row: M
 @pytest.mark.shared
 def test_the_shared_training_data_can_be_labelled(shared_data: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=shared_data / "dev", pairs=300)
-    groups, sources = build_groups(config, PairEncoder(tokenizer, 320), get_splitter(), 0)
+    groups, sources = build_groups(config, PairEncoder(tokenizer, 320), get_segmenter(), 0)
     pairs = [pair for group in groups for pair in group]
     assert len(sources) == 13
     assert len(pairs) > 290
@@ -131,9 +131,9 @@ def test_the_shared_training_data_can_be_labelled(shared_data: Path, tokenizer: 
 def test_a_teachers_scores_become_labels(tmp_path: Path, toy: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=toy, pairs=40, recut_share=0.5, shuffle_share=0.5)
     encoder = PairEncoder(tokenizer, 128)
-    gold, _ = build_groups(config, encoder, get_splitter(), 1)
-    soft, _ = build_groups(config, encoder, get_splitter(), 1, DistillConfig("secateur-nano-en"))
-    mixed, _ = build_groups(config, encoder, get_splitter(), 1, DistillConfig("secateur-nano-en", gold_share=0.5))
+    gold, _ = build_groups(config, encoder, get_segmenter(), 1)
+    soft, _ = build_groups(config, encoder, get_segmenter(), 1, DistillConfig("secateur-nano-en"))
+    mixed, _ = build_groups(config, encoder, get_segmenter(), 1, DistillConfig("secateur-nano-en", gold_share=0.5))
     for groups in zip(gold, soft, mixed, strict=True):
         for one, two, three in zip(*groups, strict=True):
             np.testing.assert_array_equal(one.input_ids, two.input_ids)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
-from secateur.models.splitters import get_splitter
+from secateur.models.segmenters import get_segmenter
 from secateur.training.batches import GroupCollator
 from secateur.training.config import DataConfig
 from secateur.training.pairs import GroupBuilder
@@ -20,7 +20,7 @@ from secateur.training.streaming import BatchStream
 def stream(toy: Path, tokenizer: Tokenizer, *, batches: int = 12, seed: int = 1, **changes: object) -> BatchStream:
     world = {name: changes.pop(name) for name in ("rank", "world") if name in changes}
     config = DataConfig(train=toy, streaming=True, **changes)  # type: ignore[arg-type]
-    builder = GroupBuilder(PairEncoder(tokenizer, 128), get_splitter(), config, seed)
+    builder = GroupBuilder(PairEncoder(tokenizer, 128), get_segmenter(), config, seed)
     return BatchStream(config, builder, batches, 8, seed, **world)  # type: ignore[arg-type]
 
 

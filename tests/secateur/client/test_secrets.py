@@ -52,7 +52,7 @@ def _json(status: str, content: Any, *headers: str) -> bytes:
 
 
 def _problem(status: str, *headers: str) -> bytes:
-    errors = [{"field": ECHO, "problem": ECHO, "mend": ECHO}]
+    errors = [{"field": ECHO, "problem": ECHO, "hint": ECHO}]
     detail = f"{'x' * 400} {ECHO} {ECHO}"
     return _json(status, {"detail": detail, "request_id": ECHO, "errors": errors, ECHO: [{"a": ECHO}]}, *headers)
 

@@ -107,7 +107,7 @@ def test_an_error_names_the_passage_in_the_callers_list() -> None:
     problem = {
         "status": 422,
         "detail": "passages[3].text: is long; cut it",
-        "errors": [{"field": "passages[3].text", "problem": "is long", "mend": "cut it"}],
+        "errors": [{"field": "passages[3].text", "problem": "is long", "hint": "cut it"}],
     }
     error = error_of(422, json.dumps(problem).encode(), offset=2_000)
     assert isinstance(error, InputError)

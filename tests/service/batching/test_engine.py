@@ -280,20 +280,20 @@ def test_many_requests_at_fault_end_nothing(troubled: Pruner, backend: Any, prun
 
 
 def test_work_that_nobody_waits_for_stops_and_counts_until_it_has(pruner: Pruner) -> None:
-    """Segmentation of these texts takes seconds; the splitter stands still until the caller has gone."""
+    """Segmentation of these texts takes seconds; the segmenter stands still until the caller has gone."""
     gate, held = threading.Event(), threading.Event()
     calls: list[int] = []
     slow = Pruner(pruner.config, pruner.encoder, pruner.backend, None, pruner.pad_id, None)
-    split = slow._splitter
+    split = slow._segmenter
 
-    def splitter(text: str) -> list[int]:
+    def segmenter(text: str) -> list[int]:
         calls.append(len(text))
         if len(calls) > 100:
             held.set()
             assert gate.wait(300)
         return split(text)
 
-    slow._splitter = splitter
+    slow._segmenter = segmenter
     long = PruneRequest(QUERIES[0], (Passage("\x0ca" * 50_000),))
 
     async def use(engine: Engine) -> None:
@@ -313,13 +313,13 @@ def test_long_texts_keep_no_short_request_waiting(pruner: Pruner) -> None:
     """However many threads long requests fill and queue for."""
     gate = threading.Event()
     slow = Pruner(pruner.config, pruner.encoder, pruner.backend, pruner.calibration, pruner.pad_id, None)
-    split = slow._splitter
+    split = slow._segmenter
 
-    def splitter(text: str) -> list[int]:
+    def segmenter(text: str) -> list[int]:
         assert text != "long" or gate.wait(300)
         return split(text)
 
-    slow._splitter = splitter
+    slow._segmenter = segmenter
     long = PruneRequest(QUERIES[0], (Passage("\x0c".join(["long"] * 20_000)),))
 
     async def use(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Sentence splitters behind one interface: text in, sentence ends out.
+"""Sentence segmenters behind one interface: text in, sentence ends out.
 
 `nupunkt` is the default: on the labelled sources that carry sentence bounds it agrees with them better than
 NLTK's Punkt (macro F1) at about a third of the time; ``python -m secateur.eval.segmentation DIR`` measures both.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from secateur.models.errors import InputError, MissingExtraError
 
-Splitter = Callable[[str], list[int]]
+Segmenter = Callable[[str], list[int]]
 """Given a text, return the ascending end offsets (code points) of its sentences; the last may be omitted."""
 
 _CLOSERS = "」』）)】》〉”’\"'"
@@ -45,8 +45,8 @@ def cjk_ends(text: str) -> list[int]:
 
 
 @cache
-def nupunkt_splitter() -> Splitter:
-    """Return the NUPunkt splitter with the model that its package carries (English, with legal abbreviations)."""
+def nupunkt_segmenter() -> Segmenter:
+    """Return the NUPunkt segmenter with the model that its package carries (English, with legal abbreviations)."""
     import nupunkt
 
     tokenizer = nupunkt.load_default_model()
@@ -75,8 +75,8 @@ def _punkt_tab_dirs() -> list[Path]:
 
 
 @cache
-def punkt_splitter(language: str = "english") -> Splitter:
-    """Return NLTK's Punkt splitter.
+def punkt_segmenter(language: str = "english") -> Segmenter:
+    """Return NLTK's Punkt segmenter.
 
     The data is looked for where NLTK looks, then in installed packages that ship it.
 
@@ -107,13 +107,13 @@ def punkt_splitter(language: str = "english") -> Splitter:
     return split
 
 
-SPLITTERS: dict[str, Callable[[], Splitter]] = {"nupunkt": nupunkt_splitter, "punkt": punkt_splitter}
+SEGMENTERS: dict[str, Callable[[], Segmenter]] = {"nupunkt": nupunkt_segmenter, "punkt": punkt_segmenter}
 
 
-class _NamedSplitter:
-    """A splitter with the rule for text without spaces added. Pickled by its name, for worker processes."""
+class _NamedSegmenter:
+    """A segmenter with the rule for text without spaces added. Pickled by its name, for worker processes."""
 
-    def __init__(self, name: str, base: Splitter) -> None:
+    def __init__(self, name: str, base: Segmenter) -> None:
         self._name = name
         self._base = base
 
@@ -123,17 +123,17 @@ class _NamedSplitter:
             ends = sorted({*ends, *cjk_ends(text)})
         return ends
 
-    def __reduce__(self) -> tuple[Callable[[str], Splitter], tuple[str]]:
-        return get_splitter, (self._name,)
+    def __reduce__(self) -> tuple[Callable[[str], Segmenter], tuple[str]]:
+        return get_segmenter, (self._name,)
 
 
 @cache
-def get_splitter(name: str = "nupunkt") -> Splitter:
-    """Return the splitter of that name, with the rule for text without spaces added where the text needs it.
+def get_segmenter(name: str = "nupunkt") -> Segmenter:
+    """Return the segmenter of that name, with the rule for text without spaces added where the text needs it.
 
     Raises:
         InputError: the name is unknown.
     """
-    if name not in SPLITTERS:
-        raise InputError("segmenter", f"unknown splitter {name!r}", f"use one of {', '.join(sorted(SPLITTERS))}")
-    return _NamedSplitter(name, SPLITTERS[name]())
+    if name not in SEGMENTERS:
+        raise InputError("segmenter", f"unknown segmenter {name!r}", f"use one of {', '.join(sorted(SEGMENTERS))}")
+    return _NamedSegmenter(name, SEGMENTERS[name]())
