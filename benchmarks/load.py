@@ -15,8 +15,9 @@ from benchmarks.report import BenchTable
 from benchmarks.server import Running, running, secateur_server
 from benchmarks.workload import BenchRequest, interleave, mixed_requests, paired_ratio
 from secateur.models.errors import InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.types import Passage, PruneRequest
 
 _OVERLOAD = 3  # times what the service can carry
 _CLIENTS = 16

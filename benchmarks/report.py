@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.workload import machine
 from secateur.eval.tables import markdown_table, rewrite_block
+from secateur.labelled.hardware import machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from secateur.labelled.sources import labelled_sources
-from secateur.models.backends.base import available_threads
 from secateur.models.errors import DataError
 from secateur.models.types import Passage, PruneRequest
 
@@ -104,15 +102,3 @@ def paired_ratio(a: Timing, b: Timing) -> tuple[float, float, float]:
     """Return (median, lowest, highest) of a's seconds over b's, round by round."""
     ratios = [x / y for x, y in zip(a.seconds, b.seconds, strict=True)]
     return float(np.median(ratios)), min(ratios), max(ratios)
-
-
-def machine() -> str:
-    """Describe the machine: processor, the instructions that matter, threads."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8") if info.is_file() else ""
-    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-    flags = {flag for line in text.splitlines() if line.startswith("flags") for flag in line.split()}
-    known = [flag for flag in ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8") if flag in flags]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {available_threads()} threads, " + (
-        f"{', '.join(known)}" if known else "no vector extensions named"
-    )

@@ -11,6 +11,7 @@ from secateur.labelled.examples import Example, LabelledPassage, data_files, par
 from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter, get_segmenter
+from secateur.models.types import Passage
 
 _SHOWN = 5  # places that are named of each problem
 _MANY = 0.9  # share of units that are labelled in a passage that is labelled as a whole
@@ -128,7 +129,7 @@ def _check_passage(
             "same passage twice in a query" if same else "same passage labelled differently for one query", place
         )
     seen[text] = passage.relevant
-    units = segment(text, segmenter=segmenter)
+    units = segment(Passage(text), segmenter)
     kept = sum(passage.unit_labels(units))
     report.units += len(units)
     report.kept += kept
@@ -167,7 +168,7 @@ def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
     Raises:
         DataError: there is no such file, or one cannot be read at all.
     """
-    segmenter = get_segmenter(segmenter)
+    cut = get_segmenter(segmenter)
     reports = []
     for file in data_files(path):
         report = SourceReport(file.name)
@@ -178,6 +179,6 @@ def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 report.found("broken line", f"line {number}: {type(error).__name__}: {error}")
                 continue
-            _check_example(report, example, number, segmenter, ids)
+            _check_example(report, example, number, cut, ids)
         reports.append(report)
     return CheckReport(tuple(reports))

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.data_scripts.records import Chunk, Document, read_records, write_records
+from secateur.data_scripts.records import Chunk, Document, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError, shown
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter, get_segmenter
+from secateur.models.types import Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def _spans(
     document: Document, options: ChunkOptions, segmenter: Segmenter, report: ChunkReport
 ) -> Iterator[tuple[int, int]]:
     text, most = document.text, options.max_characters
-    units = segment(text, segmenter=segmenter)
+    units = segment(Passage(text), segmenter)
     # By document: the draws of one do not depend on what else there is.
     seed = hashlib.sha256(f"{options.seed}\0{document.id}".encode("utf-8", "surrogatepass")).digest()
     draws = random.Random(seed)
@@ -165,5 +167,5 @@ def chunk(documents: Path, out: Path, options: ChunkOptions) -> ChunkReport:
         DataError: the file cannot be read or written, an id stands twice, or there is no text.
     """
     report = ChunkReport()
-    write_records(out, _chunks(documents, options, report))
+    write_json_lines(out, _chunks(documents, options, report))
     return report

@@ -17,6 +17,7 @@ from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
 from secateur.models.segmentation import segment
+from secateur.models.types import Passage
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Labels</title>
@@ -74,7 +75,7 @@ def _published(row: dict[str, Any], number: int, where: str) -> Iterator[Sample]
             units = tuple((int(start), int(end)) for start, end in raw["sentences"])
             labels = tuple(map(float, raw["soft_labels"]))
         else:
-            found = segment(text)
+            found = segment(Passage(text))
             units = tuple((unit.start, unit.end) for unit in found)
             labels = tuple(map(float, passage.unit_labels(found)))
         if len(units) != len(labels):

@@ -16,8 +16,9 @@ from secateur.data_scripts.publish_card import CardFacts, card, statistics
 from secateur.data_scripts.publish_examples import to_examples
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, filtered
 from secateur.data_scripts.publish_leaks import data_parts, refuse_leaks
-from secateur.data_scripts.records import Labelled, read_records, write_records
+from secateur.data_scripts.records import Labelled, read_records
 from secateur.labelled.examples import source_name
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError, MissingExtraError, shown
 from secateur.models.files import write_atomically
 
@@ -173,7 +174,7 @@ def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> P
             )
     refuse_leaks(divided.parts, options.near_duplicates, out)
     for part, found in divided.parts.items():
-        write_records(out / part / f"{name}.jsonl.gz", found)
+        write_json_lines(out / part / f"{name}.jsonl.gz", found)
         _write_parquet(out / PARQUET / part / f"{name}.parquet", found)
     figures = {part: statistics(found) for part, found in divided.parts.items()}
     facts = CardFacts(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from secateur.labelled.text_files import filled_lines, parse_json
+from secateur.labelled.json_files import json_lines
 from secateur.models.errors import DataError, shown
 
 _T = TypeVar("_T")
@@ -195,49 +192,5 @@ def read_records(path: Path, kind: type[_T]) -> Iterator[_T]:
     Raises:
         DataError: the file cannot be read, or a line is wrong; the message names it.
     """
-    for number, line in filled_lines(path):
-        where = f"{path}, line {number}"
-        try:
-            value = parse_json(line)
-        except ValueError as error:
-            raise DataError(f"{where}: is not JSON ({error})") from error
-        yield parse_record(value, kind, where)
-
-
-def write_records(path: Path, records: Iterable[object]) -> int:
-    """Write records as they come, as JSON lines, gzipped where the name ends so; whole or not at all.
-
-    Args:
-        path: replaced once all records are written.
-        records: dataclasses or JSON objects.
-
-    Returns:
-        How many were written.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    partial: Path | None = None
-    count = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
-        ) as raw:
-            partial = Path(raw.name)
-            # mtime and name are left out: the same records make the same bytes.
-            out = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
-            for record in records:
-                row = record if isinstance(record, dict) else asdict(record)  # type: ignore[call-overload]
-                out.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-                count += 1
-            if out is not raw:
-                out.close()
-        partial.chmod(0o644)  # temporary files are private, data is not
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error})") from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
-    return count
+    for number, value in json_lines(path):
+        yield parse_record(value, kind, f"{path}, line {number}")

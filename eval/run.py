@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workload import machine
 from secateur.eval.bootstrap import RESAMPLES
 from secateur.eval.needle import needle_test
 from secateur.eval.quality import Measured, measure, read_sources, source_builder
@@ -24,6 +23,7 @@ from secateur.eval.significance import FILE as BOOTSTRAP
 from secateur.eval.significance import data_fingerprints, save_figures
 from secateur.eval.summary import compare, system_summary, worst_cases
 from secateur.eval.systems.registry import load_system
+from secateur.labelled.hardware import machine
 from secateur.models.checkpoint import read_config, resolve
 from secateur.models.errors import InputError
 from secateur.models.files import write_atomically

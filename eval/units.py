@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from secateur.models.encoding import token_units
 from secateur.models.merging import PassageScores
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter
-from secateur.models.types import Passage
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -118,8 +117,8 @@ class SourceBuilder:
                 [p.passage.text for p in example.passages], add_special_tokens=False
             )
             for labelled, encoding in zip(example.passages, encodings, strict=True):
-                passage = labelled.passage if self._titles else Passage(labelled.passage.text, labelled.passage.id)
-                units = tuple(segment(passage.text, segmenter=self._segmenter))
+                passage = labelled.passage if self._titles else replace(labelled.passage, title=None)
+                units = tuple(segment(passage, self._segmenter))
                 row.append(SegmentedPassage(passage, units))
                 characters += [unit.end - unit.start for unit in units]
                 gold += labelled.unit_labels(units)

@@ -1,8 +1,8 @@
 """Labelled examples, one JSON line each: what data scripts write, and training, calibration and evaluation read.
 
-Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, relevant_spans, relevant}``, where
-``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``, and optionally ``answers`` = list of strings,
-each a right answer to the query. A passage may carry ``teacher_score``, a reranker's logit for it. Other keys are
+Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, format, relevant_spans, relevant}``,
+where ``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``, and optionally ``answers``, a list of
+right answers to the query. A passage may carry ``teacher_score``, a reranker's logit for it. Other keys are
 ignored.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, shown
+from secateur.models.segmentation import check_format
 from secateur.models.types import Passage, Unit
 
 
@@ -57,7 +58,12 @@ def _passage(row: dict[str, Any]) -> LabelledPassage:
     for start, end in spans:
         if not 0 <= start < end <= len(text):
             raise ValueError(f"relevant span [{start}, {end}] lies outside the text of {len(text)} characters")
-    passage = Passage(text=text, id=str(row.get("id") or ""), title=row.get("title") or None)
+    passage = Passage(
+        text=text,
+        id=str(row.get("id") or ""),
+        title=row.get("title") or None,
+        format=check_format("format", row.get("format") or "text"),
+    )
     teacher = row.get("teacher_score")
     if teacher is not None and not math.isfinite(teacher):
         raise ValueError(f"teacher_score must be a finite number, not {teacher}")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from secateur.models.errors import DataError, ModelError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that at any time either the old or the whole new content stands under its name.
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield the name of a temporary file beside a file; it takes the file's place when the block ends without error.
 
-    Lone surrogates, which can come out of JSON and cannot be encoded, are written as question marks.
+    At any time either the old or the whole new content stands under the name. Missing folders are made.
 
     Raises:
         DataError: it cannot be written.
@@ -21,24 +25,29 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A name of its own for each writer: two runs may share a cache.
-        with tempfile.NamedTemporaryFile(
-            "w",
-            encoding="utf-8",
-            errors="replace",
-            dir=path.parent,
-            prefix=f".{path.name}.",
-            suffix=".partial",
-            delete=False,
-        ) as file:
-            partial = Path(file.name)
-            file.write(text)
-        partial.chmod(0o644)  # temporary files are private, reports are not
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        os.close(handle)
+        partial = Path(name)
+        yield partial
+        partial.chmod(0o644)  # temporary files are private, results are not
         partial.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error})") from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file as `atomic_path` does.
+
+    Lone surrogates, which can come out of JSON and cannot be encoded, are written as question marks.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="replace")
 
 
 _KINDS = (

@@ -27,22 +27,13 @@ from secateur.models.encoding import EncodedPassage, PairEncoder, Window
 from secateur.models.errors import InputError
 from secateur.models.families import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
+from secateur.models.options import PruneOptions, with_options
 from secateur.models.requests import CheckedRequest, PassageLike, as_integer, check_request
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
 from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
 from secateur.models.sums import check_sums, warn_unsummed
-from secateur.models.types import (
-    Passage,
-    PassageResult,
-    PruneOptions,
-    PruneRequest,
-    PruneResult,
-    Timings,
-    Unit,
-    UnitScore,
-    Usage,
-)
+from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult, Timings, Unit, UnitScore, Usage
 
 _PORTION = 1 << 16  # characters
 _SHORT = 64  # characters that a passage counts for at least
@@ -171,61 +162,19 @@ class Pruner:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    def prune(
-        self,
-        query: str,
-        passages: Sequence[PassageLike],
-        *,
-        threshold: float | None = None,
-        target_recall: float | None = None,
-        max_tokens: int | None = None,
-        top_n: int | None = None,
-        min_score: float | None = None,
-        min_units: int = 0,
-        reorder: bool = True,
-        keep_title: bool = True,
-        drop_empty: bool = False,
-        joiner: str = " ",
-        return_units: bool = False,
-        truncate_query: bool = False,
-    ) -> PruneResult:
+    @with_options
+    def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
         """Prune and rerank passages for a query.
 
         Args:
             query: the user's question.
             passages: strings, `Passage`s, or mappings with a `Passage`'s fields.
-            threshold: units with a keep probability of at least this are kept, in [0, 1]; default: the model's.
-            target_recall: instead of a threshold, the expected share of answer sentences to keep, in (0, 1).
-            max_tokens: budget over all returned passages together, in tokens of the model: the best units by score
-                until it is full, in their original order.
-            top_n: return only the n most relevant passages.
-            min_score: return only passages at least this relevant, in [0, 1].
-            min_units: keep at least this many units of each passage, whatever their scores.
-            reorder: return passages by falling relevance instead of in the given order.
-            keep_title: keep a first unit that is a heading or repeats the title whenever another unit is kept.
-            drop_empty: leave out passages of which nothing is kept.
-            joiner: put where units were dropped between kept ones, at most 1,000 characters.
-            return_units: return every unit with its score.
-            truncate_query: cut a query longer than half the window instead of refusing it.
+            options: the fields of `PruneOptions`.
 
         Raises:
             InputError: an argument is wrong; the message names it.
         """
-        options = PruneOptions(
-            threshold=threshold,
-            target_recall=target_recall,
-            max_tokens=max_tokens,
-            top_n=top_n,
-            min_score=min_score,
-            min_units=min_units,
-            reorder=reorder,
-            keep_title=keep_title,
-            drop_empty=drop_empty,
-            joiner=joiner,
-            return_units=return_units,
-            truncate_query=truncate_query,
-        )
-        return self._run([check_request(query, passages, options)])[0]
+        return self._run([check_request(query, passages, PruneOptions(**options))])[0]
 
     def prune_request(self, request: PruneRequest) -> PruneResult:
         """Prune one `PruneRequest`; see `prune`."""
@@ -294,7 +243,7 @@ class Pruner:
         units: list[list[Unit]] = []
         encoded: list[EncodedPassage] = []
         for some in _portions(passages):
-            its_units = [segment(p.text, format=p.format, segmenter=split) for p in some]
+            its_units = [segment(p, split) for p in some]
             watch(0)
             units += its_units
             encoded += self.encoder.encode(query_ids, some, its_units)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from numbers import Real
@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from secateur.models.errors import InputError, shown
-from secateur.models.segmentation import FORMATS
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.options import Option, PruneOptions, option_table
+from secateur.models.segmentation import check_format
+from secateur.models.types import Passage, PruneRequest
 
 PassageLike = str | Passage | Mapping[str, Any]
-
-MAX_JOINER = 1000  # characters; it is repeated for each gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +26,6 @@ class CheckedRequest:
 
     request: PruneRequest
     warnings: tuple[str, ...]
-
-
-def _share(field: str, value: object) -> float:
-    """Return a number in [0, 1], of any type that is one, as a float."""
-    hint = "give a number in [0, 1]"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
-        raise InputError(field, f"{shown(value)} is not a number", hint)
-    try:
-        number = float(value)
-    except (OverflowError, ValueError):  # ValueError: a signaling NaN
-        number = math.nan
-    if not 0 <= number <= 1:  # NaN is in no range
-        raise InputError(field, f"{shown(value)} is out of range", hint)
-    return number
 
 
 def as_integer(value: object) -> int | None:
@@ -53,24 +38,46 @@ def as_integer(value: object) -> int | None:
         return None
 
 
-def _at_least(field: str, value: object, low: int) -> int:
-    number = as_integer(value)
-    if number is None or number < low:
-        raise InputError(field, f"{shown(value)} is not an integer of at least {low}", "change it or leave it out")
-    return number
+def _as_float(value: object) -> float | None:
+    """Return a number of any type as a float, NaN for one beyond all floats; None for anything else."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
+        return None
+    try:
+        return float(value)
+    except (OverflowError, ValueError):  # ValueError: a signaling NaN
+        return math.nan
 
 
-def _boolean(field: str, value: object) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(field, f"{shown(value)} is not a boolean", "give true or false")
-    return bool(value)
+def _as_boolean(value: object) -> bool | None:
+    return bool(value) if isinstance(value, bool | np.bool_) else None
 
 
-def _joiner(value: object) -> None:
-    if not isinstance(value, str):
-        raise InputError("joiner", f"{shown(value)} is not a string", "give the text to put into gaps")
-    if len(value) > MAX_JOINER:
-        raise InputError("joiner", f"has {len(value)} characters, and {MAX_JOINER} are allowed", "shorten it")
+_READERS: dict[type, tuple[Callable[[object], Any], str, str]] = {
+    bool: (_as_boolean, "a boolean", "give true or false"),
+    int: (as_integer, "an integer", "give an integer"),
+    float: (_as_float, "a number", "give a number"),
+    str: (lambda value: value if isinstance(value, str) else None, "a string", "give a string"),
+}
+
+
+def _check_option(option: Option, value: object) -> Any:
+    read, kind, hint = _READERS[option.kind]
+    if option.choices:
+        hint = f"use {', '.join(option.choices)}"
+    elif option.range:
+        hint = f"{hint} {'of' if option.kind is str else 'in'} {option.range}".replace("in >=", "of at least")
+    found = read(value)
+    if found is None:
+        raise InputError(option.name, f"{shown(value)} is not {kind}", hint)
+    if option.choices and found not in option.choices:
+        raise InputError(option.name, f"{shown(value)} is unknown", hint)
+    size = len(found) if option.kind is str else found
+    low, high = option.minimum, option.maximum
+    # Not "less than": NaN is in no range.
+    if (low is not None and not size >= low) or (high is not None and not size <= high):
+        said = f"has {size} characters" if option.kind is str else f"{shown(value)} is out of range"
+        raise InputError(option.name, said, hint)
+    return found
 
 
 def check_options(options: PruneOptions) -> PruneOptions:
@@ -79,18 +86,13 @@ def check_options(options: PruneOptions) -> PruneOptions:
     Raises:
         InputError: one is wrong, or two exclude each other.
     """
-    checked: dict[str, Any] = {"min_units": _at_least("min_units", options.min_units, 0)}
-    for name in ("threshold", "target_recall", "min_score"):
-        if getattr(options, name) is not None:
-            checked[name] = _share(name, getattr(options, name))
+    checked = {
+        name: _check_option(option, value)
+        for name, option in option_table().items()
+        if (value := getattr(options, name)) is not None or not option.optional
+    }
     if options.target_recall is not None and options.threshold is not None:
         raise InputError("target_recall", f"given together with threshold {options.threshold!r}", "give one of the two")
-    for name in ("max_tokens", "top_n"):
-        if getattr(options, name) is not None:
-            checked[name] = _at_least(name, getattr(options, name), 1)
-    for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query"):
-        checked[name] = _boolean(name, getattr(options, name))
-    _joiner(options.joiner)
     return replace(options, **checked)
 
 
@@ -136,10 +138,7 @@ def as_passage(value: PassageLike, field: str) -> Passage:
     value = _with_plain_id(value, field)
     if value.metadata is not None and not isinstance(value.metadata, Mapping):
         raise InputError(f"{field}.metadata", f"{shown(value.metadata)} is not an object", "give keys and values")
-    if not isinstance(value.format, str) or value.format not in FORMATS:
-        raise InputError(
-            f"{field}.format", f"unknown format {shown(value.format)}", f"use {', '.join(sorted(FORMATS))}"
-        )
+    check_format(f"{field}.format", value.format)
     return value
 
 

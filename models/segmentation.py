@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from secateur.models.errors import InputError, shown
 from secateur.models.segmenters import Segmenter, get_segmenter
-from secateur.models.types import Unit, UnitKind
+from secateur.models.types import Passage, Unit, UnitKind
 
 MAX_UNIT_WORDS = 120
 
@@ -165,16 +165,26 @@ def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORD
 
 
 FORMATS: dict[str, Callable[[str, Segmenter], list[Unit]]] = {"text": segment_text}
-"""Segmenters by passage format; a new format is one entry here."""
+"""The registry of formats: what makes units of a passage's text. Choices, errors and documentation derive from it."""
 
 
-def segment(text: str, *, format: str = "text", segmenter: Segmenter | None = None) -> list[Unit]:
-    """Segment a passage's text into units.
+def check_format(field: str, name: object) -> str:
+    """Return the name of a known format.
+
+    Raises:
+        InputError: there is no such format.
+    """
+    if not isinstance(name, str) or name not in FORMATS:
+        raise InputError(field, f"unknown format {shown(name)}", f"use {', '.join(FORMATS)}")
+    return name
+
+
+def segment(passage: Passage, segmenter: Segmenter | None = None) -> list[Unit]:
+    """Segment a passage into units by its format.
 
     Args:
-        text: any string; code-point offsets refer to it.
-        format: how to read the text, a key of `FORMATS`.
-        segmenter: sentence segmenter; the default is `get_segmenter()`.
+        passage: code-point offsets refer to its text.
+        segmenter: of sentences; default: `get_segmenter()`.
 
     Returns:
         Units in order, tiling the text exactly.
@@ -182,6 +192,4 @@ def segment(text: str, *, format: str = "text", segmenter: Segmenter | None = No
     Raises:
         InputError: the format is unknown.
     """
-    if format not in FORMATS:
-        raise InputError("format", f"unknown format {shown(format)}", f"use one of {', '.join(sorted(FORMATS))}")
-    return FORMATS[format](text, segmenter or get_segmenter())
+    return FORMATS[check_format("format", passage.format)](passage.text, segmenter or get_segmenter())

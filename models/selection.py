@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.models.merging import PassageScores
-from secateur.models.types import Passage, PruneOptions, Unit
+from secateur.models.options import PruneOptions
+from secateur.models.types import Passage, Unit
 
 BoolArray = NDArray[np.bool_]
 

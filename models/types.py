@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from secateur.models.options import PruneOptions
+
 UnitKind = Literal["sentence", "heading", "list_item"]
 
 
@@ -35,24 +37,6 @@ class Passage:
     title: str | None = None
     format: str = "text"
     metadata: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PruneOptions:
-    """What to keep and how to return it; the arguments of `Pruner.prune` (which documents and checks them)."""
-
-    threshold: float | None = None
-    target_recall: float | None = None
-    max_tokens: int | None = None
-    top_n: int | None = None
-    min_score: float | None = None
-    min_units: int = 0
-    reorder: bool = True
-    keep_title: bool = True
-    drop_empty: bool = False
-    joiner: str = " "
-    return_units: bool = False
-    truncate_query: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from secateur.client import AsyncClient, Client, ServiceError, ServiceUnavailableError
     from secateur.context import prune_context
     from secateur.models.errors import InputError, ModelError, SecateurError
+    from secateur.models.options import PruneOptions
     from secateur.models.pruner import Pruner
     from secateur.models.types import (
         Passage,
         PassageResult,
-        PruneOptions,
         PruneRequest,
         PruneResult,
         Timings,
@@ -30,10 +30,10 @@ _HOMES = {
     "secateur.context": ("prune_context",),
     "secateur.models.errors": ("InputError", "ModelError", "SecateurError"),
     "secateur.models.pruner": ("Pruner",),
+    "secateur.models.options": ("PruneOptions",),
     "secateur.models.types": (
         "Passage",
         "PassageResult",
-        "PruneOptions",
         "PruneRequest",
         "PruneResult",
         "Timings",

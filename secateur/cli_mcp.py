@@ -14,14 +14,16 @@ def _mcp(arguments: argparse.Namespace) -> None:
     from secateur.integrations.mcp import HttpAddress, run
     from secateur.integrations.settings import PruneSettings
 
-    settings = PruneSettings(
-        url=arguments.url,
-        model=arguments.model,
-        backend=arguments.backend,
-        device=arguments.device,
-        threads=arguments.threads,
-        on_error=arguments.on_error,
-        truncate_query=True,
+    settings = PruneSettings.model_validate(
+        {
+            "url": arguments.url,
+            "model": arguments.model,
+            "backend": arguments.backend,
+            "device": arguments.device,
+            "threads": arguments.threads,
+            "on_error": arguments.on_error,
+            "truncate_query": True,
+        }
     )
     run(settings, HttpAddress(arguments.host, arguments.port) if arguments.http else None)
 

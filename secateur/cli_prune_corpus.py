@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def _prune_corpus(arguments: argparse.Namespace) -> None:
-    from secateur.models.types import PruneOptions
+    from secateur.models.options import PruneOptions
     from secateur.pipelines.corpus.pruning import ModelChoice
     from secateur.pipelines.corpus.rows import Columns
     from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus

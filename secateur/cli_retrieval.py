@@ -50,7 +50,7 @@ def _pairs(arguments: argparse.Namespace) -> None:
 
 def _select(arguments: argparse.Namespace) -> None:
     from secateur.data_scripts.labels.selecting import select
-    from secateur.data_scripts.retrieval.embedder import load_embedder
+    from secateur.labelled.embedder import load_embedder
 
     def embed(texts: Any) -> Any:
         return load_embedder(arguments.embedder, None)(texts)

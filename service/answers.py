@@ -52,7 +52,7 @@ def prune_json(model: str, body: PruneBody, result: PruneResult, **first: Any) -
         "timings": asdict(result.timings),
         "warnings": [*body.warnings, *result.warnings],
     }
-    results = ",".join(_result(item, with_units=bool(body.return_units)) for item in result.results)
+    results = ",".join(_result(item, with_units=item.units is not None) for item in result.results)
     return f'{_ENCODER.encode(head)[:-1]},"results":[{results}],{as_json(tail)[1:]}'
 
 

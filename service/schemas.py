@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -13,12 +14,14 @@ from pydantic import (
     StrictInt,
     StrictStr,
     Tag,
+    create_model,
 )
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from secateur.models.requests import MAX_JOINER
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.options import Option, PruneOptions, option_table
+from secateur.models.segmentation import FORMATS
+from secateur.models.types import Passage, PruneRequest
 from secateur.service.validation import STRING_OR_OBJECT, CleanBody
 
 EXAMPLE: JsonDict = {
@@ -73,9 +76,6 @@ def _numeric(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_numeric)]
 Whole = Annotated[int, BeforeValidator(_numeric)]
 
-# What the library checks, with its own messages, and the schema is to say.
-_SHARE: JsonDict = {"minimum": 0, "maximum": 1}
-_COUNT: JsonDict = {"minimum": 1}
 _NOT_BOTH: JsonDict = {
     "required": ["threshold", "target_recall"],
     "properties": {"threshold": {"type": "number"}, "target_recall": {"type": "number"}},
@@ -89,9 +89,7 @@ class PassageBody(BaseModel):
     id: StrictStr | StrictInt | None = Field(None, description="Returned unchanged.")
     title: str | None = Field(None, description="Read by the model as context; never part of the pruned text.")
     format: str | None = Field(
-        None,
-        description="How to segment the text; default and so far only value: text.",
-        json_schema_extra={"enum": ["text", None]},
+        None, description="Format of the text. Default: text.", json_schema_extra={"enum": [*FORMATS, None]}
     )
     metadata: dict[str, Any] | None = Field(None, description="Returned unchanged.")
 
@@ -103,46 +101,42 @@ class PassageBody(BaseModel):
 PassageLike = Annotated[Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], STRING_OR_OBJECT]
 
 
-class PruneBody(CleanBody):
-    """Body of `POST /v1/prune`. Unknown fields are ignored; null means unset."""
+_KINDS: dict[type, Any] = {bool: StrictBool, int: Whole, float: Number, str: str}
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE], "not": _NOT_BOTH})
 
+def _option_field(option: Option) -> Any:
+    """Return type and field of an option. The library checks the range, in its own words; the schema tells it."""
+    low, high = ("minLength", "maxLength") if option.kind is str else ("minimum", "maximum")
+    schema: JsonDict = {
+        name: limit for name, limit in ((low, option.minimum), (high, option.maximum)) if limit is not None
+    }
+    if option.choices:
+        schema["enum"] = [*option.choices, None]
+    default = "" if option.default is None else f" Default: {json.dumps(option.default)}."
+    return _KINDS[option.kind] | None, Field(None, description=option.description + default, json_schema_extra=schema)
+
+
+class _Asked(CleanBody):
     query: str = Field(description="The user's question.", json_schema_extra={"pattern": r"\S"})
     passages: list[PassageLike] = Field(
         description="Retrieved passages: strings or objects.", json_schema_extra={"minItems": 1}
     )
-    threshold: Number | None = Field(
-        None, description="Keep units with at least this probability, in [0, 1].", json_schema_extra=_SHARE
+
+
+if TYPE_CHECKING:
+    _WithOptions = _Asked
+else:
+    _WithOptions = create_model(
+        "_WithOptions", __base__=_Asked, **{name: _option_field(option) for name, option in option_table().items()}
     )
-    target_recall: Number | None = Field(
-        None, description="Instead of a threshold: share of answers to keep.", json_schema_extra=_SHARE
-    )
-    max_tokens: Whole | None = Field(
-        None, description="Token budget over all returned passages together, at least 1.", json_schema_extra=_COUNT
-    )
-    top_n: Whole | None = Field(
-        None, description="Return only the n most relevant passages, at least 1.", json_schema_extra=_COUNT
-    )
-    min_score: Number | None = Field(
-        None, description="Return only passages at least this relevant, in [0, 1].", json_schema_extra=_SHARE
-    )
-    min_units: Whole | None = Field(
-        None, description="Keep at least this many units of each passage; default 0.", json_schema_extra={"minimum": 0}
-    )
-    reorder: StrictBool | None = Field(None, description="Order passages by relevance; default true.")
-    keep_title: StrictBool | None = Field(None, description="Keep a leading heading beside kept units; default true.")
-    drop_empty: StrictBool | None = Field(
-        None, description="Leave out passages of which nothing is kept; default false."
-    )
-    joiner: str | None = Field(
-        None,
-        description="Put where units were dropped; default one space.",
-        json_schema_extra={"maxLength": MAX_JOINER},
-    )
-    return_units: StrictBool | None = Field(None, description="Return every unit with its score; default false.")
-    truncate_query: StrictBool | None = Field(None, description="Cut an over-long query, not refuse it; default false.")
-    model: str | None = Field(None, description="Name of a served model; default: the only one.")
+
+
+class PruneBody(_WithOptions):
+    """Body of `POST /v1/prune`. Unknown fields are ignored; null means unset."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE], "not": _NOT_BOTH})
+
+    model: str | None = Field(None, description="Name of a served model. Default: the default model.")
 
     def request(self) -> PruneRequest:
         """Return it as the library's type."""

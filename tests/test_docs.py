@@ -37,7 +37,8 @@ from live_server import PATIENCE, Server, running
 from pydantic import BaseModel
 
 from secateur import cli
-from secateur.models.types import Passage, PruneOptions
+from secateur.models.options import PruneOptions
+from secateur.models.types import Passage
 from secateur.service import schemas
 from secateur.service.problems import PROBLEMS
 

@@ -51,7 +51,7 @@ class LabelledUnits:
 
 def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledUnits | None:
     """Segment a passage; None when there is nothing to learn (no text, or labels that match no unit)."""
-    units = segment(labelled.passage.text, segmenter=segmenter)
+    units = segment(labelled.passage, segmenter)
     labels = labelled.unit_labels(units)
     if not units or (labelled.relevant and not any(labels)):
         return None

@@ -99,7 +99,7 @@ class _Pairs:
         self.passages = []
         for query, passage in pairs:
             query_ids, _ = self.encoder.encode_query(query, truncate=True)
-            units = segment(passage.text, segmenter=segmenter)
+            units = segment(passage, segmenter)
             self.passages += self.encoder.encode(query_ids, [passage], [units])
         self.windows = [w for encoded in self.passages for w in encoded.running]
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from secateur.labelled.examples import Example
 from secateur.models.errors import DataError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import PassageResult, PruneOptions, PruneRequest
+from secateur.models.types import PassageResult, PruneRequest
 
 _CHUNK = 64  # queries that are batched together
 _OPTIONS = PruneOptions(threshold=0.5, reorder=False, keep_title=False, return_units=True, truncate_query=True)

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import PassageResult, PruneOptions, PruneRequest, Unit
+from secateur.models.types import PassageResult, PruneRequest, Unit
 from secateur.training.changes import LabelledUnits
 
 _CHUNK = 64  # queries that are batched together

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
+from secateur.labelled.hardware import has_bf16
 from secateur.models.errors import DataError, ModelError
 from secateur.training.batches import GroupCollator, GroupDataset
 from secateur.training.config import TrainConfig
@@ -35,7 +36,7 @@ def use_bf16(precision: str) -> bool:
         return precision == "bf16"
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return has_bf16()
 
 
 def check_machine(config: TrainConfig) -> None:

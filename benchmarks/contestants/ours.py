@@ -12,9 +12,10 @@ from secateur.models.backends.openvino import open_queue
 from secateur.models.batching import Batch, make_batches
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, resolve
 from secateur.models.errors import MissingExtraError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.types import Passage, PruneRequest
 
 Feeds = Sequence[dict[str, Any]]
 

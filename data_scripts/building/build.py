@@ -226,7 +226,7 @@ class Pipeline:
 
     def _select(self, out: Path) -> str:
         from secateur.data_scripts.labels.selecting import select
-        from secateur.data_scripts.retrieval.embedder import load_embedder
+        from secateur.labelled.embedder import load_embedder
 
         given, options = self._config.select, self._config.index.options
         assert given is not None

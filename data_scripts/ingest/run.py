@@ -14,7 +14,8 @@ from secateur.data_scripts.ingest.tables import Row, read_table
 from secateur.data_scripts.ingest.texts import read_file
 from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold, digest, normalised
 from secateur.data_scripts.printable import printable
-from secateur.data_scripts.records import Document, write_records
+from secateur.data_scripts.records import Document
+from secateur.labelled.json_files import write_json_lines
 from secateur.labelled.text_files import MIB, Limits
 from secateur.models.errors import DataError, InputError, MissingExtraError
 
@@ -223,5 +224,5 @@ def ingest(
         raise InputError("SOURCE", "is missing", "give a file or a directory")
     report = IngestReport()
     seen = _Seen(NearDuplicates(options.near_duplicates) if options.near_duplicates else None)
-    write_records(out, _documents(sources, out, columns or Columns(), options, seen, report))
+    write_json_lines(out, _documents(sources, out, columns or Columns(), options, seen, report))
     return report

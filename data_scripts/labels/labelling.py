@@ -17,7 +17,7 @@ from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError, Failed, w
 from secateur.models.errors import InputError, SecateurError, shown
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
-from secateur.models.types import Unit
+from secateur.models.types import Passage, Unit
 
 _AHEAD = 4  # pairs taken up at once, times the requests under way: one slow reply holds none of the others up
 
@@ -119,7 +119,7 @@ class Labeller:
 
     def messages(self, pair: Pair) -> tuple[list[Unit], list[dict[str, str]]]:
         """Return a pair's units and the conversation that asks for its labels."""
-        units = segment(pair.passage, segmenter=self._segmenter)
+        units = segment(Passage(pair.passage), self._segmenter)
         return units, label_messages(pair.query, pair.title, pair.passage, units, self._options.style)
 
     async def label(self, pair: Pair) -> Outcome:

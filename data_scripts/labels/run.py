@@ -20,14 +20,16 @@ from secateur.data_scripts.labels.labelling import (
     label_stream,
     sample_endpoints,
 )
-from secateur.data_scripts.records import Labelled, Pair, read_records, write_records
+from secateur.data_scripts.records import Labelled, Pair, read_records
 from secateur.labelled.blocks import blocks, map_blocks
+from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import BudgetError, most_tokens
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError
 from secateur.models.errors import DataError, InputError
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
+from secateur.models.types import Passage
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +214,7 @@ def label(
         if isinstance(report.calls.stopped, EndpointError):
             raise report.calls.stopped
 
-    write_records(out, labelled())
+    write_json_lines(out, labelled())
     return report
 
 
@@ -227,11 +229,11 @@ def label_by_answers(pairs: Path, out: Path, segmenter: str = "nupunkt") -> Labe
     Raises:
         DataError: a file cannot be read or written.
     """
-    segmenter = get_segmenter(segmenter)
+    cut = get_segmenter(segmenter)
     report = LabelReport()
 
     def outcome(pair: Pair) -> Outcome:
-        units = segment(pair.passage, segmenter=segmenter)
+        units = segment(Passage(pair.passage), cut)
         if not pair.answers or not units:
             return NotLabelled(pair, "no_units" if not units else "no_answers_known", again=False)
         spans = find_spans(pair.passage, pair.answers)
@@ -242,7 +244,7 @@ def label_by_answers(pairs: Path, out: Path, segmenter: str = "nupunkt") -> Labe
             answer=next((pair.passage[start:end] for start, end in spans), ""),
         )
 
-    write_records(out, keep_labelled(map(outcome, read_pairs(pairs)), report))
+    write_json_lines(out, keep_labelled(map(outcome, read_pairs(pairs)), report))
     return report
 
 

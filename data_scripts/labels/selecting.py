@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data_scripts.labels.run import read_pairs
-from secateur.data_scripts.records import Pair, write_records
+from secateur.data_scripts.records import Pair
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.types import Passage, PruneRequest
 
 SelectBy = Literal["random", "diverse", "uncertain"]
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -134,4 +136,4 @@ def select(
         raise InputError("count", f"{count!r} is less than 1", "give how many pairs to label")
     pairs = [pair for pair in read_pairs(source) if pair.query.strip() and pair.passage.strip()]
     rows = range(len(pairs)) if len(pairs) <= count else sorted(_chosen(pairs, count, by, seed, model, embed))
-    return write_records(out, (pairs[row] for row in rows))
+    return write_json_lines(out, (pairs[row] for row in rows))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from secateur.data_scripts.records import Candidates, read_records, write_records
+from secateur.data_scripts.records import Candidates, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
 
 
@@ -43,4 +44,4 @@ def round_trip(source: Path, out: Path, k: int) -> tuple[int, int]:
         if not kept:
             raise DataError(f"{source}: no query finds its own chunk within rank {k}; give a greater k")
 
-    return write_records(out, found()), left_out
+    return write_json_lines(out, found()), left_out

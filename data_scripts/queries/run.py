@@ -10,7 +10,8 @@ from pathlib import Path
 from secateur.data_scripts.queries.generation import GenerateOptions, GenerateReport, generate
 from secateur.data_scripts.queries.own import own_queries
 from secateur.data_scripts.queries.rules import queries_by_rule
-from secateur.data_scripts.records import Chunk, Query, read_records, write_records
+from secateur.data_scripts.records import Chunk, Query, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import Budget, Pace
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import Endpoint
@@ -99,4 +100,4 @@ def make_queries(
         if not count and report.stopped is None:
             raise DataError(f"{chunks}: no query came out: no heading, no question; give own queries or an endpoint")
 
-    return write_records(out, some()), report
+    return write_json_lines(out, some()), report

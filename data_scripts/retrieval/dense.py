@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data_scripts.retrieval.embedder import load_embedder
 from secateur.data_scripts.retrieval.ranking import Ranking, ranked
 from secateur.data_scripts.retrieval.texts import Texts, shown_text
 from secateur.labelled.blocks import blocks, map_blocks
+from secateur.labelled.embedder import load_embedder
 from secateur.models.errors import DataError, InputError, MissingExtraError
 
 log = logging.getLogger(__name__)

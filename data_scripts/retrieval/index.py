@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data_scripts.retrieval.dense import DenseIndex, DenseOptions, build, chosen_kind, embed
-from secateur.data_scripts.retrieval.embedder import load_embedder
 from secateur.data_scripts.retrieval.lexical import Bm25Index
 from secateur.data_scripts.retrieval.texts import Texts, shown_text
+from secateur.labelled.embedder import load_embedder
 from secateur.labelled.fingerprints import fingerprint
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from secateur.data_scripts.retrieval.ranking import Ranking, top
-from secateur.models.errors import DataError, MissingExtraError
+from secateur.labelled.bm25 import bm25s_library, build_bm25, words
+from secateur.models.errors import DataError
 
-_WORD = re.compile(r"\w+")
 _FOLDER = "bm25"
-# So common that they only cost time; longer lists cost recall on questions.
-_STOP = re.compile(r"a|an|and|are|as|at|be|by|for|from|in|is|it|of|on|or|that|the|this|to|was|were|with")
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words, folded to lower case, without the commonest."""
-    return [word for word in _WORD.findall(text.lower()) if not _STOP.fullmatch(word)]
-
-
-def _bm25s() -> Any:
-    try:
-        import bm25s
-    except ImportError as error:
-        raise MissingExtraError("bm25s", "data") from error
-    return bm25s
 
 
 class Bm25Index:
-    """BM25 in Lucene's variant (Robertson and Zaragoza 2009; k1 = 1.5, b = 0.75).
+    """BM25 over the chunks of an index.
 
     Args:
         directory: of the index.
@@ -45,7 +28,7 @@ class Bm25Index:
 
     def __init__(self, directory: Path) -> None:
         try:
-            self._index = _bm25s().BM25.load(str(directory / _FOLDER), mmap=True)
+            self._index = bm25s_library("data").BM25.load(str(directory / _FOLDER), mmap=True)
         except (OSError, ValueError) as error:
             raise DataError(f"{directory}: holds no BM25 index ({error}); leave out --dense-only") from error
         self._known = self._index.vocab_dict
@@ -58,12 +41,10 @@ class Bm25Index:
             DataError: no text has a word, or the directory cannot be written.
             MissingExtraError: bm25s is not installed.
         """
-        bm25s = _bm25s()
         tokens = [words(text) for text in texts]
         if not any(tokens):
             raise DataError("no chunk has a word that BM25 can find it by; use --dense-only")
-        index = bm25s.BM25(method="lucene")
-        index.index(tokens, show_progress=False)
+        index = build_bm25(tokens, "data")
         partial = directory / f"{_FOLDER}.partial"
         try:
             shutil.rmtree(partial, ignore_errors=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.data_scripts.records import Candidate, Candidates, Pair, read_records, write_records
+from secateur.data_scripts.records import Candidate, Candidates, Pair, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
 
 _BAND = re.compile(r"(\d+)-(\d+):(\d+)")
@@ -133,4 +134,4 @@ def make_pairs(source: Path, out: Path, options: PairOptions) -> int:
         if not count:
             raise DataError(f"{source}: no query has a passage; retrieve again")
 
-    return write_records(out, every())
+    return write_json_lines(out, every())

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from secateur.data_scripts.records import Candidate, Candidates, Query, read_records, write_records
+from secateur.data_scripts.records import Candidate, Candidates, Query, read_records
 from secateur.data_scripts.retrieval.dense import rocchio
 from secateur.data_scripts.retrieval.index import Index, open_index
 from secateur.data_scripts.retrieval.ranking import Ranking, fuse
 from secateur.labelled.blocks import blocks
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
 
@@ -150,7 +151,7 @@ def retrieve(queries: Path, directory: Path, out: Path, options: RetrieveOptions
                 "collection?"
             )
 
-    written = write_records(out, every())
+    written = write_json_lines(out, every())
     if run is not None:
         write_atomically(run, "".join(lines))
     return written

@@ -11,8 +11,9 @@ from secateur.data_scripts.records import Candidates
 from secateur.data_scripts.teacher.verdicts import MOST, shown_text
 from secateur.models.checkpoint import has_heads, read_encoder_config, resolve
 from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.types import Passage, PruneRequest
 
 # From some queries with their passages to a logit a passage.
 Teacher = Callable[[Sequence[Candidates]], list[list[float]]]

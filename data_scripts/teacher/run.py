@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from secateur.data_scripts.records import Candidates, read_records, write_records
+from secateur.data_scripts.records import Candidates, read_records
 from secateur.data_scripts.teacher.asking import Asker, TeachOptions
 from secateur.data_scripts.teacher.model import Teacher, load_teacher
 from secateur.labelled.blocks import blocks, map_blocks
 from secateur.labelled.fingerprints import fingerprint
+from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import BudgetError
 from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import Endpoint
@@ -158,7 +159,7 @@ def teach_by_model(
             log.info("%d queries scored", report.queries)
         _check(source, report)
 
-    write_records(out, every())
+    write_json_lines(out, every())
     shutil.rmtree(progress, ignore_errors=True)
     return report
 
@@ -211,7 +212,7 @@ def teach_by_endpoint(
             _check(source, report)
 
         try:
-            write_records(out, every())
+            write_json_lines(out, every())
         finally:
             runner.run(close())
             report.missing, report.unreadable, report.stopped = asker.missing, asker.unreadable, asker.stopped

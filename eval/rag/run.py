@@ -24,9 +24,9 @@ from secateur.llm.cache import ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, Failed, without_thoughts
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_options, replace_surrogates
-from secateur.models.types import PruneOptions
 
 log = logging.getLogger(__name__)
 

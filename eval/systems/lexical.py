@@ -9,14 +9,11 @@ import numpy as np
 
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.eval.units import FloatArray
+from secateur.labelled.bm25 import bm25s_library, build_bm25, words
 from secateur.models.errors import MissingExtraError
 from secateur.models.merging import PassageScores
 
 _WORD = re.compile(r"\w+")
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
 
 
 def _by_passage(scores: FloatArray, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
@@ -26,7 +23,7 @@ def _by_passage(scores: FloatArray, passages: Sequence[SegmentedPassage]) -> lis
 
 
 class Bm25:
-    """BM25 (Robertson and Zaragoza 2009; k1 = 1.2, b = 0.75) over the units of a query's passages, by `bm25s`.
+    """BM25 over the units of a query's passages.
 
     A score is divided by the sum of the query terms' inverse document frequencies, so that scores of different queries
     can be compared by one threshold.
@@ -36,23 +33,17 @@ class Bm25:
     threshold: float | None = None
 
     def __init__(self) -> None:
-        try:
-            import bm25s
-        except ImportError as error:
-            raise MissingExtraError("bm25s", "eval") from error
-        self._bm25s = bm25s
-        self.about = {"library": f"bm25s {bm25s.__version__}"}
+        self.about = {"library": f"bm25s {bm25s_library('eval').__version__}"}
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score units by the words that they share with the query."""
-        documents = [_words(text) for p in passages for text in p.titled_units]
-        terms = sorted(set(_words(query)))
-        frequency = {term: sum(term in set(words) for words in documents) for term in terms}
+        documents = [words(text, all_words=True) for p in passages for text in p.titled_units]
+        terms = sorted(set(words(query, all_words=True)))
+        frequency = {term: sum(term in document for document in map(set, documents)) for term in terms}
         known = [term for term in terms if frequency[term]]
         scores = np.zeros(len(documents))
         if known:
-            index = self._bm25s.BM25(k1=1.2, b=0.75, method="lucene")
-            index.index(documents, show_progress=False)
+            index = build_bm25(documents, "eval")
             scores = np.asarray(index.get_scores(known), dtype=np.float64)
             count = len(documents)
             rarity = [np.log(1 + (count - frequency[t] + 0.5) / (frequency[t] + 0.5)) for t in known]

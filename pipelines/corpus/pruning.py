@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from secateur.models.errors import InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
-from secateur.models.types import PassageResult, PruneOptions, PruneRequest
+from secateur.models.types import PassageResult, PruneRequest
 from secateur.pipelines.corpus.rows import as_passages
 
 Item = tuple[object, object]  # query and passages, as they stand in the row

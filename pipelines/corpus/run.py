@@ -16,8 +16,8 @@ from secateur.labelled.blocks import blocks, map_blocks
 from secateur.labelled.fingerprints import fingerprint
 from secateur.models.checkpoint import resolve
 from secateur.models.errors import DataError, InputError
+from secateur.models.options import PruneOptions
 from secateur.models.requests import check_options
-from secateur.models.types import PruneOptions
 from secateur.pipelines.corpus.journal import Journal, open_journal
 from secateur.pipelines.corpus.pruning import Item, ModelChoice, prune_block, request_of
 from secateur.pipelines.corpus.rows import Asked, Columns, Corpus, find_columns, open_corpus

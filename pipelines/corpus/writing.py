@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from secateur.data_scripts.records import write_records
 from secateur.labelled.blocks import blocks
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.pipelines.corpus.pruning import Outcome
 from secateur.pipelines.corpus.rows import Corpus, Row, Tables
@@ -173,7 +173,7 @@ def write(
     form = form_of(out)
     if form == "lines":
         try:
-            write_records(out, _rows(corpus, outcomes(), column, errors))
+            write_json_lines(out, _rows(corpus, outcomes(), column, errors))
         except TypeError as error:
             raise DataError(f"{out}: JSON cannot hold all columns ({error}); write .parquet") from error
         return

@@ -29,8 +29,9 @@ from secateur.client.passthrough import passthrough
 from secateur.client.retrying import Attempts, Retry
 from secateur.client.wire import Part, answer_limit, body, error_of, join, read, split
 from secateur.models.errors import InputError
+from secateur.models.options import PruneOptions, with_options
 from secateur.models.requests import CheckedRequest, PassageLike, check_request
-from secateur.models.types import PruneOptions, PruneRequest, PruneResult
+from secateur.models.types import PruneRequest, PruneResult
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +192,7 @@ class Client(_Base):
         """Close all connections of this process; a later call opens new ones."""
         self._connections.close()
 
+    @with_options
     def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
         """Prune and rerank passages for a query; arguments and result are those of `Pruner.prune`.
 
@@ -301,6 +303,7 @@ class AsyncClient(_Base):
         """Close the connections of the running event loop; a later call opens new ones."""
         await self._connections.close()
 
+    @with_options
     async def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
         """Prune and rerank passages for a query; see `Client.prune`."""
         return await self._prune(check_request(query, passages, PruneOptions(**options)))

@@ -11,19 +11,10 @@ from typing import Any, get_args
 
 from secateur.client.errors import BadResponseError, RequestRefusedError, ServiceError, ServiceUnavailableError
 from secateur.models.errors import shown
+from secateur.models.options import PruneOptions
 from secateur.models.requests import replace_surrogates
 from secateur.models.selection import join_spans
-from secateur.models.types import (
-    Passage,
-    PassageResult,
-    PruneOptions,
-    PruneRequest,
-    PruneResult,
-    Timings,
-    UnitKind,
-    UnitScore,
-    Usage,
-)
+from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult, Timings, UnitKind, UnitScore, Usage
 
 # A part of a request: small enough for the deadline of a service on a few cores, large enough that a request more
 # costs nothing beside it.

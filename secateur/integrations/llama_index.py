@@ -87,7 +87,7 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
         return pruned
 
     def _start(self, nodes: list[NodeWithScore], query: str) -> None:
-        top_n = self.top_n or len(nodes)
+        top_n = self.options()["top_n"] or len(nodes)
         name = self._engine.model_name
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=name))
 
@@ -96,7 +96,7 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: self._engine.model_name,
             EventPayload.QUERY_STR: query,
-            EventPayload.TOP_K: self.top_n or len(nodes),
+            EventPayload.TOP_K: self.options()["top_n"] or len(nodes),
         }
 
     def _passages(self, nodes: list[NodeWithScore]) -> list[Passage]:

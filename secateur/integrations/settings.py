@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr, create_model, field_validator
 
 from secateur.llm.credentials import header_key, public_url
+from secateur.models.options import PruneOptions, option_table
 
-OPTIONS = (
-    "threshold",
-    "target_recall",
-    "max_tokens",
-    "top_n",
-    "min_score",
-    "min_units",
-    "reorder",
-    "keep_title",
-    "drop_empty",
-    "joiner",
-    "truncate_query",
-)
+OPTIONS = {name: option for name, option in option_table().items() if name != "return_units"}
+"""What an integration can be told of pruning: every option, but no unit would have a place in its documents."""
+
+if TYPE_CHECKING:
+    _Options = BaseModel
+else:
+    _hints = get_type_hints(PruneOptions)
+    _Options = create_model(
+        "_Options",
+        **{
+            name: (_hints[name], Field(default=option.default, description=option.description))
+            for name, option in OPTIONS.items()
+        },
+    )
 
 
-class PruneSettings(BaseModel):
+class PruneSettings(_Options):
     """Fields shared by the integrations; the options are those of `Pruner.prune`."""
 
-    threshold: float | None = Field(default=None, description="Sentences with at least this keep probability are kept.")
-    target_recall: float | None = Field(default=None, description="Instead of a threshold: share of answers to keep.")
-    max_tokens: int | None = Field(default=None, description="Token budget over all documents together.")
-    top_n: int | None = Field(default=None, description="Return only the n most relevant documents.")
-    min_score: float | None = Field(default=None, description="Return only documents at least this relevant, 0 to 1.")
-    min_units: int = Field(default=0, description="Keep at least this many sentences of each document.")
-    reorder: bool = Field(default=True, description="Return documents by falling relevance.")
-    keep_title: bool = Field(default=True, description="Keep a first heading whenever another sentence is kept.")
-    drop_empty: bool = Field(default=False, description="Leave out documents of which nothing is kept.")
-    joiner: str = Field(default=" ", description="Put where sentences were dropped.")
-    truncate_query: bool = Field(default=False, description="Cut a query longer than half the window, not refuse it.")
     title_key: str | None = Field(default="title", description="Key in the metadata of a title that the model reads.")
 
     model: str | None = Field(default=None, description="Model directory or name; with url, name of a served model.")

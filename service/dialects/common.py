@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, Tag, WithJsonSchema
 
 from secateur.models.errors import InputError
-from secateur.models.types import Passage, PassageResult, PruneOptions, PruneRequest, PruneResult
+from secateur.models.options import PruneOptions
+from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult
 from secateur.service.settings import Settings
 from secateur.service.validation import STRING_OR_OBJECT, CleanBody
 

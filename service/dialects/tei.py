@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.options import PruneOptions
+from secateur.models.types import Passage, PruneRequest, PruneResult
 from secateur.service.batching.engine import Engine
 from secateur.service.dialects.common import Flag, Real, logit
 from secateur.service.settings import Settings

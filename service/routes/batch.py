@@ -80,7 +80,7 @@ async def _run(request: Request, line: Line) -> str:
     def content() -> str:
         return prune_json(engine.name, body, result, line=line.number)
 
-    large = body.return_units or len(line.content) >= LARGE
+    large = prune_request.options.return_units or len(line.content) >= LARGE
     return await off_loop(request, content) if large else content()
 
 

@@ -17,6 +17,7 @@ router = APIRouter(tags=["prune"], route_class=StrictRoute)
 async def prune(request: Request, body: PruneBody) -> Response:
     """Score every sentence and every passage against the query; return what is worth reading."""
     engine = engines(request).named(body.model)
-    result = await answer(request, engine, body.request())
+    asked = body.request()
+    result = await answer(request, engine, asked)
     # The result is well-formed by construction; validating it again would cost more than making it.
-    return await respond(request, lambda: prune_json(engine.name, body, result), large=bool(body.return_units))
+    return await respond(request, lambda: prune_json(engine.name, body, result), large=asked.options.return_units)

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from secateur.cli import main
 from secateur.data_scripts.chunking import ChunkOptions, ChunkReport, chunk, chunk_document
-from secateur.data_scripts.records import Chunk, Document, read_records, write_records
+from secateur.data_scripts.records import Chunk, Document, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
+from secateur.models.types import Passage
 
 SEGMENTER = get_segmenter()
 TEXT = " ".join(f"This is sentence number {number}." for number in range(40))
@@ -41,20 +43,20 @@ def test_chunks_are_their_documents_text_and_miss_none_of_it(
 @pytest.mark.parametrize(("units", "overlap", "sizes"), [(10, 0, [10] * 4), (7, 0, [7] * 5 + [5]), (20, 10, [20] * 3)])
 def test_fixed_sizes(units: int, overlap: int, sizes: list[int]) -> None:
     chunks = list(chunk_document(Document("d", TEXT), ChunkOptions(units=units, overlap=overlap), SEGMENTER))
-    assert [len(segment(found.text)) for found in chunks] == sizes
+    assert [len(segment(Passage(found.text))) for found in chunks] == sizes
     if not overlap:
         assert " ".join(found.text for found in chunks) == TEXT
 
 
 def test_random_sizes_depend_on_document_and_seed_alone(tmp_path: Path) -> None:
     documents = [Document(f"d{number}", TEXT, "Title") for number in range(6)]
-    write_records(tmp_path / "all.jsonl", documents)
-    write_records(tmp_path / "some.jsonl", documents[3:])
+    write_json_lines(tmp_path / "all.jsonl", documents)
+    write_json_lines(tmp_path / "some.jsonl", documents[3:])
     for name in ("all", "some"):
         assert main(["data", "chunk", str(tmp_path / f"{name}.jsonl"), "--out", str(tmp_path / f"{name}.out")]) == 0
     every = list(read_records(tmp_path / "all.out", Chunk))
     assert list(read_records(tmp_path / "some.out", Chunk)) == [c for c in every if c.document_id in ("d3", "d4", "d5")]
-    sizes = [len(segment(found.text)) for found in every]
+    sizes = [len(segment(Passage(found.text))) for found in every]
     assert set(sizes) <= set(range(1, 11))
     assert len(set(sizes)) > 5
     assert {found.title for found in every} == {"Title"}
@@ -86,10 +88,10 @@ def test_options_are_checked(options: dict[str, int], field: str) -> None:
 
 def test_files_without_text_or_with_one_id_twice_are_errors(tmp_path: Path) -> None:
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    write_records(source, [Document("a", " ")])
+    write_json_lines(source, [Document("a", " ")])
     with pytest.raises(DataError, match="1 documents hold no text"):
         chunk(source, out, ChunkOptions())
-    write_records(source, [Document("a", "Text."), Document("a", "More.")])
+    write_json_lines(source, [Document("a", "Text."), Document("a", "More.")])
     with pytest.raises(DataError, match="'a' stands twice"):
         chunk(source, out, ChunkOptions())
     assert not out.exists()

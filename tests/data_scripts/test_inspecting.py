@@ -8,7 +8,8 @@ import pytest
 from secateur.cli import main
 from secateur.data_scripts.inspecting import draw, inspect, read_samples, to_html
 from secateur.data_scripts.publish_examples import to_examples
-from secateur.data_scripts.records import Labelled, write_records
+from secateur.data_scripts.records import Labelled
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
 
 TEXT = "Rome <b>fell</b>. \x1b[31mAnna won. It rained."
@@ -20,7 +21,7 @@ LABELS = [
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
-    write_records(tmp_path / "labels.jsonl", LABELS)
+    write_json_lines(tmp_path / "labels.jsonl", LABELS)
     return tmp_path / "labels.jsonl"
 
 
@@ -33,7 +34,7 @@ def test_samples_are_the_seeds(labels: Path) -> None:
 
 def test_published_examples_show_the_same_labels(tmp_path: Path, labels: Path) -> None:
     path = tmp_path / "data.jsonl.gz"
-    write_records(path, to_examples(LABELS, "s"))
+    write_json_lines(path, to_examples(LABELS, "s"))
     (first, *_), (made, *_) = read_samples(labels), read_samples(path)
     assert [piece for piece, share in made.pieces() if share == 1.0] == [TEXT[18:32]]
     assert "".join(piece for piece, _ in made.pieces()) == "".join(piece for piece, _ in first.pieces()) == TEXT

@@ -15,8 +15,9 @@ from secateur.data_scripts.publish import PublishOptions, publish
 from secateur.data_scripts.publish_examples import relevant_spans, to_examples
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, bucket, filtered
 from secateur.data_scripts.publish_leaks import check_leaks, find_leaks
-from secateur.data_scripts.records import Labelled, write_records
+from secateur.data_scripts.records import Labelled
 from secateur.labelled.examples import read_examples
+from secateur.labelled.json_files import write_json_lines
 from secateur.labelled.sources import labelled_sources
 from secateur.models.errors import DataError, InputError
 
@@ -53,7 +54,7 @@ def rows(directory: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    write_records(tmp_path / "my labels.jsonl", dataset())
+    write_json_lines(tmp_path / "my labels.jsonl", dataset())
     command = ["data", "publish", str(tmp_path / "my labels.jsonl"), "--out", str(tmp_path / "out")]
     assert main([*command, "--licence", "cc-by-4.0", "--description", "About: things."]) == 0
     return tmp_path / "out"
@@ -175,7 +176,7 @@ def test_queries_of_a_document_and_of_near_duplicates_stay_together(tmp_path: Pa
         for n in range(5)
     ]
     documents = [label(n, document_id=f"shared{n // 4}") for n in range(10, 50)]
-    write_records(tmp_path / "l.jsonl", [*near, *documents])
+    write_json_lines(tmp_path / "l.jsonl", [*near, *documents])
     publish(tmp_path / "l.jsonl", tmp_path / "out", PublishOptions(shares={"train": 0.5, "test": 0.5}))
     check_leaks(tmp_path / "out")
     found = {part: rows(tmp_path / "out" / part) for part in ("train", "test")}
@@ -186,7 +187,7 @@ def test_queries_of_a_document_and_of_near_duplicates_stay_together(tmp_path: Pa
 def test_negatives_that_tie_all_queries_stay_with_one_part(tmp_path: Path) -> None:
     labels = [label(number) for number in range(40)]
     labels += [label(99, (0.0, 0.0), id=f"n{number}", query=label(number).query) for number in range(40)]
-    write_records(tmp_path / "l.jsonl", labels)
+    write_json_lines(tmp_path / "l.jsonl", labels)
     report = publish(tmp_path / "l.jsonl", tmp_path / "out", PublishOptions(shares={"train": 0.8, "test": 0.2}))
     assert report.queries == {"train": 32, "test": 8}
     assert report.dropped == {"would stand in two parts": 8}
@@ -242,10 +243,10 @@ def test_options_are_checked(options: dict[str, Any], field: str) -> None:
 
 
 def test_nothing_left_and_old_data_are_errors(published: Path, tmp_path: Path) -> None:
-    write_records(tmp_path / "l.jsonl", [label(0, query="")])
+    write_json_lines(tmp_path / "l.jsonl", [label(0, query="")])
     with pytest.raises(DataError, match=r"nothing is left of its 1 pairs \(blank query: 1\)"):
         publish(tmp_path / "l.jsonl", tmp_path / "none")
-    write_records(tmp_path / "l.jsonl", [label(0)])
+    write_json_lines(tmp_path / "l.jsonl", [label(0)])
     with pytest.raises(DataError, match="nothing is left for the part"):
         publish(tmp_path / "l.jsonl", tmp_path / "none")
     with pytest.raises(DataError, match=r"holds other data, dev/my-labels\.jsonl\.gz"):

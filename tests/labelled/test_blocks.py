@@ -13,12 +13,13 @@ from chat_server import Loopback, chat_server, completion
 from secateur.data_scripts.labels import run
 from secateur.data_scripts.labels.labelling import LabelOptions
 from secateur.data_scripts.labels.run import label
-from secateur.data_scripts.records import Candidates, Chunk, Pair, Query, read_records, write_records
+from secateur.data_scripts.records import Candidates, Chunk, Pair, Query, read_records
 from secateur.data_scripts.retrieval.dense import DenseOptions
 from secateur.data_scripts.retrieval.index import build_index
 from secateur.data_scripts.retrieval.retrieve import RetrieveOptions, retrieve
 from secateur.data_scripts.teacher.run import teach_by_model
 from secateur.labelled.blocks import blocks, map_blocks
+from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import Prices
 from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.pruner import Pruner
@@ -72,7 +73,7 @@ def test_without_ray_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) 
 
 def write_pairs(path: Path, count: int) -> Path:
     rows = [Pair(str(number), "When?", f"It was in {number}. Cats sleep.") for number in range(count)]
-    write_records(path, rows)
+    write_json_lines(path, rows)
     return path
 
 
@@ -99,8 +100,10 @@ def test_a_rate_cannot_be_kept_on_a_cluster(server: Loopback, tmp_path: Path) ->
 
 def test_an_index_and_scores_from_a_cluster_are_those_from_here(cluster: None, pruner: Pruner, tmp_path: Path) -> None:
     chunks = [Chunk(str(number), "d", f"It was in {1800 + number}. Cats sleep.") for number in range(5)]
-    write_records(tmp_path / "chunks.jsonl", chunks)
-    write_records(tmp_path / "queries.jsonl", [Query(str(number), f"Was it {1800 + number}?") for number in range(3)])
+    write_json_lines(tmp_path / "chunks.jsonl", chunks)
+    write_json_lines(
+        tmp_path / "queries.jsonl", [Query(str(number), f"Was it {1800 + number}?") for number in range(3)]
+    )
     made = {}
     for name, ray in (("here", False), ("there", True)):
         index = tmp_path / name

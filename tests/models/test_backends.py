@@ -20,8 +20,9 @@ from secateur.models.backends import choice, load_backend
 from secateur.models.backends.onnx import cuda_available
 from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError, ModelError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.types import Passage, PruneRequest, PruneResult
 
 RUNTIMES = ["openvino int8", "openvino fp16", "onnx int8", "onnx fp16", "torch"]
 PARAGRAPHS = [

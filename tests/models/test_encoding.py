@@ -34,7 +34,7 @@ def roberta_tokenizer(pair: bool = True) -> Tokenizer:
 
 def encode(encoder: PairEncoder, text: str, title: str | None = None) -> EncodedPassage:
     query, _ = encoder.encode_query("who came")
-    return encoder.encode(query, [Passage(text, title=title)], [segment(text)])[0]
+    return encoder.encode(query, [Passage(text, title=title)], [segment(Passage(text))])[0]
 
 
 def test_the_template_of_bert(tokenizer: Tokenizer, base_model: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_roberta_window_has_its_separators() -> None:
 def test_tokens_belong_to_the_unit_they_stand_in(
     small_encoder: PairEncoder, text: str, units: list[str], tokens: list[int]
 ) -> None:
-    assert [text[unit.start : unit.end] for unit in segment(text)] == units
+    assert [text[unit.start : unit.end] for unit in segment(Passage(text))] == units
     encoded = encode(small_encoder, text)
     assert encoded.unit_tokens.tolist() == tokens
     assert encoded.windows[0].token_unit.tolist() == [unit for unit, count in enumerate(tokens) for _ in range(count)]
@@ -107,7 +107,7 @@ def test_tokens_belong_to_the_unit_they_stand_in(
 )
 def test_every_token_begins_in_its_unit(tokenizer: Tokenizer, pieces: list[str]) -> None:
     text = "".join(pieces) + "End."
-    units = segment(text)
+    units = segment(Passage(text))
     offsets = np.asarray(tokenizer.encode(text, add_special_tokens=False).offsets, dtype=np.int32)
     for (start, _), unit in zip(offsets, token_units(offsets, text, units), strict=True):
         assert units[unit].start <= start < units[unit].end
@@ -127,7 +127,7 @@ def test_the_space_before_a_word_goes_with_the_word() -> None:
 def test_a_special_token_in_a_text_is_text(small_encoder: PairEncoder) -> None:
     query, _ = small_encoder.encode_query("[SEP] [CLS]")
     text = "[SEP] is text, [CLS] and [PAD] too."
-    (encoded,) = small_encoder.encode(query, [Passage(text, title="[SEP]")], [segment(text)])
+    (encoded,) = small_encoder.encode(query, [Passage(text, title="[SEP]")], [segment(Passage(text))])
     ids = encoded.windows[0].ids.tolist()
     assert ids.count(102) == 2
     assert ids.count(101) == 1
@@ -180,7 +180,7 @@ def test_no_title_takes_no_room(small_encoder: PairEncoder, title: str | None) -
 
 def test_a_unit_inside_a_token_takes_that_tokens_score(small_encoder: PairEncoder) -> None:
     text = "a" * 5000 + " came. Bob left."
-    units = segment(text)
+    units = segment(Passage(text))
     encoded = encode(small_encoder, text)
     assert encoded.unit_tokens.tolist() == [1, 0, 2, 3]  # one [UNK] for the first 5000 characters
     assert encoded.unit_source.tolist() == [0, 0, 2, 3]

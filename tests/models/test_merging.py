@@ -11,9 +11,10 @@ from secateur.models.backends import Output
 from secateur.models.batching import BatchLimits, make_batches
 from secateur.models.encoding import EncodedPassage, Window
 from secateur.models.merging import SCORING_VERSION, WindowOutput, merge, window_outputs
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
-from secateur.models.types import Passage, PruneOptions
+from secateur.models.types import Passage
 
 
 def window(token_unit: list[int], head: int = 3) -> Window:

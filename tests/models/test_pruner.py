@@ -14,8 +14,9 @@ from tokenizers import Tokenizer
 
 from secateur.models.checkpoint import CALIBRATION
 from secateur.models.errors import InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult, Timings
+from secateur.models.types import Passage, PruneRequest, PruneResult, Timings
 
 Staged = Callable[[Mapping[str, float]], Pruner]
 

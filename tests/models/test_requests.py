@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from secateur.models.errors import InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.types import Passage, PruneRequest
 
 OPTIONS = PruneOptions()
 WRONG_REQUESTS: list[tuple[Any, Any, str]] = [

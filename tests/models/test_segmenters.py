@@ -12,6 +12,7 @@ from secateur.models import segmenters
 from secateur.models.errors import InputError, MissingExtraError
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter, punkt_segmenter
+from secateur.models.types import Passage
 
 
 @pytest.fixture(autouse=True)
@@ -46,21 +47,21 @@ def test_nupunkt_gives_ends_of_sentences() -> None:
 
 def test_a_run_without_a_space_is_no_sentence_end() -> None:
     text = f"See https://example.org/{'a' * 1000} for more. It ends."
-    assert [text[unit.start : unit.end] for unit in segment(text)] == [text[: text.index("It")], "It ends."]
+    assert [text[unit.start : unit.end] for unit in segment(Passage(text))] == [text[: text.index("It")], "It ends."]
 
 
 def test_punkt_splits_where_its_data_is_installed() -> None:
     if not punkt_data_is_there():
         pytest.skip("no punkt_tab data; llama-index-core ships it")
     text = "Dr. Fox stayed in. It rained."
-    units = segment(text, segmenter=get_segmenter("punkt"))
+    units = segment(Passage(text), get_segmenter("punkt"))
     assert [text[unit.start : unit.end] for unit in units] == ["Dr. Fox stayed in. ", "It rained."]
 
 
 def test_punkt_knows_the_rule_for_texts_without_spaces() -> None:
     if not punkt_data_is_there():
         pytest.skip("no punkt_tab data; llama-index-core ships it")
-    assert len(segment("雨が降った。風も吹いた。", segmenter=get_segmenter("punkt"))) == 2
+    assert len(segment(Passage("雨が降った。風も吹いた。"), get_segmenter("punkt"))) == 2
 
 
 def test_punkt_without_its_data_says_where_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.models.merging import PassageScores
+from secateur.models.options import PruneOptions
 from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
-from secateur.models.types import Passage, PruneOptions, Unit, UnitKind
+from secateur.models.types import Passage, Unit, UnitKind
 
 PIECES = st.sampled_from(["One. ", "two\n\n", "  three ", "漢字。", "👩\u200d👧 ", "\n ", "e\u0301. ", "\u00a0x\u2003"])
 

@@ -75,7 +75,7 @@ def test_every_token_of_a_text_is_in_a_window(
     small_encoder: PairEncoder, tokenizer: Tokenizer, title: str | None, pieces: list[str]
 ) -> None:
     text = "".join(pieces)
-    units = segment(text)
+    units = segment(Passage(text))
     query, _ = small_encoder.encode_query("who came")
     (encoded,) = small_encoder.encode(query, [Passage(text, title=title)], [units])
     (whole,) = PairEncoder(tokenizer, 1 << 20).encode(query, [Passage(text, title=title)], [units])

@@ -9,6 +9,7 @@ from secateur.data_scripts.ingest.sources import LeftOut, find
 from secateur.data_scripts.ingest.texts import markdown_title, read_file
 from secateur.data_scripts.records import Document
 from secateur.models.segmentation import segment
+from secateur.models.types import Passage
 
 
 def read(path: Path) -> Document | LeftOut:
@@ -89,7 +90,7 @@ def test_html_keeps_its_blocks_and_drops_what_is_no_text() -> None:
         "  a\n   b",
         "1 < 2",
     ]
-    assert len(segment(page.text)) == 9
+    assert len(segment(Passage(page.text))) == 9
 
 
 def test_html_without_a_title_takes_its_heading() -> None:

@@ -19,7 +19,8 @@ from fastapi.responses import JSONResponse, Response
 from secateur.cli import main
 from secateur.data_scripts.labels.labelling import LabelOptions
 from secateur.data_scripts.labels.run import label, label_by_answers, project
-from secateur.data_scripts.records import Labelled, Pair, read_records, write_records
+from secateur.data_scripts.records import Labelled, Pair, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError
@@ -56,7 +57,7 @@ def pair(number: int, **changes: Any) -> Pair:
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     path = tmp_path / "pairs.jsonl"
-    write_records(path, [pair(1), pair(2, query="Where do whales live?"), pair(3, title="Paris", query_id="q")])
+    write_json_lines(path, [pair(1), pair(2, query="Where do whales live?"), pair(3, title="Paris", query_id="q")])
     return path
 
 
@@ -90,7 +91,7 @@ def test_a_second_run_asks_nothing_and_writes_the_same(pairs: Path, server: Loop
 
 
 def test_equal_pairs_are_asked_once(tmp_path: Path, server: Loopback) -> None:
-    write_records(tmp_path / "pairs.jsonl", [pair(1, id=str(number)) for number in range(20)])
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(1, id=str(number)) for number in range(20)])
     labels, _ = run(tmp_path / "pairs.jsonl", server)
     assert (len(labels), len(server.bodies)) == (20, 1)
 
@@ -185,7 +186,7 @@ def test_an_endpoint_that_is_down_ends_the_run_and_writes_nothing(pairs: Path, s
 
 def test_the_cost_never_passes_the_bound_over_all_runs(tmp_path: Path, server: Loopback) -> None:
     path = tmp_path / "pairs.jsonl"
-    write_records(path, [pair(number) for number in range(40)])
+    write_json_lines(path, [pair(number) for number in range(40)])
     options = LabelOptions(prices=Prices(1.0, 2.0), max_cost=0.0025, concurrency=4)
     endpoint = server.endpoint(max_tokens=50)
     first = label(path, tmp_path / "labels.jsonl", endpoint, options)
@@ -205,26 +206,26 @@ def test_a_bound_without_prices_is_refused() -> None:
 
 
 def test_requests_keep_to_the_rate(tmp_path: Path, server: Loopback) -> None:
-    write_records(tmp_path / "pairs.jsonl", [pair(number) for number in range(6)])
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(number) for number in range(6)])
     began = time.monotonic()
     run(tmp_path / "pairs.jsonl", server, requests_per_minute=300)
     assert time.monotonic() - began >= 5 * 60 / 300 * 0.9  # a bound that no slow machine breaks
 
 
 def test_no_more_requests_are_under_way_than_asked_for(tmp_path: Path, server: Loopback) -> None:
-    write_records(tmp_path / "pairs.jsonl", [pair(number) for number in range(30)])
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(number) for number in range(30)])
     run(tmp_path / "pairs.jsonl", server, concurrency=3)
     assert server.peak <= 3
 
 
 def test_pairs_that_cannot_be_asked_for(tmp_path: Path, server: Loopback) -> None:
-    write_records(tmp_path / "pairs.jsonl", [pair(1, passage=""), pair(2, passage=" \n"), pair(3, query=" ")])
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(1, passage=""), pair(2, passage=" \n"), pair(3, query=" ")])
     _, report = run(tmp_path / "pairs.jsonl", server)
     assert (report.dropped, server.bodies) == ({"no_units": 3}, [])
 
 
 def test_an_id_that_stands_twice(tmp_path: Path, server: Loopback) -> None:
-    write_records(tmp_path / "pairs.jsonl", [pair(1), pair(1)])
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(1), pair(1)])
     with pytest.raises(DataError, match="the id 'p1' stands twice"):
         run(tmp_path / "pairs.jsonl", server)
 
@@ -247,7 +248,7 @@ def test_a_projection_sends_nothing(pairs: Path, server: Loopback) -> None:
 
 
 def test_labels_by_known_answers(tmp_path: Path) -> None:
-    write_records(tmp_path / "pairs.jsonl", [pair(1, answers=("in 1889",)), pair(2, answers=("1900",)), pair(3)])
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(1, answers=("in 1889",)), pair(2, answers=("1900",)), pair(3)])
     report = label_by_answers(tmp_path / "pairs.jsonl", tmp_path / "labels.jsonl")
     one, two = read_records(tmp_path / "labels.jsonl", Labelled)
     assert one.labels == (0.0, 1.0, 0.0, 0.0, 0.0)
@@ -282,7 +283,7 @@ def test_the_command_fails_where_pairs_lack(pairs: Path, server: Loopback, capsy
 def test_a_run_that_is_killed_five_times_asks_nothing_twice(tmp_path: Path, server: Loopback) -> None:
     """Killed while requests wait for their replies: those were never answered, all others are never asked again."""
     pairs = tmp_path / "pairs.jsonl"
-    write_records(pairs, [pair(number) for number in range(120)])
+    write_json_lines(pairs, [pair(number) for number in range(120)])
     chooser = random.Random(7)
     stops = sorted(chooser.sample(range(5, 115), 5))
     out = tmp_path / "killed" / "labels.jsonl"

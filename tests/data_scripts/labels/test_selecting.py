@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from secateur.data_scripts.labels.selecting import nearest, select, uncertainty, vote_k
-from secateur.data_scripts.records import Pair, read_records, write_records
+from secateur.data_scripts.records import Pair, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import InputError
 from secateur.models.pruner import Pruner
 
@@ -65,7 +66,7 @@ def unit_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
 @pytest.mark.parametrize("by", ["random", "diverse", "uncertain"])
 def test_the_chosen_pairs_keep_their_order(tmp_path: Path, by: str) -> None:
     texts = ["Bread needs flour.", "A whale swims."] * 5
-    write_records(tmp_path / "in.jsonl", [Pair(str(i), "What swims?", f"{t} {i}.") for i, t in enumerate(texts)])
+    write_json_lines(tmp_path / "in.jsonl", [Pair(str(i), "What swims?", f"{t} {i}.") for i, t in enumerate(texts)])
     for out in ("a.jsonl", "b.jsonl"):
         assert select(tmp_path / "in.jsonl", tmp_path / out, 4, by, unit_vectors) == 4  # type: ignore[arg-type]
     ids = [int(pair.id) for pair in read_records(tmp_path / "a.jsonl", Pair)]
@@ -74,7 +75,7 @@ def test_the_chosen_pairs_keep_their_order(tmp_path: Path, by: str) -> None:
 
 
 def test_fewer_pairs_than_asked_for_are_all_chosen(tmp_path: Path) -> None:
-    write_records(tmp_path / "in.jsonl", [Pair("1", "q", "p"), Pair("2", " ", "p")])
+    write_json_lines(tmp_path / "in.jsonl", [Pair("1", "q", "p"), Pair("2", " ", "p")])
     assert select(tmp_path / "in.jsonl", tmp_path / "out.jsonl", 9, "diverse", unit_vectors) == 1
 
 

@@ -17,7 +17,8 @@ from secateur.data_scripts.queries.round_trip import round_trip
 from secateur.data_scripts.queries.rules import queries_by_rule
 from secateur.data_scripts.queries.run import Asking, make_queries
 from secateur.data_scripts.queries.topics import topics
-from secateur.data_scripts.records import Candidate, Candidates, Chunk, Query, read_records, write_records
+from secateur.data_scripts.records import Candidate, Candidates, Chunk, Query, read_records
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
 
 FAQ = """## How long does delivery take?
@@ -126,7 +127,7 @@ def server() -> Iterator[Loopback]:
 def chunks(tmp_path: Path) -> Path:
     path = tmp_path / "chunks.jsonl"
     texts = ["Bread needs flour. Cats sleep.", "Whales swim far. Krill is small.", "The tower stands. It is tall."]
-    write_records(path, [chunk(text, number, document="ab"[number // 2]) for number, text in enumerate(texts)])
+    write_json_lines(path, [chunk(text, number, document="ab"[number // 2]) for number, text in enumerate(texts)])
     return path
 
 
@@ -184,7 +185,7 @@ def test_own_queries_that_are_wrong(tmp_path: Path, line: str, message: str) -> 
 
 
 def test_own_queries_come_first_and_each_text_once(tmp_path: Path) -> None:
-    write_records(tmp_path / "chunks.jsonl", [chunk(FAQ)])
+    write_json_lines(tmp_path / "chunks.jsonl", [chunk(FAQ)])
     (tmp_path / "own.txt").write_text("who pays for  a return?\n")
     make_queries(tmp_path / "chunks.jsonl", tmp_path / "q.jsonl", own=tmp_path / "own.txt")
     styles = [query.style for query in read_records(tmp_path / "q.jsonl", Query)]
@@ -204,10 +205,10 @@ def candidates(id: str, own: str | None, *found: str) -> Candidates:
 
 def test_queries_that_do_not_find_their_chunk_are_left_out(tmp_path: Path) -> None:
     rows = [candidates("1", "a", "a", "b"), candidates("2", "b", "a", "b"), candidates("3", None, "a")]
-    write_records(tmp_path / "in.jsonl", rows)
+    write_json_lines(tmp_path / "in.jsonl", rows)
     assert round_trip(tmp_path / "in.jsonl", tmp_path / "out.jsonl", 1) == (2, 1)
     assert [row.id for row in read_records(tmp_path / "out.jsonl", Candidates)] == ["1", "3"]
-    write_records(tmp_path / "in.jsonl", rows[1:2])
+    write_json_lines(tmp_path / "in.jsonl", rows[1:2])
     with pytest.raises(DataError, match="no query finds its own chunk within rank 1"):
         round_trip(tmp_path / "in.jsonl", tmp_path / "none.jsonl", 1)
 
@@ -217,6 +218,6 @@ def test_the_commands(chunks: Path, server: Loopback, tmp_path: Path, capsys: py
     command = ["data", "queries", str(chunks), "--out", str(out), "--base-url", server.url, "--model", "m"]
     assert main([*command, "--style", "question", "--per-topic", "1"]) == 0
     assert "3 queries" in capsys.readouterr().out
-    write_records(tmp_path / "in.jsonl", [candidates("1", "a", "a", "b"), candidates("2", "b", "a", "b")])
+    write_json_lines(tmp_path / "in.jsonl", [candidates("1", "a", "a", "b"), candidates("2", "b", "a", "b")])
     assert main(["data", "round-trip", str(tmp_path / "in.jsonl"), "--out", str(out), "--k", "1"]) == 0
     assert "1 query stays, 1 left out" in capsys.readouterr().out

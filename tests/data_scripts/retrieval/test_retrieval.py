@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from secateur.cli import main
-from secateur.data_scripts.records import Candidate, Candidates, Chunk, Pair, Query, read_records, write_records
+from secateur.data_scripts.records import Candidate, Candidates, Chunk, Pair, Query, read_records
 from secateur.data_scripts.retrieval.dense import DenseIndex, DenseOptions, build, chosen_kind, rocchio
 from secateur.data_scripts.retrieval.index import build_index, open_index
 from secateur.data_scripts.retrieval.negatives import Band, PairOptions, make_pairs, parse_bands
@@ -20,6 +20,7 @@ from secateur.data_scripts.retrieval.ranking import Ranking, fuse, top
 from secateur.data_scripts.retrieval.retrieve import RetrieveOptions, retrieve, search
 from secateur.data_scripts.retrieval.texts import Texts
 from secateur.labelled.examples import read_examples
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError, ModelError
 
 TEXTS = [
@@ -36,7 +37,7 @@ SMALL = DenseOptions(shard=2)
 def chunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("chunks") / "chunks.jsonl"
     rows = [Chunk(f"c{i}", f"d{i}", text, title, 0, len(text)) for i, (title, text) in enumerate(TEXTS)]
-    write_records(path, rows)
+    write_json_lines(path, rows)
     return path
 
 
@@ -142,7 +143,7 @@ def test_an_index_that_is_up_to_date_is_left_alone(chunks: Path, directory: Path
 
 def test_other_chunks_make_another_index(chunks: Path, tmp_path: Path) -> None:
     build_index(chunks, tmp_path / "index", SMALL, dense=False)
-    write_records(tmp_path / "other.jsonl", [Chunk("x", "d", "Rain falls in autumn.")])
+    write_json_lines(tmp_path / "other.jsonl", [Chunk("x", "d", "Rain falls in autumn.")])
     manifest = build_index(tmp_path / "other.jsonl", tmp_path / "index", SMALL, dense=False)
     assert manifest["rows"] == 1
     assert first(tmp_path / "index", "rain", method="bm25") == "x"
@@ -173,7 +174,7 @@ def test_a_killed_run_goes_on_behind_its_last_shard(chunks: Path, directory: Pat
     [([], "holds no chunk"), ([Chunk("a", "d", "x"), Chunk("a", "d", "y")], "chunk id 'a' stands twice")],
 )
 def test_chunks_that_cannot_be_indexed(tmp_path: Path, rows: list[Chunk], message: str) -> None:
-    write_records(tmp_path / "chunks.jsonl", rows)
+    write_json_lines(tmp_path / "chunks.jsonl", rows)
     with pytest.raises(DataError, match=message):
         build_index(tmp_path / "chunks.jsonl", tmp_path / "index", SMALL, dense=False)
 
@@ -200,7 +201,7 @@ def test_what_cannot_be_searched(chunks: Path, tmp_path: Path) -> None:
 
 def test_candidates_and_their_trec_run(directory: Path, tmp_path: Path) -> None:
     queries = [Query("q 1", "When was the tower completed?", "c2", answers=("1889",)), Query("q2", "cat")]
-    write_records(tmp_path / "queries.jsonl", queries)
+    write_json_lines(tmp_path / "queries.jsonl", queries)
     count = retrieve(
         tmp_path / "queries.jsonl", directory, tmp_path / "out.jsonl", RetrieveOptions(k=3), tmp_path / "run.trec"
     )
@@ -222,7 +223,7 @@ def test_candidates_and_their_trec_run(directory: Path, tmp_path: Path) -> None:
     ],
 )
 def test_queries_that_find_nothing(directory: Path, tmp_path: Path, queries: list[Query], message: str) -> None:
-    write_records(tmp_path / "queries.jsonl", queries)
+    write_json_lines(tmp_path / "queries.jsonl", queries)
     with pytest.raises(DataError, match=message):
         retrieve(tmp_path / "queries.jsonl", directory, tmp_path / "out.jsonl", RetrieveOptions(method="bm25"))
 
@@ -233,7 +234,7 @@ def candidates(scores: dict[int, float] | None = None, own: str | None = None) -
 
 
 def pairs(tmp_path: Path, given: Candidates, options: PairOptions) -> list[Pair]:
-    write_records(tmp_path / "in.jsonl", [given])
+    write_json_lines(tmp_path / "in.jsonl", [given])
     make_pairs(tmp_path / "in.jsonl", tmp_path / "pairs.jsonl", options)
     return list(read_records(tmp_path / "pairs.jsonl", Pair))
 
@@ -274,7 +275,7 @@ def test_bands_that_are_none(text: str) -> None:
 
 
 def test_the_commands(chunks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_records(tmp_path / "queries.jsonl", [Query("q", "When was the tower completed?")])
+    write_json_lines(tmp_path / "queries.jsonl", [Query("q", "When was the tower completed?")])
     index, out = str(tmp_path / "index"), str(tmp_path / "out.jsonl")
     assert main(["data", "index", str(chunks), "--out", index]) == 0
     assert capsys.readouterr().out == "5 chunks indexed, BM25, dense (flat)\n"
@@ -292,7 +293,7 @@ def test_fusion_finds_at_least_what_the_better_of_both_finds(shared_data: Path, 
     examples = list(read_examples(shared_data / "dev" / "squad_v1_train_part.jsonl.gz"))
     texts = list(dict.fromkeys(p.passage.text for example in examples for p in example.passages))
     rows = {text: row for row, text in enumerate(texts)}
-    write_records(tmp_path / "chunks.jsonl", [Chunk(str(row), str(row), text) for row, text in enumerate(texts)])
+    write_json_lines(tmp_path / "chunks.jsonl", [Chunk(str(row), str(row), text) for row, text in enumerate(texts)])
     build_index(tmp_path / "chunks.jsonl", tmp_path / "index", DenseOptions())
     index = open_index(tmp_path / "index")
     asked = [example for example in examples if any(p.relevant for p in example.passages)]

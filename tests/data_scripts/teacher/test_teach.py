@@ -13,9 +13,10 @@ from cross_encoders import write_cross_encoder
 from fastapi.responses import JSONResponse
 
 from secateur.cli import main
-from secateur.data_scripts.records import Candidate, Candidates, read_records, write_records
+from secateur.data_scripts.records import Candidate, Candidates, read_records
 from secateur.data_scripts.teacher import run
 from secateur.data_scripts.teacher.asking import TeachOptions
+from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import BudgetError, Prices
 from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError, ModelError
@@ -41,7 +42,7 @@ def passages(count: int = len(TEXTS)) -> tuple[Candidate, ...]:
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "candidates.jsonl"
     rows = [Candidates("q1", "When was the tower finished?", passages(), "c3"), Candidates("q2", "Rain?", passages(1))]
-    write_records(path, rows)
+    write_json_lines(path, rows)
     return path
 
 
@@ -266,7 +267,7 @@ def test_options_that_cannot_be(changes: dict[str, Any]) -> None:
 
 
 def test_candidates_without_a_passage(tmp_path: Path, pruner: Pruner) -> None:
-    write_records(tmp_path / "in.jsonl", [Candidates("q", "Why?", ())])
+    write_json_lines(tmp_path / "in.jsonl", [Candidates("q", "Why?", ())])
     assert pruner.directory is not None
     with pytest.raises(DataError, match="no query has a passage"):
         run.teach_by_model(tmp_path / "in.jsonl", tmp_path / "out.jsonl", pruner.directory)

@@ -29,7 +29,7 @@ LONG = " ".join(TEXTS * 20)
 
 
 def passage(text: str, title: str | None = None) -> SegmentedPassage:
-    return SegmentedPassage(Passage(text, title=title), tuple(segment(text)))
+    return SegmentedPassage(Passage(text, title=title), tuple(segment(Passage(text))))
 
 
 @pytest.fixture(scope="module")

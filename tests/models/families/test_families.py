@@ -21,9 +21,10 @@ from secateur.models.encoding import PairTemplate
 from secateur.models.errors import InputError, ModelError
 from secateur.models.families import FAMILIES, FamilyEncoder, family_of, read_family
 from secateur.models.families.encoding import plain
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.sums import write_sums
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.types import Passage, PruneRequest, PruneResult
 
 NAMES = ["Provence", "XProvence", "OpenProvence"]
 LAYOUTS = [*NAMES, "OpenProvence, mean pooling", "OpenProvence, legacy"]

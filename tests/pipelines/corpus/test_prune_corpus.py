@@ -21,8 +21,8 @@ import pytest
 
 from secateur.labelled import text_files
 from secateur.models.errors import DataError, InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import PruneOptions
 from secateur.pipelines.corpus.pruning import Outcome
 from secateur.pipelines.corpus.rows import Columns, open_corpus
 from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus

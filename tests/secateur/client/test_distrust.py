@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from secateur import AsyncClient, Client, ServiceUnavailableError
 from secateur.client import BadResponseError, passed_through
 from secateur.client.wire import answer_limit, body, error_of, read, split
+from secateur.models.options import PruneOptions
 from secateur.models.requests import check_request
 from secateur.models.selection import join_spans
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.types import Passage, PruneRequest, PruneResult
 
 QUERY = "When was it finished?"
 TEXT = "It was finished in 1889. It rained. Millions come."

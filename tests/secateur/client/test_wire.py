@@ -6,7 +6,8 @@ import json
 
 from secateur.client.wire import PART_CHARACTERS, PART_PASSAGES, Part, body, error_of, join, read, split
 from secateur.models.errors import InputError
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.options import PruneOptions
+from secateur.models.types import Passage, PruneRequest, PruneResult
 
 
 def answer(part: Part, scores: list[float]) -> bytes:

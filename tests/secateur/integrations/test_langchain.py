@@ -152,7 +152,7 @@ def test_errors_name_the_field(compressor: SecateurCompressor) -> None:
     with pytest.raises(InputError) as info:
         compressor.compress_documents([*documents(), odd], QUERY)
     assert info.value.field == "documents[5].page_content"
-    with pytest.raises(InputError, match="top_n: 0 is not an integer"):
+    with pytest.raises(InputError, match="top_n: 0 is out of range"):
         compressor.model_copy(update={"top_n": 0}).compress_documents(documents(), QUERY)
     with pytest.raises(ValueError, match="top_m"):
         SecateurCompressor(top_m=3)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.models.errors import InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
-from secateur.models.types import Passage, PruneOptions, PruneRequest
+from secateur.models.types import Passage, PruneRequest
 from secateur.service.batching.admission import Admission, Reservation, estimated_load
 from secateur.service.batching.errors import OverloadedError
 from secateur.service.batching.speed import Load

@@ -17,9 +17,10 @@ import pytest
 import redis
 
 from secateur.models.merging import SCORING_VERSION, PassageScores
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import EncodedRequest, Pruner
 from secateur.models.requests import check_request
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.types import Passage, PruneRequest, PruneResult
 from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, fingerprint
 from secateur.service.batching.engine import Engine
 from secateur.service.metrics import Metrics

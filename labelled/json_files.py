@@ -1,0 +1,67 @@
+"""JSON files and JSON lines: the one reader of each, and the one writer of lines."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from secateur.labelled.text_files import DEFAULT_LIMITS, Limits, filled_lines, parse_json, read_text
+from secateur.models.errors import DataError
+from secateur.models.files import atomic_path
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        DataError: it cannot be read, or is not JSON; the message names it.
+    """
+    try:
+        return parse_json(read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error})") from error
+
+
+def json_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, Any]]:
+    """Yield number and value of each line of a JSON-lines file that is not blank; see `text_lines`.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not JSON; the message names file and line.
+    """
+    for number, line in filled_lines(path, limits):
+        try:
+            value = parse_json(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: is not JSON ({error})") from error
+        yield number, value
+
+
+def write_json_lines(path: Path, rows: Iterable[object]) -> int:
+    """Write rows as they come, gzipped where the name ends in ``.gz``; whole or not at all.
+
+    The same rows make the same bytes. Lone surrogates are written as question marks.
+
+    Args:
+        path: replaced once all rows are written.
+        rows: dataclasses or JSON objects.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    count = 0
+    with atomic_path(path) as partial, partial.open("wb") as raw:
+        out = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
+        for row in rows:
+            content = row if isinstance(row, dict) else asdict(row)  # type: ignore[call-overload]
+            out.write(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            count += 1
+        if out is not raw:
+            out.close()
+    return count

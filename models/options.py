@@ -1,0 +1,121 @@
+"""The one table of pruning options: the name, type, range, default and description of each.
+
+The REST schema, the command line, the integrations, the clients and the documentation derive from it. A new option is
+one line of `PruneOptions` and its use in `secateur.models.selection`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+MAX_JOINER = 1000  # characters; the joiner is repeated for each gap
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is known of an option beside its type and default.
+
+    Attributes:
+        description: noun phrase that stands alone.
+        minimum: lowest value, inclusive.
+        maximum: highest value, inclusive; the greatest length of a string.
+        name: of the field; filled in by `option_table`.
+        kind: `bool`, `int`, `float` or `str`; filled in.
+        optional: whether None, which means unset, is a value; filled in.
+        choices: the values of a `Literal`; filled in.
+        default: filled in.
+    """
+
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    name: str = ""
+    kind: type = str
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+    default: Any = None
+
+    @property
+    def range(self) -> str:
+        """The permitted values, for people: ``[0, 1]``, ``>= 1``, ``a | b`` or nothing."""
+        if self.choices:
+            return " | ".join(self.choices)
+        if self.kind is str:
+            return "" if self.maximum is None else f"at most {self.maximum:,g} characters"
+        if self.minimum is not None and self.maximum is not None:
+            return f"[{self.minimum:g}, {self.maximum:g}]"
+        return "" if self.minimum is None else f">= {self.minimum:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class PruneOptions:
+    """What to keep and how to return it; the keyword arguments of `Pruner.prune`."""
+
+    threshold: Annotated[
+        float | None,
+        Option("Lowest keep probability of a kept unit; the model's own threshold if unset.", 0, 1),
+    ] = None
+    target_recall: Annotated[
+        float | None,
+        Option("Share of answering units to keep on average; used instead of a threshold.", 0, 1),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        Option("Token budget over all returned passages; the units with the highest scores fill it.", 1),
+    ] = None
+    top_n: Annotated[int | None, Option("Largest number of returned passages, the most relevant first.", 1)] = None
+    min_score: Annotated[float | None, Option("Lowest relevance of a returned passage.", 0, 1)] = None
+    min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
+    reorder: Annotated[bool, Option("Order by falling relevance instead of the given order.")] = True
+    keep_title: Annotated[
+        bool,
+        Option("Keep a leading heading or repeated title whenever another unit of its passage is kept."),
+    ] = True
+    drop_empty: Annotated[bool, Option("Leave out passages without a kept unit.")] = False
+    joiner: Annotated[str, Option("Text put where units were dropped.", maximum=MAX_JOINER)] = " "
+    return_units: Annotated[bool, Option("Return every unit with its score.")] = False
+    truncate_query: Annotated[
+        bool,
+        Option("Shorten a query longer than half the window instead of refusing it."),
+    ] = False
+
+
+def _read(name: str, hint: Any, default: Any) -> Option:
+    hint, *metadata = get_args(hint)
+    option: Option = next(item for item in metadata if isinstance(item, Option))
+    optional = get_origin(hint) is UnionType
+    plain = next(kind for kind in get_args(hint) if kind is not type(None)) if optional else hint
+    choices = get_args(plain) if get_origin(plain) is Literal else ()
+    kind = str if choices else plain
+    return replace(option, name=name, kind=kind, optional=optional, choices=choices, default=default)
+
+
+@cache
+def option_table(table: type = PruneOptions) -> dict[str, Option]:
+    """Return every option by name, in the order of the table.
+
+    Args:
+        table: a dataclass whose fields are annotated with an `Option`.
+    """
+    hints = get_type_hints(table, include_extras=True)
+    return {f.name: _read(f.name, hints[f.name], f.default) for f in fields(table)}
+
+
+def with_options(function: _F) -> _F:
+    """Name the options in a function's signature, which says ``**options``, for `help` and editors."""
+    hints = get_type_hints(PruneOptions)
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=hints[name])
+        for name, option in option_table().items()
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    return function
