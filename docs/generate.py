@@ -68,11 +68,11 @@ def _fields(name: str) -> str:
     rows = [head]
     for field, schema in content["properties"].items():
         description = re.sub(r" Default: .*$", "", schema.get("description", ""))
-        middle: tuple[str, ...] = ()
-        if request:
-            stated = re.search(r" Default: (.*)\.$", schema.get("description", ""))
-            default = "required" if field in required else f"`{stated[1]}`" if stated and field in option_table() else ""
-            middle = (default or (stated[1] if stated else ""), _range(schema))
+        stated = re.search(r" Default: (.*)\.$", schema.get("description", ""))
+        default = "required" if field in required else stated[1] if stated else ""
+        if stated and field in option_table():
+            default = f"`{default}`"
+        middle = (default, _range(schema)) if request else ()
         rows.append((f"`{field}`", _type(schema, null=not request), *middle, description))
     return _table(*rows)
 
