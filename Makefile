@@ -21,7 +21,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
 
-.PHONY: help serve test lint format format-check typecheck docs wheel release audit lock pin pinned train export eval example screenshot \
+.PHONY: help serve check test unit lowest lint format format-check typecheck docs wheel release audit lock pin pinned train export eval example screenshot \
   bench clean
 
 help: ## list the targets
@@ -46,6 +46,12 @@ serve: $(SERVE_STAMP) ## run the REST service with the shipped model (HOST, PORT
 test: export HF_HUB_OFFLINE = 1
 test: lint format-check typecheck docs ## lint, check the format and the types, build the docs, run the tests (PYTEST_ARGS)
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+check: lint format-check typecheck unit ## what to run before each commit: lint, format, types, unit tests
+
+unit: export HF_HUB_OFFLINE = 1
+unit: $(TEST_STAMP) ## the tests that are neither slow nor end to end (PYTEST_ARGS)
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile -m 'not slow and not e2e' $(PYTEST_ARGS)
 
 lint: $(TEST_STAMP) ## ruff check
 	$(BIN)/ruff check .
