@@ -44,6 +44,7 @@ class Chunk:
         title: of the document.
         start: first code point in the document's text.
         end: behind the last.
+        format: of the document's text; see `secateur.models.segmentation`.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Chunk:
     title: str = ""
     start: int = 0
     end: int = 0
+    format: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Candidate:
         rank: from 1.
         score: the retriever's.
         teacher_score: a larger model's relevance as a logit, once the teacher step has run.
+        format: of the chunk.
     """
 
     id: str
@@ -96,6 +99,7 @@ class Candidate:
     rank: int = 0
     score: float = 0.0
     teacher_score: float | None = None
+    format: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ class Pair:
         document_id: of the chunk's document.
         teacher_score: a larger model's relevance as a logit.
         answers: right answers as they stand in documents, where they are known.
+        format: of the passage.
     """
 
     id: str
@@ -134,6 +139,7 @@ class Pair:
     document_id: str = ""
     teacher_score: float | None = None
     answers: tuple[str, ...] = ()
+    format: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,7 @@ class Labelled:
     document_id: str = ""
     teacher_score: float | None = None
     answers: tuple[str, ...] = ()
+    format: str = "text"
 
     def __post_init__(self) -> None:
         if len(self.units) != len(self.labels):

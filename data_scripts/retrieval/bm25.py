@@ -1,4 +1,4 @@
-"""BM25 over an index's chunks, by `bm25s`: saved, and read memory-mapped."""
+"""BM25 over the chunks of an index, by `bm25s`, memory-mapped."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FOLDER = "bm25"
 
 
 class Bm25Index:
-    """BM25 over the chunks of an index.
+    """The BM25 part of an index.
 
     Args:
-        directory: of the index.
+        directory: Directory of the index.
 
     Raises:
         DataError: it holds no BM25 index.
@@ -31,11 +31,10 @@ class Bm25Index:
             self._index = bm25s_library("data").BM25.load(str(directory / _FOLDER), mmap=True)
         except (OSError, ValueError) as error:
             raise DataError(f"{directory}: holds no BM25 index ({error}); leave out --dense-only") from error
-        self._known = self._index.vocab_dict
 
     @staticmethod
     def build(texts: Iterable[str], directory: Path) -> None:
-        """Index texts, in the order of their rows.
+        """Index texts in the order of their rows.
 
         Raises:
             DataError: no text has a word, or the directory cannot be written.
@@ -45,23 +44,18 @@ class Bm25Index:
         if not any(tokens):
             raise DataError("no chunk has a word that BM25 can find it by; use --dense-only")
         index = build_bm25(tokens, "data")
-        partial = directory / f"{_FOLDER}.partial"
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            index.save(str(partial))
             shutil.rmtree(directory / _FOLDER, ignore_errors=True)
-            partial.replace(directory / _FOLDER)
+            index.save(str(directory / _FOLDER))
         except OSError as error:
             raise DataError(f"{directory}: cannot be written ({error})") from error
 
     def search(self, queries: Sequence[str], k: int) -> list[Ranking]:
-        """Return each query's best rows; those that share no word with it are not among them."""
+        """Return the best k rows of each query; rows that share no word with it are left out."""
         found = []
         for query in queries:
-            known = [word for word in words(query) if word in self._known]
-            if known:
-                ranking = top(np.asarray(self._index.get_scores(known), dtype=np.float32), k)
-                found.append(ranking.positive())
-            else:
-                found.append(Ranking.nothing())
+            known = [word for word in words(query) if word in self._index.vocab_dict]
+            scores = np.asarray(self._index.get_scores(known) if known else [], dtype=np.float32)
+            ranking = top(scores, k)
+            found.append(ranking.first(int((ranking.scores > 0).sum())))
         return found
