@@ -289,7 +289,7 @@ def measure_data_options(data: Path, queries: int, chunks: int, count: int) -> B
         f"the first {_JUDGED} fused passages; the shipped model stands in for the language model, `noisy` with random "
         "errors by Bradley and Terry or Plackett and Luce, and `requests` are those that a language model would get "
         "for a query. Coverage is the mean cosine of all chunks or pairs to the nearest chosen one; a document of the "
-        "topics is the passages of one query; `judged wrongly` compares the shipped model's relevance with gold labels. "
+        "topics is the passages of one query; `judged wrongly` compares the shipped model's relevance with gold. "
         f"{(time.perf_counter() - started) / 60:.1f} minutes."
     )
     return BenchTable(["step", "option", "result"], [row.cells() for row in rows], note)

@@ -7,9 +7,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from secateur.data_scripts.validation import check_at_least
+from pydantic import Field
+
+from secateur.data_scripts.validation import Checked, Count
 from secateur.llm.budget import Budget, BudgetError, Pace, Prices
 from secateur.llm.cache import Completion, ReplyCache, request_key
 from secateur.llm.endpoint import ChatClient, Endpoint, Failed
@@ -23,7 +25,7 @@ _R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
-class LlmLimits:
+class LlmLimits(Checked):
     """Limits on the requests of a run.
 
     Attributes:
@@ -36,13 +38,13 @@ class LlmLimits:
         InputError: a value is out of range, or there is a cost limit without prices.
     """
 
-    concurrency: int = 8
-    requests_per_minute: float | None = None
+    concurrency: Count = 8
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
     prices: Prices | None = None
     max_cost: float | None = None
 
     def __post_init__(self) -> None:
-        check_at_least(1, concurrency=self.concurrency)
+        Checked.__post_init__(self)
         Budget(self.prices, self.max_cost)
 
 

@@ -1,10 +1,12 @@
-"""Checks that the data steps share: of option values, of ids, and for output that would be empty."""
+"""Checks that the data steps share: of options, of ids, and for output that would be empty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from secateur.models.errors import DataError, InputError, shown
 
@@ -14,22 +16,28 @@ class _Identified(Protocol):
     def id(self) -> str: ...
 
 
+Count = Annotated[int, Field(ge=1)]
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=_Identified)
 
 
-def check_at_least(least: float, **values: float) -> None:
-    """Raise `InputError` for a value below a bound; the field is the value's name."""
-    for name, value in values.items():
-        if value < least:
-            raise InputError(name, f"{value!r} is less than {least}", f"give {least} or more")
+def check(name: str, value: object, kind: Any) -> None:
+    """Raise `InputError` for a value that is not of a type, its bounds and choices included."""
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        raise InputError(name, f"{shown(value)} is not possible", message[:1].lower() + message[1:]) from error
 
 
-def check_choice(known: Sequence[str], **values: object) -> None:
-    """Raise `InputError` for a value that is not among the known ones; the field is the value's name."""
-    for name, value in values.items():
-        if value not in known:
-            raise InputError(name, f"{shown(value)} is unknown", f"give one of {', '.join(known)}")
+class Checked:
+    """Base of option dataclasses, whose fields are checked against their types."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            check(name, getattr(self, name), kind)
 
 
 def unique_ids(rows: Iterable[_R], source: Path) -> Iterator[_R]:

@@ -29,15 +29,13 @@ from secateur.data_scripts.publish import publish
 from secateur.data_scripts.queries.generation import GenerateOptions
 from secateur.data_scripts.queries.round_trip import round_trip
 from secateur.data_scripts.queries.run import make_queries
-from secateur.data_scripts.retrieval.index import build_index
+from secateur.data_scripts.retrieval.index import build_index, stored_object
 from secateur.data_scripts.retrieval.negatives import make_pairs
 from secateur.data_scripts.retrieval.retrieve import retrieve
 from secateur.data_scripts.teacher.llm_judge import REPLY_TOKENS, TeachOptions
 from secateur.data_scripts.teacher.run import teach_by_endpoint, teach_by_model
 from secateur.labelled.embedder import load_embedder
 from secateur.labelled.fingerprints import fingerprint
-from secateur.labelled.json_files import read_json
-from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -70,45 +68,22 @@ class Step:
         return hashlib.sha256(f"{content}\0{fingerprint(*self.inputs)}".encode()).hexdigest()
 
 
-def _state(path: Path) -> dict[str, str]:
-    try:
-        stored = read_json(path)
-    except DataError:
-        return {}
-    return stored if isinstance(stored, dict) else {}
-
-
 def run_steps(steps: Iterable[Step], directory: Path) -> Iterator[str]:
-    """Run steps in turn.
-
-    Args:
-        steps: Steps, each after those that it reads from.
-        directory: Directory of the note of what is done.
-
-    Yields:
-        A line for each step.
-
-    Raises:
-        SecateurError: a step failed; the next run does not repeat those before it.
-    """
+    """Run steps in turn and yield a line for each; the directory notes what is done, for the next run."""
     path = directory / _STATE
     for step in steps:
         key = step.fingerprint()
-        if _state(path).get(step.name) == key and step.output.exists():
+        if stored_object(path).get(step.name) == key and step.output.exists():
             yield f"{step.name}: up to date"
             continue
         log.info("%s ...", step.name)
         line = step.run()
-        write_atomically(path, json.dumps({**_state(path), step.name: key}, indent=1) + "\n")
+        write_atomically(path, json.dumps({**stored_object(path), step.name: key}, indent=1) + "\n")
         yield f"{step.name}: {line}"
 
 
 class Pipeline:
-    """The steps of a configuration.
-
-    Args:
-        config: The configuration.
-    """
+    """The steps of a configuration."""
 
     def __init__(self, config: BuildConfig) -> None:
         self._config = config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +11,13 @@ from pydantic import ConfigDict
 
 from secateur.data_scripts.chunking import ChunkOptions
 from secateur.data_scripts.labels.selecting import SelectBy
+from secateur.data_scripts.llm_run import LlmLimits
 from secateur.data_scripts.publish import PublishOptions
 from secateur.data_scripts.queries.generation import STYLES, QueryStyle
 from secateur.data_scripts.retrieval.dense import DenseOptions
 from secateur.data_scripts.retrieval.negatives import PairOptions
 from secateur.data_scripts.retrieval.retrieve import RetrieveOptions
 from secateur.data_scripts.teacher.llm_judge import Mode
-from secateur.llm.budget import Prices
 from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import InputError
 
@@ -90,8 +90,8 @@ class LabelConfig:
     segmenter: str = "nupunkt"
 
 
-@dataclass(frozen=True, slots=True)
-class LlmConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmConfig(LlmLimits):
     """The language model of all steps; see `Endpoint` and `LlmLimits`. ``max_cost`` is the limit of each step."""
 
     base_url: str
@@ -101,10 +101,6 @@ class LlmConfig:
     temperature: float = 0.0
     timeout_s: float = 60.0
     retries: int = 4
-    concurrency: int = 8
-    requests_per_minute: float | None = None
-    prices: tuple[float, float] | None = None
-    max_cost: float | None = None
 
     def endpoint(self, max_tokens: int | None = None) -> Endpoint:
         """Return the endpoint, with the API key of the environment."""
@@ -120,12 +116,7 @@ class LlmConfig:
 
     def limits(self) -> dict[str, Any]:
         """Return the fields of `LlmLimits`."""
-        return {
-            "concurrency": self.concurrency,
-            "requests_per_minute": self.requests_per_minute,
-            "prices": None if self.prices is None else Prices(*self.prices),
-            "max_cost": self.max_cost,
-        }
+        return {item.name: getattr(self, item.name) for item in fields(LlmLimits)}
 
     def shaping(self) -> dict[str, Any]:
         """Return what the replies depend on."""

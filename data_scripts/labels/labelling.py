@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from secateur.data_scripts.labels.citations import Citation, read_citations
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.records import Labelled, Pair
-from secateur.data_scripts.validation import check_at_least, check_choice
+from secateur.data_scripts.validation import Count
 from secateur.llm.budget import tokens_of
 from secateur.llm.cache import Completion
 from secateur.llm.endpoint import Endpoint, Failed, without_thoughts
@@ -54,13 +54,8 @@ class LabelOptions(LlmLimits):
     """
 
     style: PromptStyle = "answer"
-    samples: int = 1
+    samples: Count = 1
     segmenter: str = "nupunkt"
-
-    def __post_init__(self) -> None:
-        LlmLimits.__post_init__(self)
-        check_at_least(1, samples=self.samples)
-        check_choice(get_args(PromptStyle), style=self.style)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +144,7 @@ class Labeller:
         return sum(self.run.cached(messages, sample) is None for sample in range(self._options.samples))
 
     async def label(self, pair: Pair) -> Outcome:
-        """Label a pair.
-
-        Raises:
-            EndpointError: the endpoint cannot be used at all.
-            DataError: the cache cannot be written.
-        """
+        """Label a pair."""
         units = pair_units(pair, self._options.segmenter)
         if not units or not pair.query.strip():
             return NotLabelled("no_units")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from secateur.data_scripts.labels.run import read_pairs
 from secateur.data_scripts.records import Pair
-from secateur.data_scripts.validation import check_at_least
+from secateur.data_scripts.validation import Count, check
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
@@ -127,7 +127,7 @@ def select(
         DataError: a file cannot be read or written.
         ModelError: the model cannot be loaded.
     """
-    check_at_least(1, count=count)
+    check("count", count, Count)
     pairs = [pair for pair in read_pairs(source) if pair.query.strip() and pair.passage.strip()]
     rows = range(len(pairs)) if len(pairs) <= count else sorted(_chosen(pairs, count, by, seed, model, embed))
     return write_json_lines(out, (pairs[row] for row in rows))

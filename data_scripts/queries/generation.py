@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.queries.topics import Topic, topics
 from secateur.data_scripts.records import Chunk, Query
-from secateur.data_scripts.validation import check_at_least, check_choice
+from secateur.data_scripts.validation import Count
 from secateur.llm.endpoint import Endpoint, Failed, without_thoughts
-from secateur.models.errors import InputError
 
 QueryStyle = Literal["question", "keywords", "conversational"]
 STYLES: tuple[QueryStyle, ...] = ("question", "keywords", "conversational")
@@ -51,18 +52,10 @@ class GenerateOptions(LlmLimits):
         InputError: a value is out of range or unknown.
     """
 
-    styles: tuple[QueryStyle, ...] = STYLES
-    per_topic: int = 2
-    topics: int = 4
+    styles: Annotated[tuple[QueryStyle, ...], Field(min_length=1)] = STYLES
+    per_topic: Count = 2
+    topics: Count = 4
     seed: int = 13
-
-    def __post_init__(self) -> None:
-        LlmLimits.__post_init__(self)
-        check_at_least(1, per_topic=self.per_topic, topics=self.topics)
-        if not self.styles:
-            raise InputError("styles", "is empty", f"give some of {', '.join(STYLES)}")
-        for style in self.styles:
-            check_choice(STYLES, styles=style)
 
 
 def normalised(query: str) -> str:
@@ -109,7 +102,7 @@ def _problem(query: str, chunk: Chunk, seen: set[str]) -> str | None:
 def generate(
     chunks: Iterable[Chunk], endpoint: Endpoint, options: GenerateOptions, cache: Path, report: LlmReport
 ) -> Iterator[Query]:
-    """Yield queries that a language model wrote, document by document.
+    """Yield queries that a language model wrote, with ids ``CHUNK-STYLEN``, N from 0; see `make_queries`.
 
     Args:
         chunks: Chunks, those of a document together.
@@ -117,13 +110,6 @@ def generate(
         options: Which queries to ask for.
         cache: Directory of replies.
         report: Counts requests, and dropped queries by reason.
-
-    Yields:
-        Queries with ids ``CHUNK-STYLEN``, N from 0.
-
-    Raises:
-        EndpointError: the endpoint cannot be used at all.
-        DataError: the cache cannot be written.
     """
     run = LlmRun([endpoint], cache, options, report)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secateur.data_scripts.records import Candidates, read_records
-from secateur.data_scripts.validation import check_at_least, not_empty
+from secateur.data_scripts.validation import Count, check, not_empty
 from secateur.labelled.json_files import write_json_lines
 
 
@@ -28,7 +28,7 @@ def round_trip(source: Path, out: Path, k: int) -> tuple[int, int]:
         InputError: ``k`` is less than 1.
         DataError: a file cannot be read or written, or no query is kept.
     """
-    check_at_least(1, k=k)
+    check("k", k, Count)
     read = 0
 
     def found() -> Iterator[Candidates]:

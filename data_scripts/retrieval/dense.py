@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data_scripts.retrieval.ranking import Ranking, ranked
-from secateur.data_scripts.validation import check_at_least, check_choice
+from secateur.data_scripts.validation import Checked, Count
 from secateur.labelled.blocks import blocks, map_blocks
 from secateur.labelled.embedder import load_embedder
 from secateur.models.errors import DataError, MissingExtraError
@@ -35,7 +35,7 @@ _AHEAD = 4  # multiple of k that is taken from an approximate index
 
 
 @dataclass(frozen=True, slots=True)
-class DenseOptions:
+class DenseOptions(Checked):
     """How chunks are embedded and indexed.
 
     Attributes:
@@ -51,12 +51,8 @@ class DenseOptions:
 
     embedder: Path | None = None
     max_tokens: int | None = 128
-    shard: int = 4096
+    shard: Count = 4096
     kind: Kind | None = None
-
-    def __post_init__(self) -> None:
-        check_at_least(1, shard=self.shard)
-        check_choice(get_args(Kind), kind=self.kind or "flat")
 
 
 def chosen_kind(rows: int, wanted: Kind | None = None) -> Kind:
@@ -84,20 +80,7 @@ def _embed_shard(shard: tuple[int, list[str]], folder: Path, embedder: Path | No
 
 
 def embed(texts: Iterator[str], rows: int, directory: Path, options: DenseOptions, *, ray: bool = False) -> None:
-    """Embed all texts in shards; those of an earlier run stay.
-
-    Args:
-        texts: Texts of the chunks.
-        rows: Number of texts.
-        directory: Directory of the index.
-        options: Options of the embedder.
-        ray: Whether to embed on a Ray cluster.
-
-    Raises:
-        DataError: the directory cannot be written.
-        ModelError: the embedder cannot be loaded.
-        MissingExtraError: sentence-transformers is not installed.
-    """
+    """Embed all texts in shards below the index's directory; those of an earlier run stay."""
     folder = directory.absolute() / _VECTORS
     work = partial(_embed_shard, folder=folder, embedder=options.embedder, max_tokens=options.max_tokens)
     done = 0
@@ -111,12 +94,7 @@ def _shards(directory: Path) -> list[NDArray[np.float32]]:
 
 
 def build(directory: Path, rows: int, kind: Kind) -> None:
-    """Put all embeddings into faiss indexes of at most a million rows each.
-
-    Raises:
-        DataError: the directory cannot be written.
-        MissingExtraError: faiss is not installed.
-    """
+    """Put all embeddings into faiss indexes of about a million rows each."""
     faiss = _faiss()
     shards = _shards(directory)
     index: Any = None
@@ -182,12 +160,7 @@ class DenseIndex:
         return np.stack([self._shards[s][row - self._starts[s]] for s, row in zip(shards, rows, strict=True)])
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[Ranking]:
-        """Return the k nearest rows of each query.
-
-        Args:
-            queries: float32[queries, dimensions], each of length 1.
-            k: Rows for each query.
-        """
+        """Return the k nearest rows of each query, float32[queries, dimensions], each of length 1."""
         rows, scores, first = [], [], 0
         for part in self._parts:
             found_scores, found = part.search(np.ascontiguousarray(queries), min(_AHEAD * k, part.ntotal))

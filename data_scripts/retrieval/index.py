@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from secateur.data_scripts.records import Chunk, parse_record, read_records
-from secateur.data_scripts.retrieval.bm25 import Bm25Index
 from secateur.data_scripts.retrieval.dense import DenseIndex, DenseOptions, build, chosen_kind, embed
+from secateur.data_scripts.retrieval.ranking import Ranking, top
 from secateur.data_scripts.validation import not_empty, unique_ids
+from secateur.labelled.bm25 import bm25s_library, build_bm25, words
 from secateur.labelled.embedder import load_embedder
 from secateur.labelled.fingerprints import fingerprint
 from secateur.labelled.json_files import read_json, write_json_lines
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _CHUNKS = "chunks.jsonl"
 _OFFSETS = "offsets.npy"
+_BM25 = "bm25"
 _MANIFEST = "index.json"
 _STATE = "state.json"  # what the parts of an unfinished index were made from
 
@@ -36,14 +38,7 @@ def shown_text(chunk: Chunk) -> str:
 
 
 class ChunkStore:
-    """The chunks of an index, read by row from disk.
-
-    Args:
-        directory: Directory of the index.
-
-    Raises:
-        DataError: it holds no chunks.
-    """
+    """The chunks of an index directory, read by row from disk; `DataError` if there are none."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / _CHUNKS
@@ -79,6 +74,44 @@ class ChunkStore:
         return map(shown_text, read_records(self._path, Chunk))
 
 
+class Bm25Index:
+    """The BM25 part of an index, memory-mapped.
+
+    Raises:
+        DataError: the directory holds no BM25 index.
+        MissingExtraError: bm25s is not installed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            self._index = bm25s_library("data").BM25.load(str(directory / _BM25), mmap=True)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{directory}: holds no BM25 index ({error}); leave out --dense-only") from error
+
+    @staticmethod
+    def build(texts: Iterable[str], directory: Path) -> None:
+        """Index texts in the order of their rows."""
+        tokens = [words(text) for text in texts]
+        if not any(tokens):
+            raise DataError("no chunk has a word that BM25 can find it by; use --dense-only")
+        index = build_bm25(tokens, "data")
+        try:
+            shutil.rmtree(directory / _BM25, ignore_errors=True)
+            index.save(str(directory / _BM25))
+        except OSError as error:
+            raise DataError(f"{directory}: cannot be written ({error})") from error
+
+    def search(self, queries: Sequence[str], k: int) -> list[Ranking]:
+        """Return the best k rows of each query; rows that share no word with it are left out."""
+        found = []
+        for query in queries:
+            known = [word for word in words(query) if word in self._index.vocab_dict]
+            scores = np.asarray(self._index.get_scores(known) if known else [], dtype=np.float32)
+            ranking = top(scores, k)
+            found.append(ranking.first(int((ranking.scores > 0).sum())))
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """An index that can be searched; a part that it lacks is None."""
@@ -88,8 +121,8 @@ class Index:
     dense: DenseIndex | None
 
 
-def _stored(path: Path) -> dict[str, Any]:
-    """Return a JSON object from disk; an empty one if there is none."""
+def stored_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; an empty one if there is none."""
     try:
         content = read_json(path)
     except DataError:
@@ -126,12 +159,12 @@ def build_index(
         embedder = load_embedder(options.embedder, options.max_tokens)
         where = {"embedder": None if options.embedder is None else str(options.embedder.absolute())}
         state["dense"] = {**asdict(options), **where, "fingerprint": embedder.fingerprint}
-    done = _stored(out / _MANIFEST)
+    done = stored_object(out / _MANIFEST)
     if {key: done.get(key) for key in state} == state:
         log.info("%s is up to date", out)
         return done
     (out / _MANIFEST).unlink(missing_ok=True)
-    if _stored(out / _STATE) != state:
+    if stored_object(out / _STATE) != state:
         if out.exists() and any(out.iterdir()) and not (out / _STATE).is_file():
             raise DataError(f"{out}: is neither empty nor an index; give another directory")
         shutil.rmtree(out, ignore_errors=True)
@@ -157,7 +190,7 @@ def open_index(directory: Path) -> Index:
         ModelError: the embedder cannot be loaded.
         MissingExtraError: a package is not installed.
     """
-    manifest = _stored(directory / _MANIFEST)
+    manifest = stored_object(directory / _MANIFEST)
     if not manifest:
         problem = "is unfinished" if (directory / _STATE).is_file() else "is no index"
         raise DataError(f"{directory}: {problem}; run `secateur data index`")

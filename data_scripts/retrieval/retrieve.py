@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from secateur.data_scripts.records import Candidate, Candidates, Query, read_records
 from secateur.data_scripts.retrieval.index import Index, open_index
 from secateur.data_scripts.retrieval.ranking import Ranking, fuse, rocchio
-from secateur.data_scripts.validation import check_at_least, check_choice, unique_ids
+from secateur.data_scripts.validation import Checked, Count, unique_ids
 from secateur.labelled.blocks import blocks
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
@@ -22,7 +24,7 @@ _BLOCK = 256  # queries at a time
 
 
 @dataclass(frozen=True, slots=True)
-class RetrieveOptions:
+class RetrieveOptions(Checked):
     """How passages are found.
 
     Attributes:
@@ -38,18 +40,16 @@ class RetrieveOptions:
         InputError: a value is out of range or unknown, or feedback is asked of BM25.
     """
 
-    k: int = 20
+    k: Count = 20
     method: Method = "fused"
-    depth: int = 100
+    depth: Count = 100
     constant: float = 10.0
-    feedback: int = 0
+    feedback: Annotated[int, Field(ge=0)] = 0
     alpha: float = 0.6
     beta: float = 0.4
 
     def __post_init__(self) -> None:
-        check_at_least(1, k=self.k, depth=self.depth)
-        check_at_least(0, feedback=self.feedback)
-        check_choice(get_args(Method), method=self.method)
+        Checked.__post_init__(self)
         if self.feedback and self.method == "bm25":
             raise InputError("feedback", f"is {self.feedback}, but bm25 has no vectors", "use dense or fused")
 

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
 
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.records import Candidate, Candidates
@@ -21,7 +23,7 @@ from secateur.data_scripts.teacher.verdicts import (
     read_yes_no,
     share_logits,
 )
-from secateur.data_scripts.validation import check_at_least, check_choice
+from secateur.data_scripts.validation import Count
 from secateur.llm.cache import Completion
 from secateur.llm.endpoint import Endpoint, Failed
 from secateur.models.errors import InputError
@@ -55,18 +57,14 @@ class TeachOptions(LlmLimits):
 
     mode: Mode = "pointwise"
     sorting: Sorting = "allpair"
-    passes: int = 10
-    window: int = 20
-    step: int = 10
+    passes: Count = 10
+    window: Annotated[int, Field(ge=2)] = 20
+    step: Count = 10
 
     def __post_init__(self) -> None:
         LlmLimits.__post_init__(self)
-        check_at_least(1, passes=self.passes, step=self.step)
-        check_at_least(2, window=self.window)
         if self.step > self.window:
             raise InputError("step", f"{self.step} is more than the window's {self.window}", "give half the window")
-        check_choice(get_args(Mode), mode=self.mode)
-        check_choice(get_args(Sorting), sorting=self.sorting)
 
 
 class _NoReplyError(Exception):
@@ -99,10 +97,6 @@ class LlmJudge:
 
         Pointwise scores are absolute. Pairwise and listwise scores compare the passages of one query: each is the logit
         of the share of other passages that the passage beats (`share_logits`, `rank_logits`).
-
-        Raises:
-            EndpointError: the endpoint cannot be used at all.
-            DataError: the cache cannot be written.
         """
         query, passages = candidates.query, candidates.passages
         if self._options.mode == "pointwise":

@@ -15,7 +15,7 @@ from secateur.data_scripts.llm_run import LlmReport, reply_cache
 from secateur.data_scripts.records import Candidates, read_records
 from secateur.data_scripts.teacher.llm_judge import LlmJudge, TeachOptions
 from secateur.data_scripts.teacher.model import Teacher, load_teacher
-from secateur.data_scripts.validation import check_at_least
+from secateur.data_scripts.validation import Count, check
 from secateur.labelled.blocks import blocks, map_blocks
 from secateur.labelled.fingerprints import fingerprint
 from secateur.labelled.json_files import read_json, write_json_lines
@@ -117,7 +117,8 @@ def teach_by_model(
         ModelError: the model cannot be used.
         MissingExtraError: a package is not installed.
     """
-    check_at_least(1, max_tokens=max_tokens, batch=batch)
+    check("max_tokens", max_tokens, Count)
+    check("batch", batch, Count)
     directory = resolve(teacher).absolute()
     key = hashlib.sha256(f"{fingerprint(source, directory)} {max_tokens} {_BLOCK}".encode()).hexdigest()[:16]
     progress = out.with_name(f"{out.name}.progress").absolute()
