@@ -17,7 +17,7 @@ from secateur.llm.cache import Completion, ReplyCache, request_key
 from secateur.llm.endpoint import ChatClient, Endpoint, Failed
 from secateur.models.errors import DataError, SecateurError
 
-_AHEAD = 4  # items in work for each concurrent request, so that a slow reply does not hold up the others
+_AHEAD = 4  # items in progress for each concurrent request, so that a slow reply does not hold up the others
 
 Messages = list[dict[str, str]]
 _T = TypeVar("_T")

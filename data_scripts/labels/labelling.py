@@ -116,7 +116,7 @@ def _citation(reply: Completion, count: int) -> Citation:
 
 
 class Labeller:
-    """Labels pairs; several may be in work at once.
+    """Labels pairs; several may be in progress at once.
 
     Args:
         endpoint: Endpoint of the language model.

@@ -114,7 +114,8 @@ def select(
         source: JSON lines of `Pair`; those with a blank query or passage are left out.
         out: The chosen pairs.
         count: Number of pairs to choose; all if there are fewer.
-        by: ``random``, ``diverse`` (`vote_k`) or ``uncertain`` (`uncertainty`).
+        by: ``random``; ``diverse`` (`vote_k`), without a measured gain; or ``uncertain`` (`uncertainty`), which finds
+            more of the pairs that the model gets wrong.
         embed: Embedder for ``diverse``.
         seed: Seed for ``random``.
         model: Directory or name of a secateur model for ``uncertain``; None for the shipped one.

@@ -60,8 +60,8 @@ class PairOptions:
         top: First ranks that are taken, beside the query's own chunk.
         bands: Ranks from which further passages, hard negatives, are drawn at random, such as ``3-10:2,11-20:1``.
         margin: Teacher logits by which a drawn passage must be below the best taken one, since it may answer too
-            (NV-Retriever: Moreira et al. 2024, arXiv 2407.15831, "TopK-MarginPos"). Needs teacher scores; None for
-            no such filter.
+            (NV-Retriever: Moreira et al. 2024, arXiv 2407.15831, "TopK-MarginPos"): 2 removes most of the drawn
+            passages that do answer. Needs teacher scores; None for no such filter.
         seed: Seed of the draws, together with the query's id.
     """
 

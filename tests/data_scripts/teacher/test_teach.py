@@ -125,8 +125,9 @@ def test_pairwise(source: Path, tmp_path: Path, sorting: Any) -> None:
 
 
 def test_both_orders_cancel_the_preference_for_a_place(source: Path, tmp_path: Path) -> None:
+    options = TeachOptions(mode="pairwise", sorting="allpair")
     with chat_server(choosing) as server:
-        run.teach_by_endpoint(source, tmp_path / "out.jsonl", server.endpoint(), TeachOptions(mode="pairwise"))
+        run.teach_by_endpoint(source, tmp_path / "out.jsonl", server.endpoint(), options)
         assert len(server.bodies) == 5 * 4
     assert order(tmp_path / "out.jsonl") == RIGHT
     # The best beats three and ties with its neighbour: 3.5 of 4.
