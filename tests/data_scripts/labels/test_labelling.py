@@ -24,6 +24,8 @@ from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError
+from secateur.models.segmentation import FORMATS
+from secateur.models.types import Unit
 
 PASSAGE = "Bread needs flour. The tower was finished in 1889. Cats sleep. It often rains."
 PROMPT_LINE = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
@@ -254,6 +256,22 @@ def test_labels_by_known_answers(tmp_path: Path) -> None:
     assert one.labels == (0.0, 1.0, 0.0, 0.0, 0.0)
     assert set(two.labels) == {0.0}
     assert report.dropped == {"no_answers_known": 1}
+
+
+def one_unit_a_line(text: str, segmenter: Any) -> list[Unit]:
+    ends = [match.end() for match in re.finditer(r"[^\n]*(?:\n|$)", text) if match.group()]
+    return [Unit(start, end, "sentence") for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def test_units_are_those_of_the_pairs_format(tmp_path: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "by_line", one_unit_a_line)
+    log = "Tower. Finished in 1889.\nCats. Sleep.\n"
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(1, passage=log, format="by_line", answers=("1889",))])
+    (one,), _ = run(tmp_path / "pairs.jsonl", server)
+    assert (one.units, one.format) == (((0, 25), (25, 38)), "by_line")
+    label_by_answers(tmp_path / "pairs.jsonl", tmp_path / "spans.jsonl")
+    (two,) = read_records(tmp_path / "spans.jsonl", Labelled)
+    assert (two.units, two.labels) == (one.units, (1.0, 0.0))
 
 
 def command(pairs: Path, server: Loopback, out: Path, *more: str) -> list[str]:

@@ -22,6 +22,7 @@ from secateur.data_scripts.retrieval.retrieve import RetrieveOptions, retrieve, 
 from secateur.labelled.examples import read_examples
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError, ModelError
+from secateur.models.segmentation import FORMATS
 
 TEXTS = [
     ("Whales", "Whales are the largest animals that live in the ocean."),
@@ -226,6 +227,17 @@ def test_queries_that_find_nothing(directory: Path, tmp_path: Path, queries: lis
     write_json_lines(tmp_path / "queries.jsonl", queries)
     with pytest.raises(DataError, match=message):
         retrieve(tmp_path / "queries.jsonl", directory, tmp_path / "out.jsonl", RetrieveOptions(method="bm25"))
+
+
+def test_a_chunks_format_reaches_its_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "by_line", lambda text, segmenter: [])
+    write_json_lines(tmp_path / "chunks.jsonl", [Chunk("a", "d", "Rain falls.", format="by_line")])
+    write_json_lines(tmp_path / "queries.jsonl", [Query("q", "rain")])
+    build_index(tmp_path / "chunks.jsonl", tmp_path / "index", SMALL, dense=False)
+    options = RetrieveOptions(method="bm25")
+    retrieve(tmp_path / "queries.jsonl", tmp_path / "index", tmp_path / "found.jsonl", options)
+    make_pairs(tmp_path / "found.jsonl", tmp_path / "pairs.jsonl", PairOptions())
+    assert [pair.format for pair in read_records(tmp_path / "pairs.jsonl", Pair)] == ["by_line"]
 
 
 def candidates(scores: dict[int, float] | None = None, own: str | None = None) -> Candidates:
