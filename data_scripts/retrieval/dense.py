@@ -143,7 +143,7 @@ class DenseIndex:
         faiss = _faiss()
         paths = sorted((directory / _PARTS).glob("*.faiss"))
         if not paths:
-            raise DataError(f"{directory}: holds no dense index; leave out --bm25-only")
+            raise DataError(f"{directory}: holds no dense index; index again without --only bm25")
         self._parts = [faiss.read_index(str(path), faiss.IO_FLAG_MMAP) for path in paths]
         for part in self._parts:
             if hasattr(part, "nprobe"):

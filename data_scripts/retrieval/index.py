@@ -86,14 +86,14 @@ class Bm25Index:
         try:
             self._index = bm25s_library("data").BM25.load(str(directory / _BM25), mmap=True)
         except (OSError, ValueError) as error:
-            raise DataError(f"{directory}: holds no BM25 index ({error}); leave out --dense-only") from error
+            raise DataError(f"{directory}: holds no BM25 index ({error}); index again without --only dense") from error
 
     @staticmethod
     def build(texts: Iterable[str], directory: Path) -> None:
         """Index texts in the order of their rows."""
         tokens = [words(text) for text in texts]
         if not any(tokens):
-            raise DataError("no chunk has a word that BM25 can find it by; use --dense-only")
+            raise DataError("no chunk has a word that BM25 can find it by; use --only dense")
         index = build_bm25(tokens, "data")
         try:
             shutil.rmtree(directory / _BM25, ignore_errors=True)

@@ -65,11 +65,11 @@ def search(index: Index, queries: Sequence[str], options: RetrieveOptions) -> li
     rankings: list[list[Ranking]] = []
     if options.method != "dense":
         if index.bm25 is None:
-            raise DataError("method: the index has no BM25 part; use dense, or index again without --dense-only")
+            raise DataError("method: the index has no BM25 part; use dense, or index again without --only dense")
         rankings.append(index.bm25.search(queries, depth))
     if options.method != "bm25":
         if index.dense is None:
-            raise DataError("method: the index has no dense part; use bm25, or index again without --bm25-only")
+            raise DataError("method: the index has no dense part; use bm25, or index again without --only bm25")
         vectors = index.dense.embed(queries)
         found = index.dense.search(vectors, max(depth, options.feedback))
         if options.feedback:
