@@ -24,6 +24,8 @@ from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError
+from secateur.models.segmentation import FORMATS
+from secateur.models.types import Unit
 
 PASSAGE = "Bread needs flour. The tower was finished in 1889. Cats sleep. It often rains."
 PROMPT_LINE = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
@@ -87,7 +89,7 @@ def test_a_second_run_asks_nothing_and_writes_the_same(pairs: Path, server: Loop
     first = pairs.with_name("labels.jsonl").read_bytes()
     _, report = run(pairs, server)
     assert pairs.with_name("labels.jsonl").read_bytes() == first
-    assert (len(server.bodies), report.calls.made, report.calls.cached) == (3, 0, 3)
+    assert (len(server.bodies), report.sent, report.cached) == (3, 0, 3)
 
 
 def test_equal_pairs_are_asked_once(tmp_path: Path, server: Loopback) -> None:
@@ -153,7 +155,7 @@ def test_a_failing_endpoint_costs_the_pair_until_the_next_run(
     assert ([one.id for one in labels], report.missing) == (["p1", "p3"], {reason: 1})
     server.behave = by_rule
     labels, report = run(pairs, server)
-    assert ([one.id for one in labels], report.missing, report.calls.made) == (["p1", "p2", "p3"], {}, 1)
+    assert ([one.id for one in labels], report.missing, report.sent) == (["p1", "p2", "p3"], {}, 1)
 
 
 def test_a_status_429_with_retry_after_is_waited_for(pairs: Path, server: Loopback) -> None:
@@ -224,9 +226,9 @@ def test_pairs_that_cannot_be_asked_for(tmp_path: Path, server: Loopback) -> Non
     assert (report.dropped, server.bodies) == ({"no_units": 3}, [])
 
 
-def test_an_id_that_stands_twice(tmp_path: Path, server: Loopback) -> None:
+def test_a_duplicate_id(tmp_path: Path, server: Loopback) -> None:
     write_json_lines(tmp_path / "pairs.jsonl", [pair(1), pair(1)])
-    with pytest.raises(DataError, match="the id 'p1' stands twice"):
+    with pytest.raises(DataError, match="duplicate id 'p1'"):
         run(tmp_path / "pairs.jsonl", server)
 
 
@@ -254,6 +256,22 @@ def test_labels_by_known_answers(tmp_path: Path) -> None:
     assert one.labels == (0.0, 1.0, 0.0, 0.0, 0.0)
     assert set(two.labels) == {0.0}
     assert report.dropped == {"no_answers_known": 1}
+
+
+def one_unit_a_line(text: str, segmenter: Any) -> list[Unit]:
+    ends = [match.end() for match in re.finditer(r"[^\n]*(?:\n|$)", text) if match.group()]
+    return [Unit(start, end, "sentence") for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def test_units_are_those_of_the_pairs_format(tmp_path: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "by_line", one_unit_a_line)
+    log = "Tower. Finished in 1889.\nCats. Sleep.\n"
+    write_json_lines(tmp_path / "pairs.jsonl", [pair(1, passage=log, format="by_line", answers=("1889",))])
+    (one,), _ = run(tmp_path / "pairs.jsonl", server)
+    assert (one.units, one.format) == (((0, 25), (25, 38)), "by_line")
+    label_by_answers(tmp_path / "pairs.jsonl", tmp_path / "spans.jsonl")
+    (two,) = read_records(tmp_path / "spans.jsonl", Labelled)
+    assert (two.units, two.labels) == (one.units, (1.0, 0.0))
 
 
 def command(pairs: Path, server: Loopback, out: Path, *more: str) -> list[str]:
