@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What the network says of a batch.
+    """The network's output for a batch.
 
     Attributes:
         relevance: float32[batch], probability that the passage answers the query.
-        keep: float32[batch, tokens], probability that a token is kept.
+        keep: float32[batch, tokens], keep probability of each token.
     """
 
     relevance: NDArray[np.float32]
@@ -35,13 +35,13 @@ class Output:
 class Backend(ABC):
     """Runs batches. Safe to call from several threads, and from a forked child, which opens the model itself.
 
-    After an error the next call works, or raises `BackendUnusableError`: then only a new process can run the model.
+    After an error the next call works, or raises `BackendUnusableError` if only a new process can run the model.
 
     Attributes:
-        name: the runtime.
-        device: what it runs on.
-        precision: of the weights, e.g. `int8`.
-        limits: the batches it runs best.
+        name: Name in `registry.RUNTIMES`.
+        device: `cpu` or `cuda`.
+        precision: Precision of the weights, e.g. `int8`.
+        limits: Batches that it runs best.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Backend(ABC):
 
     @property
     def about(self) -> str:
-        """Runtime, device and precision in words, for messages."""
+        """Backend, device and precision, for messages."""
         return f"{self.name} on {self.device} in {self.precision}"
 
     @abstractmethod
@@ -59,21 +59,21 @@ class Backend(ABC):
         """Run one batch.
 
         Raises:
-            BackendUnusableError: the runtime cannot be used in this process any more.
-            Exception: what the runtime raises for this batch; the next call works.
+            BackendUnusableError: The backend cannot be used in this process any more.
+            Exception: Any error of the runtime for this batch; the next call works.
         """
 
     def run_all(self, batches: Sequence[Batch]) -> list[Output]:
-        """Run batches, in any order and side by side where the runtime can; outputs come in the given order."""
+        """Run batches in any order, in parallel if the runtime can. Outputs come in the given order."""
         return [self.run(batch) for batch in batches]
 
 
 def opened(model: Path, open: Callable[[], T]) -> PerProcess[T]:
-    """Open a model, and again in each forked child and after an error that dropped it.
+    """Open a model, and open it again in each forked child and after an error that dropped it.
 
     Args:
-        model: named in errors.
-        open: loads the model into the runtime; what it raises the first time is raised as it is.
+        model: Path of the model, for errors.
+        open: Loads the model into the runtime. Errors of the first call are raised unchanged.
     """
     loaded = False
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the fallback on CPUs, and CUDA (or TensorRT) on GPUs, with IO binding."""
+"""ONNX Runtime: CPUs without OpenVINO, and CUDA or TensorRT on GPUs, with IO binding."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _EXTRA = {"cpu": "cpu", "cuda": "gpu"}
 
 
 def _runtime(device: str) -> Any:
-    # From 1.29 on, the official builds send usage data to Microsoft unless this is set before the import, by a thread
-    # for which a forked child waits for ever when it ends.
+    # Official builds from 1.29 on send usage data to Microsoft unless this is set before the import. They do so in a
+    # thread, for which a forked child would wait forever at its end.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -41,11 +41,12 @@ class OnnxBackend(Backend):
     """Runs an ONNX file on ONNX Runtime.
 
     Args:
-        path: the ONNX file.
-        precision: of its weights.
+        path: ONNX file.
+        precision: Precision of its weights.
         device: `cpu` or `cuda`.
-        threads: of a CPU session; None for one a processor.
-        providers: overrides the execution providers, e.g. ``["TensorrtExecutionProvider", "CUDAExecutionProvider"]``.
+        threads: Threads on the CPU; None for one per processor.
+        providers: Execution providers instead of the device's own, e.g.
+            ``["TensorrtExecutionProvider", "CUDAExecutionProvider"]``.
     """
 
     name = "onnx"
@@ -63,9 +64,9 @@ class OnnxBackend(Backend):
             raise ModelError("device 'cuda': this ONNX Runtime has no CUDA provider; pip install 'secateur[gpu]'")
         self.device = device
         self.precision = precision
-        self._path = path.absolute()  # a child may have another working directory
+        self._path = path.absolute()  # a child process may have another working directory
         self._threads = threads
-        # TF32 would round the sums of differently shaped batches apart.
+        # With TF32 the rounding would depend on the shape of the batch.
         exact_cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
         chosen: list[Any] = [exact_cuda] if device == "cuda" else ["CPUExecutionProvider"]
         self._providers = list(providers or chosen)
@@ -75,7 +76,7 @@ class OnnxBackend(Backend):
     def _open(self) -> Any:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads or available_threads()
-        # The arena never gives back what one long batch took.
+        # The arena never frees the memory that one long batch took.
         options.enable_cpu_mem_arena = False
         session = self._runtime.InferenceSession(str(self._path), options, providers=self._providers)
         if self.device == "cuda" and session.get_providers()[0] == "CPUExecutionProvider":
@@ -87,7 +88,7 @@ class OnnxBackend(Backend):
         return session
 
     def run(self, batch: Batch) -> Output:
-        """Run one batch with inputs and outputs bound on the device."""
+        """Run one batch, with inputs and outputs bound on the device."""
         session = self._session.get()
         try:
             return self._run(session, batch)
@@ -107,7 +108,7 @@ class OnnxBackend(Backend):
         return Output(relevance.astype(np.float32, copy=False), keep.astype(np.float32, copy=False))
 
     def _check_device(self) -> None:
-        """Raise BackendUnusableError if the device refuses everything, as CUDA does after an illegal access."""
+        """Raise `BackendUnusableError` if the device fails for any call, as CUDA does after an illegal access."""
         try:
             self._runtime.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), self.device, 0)
         except Exception as error:

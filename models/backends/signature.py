@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives, compared with what the backends feed and read before anything is run."""
+"""Checking the inputs and outputs of an ONNX file before it is run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secateur.models.errors import ModelError
 
-# A dimension is an integer where it is fixed, anything else where it is not; None for a file that tells no shape.
+# A dimension is an integer if it is fixed. None: the file does not declare a shape.
 Shapes = Mapping[str, Sequence[object] | None]
 
 _REQUIRED = ("input_ids", "attention_mask")
@@ -23,12 +23,12 @@ def check_signature(path: Path, inputs: Shapes, outputs: Shapes) -> None:
     """Refuse an ONNX file that `secateur export` did not write.
 
     Args:
-        path: the file.
-        inputs: shapes by name.
-        outputs: shapes by name; more than are read do no harm.
+        path: ONNX file.
+        inputs: Shapes by name.
+        outputs: Shapes by name; additional outputs are ignored.
 
     Raises:
-        ModelError: an input or output is missing, unknown, of another rank, or takes batches of one size only.
+        ModelError: An input or output is missing, unknown, of the wrong rank, or of a fixed size.
     """
     problems = {
         "missing inputs": set(_REQUIRED) - inputs.keys(),
@@ -37,9 +37,11 @@ def check_signature(path: Path, inputs: Shapes, outputs: Shapes) -> None:
         "missing outputs": _OUTPUT_RANKS.keys() - outputs.keys(),
     }
     for kind, shapes, ranks in (("inputs", inputs, _INPUT_RANKS), ("outputs", outputs, _OUTPUT_RANKS)):
-        problems[f"{kind} of another rank"] = {
+        problems[f"{kind} of the wrong rank"] = {
             name for name, rank in ranks.items() if (shape := shapes.get(name)) is not None and len(shape) != rank
         }
-    told = [f"{problem}: {', '.join(sorted(names))[:200]}" for problem, names in problems.items() if names]
-    if told:
-        raise ModelError(f"{path}: is not of the layout that is run here ({'; '.join(told)}); run `secateur export`")
+    found = [f"{problem}: {', '.join(sorted(names))[:200]}" for problem, names in problems.items() if names]
+    if found:
+        raise ModelError(
+            f"{path}: does not have the expected inputs and outputs ({'; '.join(found)}); run `secateur export`"
+        )

@@ -1,4 +1,4 @@
-"""Torch: what training and export compare against, and the way to run a model that was not exported."""
+"""PyTorch: the reference for training and export, and the backend of models that were not exported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from secateur.models.families import read_family
 
 log = logging.getLogger(__name__)
 
-_forked_with_torch = False  # this process is a forked child of one that had imported torch
+_forked_with_torch = False  # whether this process was forked after torch was imported
 
 
 def _note_torch() -> None:
@@ -33,8 +33,8 @@ class TorchBackend(Backend):
     """Runs the fp32 weights of a model directory, or of a published checkpoint (see `secateur.models.families`).
 
     Args:
-        directory: the model directory.
-        device: `cpu`, `cuda`, or None for the best there is.
+        directory: Model directory.
+        device: `cpu`, `cuda`, or None for CUDA if available.
     """
 
     name = "torch"
@@ -53,7 +53,7 @@ class TorchBackend(Backend):
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         family = read_family(directory)
-        directory = directory.absolute()  # a child may have another working directory
+        directory = directory.absolute()  # a child process may have another working directory
         self._load: Callable[[], Any] = (
             partial(load_network, directory) if family is None else partial(load_family_network, directory, family)
         )
@@ -64,8 +64,8 @@ class TorchBackend(Backend):
     def _open(self) -> Any:
         forked = _forked_with_torch or self._pid != os.getpid()
         if forked and self._torch.get_num_threads() > 1:
-            # Torch's other threads (OpenMP) were the parent's; the child would wait for them for ever.
-            log.info("torch runs on one thread in this process, which was forked after torch was imported")
+            # Torch's other threads (OpenMP) exist only in the parent; the child would wait for them forever.
+            log.info("torch uses one thread in this process, because it was forked after torch was imported")
             self._torch.set_num_threads(1)
         return self._load().to(self.device)
 
@@ -89,7 +89,7 @@ class TorchBackend(Backend):
             return Output(relevance.sigmoid().cpu().numpy(), keep.sigmoid().cpu().numpy())
 
     def _check_device(self) -> None:
-        """Raise BackendUnusableError if the device refuses everything, as CUDA does after an illegal access."""
+        """Raise `BackendUnusableError` if the device fails for any call, as CUDA does after an illegal access."""
         try:
             if self.device == "cuda":
                 self._torch.cuda.synchronize()
