@@ -82,7 +82,7 @@ def check_sums(directory: Path, names: Iterable[str]) -> bool:
             raise ModelError(f"{directory}: {name} has no checksum in {SUMS}; {_fix(directory)}")
         if (found := _digest(directory / name)) != sums[name]:
             raise ModelError(
-                f"{directory / name}: is damaged or belongs to another model (SHA-256 {found}, {SUMS} has {sums[name]}); "
+                f"{directory / name}: is damaged or of another model (SHA-256 {found}, {SUMS} has {sums[name]}); "
                 f"{_fix(directory)}"
             )
     return True
