@@ -29,10 +29,9 @@ from secateur.models.families import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
 from secateur.models.options import PruneOptions, with_options
 from secateur.models.requests import CheckedRequest, PassageLike, as_integer, check_request
-from secateur.models.results import passage_result, usage_of
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
-from secateur.models.selection import SelectablePassage, select
+from secateur.models.selection import SelectablePassage, passage_result, select, usage_of
 from secateur.models.sums import check_sums, warn_missing_sums
 from secateur.models.types import Passage, PruneRequest, PruneResult, Timings, Unit
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.models.backends.base import Backend, Output, available_threads, opened
-from secateur.models.backends.signature import check_signature
+from secateur.models.backends.base import Backend, Output, available_threads, check_signature, opened
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import BackendUnusableError, MissingExtraError, ModelError
 
