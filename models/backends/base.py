@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,33 @@ class Backend(ABC):
     def run_all(self, batches: Sequence[Batch]) -> list[Output]:
         """Run batches in any order, in parallel if the runtime can. Outputs come in the given order."""
         return [self.run(batch) for batch in batches]
+
+
+class DeviceBackend(Backend):
+    """A backend whose device can fail permanently, as CUDA does after an illegal access."""
+
+    _opened: PerProcess[Any]
+
+    def run(self, batch: Batch) -> Output:
+        """Run one batch; after an error, check whether the device still works."""
+        model = self._opened.get()
+        try:
+            return self._run(model, batch)
+        except Exception:
+            try:
+                self._probe()
+            except Exception as error:
+                problem = f"device {self.device!r} has failed ({error}); restart the process"
+                raise BackendUnusableError(problem) from error
+            raise
+
+    @abstractmethod
+    def _run(self, model: Any, batch: Batch) -> Output:
+        """Run one batch on the opened model."""
+
+    @abstractmethod
+    def _probe(self) -> None:
+        """Raise any error if the device does not work."""
 
 
 def opened(model: Path, open: Callable[[], T]) -> PerProcess[T]:

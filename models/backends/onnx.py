@@ -1,17 +1,16 @@
-"""ONNX Runtime: CPUs without OpenVINO, and CUDA or TensorRT on GPUs, with IO binding."""
+"""ONNX Runtime: CPUs without OpenVINO, and CUDA on GPUs, with IO binding."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secateur.models.backends.base import Backend, Output, available_threads, check_signature, opened
+from secateur.models.backends.base import DeviceBackend, Output, available_threads, check_signature, opened
 from secateur.models.batching import Batch, BatchLimits
-from secateur.models.errors import BackendUnusableError, MissingExtraError, ModelError
+from secateur.models.errors import MissingExtraError, ModelError
 
 _EXTRA = {"cpu": "cpu", "cuda": "gpu"}
 
@@ -36,7 +35,7 @@ def cuda_available() -> bool:
     return "CUDAExecutionProvider" in runtime.get_available_providers()
 
 
-class OnnxBackend(Backend):
+class OnnxBackend(DeviceBackend):
     """Runs an ONNX file on ONNX Runtime.
 
     Args:
@@ -44,20 +43,11 @@ class OnnxBackend(Backend):
         precision: Precision of its weights.
         device: `cpu` or `cuda`.
         threads: Threads on the CPU; None for one per processor.
-        providers: Execution providers instead of the device's own, e.g.
-            ``["TensorrtExecutionProvider", "CUDAExecutionProvider"]``.
     """
 
     name = "onnx"
 
-    def __init__(
-        self,
-        path: Path,
-        precision: str,
-        device: str = "cpu",
-        threads: int | None = None,
-        providers: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, path: Path, precision: str, device: str = "cpu", threads: int | None = None) -> None:
         self._runtime = _runtime(device)
         if device == "cuda" and not cuda_available():
             raise ModelError("device 'cuda': this ONNX Runtime has no CUDA provider; pip install 'secateur[gpu]'")
@@ -65,11 +55,7 @@ class OnnxBackend(Backend):
         self.precision = precision
         self._path = path.absolute()  # a child process may have another working directory
         self._threads = threads
-        # With TF32 the rounding would depend on the shape of the batch.
-        exact_cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
-        chosen: list[Any] = [exact_cuda] if device == "cuda" else ["CPUExecutionProvider"]
-        self._providers = list(providers or chosen)
-        self._session = opened(path, self._open)
+        self._opened = opened(path, self._open)
         self.limits = BatchLimits(rows=64, tokens=32768) if device == "cuda" else BatchLimits(rows=8, tokens=4096)
 
     def _open(self) -> Any:
@@ -77,7 +63,10 @@ class OnnxBackend(Backend):
         options.intra_op_num_threads = self._threads or available_threads()
         # The arena never frees the memory that one long batch took.
         options.enable_cpu_mem_arena = False
-        session = self._runtime.InferenceSession(str(self._path), options, providers=self._providers)
+        # With TF32 the rounding would depend on the shape of the batch.
+        cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
+        providers = [cuda if self.device == "cuda" else "CPUExecutionProvider"]
+        session = self._runtime.InferenceSession(str(self._path), options, providers=providers)
         if self.device == "cuda" and session.get_providers()[0] == "CPUExecutionProvider":
             raise ModelError(
                 "device 'cuda': ONNX Runtime fell back to the CPU; check the CUDA libraries and the driver"
@@ -85,15 +74,6 @@ class OnnxBackend(Backend):
         ports = (session.get_inputs(), session.get_outputs())
         check_signature(self._path, *({port.name: port.shape for port in side} for side in ports))
         return session
-
-    def run(self, batch: Batch) -> Output:
-        """Run one batch, with inputs and outputs bound on the device."""
-        session = self._session.get()
-        try:
-            return self._run(session, batch)
-        except Exception:
-            self._check_device()
-            raise
 
     def _run(self, session: Any, batch: Batch) -> Output:
         binding = session.io_binding()
@@ -106,9 +86,5 @@ class OnnxBackend(Backend):
         relevance, keep = binding.copy_outputs_to_cpu()
         return Output(relevance.astype(np.float32, copy=False), keep.astype(np.float32, copy=False))
 
-    def _check_device(self) -> None:
-        """Raise `BackendUnusableError` if the device fails for any call, as CUDA does after an illegal access."""
-        try:
-            self._runtime.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), self.device, 0)
-        except Exception as error:
-            raise BackendUnusableError(f"device {self.device!r} has failed ({error}); restart the process") from error
+    def _probe(self) -> None:
+        self._runtime.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), self.device, 0)

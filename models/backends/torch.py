@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from secateur.models.backends.base import Backend, Output, opened
+from secateur.models.backends.base import DeviceBackend, Output, opened
 from secateur.models.batching import Batch, BatchLimits
-from secateur.models.errors import BackendUnusableError, MissingExtraError, ModelError
+from secateur.models.errors import MissingExtraError, ModelError
 from secateur.models.families import read_family
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_torch)
 
 
-class TorchBackend(Backend):
+class TorchBackend(DeviceBackend):
     """Runs the fp32 weights of a model directory, or of a published checkpoint (see `secateur.models.families`).
 
     Args:
@@ -54,11 +54,11 @@ class TorchBackend(Backend):
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         family = read_family(directory)
         directory = directory.absolute()  # a child process may have another working directory
-        self._load: Callable[[], Any] = (
-            partial(load_network, directory) if family is None else partial(load_family_network, directory, family)
-        )
+        self._load: Callable[[], Any] = partial(load_network, directory)
+        if family is not None:
+            self._load = partial(load_family_network, directory, family)
         self._pid = os.getpid()
-        self._network = opened(directory, self._open)
+        self._opened = opened(directory, self._open)
         self.limits = BatchLimits(rows=64, tokens=32768) if self.device == "cuda" else BatchLimits(rows=16, tokens=8192)
 
     def _open(self) -> Any:
@@ -68,15 +68,6 @@ class TorchBackend(Backend):
             log.info("torch uses one thread in this process, because it was forked after torch was imported")
             self._torch.set_num_threads(1)
         return self._load().to(self.device)
-
-    def run(self, batch: Batch) -> Output:
-        """Run one batch without gradients."""
-        network = self._network.get()
-        try:
-            return self._run(network, batch)
-        except Exception:
-            self._check_device()
-            raise
 
     def _run(self, network: Any, batch: Batch) -> Output:
         torch = self._torch
@@ -88,10 +79,6 @@ class TorchBackend(Backend):
             relevance, keep = network(**inputs)
             return Output(relevance.sigmoid().cpu().numpy(), keep.sigmoid().cpu().numpy())
 
-    def _check_device(self) -> None:
-        """Raise `BackendUnusableError` if the device fails for any call, as CUDA does after an illegal access."""
-        try:
-            if self.device == "cuda":
-                self._torch.cuda.synchronize()
-        except Exception as error:
-            raise BackendUnusableError(f"device {self.device!r} has failed ({error}); restart the process") from error
+    def _probe(self) -> None:
+        if self.device == "cuda":
+            self._torch.cuda.synchronize()
