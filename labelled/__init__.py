@@ -1,1 +1,1 @@
-"""Labelled examples and the files they lie in: what training, evaluation and the data steps read and write."""
+"""Labelled examples, the files they are stored in, and tools for them that several packages share."""

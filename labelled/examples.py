@@ -1,9 +1,8 @@
-"""Labelled examples, one JSON line each: what data scripts write, and training, calibration and evaluation read.
+"""Labelled examples, one per JSON line: data scripts write them; training, calibration and evaluation read them.
 
 Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, format, relevant_spans, relevant}``,
-where ``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``, and optionally ``answers``, a list of
-right answers to the query. A passage may carry ``teacher_score``, a reranker's logit for it. Other keys are
-ignored.
+where ``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``. Optional: ``answers``, a list of correct
+answers to the query, and for a passage ``teacher_score``, a reranker's logit. Other keys are ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secateur.labelled.text_files import filled_lines, parse_json
+from secateur.labelled.json_files import json_lines
 from secateur.models.errors import DataError, shown
 from secateur.models.segmentation import check_format
 from secateur.models.types import Passage, Unit
@@ -22,13 +21,13 @@ from secateur.models.types import Passage, Unit
 
 @dataclass(frozen=True, slots=True)
 class LabelledPassage:
-    """A passage with the spans that answer its query; none of them means that it is irrelevant.
+    """A passage with the spans that answer its query.
 
     Attributes:
-        passage: the passage.
+        passage: The passage.
         spans: ``[start, end)`` code points of its text.
-        relevant: whether it answers the query.
-        teacher: a reranker's logit for query and passage, where there is one.
+        relevant: Whether it answers the query.
+        teacher: A reranker's logit for query and passage, if known.
     """
 
     passage: Passage
@@ -43,7 +42,7 @@ class LabelledPassage:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query with its labelled passages and, where the data has them, its right answers."""
+    """A query with its labelled passages and, if known, its correct answers."""
 
     id: str
     source: str
@@ -57,66 +56,55 @@ def _passage(row: dict[str, Any]) -> LabelledPassage:
     text = row["text"]
     for start, end in spans:
         if not 0 <= start < end <= len(text):
-            raise ValueError(f"relevant span [{start}, {end}] lies outside the text of {len(text)} characters")
-    passage = Passage(
-        text=text,
-        id=str(row.get("id") or ""),
-        title=row.get("title") or None,
-        format=check_format("format", row.get("format") or "text"),
-    )
+            raise ValueError(f"relevant span [{start}, {end}] is outside the text of {len(text)} characters")
+    text_format = check_format("format", row.get("format") or "text")
+    passage = Passage(text, id=str(row.get("id") or ""), title=row.get("title") or None, format=text_format)
     teacher = row.get("teacher_score")
     if teacher is not None and not math.isfinite(teacher):
         raise ValueError(f"teacher_score must be a finite number, not {teacher}")
-    return LabelledPassage(
-        passage, spans, bool(row.get("relevant", bool(spans))), None if teacher is None else float(teacher)
-    )
-
-
-def _answers(row: dict[str, Any]) -> tuple[str, ...]:
-    answers = row.get("answers")
-    if answers is None:
-        return ()
-    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
-        raise TypeError(f"answers must be a list of strings, not {shown(answers)}")
-    return tuple(answers)
+    relevant = bool(row.get("relevant", bool(spans)))
+    return LabelledPassage(passage, spans, relevant, None if teacher is None else float(teacher))
 
 
 def parse_example(row: dict[str, Any], number: int) -> Example:
-    """Read one example off a row of the schema.
+    """Return the example in a row of the schema.
 
     Args:
-        row: a JSON object.
-        number: names the example when it has no id.
+        row: JSON object.
+        number: Identifier of an example without an id.
 
     Raises:
-        KeyError, TypeError, ValueError: the row is not of the schema.
+        KeyError, TypeError, ValueError: The row does not match the schema.
     """
-    query = row["query"]
+    query, answers = row["query"], row.get("answers")
     if not isinstance(query, str):
         raise TypeError(f"query must be a string, not {shown(query)}")
+    answers = [] if answers is None else answers
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise TypeError(f"answers must be a list of strings, not {shown(answers)}")
     passages = tuple(_passage(passage) for passage in row["passages"])
-    return Example(str(row.get("id", number)), str(row.get("source", "")), query, passages, _answers(row))
+    return Example(str(row.get("id", number)), str(row.get("source", "")), query, passages, tuple(answers))
 
 
 def read_examples(path: Path) -> Iterator[Example]:
     """Read a JSON-lines file, gzipped or not.
 
     Raises:
-        DataError: the file cannot be read, or a line is not of the schema; the message names file and line.
+        DataError: The file cannot be read, or a line does not match the schema; the message names file and line.
     """
-    for number, line in filled_lines(path):
+    for number, row in json_lines(path):
         try:
-            example = parse_example(parse_json(line), number)
+            example = parse_example(row, number)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
         yield example
 
 
 def files_in(directory: Path, endings: tuple[str, ...]) -> list[Path]:
-    """Return the files of a directory whose names end so, by name.
+    """Return the files of a directory with one of the endings, sorted by name.
 
     Raises:
-        DataError: one is a pipe or a device, which could be read without end.
+        DataError: One is a pipe or a device, which might have no end.
     """
     files = sorted(path for path in directory.iterdir() if path.name.endswith(endings) and not path.is_dir())
     for path in files:
@@ -126,10 +114,10 @@ def files_in(directory: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the JSON-lines files that a path means: itself, or those in the directory, by name.
+    """Return the JSON-lines files of a path: the file itself, or those in the directory, sorted by name.
 
     Raises:
-        DataError: there is none.
+        DataError: There are none.
     """
     if path.is_file():
         return [path]
@@ -140,5 +128,5 @@ def data_files(path: Path) -> list[Path]:
 
 
 def source_name(path: Path) -> str:
-    """Return a data file's source name: its file name up to the first dot."""
+    """Return the name of the source in a data file: the file name up to the first dot."""
     return path.name.split(".", 1)[0]

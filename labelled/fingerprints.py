@@ -1,4 +1,4 @@
-"""What tells a file or a directory from others: the SHA-256 of its content."""
+"""Fingerprints of files and directories: the SHA-256 of their content. Caches and indexes use them as keys."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from secateur.models.errors import DataError
 
 
 def files_of(path: Path) -> Iterator[Path]:
-    """Yield the files that a path means: itself, or all those under a directory, by name.
+    """Yield the files of a path: the file itself, or all files below a directory, sorted by name.
 
     Raises:
-        DataError: it is not there.
+        DataError: The path does not exist.
     """
     if path.is_dir():
         yield from sorted(one for one in path.rglob("*") if one.is_file())
@@ -26,12 +26,12 @@ def files_of(path: Path) -> Iterator[Path]:
 
 
 def fingerprint(*paths: Path) -> str:
-    """Return the SHA-256 of files and directories, in hexadecimal: of their bytes, and of the names in directories.
+    """Return the SHA-256 of the content of files and directories (with the file names there), in hexadecimal.
 
-    A file in a directory that cannot be read counts as such: those who read the directory leave it out, too.
+    An unreadable file in a directory counts as unreadable, because readers of the directory skip it.
 
     Raises:
-        DataError: a path is not there, or is a file that cannot be read.
+        DataError: A path does not exist, or is a file that cannot be read.
     """
     digest = hashlib.sha256()
     for path in paths:

@@ -1,4 +1,4 @@
-"""JSON files and JSON lines: the one reader of each, and the one writer of lines."""
+"""Reading JSON files, and reading and writing JSON lines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from secateur.models.files import atomic_path
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return the value in a JSON file.
 
     Raises:
-        DataError: it cannot be read, or is not JSON; the message names it.
+        DataError: The file cannot be read, or is not JSON.
     """
     try:
         return parse_json(read_text(path))
@@ -27,10 +27,10 @@ def read_json(path: Path) -> Any:
 
 
 def json_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of each line of a JSON-lines file that is not blank; see `text_lines`.
+    """Yield the number and the value of each line of a JSON-lines file that is not blank; see `text_lines`.
 
     Raises:
-        DataError: the file cannot be read, or a line is not JSON; the message names file and line.
+        DataError: The file cannot be read, or a line is not JSON; the message names file and line.
     """
     for number, line in filled_lines(path, limits):
         try:
@@ -41,19 +41,16 @@ def json_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[in
 
 
 def write_json_lines(path: Path, rows: Iterable[object]) -> int:
-    """Write rows as they come, gzipped where the name ends in ``.gz``; whole or not at all.
+    """Write rows atomically, gzipped if the name ends in ``.gz``, and return their number.
 
-    The same rows make the same bytes. Lone surrogates are written as question marks.
+    The same rows make the same bytes. Lone surrogates become question marks.
 
     Args:
-        path: replaced once all rows are written.
-        rows: dataclasses or JSON objects.
-
-    Returns:
-        How many were written.
+        path: File to write; replaced once all rows are written.
+        rows: Dataclasses or JSON objects.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: The file cannot be written.
     """
     count = 0
     with atomic_path(path) as partial, partial.open("wb") as raw:

@@ -1,4 +1,4 @@
-"""Opening Parquet files of others: what one unpacks to is known before it is read."""
+"""Opening Parquet files with a limit of their unpacked size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from secateur.labelled.text_files import DEFAULT_LIMITS, MIB, Limits, open_binary
 from secateur.models.errors import DataError, MissingExtraError
 
-_BATCH_BYTES = 1 << 30  # the most that a batch of rows may take
+_BATCH_BYTES = 1 << 30  # memory limit of a batch of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class OpenParquet:
     """A Parquet file.
 
     Attributes:
-        file: pyarrow's `ParquetFile`.
-        rows: how many rows can be read at once.
+        file: The `pyarrow.parquet.ParquetFile`.
+        rows: Number of rows of a batch.
     """
 
     file: Any
@@ -39,14 +39,14 @@ def open_parquet(
     """Open a Parquet file.
 
     Args:
-        path: of the file.
-        extra: of this package that brings pyarrow.
-        rows: the most that are read at once.
-        limits: what it may unpack to.
-        regular: see `secateur.labelled.text_files.open_binary`.
+        path: The file.
+        extra: Extra of this package that installs pyarrow.
+        rows: Largest number of rows of a batch.
+        limits: Limit of the unpacked size.
+        regular: See `text_files.open_binary`.
 
     Raises:
-        DataError: it is no Parquet file, breaks while it is read, or unpacks to more than allowed.
+        DataError: The file is not Parquet, is damaged, or unpacks to more than the limit.
         MissingExtraError: pyarrow is not installed.
     """
     try:
@@ -61,7 +61,7 @@ def open_parquet(
             allowed = limits.allowed(os.fstat(raw.fileno()).st_size)
             if size > allowed:
                 raise DataError(f"{path}: unpacks to {size / MIB:.0f} MiB, more than {allowed / MIB:g} MiB")
-            # A value that is stored once may stand in every row of a batch, and is no larger than its column.
+            # A value that is stored once may be repeated in every row of a batch; it is no larger than its column.
             columns = [group.column(number) for group in groups for number in range(group.num_columns)]
             largest = max((column.total_uncompressed_size for column in columns), default=0)
             yield OpenParquet(file, min(rows, max(1, _BATCH_BYTES // max(largest, 1))))

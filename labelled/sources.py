@@ -1,4 +1,4 @@
-"""Labelled examples by source, from where users have them: JSON lines, Parquet, or Hugging Face datasets on disk."""
+"""Labelled examples by source, from JSON lines, Parquet files, or Hugging Face datasets on disk."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class LabelledSource:
     """A source of labelled examples. Can be pickled, for worker processes.
 
     Attributes:
-        name: of the source.
-        where: file or directory that it is read from.
-        read: yields its examples from the start, as often as it is called; raises DataError for a broken one.
+        name: Name of the source.
+        where: File or directory of the source.
+        read: Yields the examples from the start with each call; raises DataError for one that is not valid.
     """
 
     name: str
@@ -32,7 +32,7 @@ class LabelledSource:
 
 
 def _from_columns(row: dict[str, Any], number: int) -> Example:
-    """Read a row of the project's columns, or of OpenProvence's (query, texts, context_spans, labels)."""
+    """Parse a row with the columns of our schema, or of OpenProvence (query, texts, context_spans, labels)."""
     if "passages" in row:
         return parse_example(row, number)
     labels = row.get("labels") or [bool(spans) for spans in row["context_spans"]]
@@ -52,15 +52,15 @@ def _examples(where: Path, rows: Iterable[Any]) -> Iterator[Example]:
 
 
 def saved_splits(path: Path, extra: str) -> dict[str, Any]:
-    """Return the splits of a dataset that the `datasets` library saved to disk; one without any as that named "".
+    """Return the splits of a dataset that the `datasets` library saved to disk; without splits, one named "".
 
     Args:
-        path: its directory.
-        extra: of this package that brings the library.
+        path: Directory of the dataset.
+        extra: Extra of this package that installs the library.
 
     Raises:
-        DataError: it cannot be read.
-        MissingExtraError: the library is not installed.
+        DataError: It cannot be read.
+        MissingExtraError: The library is not installed.
     """
     try:
         from datasets import DatasetDict, load_from_disk
@@ -68,7 +68,7 @@ def saved_splits(path: Path, extra: str) -> dict[str, Any]:
         raise MissingExtraError("datasets", extra) from error
     try:
         found = load_from_disk(str(path))
-    except Exception as error:  # the library raises many kinds
+    except Exception as error:  # the library raises many types
         raise DataError(f"{path}: cannot be read as a Hugging Face dataset ({error})") from error
     return dict(found) if isinstance(found, DatasetDict) else {"": found}
 
@@ -80,7 +80,7 @@ _MEDIA_FREE = (
 
 
 def _media(feature: Any) -> str | None:
-    """Return the name of the first feature that is read from files or addresses; None for none."""
+    """Return the name of the first feature whose values are read from files or URLs; None if there is none."""
     if isinstance(feature, dict | list | tuple):
         below: Iterable[Any] = feature.values() if isinstance(feature, dict) else feature
     elif type(feature).__name__ not in _MEDIA_FREE:
@@ -91,14 +91,14 @@ def _media(feature: Any) -> str | None:
 
 
 def refuse_media(path: Path, rows: Any) -> None:
-    """Check that reading the rows of a dataset opens nothing else: images and sounds are read from paths and URLs.
+    """Check that reading a dataset opens no other files or URLs, as features like `Image`, `Audio` and `Video` do.
 
     Args:
-        path: of the dataset, for the message.
-        rows: the dataset.
+        path: Path of the dataset, for the message.
+        rows: The dataset.
 
     Raises:
-        DataError: a column has a feature such as `Image`, `Audio` or `Video`.
+        DataError: A column has such a feature.
     """
     for name, feature in rows.features.items():
         found = _media(feature)
@@ -125,10 +125,9 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     with open_parquet(path, "eval") as opened:
         for batch in opened.batches():
             try:
-                rows = batch.to_pylist()
-            except OverflowError as error:  # e.g. a date behind the year 9999
-                raise DataError(f"{path}: holds a value that Python cannot ({error})") from error
-            yield from rows
+                yield from batch.to_pylist()
+            except OverflowError as error:  # e.g. a date after the year 9999
+                raise DataError(f"{path}: a value is out of Python's range ({error})") from error
 
 
 def _parquet_examples(path: Path) -> Iterator[Example]:
@@ -136,20 +135,19 @@ def _parquet_examples(path: Path) -> Iterator[Example]:
 
 
 def _file_source(path: Path) -> LabelledSource:
-    if path.suffix == ".parquet":
-        return LabelledSource(source_name(path), path, partial(_parquet_examples, path))
-    return LabelledSource(source_name(path), path, partial(read_examples, path))
+    read = _parquet_examples if path.suffix == ".parquet" else read_examples
+    return LabelledSource(source_name(path), path, partial(read, path))
 
 
 def labelled_sources(path: Path) -> list[LabelledSource]:
-    """Return the sources of labelled examples that a path means, by name.
+    """Return the sources of labelled examples of a path, sorted by name.
 
     Args:
-        path: a JSON-lines file (gzipped or not), a Parquet file, a directory of them (one a source), or a directory
-            written by the `datasets` library's ``save_to_disk`` (a split is a source).
+        path: A JSON-lines file (gzipped or not) or Parquet file, a directory of such files (each a source), or a
+            directory written by the `datasets` library's ``save_to_disk`` (each split is a source).
 
     Raises:
-        DataError: nothing is there.
+        DataError: There are none.
     """
     if path.is_file():
         return [_file_source(path)]

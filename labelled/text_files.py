@@ -1,7 +1,7 @@
-"""The one place where text files of the user are opened: UTF-8 with or without a byte order mark, gzipped or not.
+"""Opening text files of the user: UTF-8 with or without a byte order mark, gzipped or not.
 
-Lines end at line feeds alone: JSON strings may hold U+2028, U+0085 and other characters that `str.splitlines` takes
-for line ends. A mark at the very start of a file is dropped; U+FEFF anywhere else is text and stays.
+Lines end only at line feeds, because JSON strings may contain U+2028, U+0085 and other characters at which
+`str.splitlines` splits. A byte order mark at the start of a file is dropped; U+FEFF anywhere else is text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 from secateur.models.errors import DataError
 
 MIB = 1 << 20
-_RATIO = 100  # gzipped text unpacks to 3 to 50 times its size, a bomb to a thousand times
+_RATIO = 100  # text unpacks to 3 to 50 times its gzipped size, a gzip bomb to a thousand times
 _ALLOWED = 1 << 30  # bytes that any gzipped file may unpack to
 # UTF-32's little-endian mark begins with that of UTF-16, so it comes first.
 _OTHER_MARKS = (
@@ -35,18 +35,18 @@ _BROKEN = (OSError, EOFError, zlib.error)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a file is read; what is more is an error.
+    """Limits of what is read; a larger file is an error.
 
     Attributes:
-        line: bytes of one line, or of a file that is read whole; this bounds memory.
-        unpacked: bytes that a gzipped file may unpack to; None: 1 GiB, or 100 times its size where that is more.
+        line: Bytes of a line, or of a file that is read at once; this limits memory.
+        unpacked: Bytes that a compressed file may unpack to; None for 100 times its size, but at least 1 GiB.
     """
 
     line: int = 256 * MIB
     unpacked: int | None = None
 
     def allowed(self, size: int) -> int:
-        """Return how many bytes a packed file of a size may unpack to."""
+        """Return the number of bytes that a compressed file of a size may unpack to."""
         return max(_ALLOWED, _RATIO * size) if self.unpacked is None else self.unpacked
 
 
@@ -54,7 +54,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def other_unicode(data: bytes) -> str | None:
-    """Return whether a file begins with the mark of UTF-16 or UTF-32, and of which; None where it does not."""
+    """Return `UTF-16` or `UTF-32` if the data begins with its byte order mark, else None."""
     return next((name for mark, name in _OTHER_MARKS if data.startswith(mark)), None)
 
 
@@ -62,15 +62,15 @@ def encoding_error(where: str, data: bytes, error: UnicodeDecodeError, offset: i
     """Return the error for bytes that are not UTF-8.
 
     Args:
-        where: file, and line if known.
-        data: that was decoded.
-        error: what decoding raised.
-        offset: of the data in the file.
+        where: File, and line if known.
+        data: Data that was decoded.
+        error: Error of decoding it.
+        offset: Offset of the data in the file.
     """
     name = other_unicode(data) if offset == 0 else None
     if name:
         return DataError(f"{where}: is {name}, not UTF-8; convert it first, e.g. iconv -f {name} -t UTF-8")
-    # "utf-8-sig" counts from behind the mark.
+    # "utf-8-sig" counts from after the mark.
     at = error.start + len(data) - len(error.object)
     return DataError(f"{where}: byte {offset + at} (0x{data[at]:02x}) is not UTF-8; convert the file to UTF-8 first")
 
@@ -79,11 +79,12 @@ def open_binary(path: Path, *, regular: bool = False) -> BufferedReader:
     """Open a file for reading.
 
     Args:
-        path: its name.
-        regular: refuse pipes and devices, and never wait for one; else a pipe, e.g. of ``<(...)``, is read as well.
+        path: The file.
+        regular: Whether to refuse pipes and devices without waiting for them. If false, a pipe such as ``<(...)`` is
+            read like a file.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file though it must be.
+        OSError: It cannot be opened, or is not a regular file although it must be.
     """
     if not regular:
         return path.open("rb")
@@ -98,15 +99,15 @@ def open_binary(path: Path, *, regular: bool = False) -> BufferedReader:
 
 
 def byte_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False) -> Iterator[bytes]:
-    """Yield a file's lines with their ends, unpacked where its name ends in ``.gz``.
+    """Yield a file's lines with their ends, unpacked if its name ends in ``.gz``.
 
     Args:
-        path: the file.
-        limits: what is too much.
-        regular: see `open_binary`.
+        path: The file.
+        limits: Limits of what is read.
+        regular: See `open_binary`.
 
     Raises:
-        DataError: it cannot be read, or is larger than allowed; the message names it.
+        DataError: The file cannot be read, or is too large.
     """
     try:
         with open_binary(path, regular=regular) as raw:
@@ -122,7 +123,7 @@ def byte_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = F
                     raise DataError(f"{path}, line {number}: is longer than {limits.line / MIB:g} MiB; split the line")
                 if allowed is not None and size > allowed:
                     raise DataError(
-                        f"{path}: unpacks to more than {allowed / MIB:g} MiB; if it may, unpack it first (gunzip)"
+                        f"{path}: unpacks to more than {allowed / MIB:g} MiB; if that is right, run gunzip first"
                     )
                 yield line
     except _BROKEN as error:
@@ -133,7 +134,7 @@ def text_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = F
     """Yield a file's lines as text with their ends; see `byte_lines`.
 
     Raises:
-        DataError: it cannot be read, is larger than allowed, or is not UTF-8; the message names file, line and byte.
+        DataError: The file cannot be read, is too large, or is not UTF-8; the message names file, line and byte.
     """
     offset = 0
     for number, line in enumerate(byte_lines(path, limits, regular=regular), 1):
@@ -145,7 +146,7 @@ def text_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = F
 
 
 def filled_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line that is not blank, without its end; see `text_lines`."""
+    """Yield the number and text of each line that is not blank, without its end; see `text_lines`."""
     for number, line in enumerate(text_lines(path, limits), 1):
         if line.strip():
             yield number, line.rstrip("\r\n")
@@ -155,8 +156,8 @@ def read_limited(path: Path, limit: int = DEFAULT_LIMITS.line, *, regular: bool 
     """Return a file's bytes.
 
     Raises:
-        OSError: it cannot be read.
-        DataError: it is larger than the limit; the message names it.
+        OSError: It cannot be read.
+        DataError: It is larger than the limit.
     """
     with open_binary(path, regular=regular) as file:
         data = file.read(limit + 1)
@@ -166,10 +167,10 @@ def read_limited(path: Path, limit: int = DEFAULT_LIMITS.line, *, regular: bool 
 
 
 def as_text(data: bytes, where: str) -> str:
-    """Decode bytes of UTF-8, with or without a mark.
+    """Decode UTF-8, with or without a byte order mark.
 
     Raises:
-        DataError: they are not UTF-8; the message says what they are.
+        DataError: The data is not UTF-8; the message says what it is.
     """
     try:
         return data.decode("utf-8-sig")
@@ -178,10 +179,10 @@ def as_text(data: bytes, where: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file, UTF-8 with or without a mark.
+    """Return the text of a file in UTF-8, with or without a byte order mark.
 
     Raises:
-        DataError: it cannot be read, is not UTF-8 or larger than 256 MiB; the message names it.
+        DataError: It cannot be read, is not UTF-8, or is larger than 256 MiB.
     """
     try:
         data = read_limited(path)
@@ -191,10 +192,10 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; a mark in front, as files that were joined have in between, means nothing.
+    """Parse JSON. A byte order mark in front, as joined files have in between, is ignored.
 
     Raises:
-        ValueError: it is not JSON, or nested too deep to be read.
+        ValueError: It is not JSON, or is nested too deep.
     """
     try:
         return json.loads(text.removeprefix("\ufeff"))

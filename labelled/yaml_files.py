@@ -1,4 +1,4 @@
-"""Reading a YAML file into an object of a class."""
+"""Reading a YAML file into an instance of a class, with limits on its size and depth."""
 
 from __future__ import annotations
 
@@ -12,33 +12,28 @@ from secateur.models.errors import DataError, MissingExtraError, shown
 
 _T = TypeVar("_T")
 
+_MAX_NODES = 10_000  # values of a document, with aliases replaced by their values
 
-_NODES = 10_000  # values of a document, those behind an alias counted each time that it stands there
 
-
-class TooMuchError(ValueError):
-    """A YAML document is nested too deep, or its aliases stand for more than anyone writes."""
+class TooMuchError(DataError):
+    """A YAML document is nested too deep, or has too many values once its aliases are replaced."""
 
 
 def _check_size(root: Any) -> None:
-    """Check how many values a document means once its aliases are replaced by what they stand for.
-
-    Raises:
-        TooMuchError: there are more than 10,000, or an alias stands for what it is in.
-    """
+    """Refuse a document with more than 10,000 values once its aliases are replaced, or with a recursive alias."""
     sizes: dict[int, int] = {}
 
     def size(node: Any) -> int:
         key = id(node)
         if sizes.get(key) == 0:
-            raise TooMuchError("an alias stands for something that it is a part of")
+            raise TooMuchError("an alias refers to a value that contains it")
         if key not in sizes:
             sizes[key] = 0
             children = node.value if isinstance(node.value, list) else []
             parts = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
             sizes[key] = 1 + sum(map(size, parts))
-            if sizes[key] > _NODES:
-                raise TooMuchError(f"with its aliases replaced it has more than {_NODES} values")
+            if sizes[key] > _MAX_NODES:
+                raise TooMuchError(f"it has more than {_MAX_NODES} values once its aliases are replaced")
         return sizes[key]
 
     if root is not None:
@@ -49,12 +44,13 @@ def load_yaml(text: str, extra: str, *, plain: bool = False) -> Any:
     """Parse one YAML document.
 
     Args:
-        text: of the document.
-        extra: of this package that brings PyYAML.
-        plain: leave numbers and dates as the strings that are written.
+        text: The document.
+        extra: Extra of this package that installs PyYAML.
+        plain: Whether to leave numbers and dates as strings.
 
     Raises:
-        ValueError: it is not YAML; `TooMuchError` if it is nested too deep or has too many values.
+        ValueError: The text is not YAML.
+        TooMuchError: The document is nested too deep or has too many values.
         MissingExtraError: PyYAML is not installed.
     """
     try:
@@ -77,15 +73,15 @@ def load_yaml(text: str, extra: str, *, plain: bool = False) -> Any:
 
 
 def read_yaml(path: Path, kind: type[_T]) -> _T:
-    """Read a YAML file as an object of a class.
+    """Read a YAML file as an instance of a class.
 
     Raises:
-        DataError: the file is missing or wrong; the message names the key.
+        DataError: The file is missing or not valid; the message names the key.
         MissingExtraError: PyYAML is not installed.
     """
     try:
         content = load_yaml(read_text(path), "train")
-    except ValueError as error:
+    except (ValueError, TooMuchError) as error:
         raise DataError(f"{path}: not valid YAML ({error})") from error
     try:
         return TypeAdapter(kind).validate_python(content)

@@ -1,1 +1,1 @@
-"""Asking language models: one client of OpenAI-compatible endpoints for the data scripts and the evaluation."""
+"""Language models behind OpenAI-compatible endpoints: client, budget and cache, for data scripts and evaluation."""

@@ -1,4 +1,4 @@
-"""What a job may ask of an endpoint: how much it may cost, and how fast it may ask."""
+"""Limits for the requests of a job: what they may cost, and how many may be sent per minute."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from secateur.llm.cache import Completion
 from secateur.models.errors import InputError, MissingExtraError, SecateurError
 
-_MESSAGE_OVERHEAD = 16  # tokens that a chat template puts around a message, at most
+_MESSAGE_OVERHEAD = 16  # largest number of tokens that a chat template adds to a message
 
 
 class BudgetError(SecateurError):
-    """The next request could cost more than is left; every reply until then is cached."""
+    """The next request might exceed the budget. Every reply until then is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What an endpoint charges, per million tokens, in any one currency.
+    """Prices of an endpoint per million tokens, in any currency.
 
     Raises:
-        InputError: one is negative.
+        InputError: A price is negative.
     """
 
     input: float
@@ -34,88 +34,80 @@ class Prices:
                 raise InputError(f"prices.{name}", f"{value!r} is not a price", "give 0 or more per million tokens")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return what a call costs."""
+        """Return the cost of a request."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
 
 def most_tokens(messages: Sequence[Mapping[str, str]]) -> int:
-    """Return a bound on a prompt's tokens: no byte-level vocabulary makes more tokens of a text than it has bytes."""
+    """Return an upper bound of a prompt's tokens: no byte-level vocabulary makes more tokens than bytes."""
     return sum(len(message["content"].encode("utf-8", "replace")) + _MESSAGE_OVERHEAD for message in messages)
 
 
 def tokens_of(messages: Sequence[Mapping[str, str]], reply: Completion) -> tuple[int, int]:
-    """Return a call's tokens in and out, as the endpoint counted them; at the bound where it did not."""
+    """Return the prompt and completion tokens as the endpoint counted them; upper bounds if it did not."""
     prompt = most_tokens(messages) if reply.prompt_tokens is None else reply.prompt_tokens
     completion = len(reply.text.encode()) if reply.completion_tokens is None else reply.completion_tokens
     return prompt, completion
 
 
 class Budget:
-    """Counts what a job costs and never lets it pass a bound.
+    """Counts the cost of a job and keeps it below a limit.
 
-    Before a request its highest possible cost is set aside; after it, what it did cost is counted. An endpoint that
-    does not count tokens is charged at the bound.
+    The highest possible cost of a request is reserved before it, and its actual cost is counted after it. An endpoint
+    that does not count tokens is charged the upper bound.
 
     Args:
-        prices: None counts nothing.
-        max_cost: of the job; None for no bound.
+        prices: Prices of the endpoint; None counts nothing.
+        max_cost: Limit for the job; None for no limit.
 
     Attributes:
-        spent: so far.
+        spent: Cost so far.
 
     Raises:
-        InputError: there is a bound, but no prices, or it is not positive.
+        InputError: The limit is not positive, or there are no prices for it.
     """
 
     def __init__(self, prices: Prices | None = None, max_cost: float | None = None) -> None:
         if max_cost is not None and prices is None:
             raise InputError("max_cost", f"{max_cost!r} without prices", "give prices per million tokens, IN and OUT")
         if max_cost is not None and not max_cost > 0:
-            raise InputError("max_cost", f"{max_cost!r} is not positive", "give what the job may cost")
+            raise InputError("max_cost", f"{max_cost!r} is not positive", "give the highest cost of the job")
         self.prices = prices
         self.max_cost = max_cost
         self.spent = 0.0
         self._reserved = 0.0
         self._changed = asyncio.Condition()
 
-    def bound(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> float:
-        """Return the most that a request can cost.
+    async def reserve(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> float:
+        """Reserve and return the highest possible cost of a request. Waits while running requests may free enough.
 
         Raises:
-            InputError: the length of the reply has no bound, though the cost has.
+            BudgetError: The request might exceed the limit.
+            InputError: There is a limit, but the length of the reply has none.
         """
         if self.prices is None:
             return 0.0
         if max_tokens is None and self.max_cost is not None:
-            raise InputError("max_tokens", "None leaves the cost of a reply open", "give a bound, or no max_cost")
-        return self.prices.cost(most_tokens(messages), max_tokens or 0)
-
-    async def reserve(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> float:
-        """Set aside what a request can cost, and return it; waits while requests under way may leave enough.
-
-        Raises:
-            BudgetError: that may pass the bound.
-            InputError: as for `bound`.
-        """
-        most = self.bound(messages, max_tokens)
-        bound = math.inf if self.max_cost is None else self.max_cost
+            raise InputError("max_tokens", "None leaves the cost of a reply open", "give a number, or no max_cost")
+        most = self.prices.cost(most_tokens(messages), max_tokens or 0)
+        limit = math.inf if self.max_cost is None else self.max_cost
         async with self._changed:
-            await self._changed.wait_for(lambda: not bound - self._reserved < self.spent + most <= bound)
-            if self.spent + most > bound:
+            await self._changed.wait_for(lambda: not limit - self._reserved < self.spent + most <= limit)
+            if self.spent + most > limit:
                 raise BudgetError(
-                    f"max_cost: {self.spent:.4g} of {bound:g} is spent, and the next request may cost {most:.2g}; run "
-                    "again with more, nothing that was answered is asked again"
+                    f"max_cost: {self.spent:.4g} of {limit:g} is spent, and the next request may cost {most:.2g}; run "
+                    "again with a higher limit: replies so far are cached"
                 )
             self._reserved += most
         return most
 
     async def settle(self, reserved: float, messages: Sequence[Mapping[str, str]], reply: Completion | None) -> None:
-        """Give back what was set aside for a request, and count what it did cost.
+        """Replace the reserved cost of a request by its actual cost.
 
         Args:
-            reserved: as `reserve` returned it.
-            messages: of the request.
-            reply: None where it failed: it is taken to have cost nothing.
+            reserved: Result of `reserve`.
+            messages: Messages of the request.
+            reply: The reply; None for a failed request, which counts as free.
         """
         async with self._changed:
             self._reserved -= reserved
@@ -124,32 +116,33 @@ class Budget:
             self._changed.notify_all()
 
     def count(self, messages: Sequence[Mapping[str, str]], reply: Completion) -> None:
-        """Count what a request did cost, in this run or in an earlier one of the job."""
+        """Count the cost of a request, of this run or of an earlier run of the job."""
         if self.prices is not None:
             self.spent += self.prices.cost(*tokens_of(messages, reply))
 
 
 class Pace:
-    """Holds requests back so that an endpoint's rate limits are kept.
+    """Spaces requests evenly, to respect an endpoint's rate limit.
 
     Args:
-        requests_per_minute: evenly spaced; None for no limit.
+        requests_per_minute: The rate; None for no limit.
 
     Raises:
-        InputError: it is not positive.
-        MissingExtraError: the `aiolimiter` package is not installed.
+        InputError: The rate is not positive.
+        MissingExtraError: The `aiolimiter` package is not installed.
     """
 
     def __init__(self, requests_per_minute: float | None = None) -> None:
-        if requests_per_minute is not None and not requests_per_minute > 0:
-            raise InputError("requests_per_minute", f"{requests_per_minute!r} is not positive", "give 1 or more")
         self._limiter = None
-        if requests_per_minute is not None:
-            try:
-                from aiolimiter import AsyncLimiter
-            except ImportError as error:
-                raise MissingExtraError("aiolimiter", "llm") from error
-            self._limiter = AsyncLimiter(1, 60 / requests_per_minute)
+        if requests_per_minute is None:
+            return
+        if not requests_per_minute > 0:
+            raise InputError("requests_per_minute", f"{requests_per_minute!r} is not positive", "give 1 or more")
+        try:
+            from aiolimiter import AsyncLimiter
+        except ImportError as error:
+            raise MissingExtraError("aiolimiter", "llm") from error
+        self._limiter = AsyncLimiter(1, 60 / requests_per_minute)
 
     async def wait(self) -> None:
         """Return when the next request may be sent."""

@@ -1,4 +1,4 @@
-"""A cache of endpoint replies on disk, addressed by the content of the request; what makes a run resumable."""
+"""A cache of replies on disk, keyed by the content of the request. It makes runs resumable."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from secateur.labelled.text_files import parse_json, read_text
-from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
 
 
@@ -19,12 +17,11 @@ class Completion:
     """An endpoint's reply to one request.
 
     Attributes:
-        text: what the model wrote, not empty.
-        prompt_tokens: tokens of the request as the endpoint counts them; None where it does not say.
-        completion_tokens: tokens of the reply, likewise.
-        finish_reason: why the model stopped, e.g. ``stop`` or ``length``; None where the endpoint does not say.
-        first_tokens: what the reply could have begun with, as (token, log probability); empty where the request did
-            not ask for ``logprobs`` or the endpoint gives none.
+        text: Text of the model, not empty.
+        prompt_tokens: Tokens of the request as the endpoint counted them; None if it did not.
+        completion_tokens: Tokens of the reply, likewise.
+        finish_reason: Why the model stopped, e.g. ``stop`` or ``length``; None if unknown.
+        first_tokens: Candidates for the first token, as (token, log probability); empty without ``logprobs``.
     """
 
     text: str
@@ -41,26 +38,26 @@ def request_key(request: Mapping[str, Any]) -> str:
 
 
 class ReplyCache:
-    """Replies by request key, one small JSON file each.
+    """Replies by request key, each in a small JSON file.
 
     Args:
-        directory: made when the first reply is stored; runs may share it.
+        directory: Created with the first reply; runs may share it.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def path(self, key: str) -> Path:
-        """Return where a key's reply is stored; spread over 256 folders, which file systems and people like better."""
+        """Return the file for a key. Files are spread over 256 folders, which file systems handle better."""
         return self.directory / key[:2] / f"{key}.json"
 
     def get(self, key: str) -> Completion | None:
-        """Return a stored reply; None for one that is missing or broken, which costs a call and not the run."""
+        """Return a stored reply; None for one that is missing or damaged, which costs only another request."""
         try:
-            stored = parse_json(read_text(self.path(key)))
+            stored = json.loads(self.path(key).read_text(encoding="utf-8"))
             tokens = tuple((str(token), float(value)) for token, value in stored.pop("first_tokens", ()))
             reply = Completion(**stored, first_tokens=tokens)
-        except (DataError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return None
         counts = (reply.prompt_tokens, reply.completion_tokens)
         if not isinstance(reply.text, str) or not all(count is None or type(count) is int for count in counts):
@@ -71,6 +68,6 @@ class ReplyCache:
         """Store a reply.
 
         Raises:
-            DataError: the directory cannot be written.
+            DataError: The directory cannot be written.
         """
         write_atomically(self.path(key), json.dumps(asdict(reply)) + "\n")

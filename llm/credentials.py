@@ -1,4 +1,4 @@
-"""API keys and passwords: what an HTTP header can carry of them, and how they are kept out of all that is shown."""
+"""API keys and passwords: what an HTTP header can carry, and how to keep them out of messages and logs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
+from secateur.models.errors import InputError
+
 _HIDDEN = "[hidden]"
-_SHORT = 8  # characters; below, a secret is hidden only where it is a word of its own
-_SHORTEST = 4  # characters; below, it is no secret, and part of any text
+_SHORT = 8  # characters; a shorter secret is hidden only where it is a word of its own
+_SHORTEST = 4  # characters; a shorter text is not treated as a secret
 _USERINFO = re.compile(r"^((?:[a-z][a-z0-9+.-]*:)?//)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 def header_key(value: object, field: str = "api_key") -> str | None:
-    """Return an API key without the white space around it, or None for none and for an empty one.
+    """Return an API key without surrounding white space; None for an empty one.
 
     Args:
-        value: as it was given.
-        field: how to name it in errors.
+        value: The key as given.
+        field: Name of the field, for errors.
 
     Raises:
-        InputError: it is not a string, or an HTTP header cannot carry it. The message does not show it.
+        InputError: It is not a string, or an HTTP header cannot carry it. The message does not show it.
     """
-    from secateur.models.errors import InputError
-
     if value is None:
         return None
     if not isinstance(value, str):
@@ -38,12 +38,12 @@ def header_key(value: object, field: str = "api_key") -> str | None:
 
 
 def public_url(url: str) -> str:
-    """Return an address, which may be malformed, without its secrets: user, password, query and fragment."""
+    """Return a URL, which may be malformed, without user, password, query and fragment."""
     return re.split(r"[?#]", _USERINFO.sub(r"\1", url), maxsplit=1)[0]
 
 
 def basic_authorization(url: str) -> str | None:
-    """Return the header value for the user and password in an address, or None if there are none."""
+    """Return the header value for the user and password in a URL; None if there are none."""
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
         return None
@@ -52,25 +52,24 @@ def basic_authorization(url: str) -> str | None:
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """Return what must not be shown of an address: its password and both as a header carries them."""
+    """Return the secrets in a URL: the password, or a user without one (often a token), and their header value."""
     parts = urlsplit(url)
     header = basic_authorization(url)
-    # A user without a password is often a token.
     raw = parts.password or parts.username
     return tuple(text for text in (raw, unquote(raw or ""), header and header.removeprefix("Basic ")) if text)
 
 
 class Redaction:
-    """Takes secrets out of texts, for a server may repeat in its answer what it was sent.
+    """Removes secrets from texts, because a server may repeat in its response what it was sent.
 
     Args:
-        secrets: keys, passwords and header values.
+        secrets: Keys, passwords and header values.
     """
 
     __slots__ = ("_pattern",)
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # JSON and repr write quotes and backslashes in other ways.
+        # JSON and repr escape quotes and backslashes.
         forms = {f for s in secrets if len(s) >= _SHORTEST for f in (s, json.dumps(s)[1:-1], repr(s)[1:-1])}
         patterns = [
             re.escape(form) if len(form) >= _SHORT else rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])"

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible chat endpoint: its settings, and a client that caches replies and counts failures."""
+"""OpenAI-compatible chat endpoints: their settings, and a client that caches replies and counts failures."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 Message = Mapping[str, str]
 
-_LONGEST_WAIT_S = 120.0  # the most that the SDK lets a server's Retry-After ask for
-_SHORTEST_SECRET = 12  # characters; shorter keys are stand-ins such as EMPTY, and also words of answers
-_PATIENCE = 20  # failures in a row after which going on only costs the user time
-_HOPELESS = {
+_LONGEST_WAIT_S = 120.0  # longest Retry-After that the SDK accepts
+_SHORTEST_SECRET = 12  # characters; shorter keys are placeholders such as EMPTY, and also words of replies
+_MAX_FAILURES = 20  # consecutive failures after which the run ends
+_HINTS = {  # for failures that end the run if they come before any reply
     "connection": "start the server or fix base_url",
     "status_401": "give a valid API key",
     "status_403": "give an API key that may use this model",
@@ -38,26 +38,25 @@ _HOPELESS = {
 
 
 class EndpointError(SecateurError):
-    """An endpoint cannot be used at all, so the run ends; every reply until then is cached."""
+    """The endpoint cannot be used, so the run ends. Every reply until then is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and how a chat model is asked.
+    """Address and settings of a chat model.
 
     Args:
-        base_url: of the API, e.g. ``http://localhost:8000/v1``.
-        model: its name there.
-        api_key: sent as a bearer token; never written, logged or shown. White space around it is left out, and an empty
-            one is none.
-        timeout_s: seconds that the endpoint may take for one try.
-        retries: further tries after a timeout, a lost connection, or a status 408, 409, 429 or 5xx.
-        max_tokens: most tokens of a reply; None leaves it to the endpoint.
-        temperature: of sampling; None does not send it, which some reasoning models insist on.
-        extra: further fields of the request, e.g. ``{"max_completion_tokens": 2000}``.
+        base_url: Base URL of the API, e.g. ``http://localhost:8000/v1``.
+        model: Name of the model.
+        api_key: Bearer token, never written, logged or shown; surrounding white space is removed.
+        timeout_s: Time limit for one attempt, in seconds.
+        retries: Further attempts after a timeout, a lost connection, or a status 408, 409, 429 or 5xx.
+        max_tokens: Largest number of tokens of a reply; None for the endpoint's own limit.
+        temperature: Sampling temperature; None does not send it, as some reasoning models require.
+        extra: Further fields of the request, e.g. ``{"max_completion_tokens": 2000}``.
 
     Raises:
-        InputError: one of them is wrong.
+        InputError: A setting is not valid.
     """
 
     base_url: str = field(repr=False)
@@ -91,23 +90,17 @@ class Endpoint:
 
     @property
     def public_url(self) -> str:
-        """The base URL without the parts that can hold a secret: user, password, query and fragment."""
+        """The base URL without user, password, query and fragment, which may hold secrets."""
         return public_url(self.base_url)
 
     @property
-    def sent_url(self) -> str:
-        """The base URL without user and password, for what is sent to is also logged by the SDK."""
-        parts = urlsplit(self.base_url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-    @property
     def parameters(self) -> dict[str, Any]:
-        """The fields of a request that shape the reply, beside model and messages."""
+        """The fields of a request that shape the reply, besides model and messages."""
         own = {"max_tokens": self.max_tokens, "temperature": self.temperature}
         return {**{name: value for name, value in own.items() if value is not None}, **self.extra}
 
     def settings(self) -> dict[str, Any]:
-        """Return what a report may say about the endpoint; the API key is not in it."""
+        """Return the settings for a report, without the API key."""
         return {
             "base_url": self.public_url,
             "model": self.model,
@@ -123,17 +116,12 @@ class Failed:
 
     Attributes:
         reason: ``timeout``, ``connection``, ``status_CODE``, ``not_json``, ``no_choices``, ``no_content`` (a choice
-            without a text) or ``empty`` (a text of white space).
-        detail: one line for people.
+            without a text) or ``empty`` (only white space).
+        detail: One line for people.
     """
 
     reason: str
     detail: str
-
-
-def _count(usage: Any, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if type(value) is int and value >= 0 else None
 
 
 # A chat template may have written the opening tag, and a token limit may have cut off the closing one.
@@ -141,8 +129,13 @@ _THOUGHT = re.compile(r"\A.*</(?:think|thinking|reasoning)>|<(?:think|thinking|r
 
 
 def without_thoughts(text: str) -> str:
-    """Return a reply without what a reasoning model thought in ``<think>`` tags."""
+    """Return a reply without the ``<think>`` section of a reasoning model."""
     return _THOUGHT.sub("", text).strip()
+
+
+def _count(usage: Any, name: str) -> int | None:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if type(value) is int and value >= 0 else None
 
 
 def _first_tokens(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
@@ -151,16 +144,12 @@ def _first_tokens(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
         tokens = [(replace_surrogates(one["token"]), float(one["logprob"])) for one in found]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return ()
-    # Some servers write tokens that cannot come as -inf, which JSON has no word for.
+    # Some servers send -inf for impossible tokens, which JSON cannot represent.
     return tuple((token, value) for token, value in tokens if math.isfinite(value))
 
 
 def parse_reply(body: str) -> Completion | Failed:
-    """Read a chat completion, trusting nothing about it.
-
-    Args:
-        body: of a response with a good status.
-    """
+    """Parse the body of a successful response, without trusting it."""
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
@@ -178,9 +167,8 @@ def parse_reply(body: str) -> Completion | Failed:
     if not text.strip():
         return Failed("empty", f"the text is empty (finish_reason {finish!r})")
     usage = reply.get("usage")
-    prompt_tokens, completion_tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    tokens = _first_tokens(choice)
-    return Completion(replace_surrogates(text), prompt_tokens, completion_tokens, finish, tokens)
+    counts = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    return Completion(replace_surrogates(text), *counts, finish, _first_tokens(choice))
 
 
 def _clean(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -188,21 +176,21 @@ def _clean(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 class ChatClient:
-    """Asks an endpoint, through a cache. Use it as an async context manager.
+    """Sends conversations to an endpoint, through a cache. Use it as an async context manager.
 
     Args:
-        endpoint: whom to ask.
-        cache: of replies. Failures are not stored: the next run asks again.
-        slots: bounds the calls under way; clients that share it share the bound.
-        budget: bounds what requests cost; may be shared likewise.
-        pace: spaces requests; may be shared likewise.
+        endpoint: The endpoint.
+        cache: Cache of replies. Failures are not stored, so the next run tries them again.
+        slots: Limit of concurrent requests; clients may share it.
+        budget: Limit of costs; may be shared.
+        pace: Rate of requests; may be shared.
 
     Attributes:
-        calls: requests sent, further tries not counted.
-        hits: requests answered from the cache.
+        calls: Number of requests, without retries.
+        hits: Number of requests answered from the cache.
 
     Raises:
-        MissingExtraError: the `openai` package is not installed.
+        MissingExtraError: The `openai` package is not installed.
     """
 
     def __init__(
@@ -224,17 +212,18 @@ class ChatClient:
         self._slots = slots
         self._budget = budget or Budget()
         self._pace = pace or Pace()
-        self._under_way: dict[str, asyncio.Task[Completion | Failed]] = {}
+        self._running: dict[str, asyncio.Task[Completion | Failed]] = {}
         self._succeeded = False
         self._failures_in_a_row = 0
         basic = basic_authorization(endpoint.base_url)
-        key = [endpoint.api_key] if endpoint.api_key is not None else []
-        self._hide = Redaction([*secrets_of(endpoint.base_url), *key])
+        self._hide = Redaction([*secrets_of(endpoint.base_url), endpoint.api_key or ""])
+        parts = urlsplit(endpoint.base_url)
+        # The SDK's HTTP client takes proxies from the environment (HTTPS_PROXY, NO_PROXY), which is what we want: often
+        # a proxy is the only way to an endpoint, and unlike our own client no explicit proxy setting competes with it.
         self._client: AsyncOpenAI = AsyncOpenAI(
-            base_url=endpoint.sent_url,
+            base_url=parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),  # the SDK logs it
             default_headers={"Authorization": basic} if basic is not None else None,
-            # Without a key the SDK would send the one in OPENAI_API_KEY, whoever the endpoint is.
-            api_key=endpoint.api_key or "none",
+            api_key=endpoint.api_key or "none",  # without a key the SDK would send OPENAI_API_KEY to any endpoint
             timeout=endpoint.timeout_s,
             max_retries=endpoint.retries,
         )
@@ -248,46 +237,44 @@ class ChatClient:
         await self._client.close()
 
     def _key(self, messages: Sequence[Message]) -> str:
-        return request_key(
-            {
-                # Two servers can give one name to two models (or quantisations); a wrong hit would be a wrong figure,
-                # a missed one after a change of address costs only calls.
-                "base_url": self.endpoint.base_url,
-                "model": self.endpoint.model,
-                "messages": messages,
-                "parameters": self.endpoint.parameters,
-            }
-        )
+        request = {
+            # Servers may use one name for different models or quantisations. A wrong hit would be a wrong result; a
+            # miss after a change of address costs only requests.
+            "base_url": self.endpoint.base_url,
+            "model": self.endpoint.model,
+            "messages": messages,
+            "parameters": self.endpoint.parameters,
+        }
+        return request_key(request)
 
     def cached(self, messages: Sequence[Message]) -> Completion | None:
-        """Return the reply to a conversation if an earlier run has it."""
+        """Return the reply to a conversation if it is in the cache."""
         return self._cache.get(self._key(_clean(messages)))
 
     async def ask(self, messages: Sequence[Message]) -> Completion | Failed:
-        """Return the reply to a conversation, from the cache or from the endpoint; equal ones are asked once.
+        """Return the reply to a conversation, from the cache or the endpoint. Equal conversations are sent once.
 
         Args:
-            messages: mappings with ``role`` and ``content``.
+            messages: Mappings with ``role`` and ``content``.
 
         Raises:
-            EndpointError: the endpoint cannot be reached, refuses the key or does not know the model before any reply
-                came, or failed many times in a row.
-            BudgetError: the request could cost more than is left.
-            DataError: the cache cannot be written.
+            EndpointError: Before any reply, the endpoint cannot be reached, refuses the key or does not know the model;
+                or it fails many times in a row.
+            BudgetError: The request might exceed the budget.
+            DataError: The cache cannot be written.
         """
         clean = _clean(messages)
         key = self._key(clean)
-        task = self._under_way.get(key)
-        if task is not None:
+        task = self._running.get(key)
+        if task is None:
+            stored = self._cache.get(key)
+            if stored is not None:
+                self.hits += 1
+                return stored
+            task = self._running[key] = asyncio.ensure_future(self._fetch(key, clean))
+            task.add_done_callback(lambda _: self._running.pop(key))
+        else:
             self.hits += 1
-            return await task
-        stored = self._cache.get(key)
-        if stored is not None:
-            self.hits += 1
-            return stored
-        task = asyncio.ensure_future(self._fetch(key, clean))
-        self._under_way[key] = task
-        task.add_done_callback(lambda _: self._under_way.pop(key))
         return await task
 
     async def _fetch(self, key: str, messages: list[dict[str, str]]) -> Completion | Failed:
@@ -311,13 +298,13 @@ class ChatClient:
         import openai
 
         endpoint = self.endpoint
-        # The SDK's timeout is one of silence: a server that drips bytes never meets it.
-        patience = (endpoint.retries + 1) * endpoint.timeout_s + endpoint.retries * _LONGEST_WAIT_S
+        # The SDK's timeout starts again with every byte, so a slow server could take forever.
+        limit = (endpoint.retries + 1) * endpoint.timeout_s + endpoint.retries * _LONGEST_WAIT_S
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(limit):
                 response = await self._client.chat.completions.with_raw_response.create(
                     model=endpoint.model,
-                    messages=messages,  # type: ignore[arg-type] # the SDK wants one type a role
+                    messages=messages,  # type: ignore[arg-type] # the SDK has a type for each role
                     extra_body=endpoint.parameters,
                 )
         except (openai.APITimeoutError, TimeoutError):
@@ -328,25 +315,18 @@ class ChatClient:
         except openai.OpenAIError as error:
             cause = error.__cause__ or error
             return Failed("connection", self._hide(f"{type(cause).__name__}: {cause}"))
-        return parse_reply(self._redact(response.http_response.content.decode("utf-8", "replace")))
-
-    def _redact(self, text: str) -> str:
-        """Take the API key out of a reply, which is written down; in one, a short key may just be a word."""
-        key = self.endpoint.api_key or ""
-        return text.replace(key, "[API key]") if len(key) >= _SHORTEST_SECRET else text
+        body = response.http_response.content.decode("utf-8", "replace")
+        key = endpoint.api_key or ""
+        return parse_reply(body.replace(key, "[API key]") if len(key) >= _SHORTEST_SECRET else body)
 
     def _note(self, failure: Failed) -> None:
-        """Log a failure, and end the run where asking on is of no use.
-
-        Raises:
-            EndpointError: it is of no use.
-        """
+        """Log a failure, and end the run by an EndpointError if further requests are useless."""
         log.warning("%s: %s", self.endpoint.public_url, failure.detail)
         self._failures_in_a_row += 1
         where = f"{self.endpoint.public_url}, model {self.endpoint.model!r}: {failure.detail}"
-        if not self._succeeded and failure.reason in _HOPELESS:
-            raise EndpointError(f"{where}; {_HOPELESS[failure.reason]}")
-        if self._failures_in_a_row >= _PATIENCE:
+        if not self._succeeded and failure.reason in _HINTS:
+            raise EndpointError(f"{where}; {_HINTS[failure.reason]}")
+        if self._failures_in_a_row >= _MAX_FAILURES:
             raise EndpointError(
                 f"{where}; that was failure {self._failures_in_a_row} in a row: fix the endpoint and run again, "
                 "replies so far are cached"

@@ -1,4 +1,4 @@
-"""Batching: windows of any requests, sorted by length, packed under a token budget; outputs back in window order."""
+"""Batching: windows of any requests, sorted by length and packed under a token budget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from secateur.models.encoding import Window
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows padded on the right to one length, as a backend reads them.
+    """Windows padded on the right to the same length.
 
     Attributes:
         rows: int64[batch], positions of the windows in the list that was batched.
@@ -32,12 +32,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """The batches that a backend runs best.
+    """Sizes of the batches that a backend runs best.
 
     Attributes:
-        rows: windows at most.
-        tokens: tokens at most, padding included.
-        multiple: padded lengths are multiples of this; a backend that keeps something for each shape wants few shapes.
+        rows: Largest number of windows.
+        tokens: Largest number of tokens, padding included.
+        multiple: Padded lengths are multiples of it, for backends that keep memory for every length.
     """
 
     rows: int
@@ -62,13 +62,13 @@ def _pad(rows: Sequence[int], windows: Sequence[Window], length: int, pad_id: in
 
 
 def make_batches(windows: Sequence[Window], limits: BatchLimits, *, pad_id: int, passage_type: int) -> list[Batch]:
-    """Pack windows into batches, longest first, so that lengths in a batch differ little.
+    """Pack windows into batches, longest first, so that the lengths in a batch are similar.
 
     Args:
-        windows: any windows; each gets into exactly one batch.
-        limits: of the backend.
-        pad_id: the tokenizer's padding token.
-        passage_type: token type of the passage.
+        windows: Windows; each is in exactly one batch.
+        limits: Limits of the backend.
+        pad_id: Padding token of the tokenizer.
+        passage_type: Token type of the passage.
     """
     order = sorted(range(len(windows)), key=lambda i: -len(windows[i]))
     batches: list[Batch] = []

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from secateur.models.checkpoint import CALIBRATION, read_json_object
+from secateur.models.checkpoint import CALIBRATION, Content, Probability, read_json_object, validated
 from secateur.models.files import is_model_file, write_atomically
-from secateur.models.schema import Content, Probability, validated
 
 _DIGITS = 5  # of bounds, losses and scores in the file
 

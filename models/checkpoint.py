@@ -1,18 +1,33 @@
-"""The model directory: which files it holds, and the `secateur` section of its `config.json`."""
+"""The model directory: its files, and its `config.json` with the `secateur` section.
+
+A model directory may come from anywhere, so every value that is used has a type and bounds, and a wrong one is named
+before anything is computed from it. Unknown keys are ignored: later versions, and transformers, write more.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import from_json
 from tokenizers import Tokenizer
 
 from secateur.models.errors import ModelError, shown
 from secateur.models.files import is_model_file, read_model_file, write_atomically
-from secateur.models.schema import Encoder, Section, validated
 from secateur.models.segmenters import SEGMENTERS
 
 CONFIG = "config.json"
@@ -21,15 +36,88 @@ WEIGHTS = "model.safetensors"
 CALIBRATION = "calibration.json"
 ONNX_INT8 = "onnx/model_int8.onnx"
 ONNX_FP16 = "onnx/model_fp16.onnx"
+ONNX_FILES = {"int8": ONNX_INT8, "fp16": ONNX_FP16}
+"""ONNX files by precision (see `registry.PRECISIONS`)."""
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = "secateur-nano-en"
 
 _MAX_JSON = 8 * 2**20
-_MAX_TOKENIZER = 128 * 2**20  # the largest vocabularies' have some 35 MB
+_MAX_TOKENIZER = 128 * 2**20  # those of the largest vocabularies have about 35 MB
 
 RankHead = Literal["linear", "pooled", "classifier_tanh", "classifier_gelu", "classifier_relu"]
 PruneHead = Literal["linear", "bilinear", "unit_pooled"]
+
+_MAX_IDS = 2**24  # bound of vocabularies and positions; the largest vocabularies have about 2**18 tokens
+Probability = Annotated[float, Field(ge=0, le=1)]
+# Encoders that number positions from the padding token's id + 1.
+_OFFSET_POSITIONS = frozenset(
+    {"camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"}
+    | {"xlm-roberta", "xlm-roberta-xl", "xmod"}
+)
+
+
+class Content(BaseModel):
+    """Base of the JSON objects of a model directory: strict and immutable."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Encoder(Content):
+    """The values of an encoder's configuration that are used here, or that decide how much memory it takes."""
+
+    model_type: str | None = Field(None, max_length=100)
+    vocab_size: int | None = Field(None, ge=1, le=_MAX_IDS)
+    pad_token_id: int | None = Field(None, ge=0, le=_MAX_IDS)
+    max_position_embeddings: int | None = Field(None, ge=1, le=_MAX_IDS)
+    type_vocab_size: int | None = Field(None, ge=0, le=2**16)
+    hidden_size: int | None = Field(None, ge=1, le=2**16)
+    intermediate_size: int | None = Field(None, ge=1, le=2**20)
+    num_hidden_layers: int | None = Field(None, ge=1, le=2**10)
+    num_attention_heads: int | None = Field(None, ge=1, le=2**12)
+    position_biased_input: bool = True
+
+    @model_validator(mode="after")
+    def _check_padding(self) -> Encoder:
+        if self.pad_token_id is not None and self.vocab_size is not None and self.pad_token_id >= self.vocab_size:
+            raise ValueError(f"pad_token_id {self.pad_token_id} is no token of a vocabulary of {self.vocab_size}")
+        return self
+
+    @property
+    def positions(self) -> int | None:
+        """Largest number of tokens in one forward pass; None if unlimited or unknown."""
+        if self.max_position_embeddings is None or not self.position_biased_input:  # DeBERTa: relative positions only
+            return None
+        padding = 1 if self.pad_token_id is None else self.pad_token_id
+        return self.max_position_embeddings - (padding + 1 if self.model_type in _OFFSET_POSITIONS else 0)
+
+
+_T = TypeVar("_T")
+
+
+def validated(content: Mapping[str, Any], kind: type[_T], where: Path | str, prefix: str = "", fix: str = "") -> _T:
+    """Return a JSON object as an instance of a class.
+
+    Args:
+        content: The object.
+        kind: A pydantic model or a dataclass.
+        where: The file, for the message.
+        prefix: Where in the file the object is, for the message.
+        fix: How to fix a wrong value, for the message.
+
+    Raises:
+        ModelError: A value is wrong; the message names it.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        name = ".".join(map(str, (*([prefix] if prefix else []), *first["loc"])))
+        problem = first["msg"].removeprefix("Value error, ")
+        found = "" if first["type"] in ("missing", "value_error") else f" (found {shown(first['input'])})"
+        raise ModelError(
+            f"{where}: {f'{name}: ' if name else ''}{problem}{found}{f'; {fix}' if fix else ''}"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +125,46 @@ class ModelConfig:
     """The `secateur` section of a model's `config.json`.
 
     Attributes:
-        name: the model's name.
-        window: tokens read at once, special tokens included.
-        rank_head: `linear` (first token), `pooled`, or a `classifier` as cross-encoders have it, by its activation;
-            see `secateur.models.heads`.
-        prune_head: `linear`, `bilinear`, or `unit_pooled`.
-        segmenter: sentence segmenter that the labels were made with.
-        threshold: default keep threshold, in [0, 1].
-        title: whether titles were seen in training.
-        training: summary of the run that made the weights.
+        name: Name of the model.
+        window: Tokens of one forward pass, special tokens included; a multiple of 32.
+        rank_head: `linear` (first token), `pooled`, or the classifier of a cross-encoder, named by its activation; see
+            `secateur.models.heads`.
+        prune_head: `linear`, `bilinear` or `unit_pooled`.
+        segmenter: Segmenter that the training labels were made with.
+        threshold: Default keep threshold, in [0, 1].
+        training: Summary of the training run.
+
+    Raises:
+        ModelError: A value is out of range.
     """
 
-    name: str
-    window: int = 512
+    name: Annotated[StrictStr, Field(min_length=1, max_length=255)]
+    window: Annotated[StrictInt, Field(le=_MAX_IDS)] = 512
     rank_head: RankHead = "pooled"
     prune_head: PruneHead = "bilinear"
-    segmenter: str = "nupunkt"
-    threshold: float = 0.1
-    title: bool = True
+    segmenter: Annotated[StrictStr, Field(max_length=100)] = "nupunkt"
+    threshold: StrictFloat = 0.1
     training: dict[str, Any] = field(default_factory=dict)
 
+    __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
+
     def __post_init__(self) -> None:
+        if not self.name.isprintable():  # it goes into logs, metrics and responses
+            raise ModelError(f"{CONFIG}: secateur.name is {shown(self.name)}; it must consist of printable characters")
         if not 0 <= self.threshold <= 1:
-            raise ModelError(f"{CONFIG}: secateur.threshold is {self.threshold}; it must lie in [0, 1]")
-        if not isinstance(self.window, int) or self.window < 32 or self.window % 32:
-            # Backends may pad to multiples of 32, which must not lead past the encoder's positions.
+            raise ModelError(f"{CONFIG}: secateur.threshold is {self.threshold}; it must be in [0, 1]")
+        if self.window < 32 or self.window % 32:
+            # Backends may pad to multiples of 32, which must not exceed the encoder's positions.
             raise ModelError(f"{CONFIG}: secateur.window is {self.window!r}; it must be a positive multiple of 32")
-        if self.rank_head not in get_args(RankHead) or self.prune_head not in get_args(PruneHead):
-            raise ModelError(
-                f"{CONFIG}: unknown heads {self.rank_head!r} and {self.prune_head!r}; known: "
-                f"{', '.join(get_args(RankHead))} and {', '.join(get_args(PruneHead))}"
-            )
         if self.segmenter not in SEGMENTERS:
-            raise ModelError(f"{CONFIG}: unknown secateur.segmenter {self.segmenter!r}; known: {sorted(SEGMENTERS)}")
+            raise ModelError(f"{CONFIG}: unknown secateur.segmenter {self.segmenter!r}; known: {', '.join(SEGMENTERS)}")
 
 
 def resolve(name_or_path: str | Path | None) -> Path:
-    """Return the model directory that a name or a path means; None is the shipped default model.
+    """Return the model directory for a path or the name of a shipped model; the default model for None.
 
     Raises:
-        ModelError: there is no such directory.
+        ModelError: There is no such directory.
     """
     if name_or_path is None:
         name_or_path = DEFAULT_MODEL
@@ -98,33 +186,33 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     content = read_model_file(path, _MAX_JSON)
     try:
-        found = from_json(content)  # bounds the depth, unlike `json.loads`
+        found = from_json(content)  # limits the depth, unlike `json.loads`
     except ValueError as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error}); replace it") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path}: holds no JSON object")
+        raise ModelError(f"{path}: is not a JSON object; replace it")
     return found
 
 
 def check_encoder(section: dict[str, Any], where: Path | str, prefix: str = "") -> Encoder:
-    """Return the numbers of an encoder's configuration.
+    """Return an encoder's configuration.
 
     Args:
-        section: the configuration.
-        where: its file, for the message.
-        prefix: where in the file the configuration is, for the message.
+        section: The configuration.
+        where: Its file, for the message.
+        prefix: Where in the file the configuration is, for the message.
 
     Raises:
-        ModelError: one is wrong.
+        ModelError: A value is wrong.
     """
     return validated(section, Encoder, where, prefix, fix="take the encoder's own config.json")
 
 
 def check_window(config: ModelConfig, encoder: Encoder, where: Path | str) -> None:
-    """Refuse a window that is longer than what the encoder has positions for.
+    """Check that a model's window fits the positions of its encoder.
 
     Raises:
-        ModelError: it is.
+        ModelError: The window is longer.
     """
     if encoder.positions is not None and config.window > encoder.positions:
         raise ModelError(
@@ -137,7 +225,7 @@ def read_config(directory: Path) -> ModelConfig:
     """Read the `secateur` section of a model directory's `config.json`.
 
     Raises:
-        ModelError: the file or the section is missing or wrong.
+        ModelError: The file or the section is missing or not valid.
     """
     path = directory / CONFIG
     content = read_json_object(path)
@@ -146,14 +234,13 @@ def read_config(directory: Path) -> ModelConfig:
         raise ModelError(f"{path} has no `secateur` section; train or convert the model first")
     if "name" not in section:
         raise ModelError(f"{path}: the `secateur` section is incomplete: name is missing; give the model a name")
-    checked = validated(section, Section, path, "secateur", "correct it, or train the model anew")
-    config = ModelConfig(**checked.model_dump(exclude_unset=True))
+    config = validated(section, ModelConfig, path, "secateur", "correct it, or train the model again")
     check_window(config, check_encoder(content, path), path)
     return config
 
 
 def has_heads(directory: Path) -> bool:
-    """Whether a directory is a secateur model, and not a bare encoder."""
+    """Whether a directory holds a secateur model, not just an encoder."""
     return "secateur" in read_json_object(directory / CONFIG)
 
 
@@ -163,7 +250,7 @@ def read_encoder_config(directory: Path) -> dict[str, Any]:
 
 
 def write_config(directory: Path, encoder: dict[str, Any], config: ModelConfig) -> None:
-    """Write `config.json`: the encoder's own configuration with the `secateur` section beside it."""
+    """Write `config.json`: the encoder's own configuration and the `secateur` section."""
     content = {**encoder, "secateur": asdict(config)}
     write_atomically(directory / CONFIG, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
@@ -172,7 +259,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     """Load `tokenizer.json` and check that it fits the encoder's vocabulary.
 
     Raises:
-        ModelError: the file is missing, broken, or of another model.
+        ModelError: The file is missing, not valid, or belongs to another model.
     """
     path = directory / TOKENIZER
     if not is_model_file(path):
@@ -181,7 +268,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
         tokenizer: Tokenizer = Tokenizer.from_buffer(read_model_file(path, _MAX_TOKENIZER))
     except ModelError:
         raise
-    except Exception as error:  # the Rust side raises bare Exception
+    except Exception as error:  # the Rust library raises plain Exception
         raise ModelError(f"{path}: cannot be read as a tokenizer ({shown(str(error), 200)})") from error
     vocabulary = check_encoder(read_encoder_config(directory), directory / CONFIG).vocab_size
     if vocabulary is not None:

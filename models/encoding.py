@@ -1,4 +1,4 @@
-"""Encoding: a query and a passage's units become token windows in which each text token knows its unit."""
+"""Encoding: a query and a passage's units become windows of tokens, with the unit of each text token."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from secateur.models.types import Passage, Unit
 IntArray = NDArray[np.int32]
 
 TITLE_SEPARATOR = ": "
-_OVERLAP = 0.25  # share of a window's room that may repeat the units before it
-_PID = os.getpid()  # of the process that imported `tokenizers`
-_TITLE_SHARE = 0.25  # share of the room behind the query that a title may take
+_OVERLAP = 0.25  # largest share of a window's room that repeats the window before
+_PID = os.getpid()  # process that imported `tokenizers`
+_TITLE_SHARE = 0.25  # largest share of the room after the query that a title may take
 
 
 @dataclass(frozen=True, slots=True)
 class PairTemplate:
-    """Where a tokenizer puts special tokens around a pair: ``prefix query middle passage suffix``."""
+    """The special tokens that a tokenizer puts around a pair: ``prefix query middle passage suffix``."""
 
     prefix: tuple[int, ...]
     middle: tuple[int, ...]
@@ -38,10 +38,10 @@ class PairTemplate:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> PairTemplate:
-        """Read the template off a tokenizer's post-processor.
+        """Return a tokenizer's template.
 
         Raises:
-            ModelError: the tokenizer does not encode pairs as query then passage with special tokens between.
+            ModelError: The tokenizer does not encode a pair as query, special tokens, passage.
         """
         probe: Encoding = tokenizer.encode("a", "b")
         sequence = probe.sequence_ids
@@ -63,12 +63,12 @@ class PairTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One forward pass's worth of a (query, passage) pair.
+    """The tokens of one forward pass for a query and a passage.
 
     Attributes:
         ids: int32[tokens], special tokens included.
-        passage_start: position of the first token behind the middle special tokens (a title's, if there is one).
-        text_start: position of the first token of the passage's text.
+        passage_start: Position of the first token of the title or, without one, of the text.
+        text_start: Position of the first token of the passage's text.
         token_unit: int32[text tokens], index of each text token's unit in its passage.
     """
 
@@ -86,11 +86,11 @@ class EncodedPassage:
     """A passage's windows for one query.
 
     Attributes:
-        windows: in the order of the text; together they hold every text token at least once.
+        windows: Windows in the order of the text; every text token is in at least one.
         unit_tokens: int32[units], number of tokens of each unit.
-        unit_source: int32[units], the unit whose score a unit takes: itself, or, for a unit that lies inside a token
-            of an earlier unit, that unit; -1 for a unit without any token.
-        title_cut: the title was longer than its share of the window.
+        unit_source: int32[units], the unit whose score a unit takes: itself; for a unit inside a token of an earlier
+            unit, that unit; -1 for a unit without tokens.
+        title_cut: Whether the title was longer than its share of the window.
     """
 
     windows: tuple[Window, ...]
@@ -100,25 +100,22 @@ class EncodedPassage:
 
     @property
     def running(self) -> tuple[Window, ...]:
-        """The windows to run: none of a passage without a token, of which there is nothing to ask the model."""
+        """The windows to run: none for a passage without tokens."""
         return self.windows if len(self.windows[0].token_unit) else ()
 
 
 def token_units(offsets: IntArray, text: str, units: Sequence[Unit]) -> IntArray:
-    """Map tokens to units.
-
-    A token belongs to the unit that holds its first character other than white space: tokens that begin with the
-    space before a word (SentencePiece) go with the word.
+    """Map each token to the unit of its first character other than white space.
 
     Args:
         offsets: int32[tokens, 2], code-point spans of the tokens.
-        text: the passage's text.
-        units: units that tile the text; at least one.
+        text: Text of the passage.
+        units: Units that tile the text; at least one.
 
     Returns:
         int32[tokens], ascending.
     """
-    # A unit's trailing white space counts as the next unit's here, hence the bounds are the trimmed ends.
+    # Tokens that begin with the space before a word (SentencePiece) belong to the word: the bounds are trimmed ends.
     bounds = [unit.start + len(text[unit.start : unit.end].rstrip()) for unit in units[:-1]]
     bounds_array = np.maximum.accumulate(np.asarray(bounds, dtype=np.int32)) if bounds else np.zeros(0, np.int32)
     return np.searchsorted(bounds_array, offsets[:, 0], side="right").astype(np.int32)
@@ -128,12 +125,11 @@ def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
     """Cut a passage's tokens into overlapping ranges of at most ``room`` tokens, at unit boundaries where possible.
 
     Args:
-        unit_tokens: int32[units], tokens of each unit.
-        room: tokens that fit one window, at least 1.
+        unit_tokens: int32[units], number of tokens of each unit.
+        room: Tokens of text that fit one window, at least 1.
 
     Returns:
-        Token ranges ``[start, end)`` that cover all tokens; a unit longer than a window is cut inside. At least one
-        range, which is empty when there is no token.
+        Token ranges ``[start, end)`` that cover all tokens; at least one, which is empty if there are no tokens.
     """
     bounds = np.concatenate([[0], np.cumsum(unit_tokens)])
     total = int(bounds[-1])
@@ -151,24 +147,24 @@ def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
         if inside_unit:
             start = max(end - overlap, start + 1)
         else:
-            # Repeat no more than leaves room for the next unit, or the next window would bring nothing new.
+            # Leave room for the next unit, or the next window would hold nothing new.
             next_end = int(bounds[np.searchsorted(bounds, end, side="right")])
             earliest = max(end - overlap, min(next_end - room, end), start + 1)
             start = int(bounds[np.searchsorted(bounds, earliest, side="left")])
 
 
 class PairEncoder:
-    """Turns (query, passage) pairs into windows, by a fast tokenizer alone.
+    """Turns pairs of query and passage into windows.
 
     Args:
-        tokenizer: any `tokenizers.Tokenizer` with offsets and a pair template.
-        window: tokens that the model reads at once, special tokens included.
+        tokenizer: Tokenizer with offsets and a pair template.
+        window: Tokens of one forward pass, special tokens included.
     """
 
     def __init__(self, tokenizer: Tokenizer, window: int) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        tokenizer.encode_special_tokens = True  # "[SEP]" in a caller's text is text
+        tokenizer.encode_special_tokens = True  # "[SEP]" in a text is plain text
         self.template = PairTemplate.of(tokenizer)
         self.window = window
         self.max_query_tokens = window // 2 - self.template.specials
@@ -179,7 +175,7 @@ class PairEncoder:
         """Return the query's token ids, and whether they were cut to `max_query_tokens`.
 
         Raises:
-            InputError: the query is longer than its share of the window and ``truncate`` is false.
+            InputError: The query is longer, and ``truncate`` is false.
         """
         ids: list[int] = self._tokenizer.encode(query, add_special_tokens=False).ids
         if len(ids) <= self.max_query_tokens:
@@ -198,12 +194,9 @@ class PairEncoder:
         """Encode passages for one query.
 
         Args:
-            query_ids: token ids from `encode_query`.
-            passages: the passages.
-            units: the units of each passage, tiling its text.
-
-        Returns:
-            One `EncodedPassage` for each passage, in order.
+            query_ids: Token ids from `encode_query`.
+            passages: The passages.
+            units: Units of each passage, which tile its text.
         """
         texts = self._encode_texts([p.text for p in passages])
         title_ids = iter(self._encode_texts([p.title for p in passages if p.title]))
@@ -214,7 +207,7 @@ class PairEncoder:
 
     def _encode_texts(self, texts: list[str]) -> list[Encoding]:
         if os.getpid() != _PID:
-            # With TOKENIZERS_PARALLELISM=true batches are given to threads, which a forked child does not have.
+            # With TOKENIZERS_PARALLELISM=true, batches go to threads that a forked child does not have.
             return [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
         return self._tokenizer.encode_batch(texts, add_special_tokens=False) if texts else []
 
@@ -248,7 +241,7 @@ class PairEncoder:
 def _unit_sources(
     unit_tokens: IntArray, offsets: IntArray, token_unit: IntArray, text: str, units: Sequence[Unit]
 ) -> IntArray:
-    """Return for each unit the unit that it takes its score from (see `EncodedPassage.unit_source`)."""
+    """Return `EncodedPassage.unit_source`."""
     source = np.where(unit_tokens > 0, np.arange(len(units)), -1).astype(np.int32)
     for index in np.flatnonzero(unit_tokens == 0).tolist():
         unit = units[index]

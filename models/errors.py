@@ -1,17 +1,19 @@
-"""The one hierarchy of errors: each says what was wrong, the value, and the hint."""
+"""The hierarchy of errors. Each message says what was wrong, shows the value, and says how to fix it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from itertools import islice
 from reprlib import Repr
 from typing import Any
 
 
 class SecateurError(Exception):
-    """Base of every error that Secateur raises on purpose. Can be pickled, so that worker processes can raise it."""
+    """Base of every error that Secateur raises on purpose. It can be pickled, so worker processes can raise it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception would call the constructor with the message alone, and many take other arguments.
+        # Exception.__reduce__ passes only the message to the constructor; many constructors take other arguments.
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -22,12 +24,12 @@ def _restored(kind: type[SecateurError], args: tuple[Any, ...], attributes: dict
 
 
 class InputError(SecateurError):
-    """A value given by the caller cannot be used.
+    """A value from the caller is not valid.
 
     Args:
-        field: the argument or request field, e.g. ``passages[3].text``.
-        problem: what is wrong with it, with the value.
-        hint: what to give instead.
+        field: Argument or request field, e.g. ``passages[3].text``.
+        problem: What is wrong, with the value.
+        hint: What to do instead.
     """
 
     def __init__(self, field: str, problem: str, hint: str) -> None:
@@ -38,23 +40,23 @@ class InputError(SecateurError):
 
 
 class ModelError(SecateurError):
-    """A model directory is missing, incomplete, or its parts do not belong together."""
+    """A model directory is missing or incomplete, or its files do not fit together."""
 
 
 class BackendUnusableError(SecateurError):
-    """A runtime has failed and cannot be opened again in this process; only a new process can run the model."""
+    """A backend has failed and cannot be opened again in this process. A new process can run the model."""
 
 
 class RuntimeOutputError(SecateurError):
-    """A runtime returned something that cannot be a score: NaN, a value outside [0, 1], or another shape."""
+    """A backend returned an invalid score: NaN, a value outside [0, 1], or an array of the wrong shape."""
 
 
 class ExportError(SecateurError):
-    """An exported model is not faithful to the model it was made from, so it was not written."""
+    """An exported model differs too much from its original, so it was not written."""
 
 
 class DataError(SecateurError):
-    """A labelled dataset or a configuration file cannot be used."""
+    """A data file or a configuration file cannot be read, written or used."""
 
 
 class MissingExtraError(SecateurError):
@@ -67,7 +69,7 @@ class MissingExtraError(SecateurError):
 
 
 class _Brief(Repr):
-    """``repr`` of the first parts of a value only, however large it is."""
+    """`repr` of only the first parts of a value, however large it is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,14 +77,14 @@ class _Brief(Repr):
         self.maxstring = self.maxlong = self.maxother = 80
 
     def repr_dict(self, x: dict[object, object], level: int) -> str:
-        """Return some of the items, unlike the standard library without sorting all of them."""
+        """Return the first items; the standard library would sort all of them."""
         if level <= 0:
             return "{...}"
         items = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in islice(x, self.maxdict)]
         return "{" + ", ".join([*items, *(["..."] if len(x) > self.maxdict else [])]) + "}"
 
     def repr_str(self, x: str, level: int) -> str:
-        """Return its begin."""
+        """Return its beginning."""
         return repr(x if len(x) <= self.maxstring else x[: self.maxstring] + "...")
 
 
@@ -93,3 +95,19 @@ def shown(value: object, limit: int = 60) -> str:
     """Return ``repr(value)``, shortened to ``limit`` characters, for an error message."""
     text = repr(value[:limit]) if isinstance(value, str) else _BRIEF.repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def unknown_name(field: str, kind: str, value: object, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is not in a registry. If the registry is long, the hint has the closest names.
+
+    Args:
+        field: Argument or request field that holds the name.
+        kind: What the name should name, e.g. `backend`.
+        value: The unknown name.
+        known: The names of the registry.
+    """
+    names = list(known)
+    close = get_close_matches(value, names) if isinstance(value, str) and len(names) > 6 else []
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    hint += f"use {'one of ' * (len(names) > 1)}{', '.join(names)}"
+    return InputError(field, f"unknown {kind} {shown(value)}", hint)

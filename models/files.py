@@ -1,4 +1,4 @@
-"""Files written whole, so that no half of one is ever read, and files read only if regular and of a bounded size."""
+"""Writing files atomically, and reading files only if they are regular and of a bounded size."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from secateur.models.errors import DataError, ModelError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary file beside a file; it takes the file's place when the block ends without error.
+    """Yield the path of a temporary file, which replaces the file when the block ends without an error.
 
-    At any time either the old or the whole new content stands under the name. Missing folders are made.
+    At any time the file has either its old content or all of its new content. Missing directories are created.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: The file cannot be written.
     """
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own for each writer: two runs may share a cache.
+        # A unique name for each writer: two runs may share a cache.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
         os.close(handle)
         partial = Path(name)
@@ -39,12 +39,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file as `atomic_path` does.
-
-    Lone surrogates, which can come out of JSON and cannot be encoded, are written as question marks.
+    """Write a text file atomically. Lone surrogates, which UTF-8 cannot encode, become question marks.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: The file cannot be written.
     """
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")
@@ -60,12 +58,12 @@ _KINDS = (
 
 
 def is_model_file(path: Path) -> bool:
-    """Whether a model directory has a file. It is not opened: a FIFO would hang whoever reads it, a device never end.
+    """Whether a file of a model directory exists. It is not opened: reading a FIFO or a device might never end.
 
-    Symbolic links are followed, since a snapshot in a Hugging Face cache consists of them.
+    Symbolic links are followed, because a snapshot in a Hugging Face cache consists of them.
 
     Raises:
-        ModelError: something that is no regular file has its name, or a link that leads nowhere.
+        ModelError: The path is not a regular file, or is a broken link.
     """
     try:
         mode = path.stat().st_mode
@@ -75,19 +73,19 @@ def is_model_file(path: Path) -> bool:
                 f"{path}: is a link to {path.readlink()}, which does not exist; fetch the model again"
             ) from None
         return False
-    except (OSError, ValueError) as error:  # a loop of links, no rights, a null byte
+    except (OSError, ValueError) as error:  # a loop of links, missing permissions, a null byte
         raise ModelError(f"{path}: cannot be read ({error})") from error
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no regular file")
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
         raise ModelError(f"{path}: is {kind}; put the model's regular file in its place")
     return True
 
 
 def read_model_file(path: Path, max_bytes: int) -> bytes:
-    """Return what is in a file of a model directory.
+    """Return the content of a file of a model directory.
 
     Raises:
-        ModelError: it is missing, no regular file, larger than ``max_bytes``, or cannot be read.
+        ModelError: The file is missing, not a regular file, larger than ``max_bytes``, or cannot be read.
     """
     if not is_model_file(path):
         raise ModelError(f"{path.parent}: {path.name} is missing; is this a secateur model directory?")
@@ -97,5 +95,5 @@ def read_model_file(path: Path, max_bytes: int) -> bytes:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error})") from error
     if len(content) > max_bytes:
-        raise ModelError(f"{path}: is larger than {max_bytes} bytes, more than such a file ever has; replace it")
+        raise ModelError(f"{path}: is larger than {max_bytes} bytes, more than such a file can have; replace it")
     return content

@@ -1,4 +1,4 @@
-"""The heads of a `PruningNetwork`: relevance of the pair, and a logit a token."""
+"""The heads of a `PruningNetwork`: a relevance logit per pair, and a keep logit per token."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _BILINEAR_RANK = 64
 
 
 class PooledRankHead(nn.Module):
-    """Relevance from the first state, the mean query and passage states and their product, and a scaled cosine.
+    """Relevance from the first state, the mean query and passage states, their product, and a scaled cosine.
 
-    The cosine lets training start from what a bi-encoder backbone already knows of similarity.
+    With the cosine, training starts from the similarity that a bi-encoder has already learned.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -52,7 +52,7 @@ class LinearRankHead(nn.Module):
 
 
 class PruneHeadModule(nn.Module):
-    """A token's logit: linear in its state, and, if ``bilinear``, plus a low-rank product with the pooled query."""
+    """A logit per token: linear in its state, plus, if ``bilinear``, a low-rank product with the mean query state."""
 
     def __init__(self, hidden: int, bilinear: bool) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class PruneHeadModule(nn.Module):
 
 
 class UnitPooledPruneHead(nn.Module):
-    """A token's own logit plus that of its unit, whose state is the mean over its tokens; both with a bilinear term.
+    """A token's own logit plus that of its unit, from the mean of the unit's states; both with a bilinear term.
 
     A unit is judged as a whole this way, and still by the mean over its tokens, as all pruning is.
     """
@@ -98,7 +98,7 @@ class UnitPooledPruneHead(nn.Module):
 
 
 class ClassifierRankHead(nn.Module):
-    """Relevance as sequence classifiers have it: the first token's state through one layer, then to a logit."""
+    """Relevance as in sequence classifiers: the first token's state through a dense layer, then to a logit."""
 
     def __init__(self, hidden: int, activation: str) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class ClassifierRankHead(nn.Module):
 
 
 def make_rank_head(name: RankHead, hidden: int) -> nn.Module:
-    """Make a relevance head of that form, with fresh weights."""
+    """Return a new rank head of a type."""
     if name == "pooled":
         return PooledRankHead(hidden)
     if name == "linear":
@@ -122,7 +122,7 @@ def make_rank_head(name: RankHead, hidden: int) -> nn.Module:
 
 
 def make_prune_head(name: PruneHead, hidden: int) -> nn.Module:
-    """Make a token head of that form, with fresh weights; `unit_pooled` takes unit ids beside states and query."""
+    """Return a new prune head of a type. Only `unit_pooled` takes unit ids besides states and query."""
     if name == "unit_pooled":
         return UnitPooledPruneHead(hidden)
     return PruneHeadModule(hidden, bilinear=name == "bilinear")
@@ -130,12 +130,12 @@ def make_prune_head(name: PruneHead, hidden: int) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """How an architecture of transformers classifies sequences, which is how cross-encoders rank.
+    """The classifier of a transformers architecture, with which cross-encoders rank.
 
     Attributes:
-        rank_head: the relevance head of the same form.
-        dense: names of the layer on the first token's state.
-        linear: name of the layer to the logit.
+        rank_head: Rank head of the same form.
+        dense: Name of the layer on the first token's state.
+        linear: Name of the layer to the logit.
     """
 
     rank_head: RankHead
@@ -143,10 +143,10 @@ class Classifier:
     linear: str
 
     def weights(self, path: Path) -> dict[str, Tensor]:
-        """Return the state dict of a `ClassifierRankHead`.
+        """Return its weights as the state dict of a `ClassifierRankHead`.
 
         Raises:
-            ModelError: the file lacks them, or has more than one label.
+            ModelError: The file lacks them, or the classifier has more than one label.
         """
         names = {
             f"{ours}.{kind}": f"{theirs}.{kind}"
@@ -156,12 +156,12 @@ class Classifier:
         try:
             with safe_open(path, framework="pt") as file:
                 found = {ours: file.get_tensor(theirs).float() for ours, theirs in names.items()}
-        except Exception as error:  # safetensors raises kinds of its own
-            raise ModelError(f"{path}: has no classifier to take over as relevance head ({error})") from error
+        except Exception as error:  # safetensors raises types of its own
+            raise ModelError(f"{path}: has no classifier that could become the rank head ({error})") from error
         if len(found["linear.weight"]) != 1:
             raise ModelError(
-                f"{path}: classifies into {len(found['linear.weight'])} labels; a relevance head has one: set "
-                "rank_head: pooled for a fresh one"
+                f"{path}: the classifier has {len(found['linear.weight'])} labels, but a rank head has one; set "
+                "rank_head: pooled for a new one"
             )
         return found
 
@@ -177,7 +177,7 @@ _CLASSIFIERS = {
 
 
 def classifier_of(base: Path) -> Classifier | None:
-    """Return the classifier that a cross-encoder's directory holds; None for a bare encoder."""
+    """Return the classifier of a cross-encoder's directory; None for an encoder without one."""
     path = base / CONFIG
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Merging: windows' token probabilities back to one score a unit and one a passage."""
+"""Merging: token probabilities of windows become one score per unit and one per passage."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from secateur.models.batching import Batch
 from secateur.models.encoding import EncodedPassage
 from secateur.models.errors import RuntimeOutputError
 
-_ROUNDING = 0.01  # a reduced-precision sigmoid may step out of [0, 1] by a rounding error
+_ROUNDING = 0.01  # a sigmoid in reduced precision may leave [0, 1] by a rounding error
 
 SCORING_VERSION = 1
-"""Version of the code that turns a text into units and scores: segmentation, encoding into windows, merging.
+"""Version of the code that turns a text into units and scores: segmentation, encoding and merging.
 
-Caches have it in their keys. Raise it with every change of what that code returns: `tests/models/test_merging.py` fails
+It is part of cache keys. Raise it with every change of the results of that code; `tests/models/test_merging.py` fails
 until then.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class WindowOutput:
-    """A window's relevance, and its keep probabilities float32[tokens] by token position (padding included)."""
+    """A window's relevance, and its keep probabilities as float32[tokens], padding included."""
 
     relevance: float
     keep: NDArray[np.float32]
@@ -36,9 +36,9 @@ class PassageScores:
     """Scores of a passage.
 
     Attributes:
-        relevance: the maximum over its windows, in [0, 1]; 0 for a passage without a token.
-        units: float64[units], mean keep probability over the tokens of each unit, in [0, 1]; a token that stands in two
-            windows counts in both.
+        relevance: Maximum over its windows, in [0, 1]; 0 for a passage without a token.
+        units: float64[units], mean keep probability over the tokens of each unit, in [0, 1]. A token in two windows
+            counts twice.
     """
 
     relevance: float
@@ -46,15 +46,15 @@ class PassageScores:
 
 
 def window_outputs(batches: Sequence[Batch], outputs: Sequence[Output], source: str) -> list[WindowOutput]:
-    """Return the outputs of batched windows, in the order that the windows had before batching.
+    """Return the outputs of batched windows, in the order of the windows before batching.
 
     Args:
-        batches: that were run.
-        outputs: of each batch.
-        source: model and runtime that they come from, for errors.
+        batches: Batches that were run.
+        outputs: Output for each batch.
+        source: Model and backend, for errors.
 
     Raises:
-        RuntimeOutputError: one cannot be a score. Every backend's outputs pass here.
+        RuntimeOutputError: An output is not a valid score. The outputs of every backend are checked here.
     """
     if len(outputs) != len(batches):
         raise _unusable(source, f"{len(outputs)} outputs for {len(batches)} batches")
@@ -73,9 +73,9 @@ def _check(batch: Batch, output: Output, source: str) -> None:
     for name, values, expected in (("relevance", output.relevance, shape[:1]), ("keep", output.keep, shape)):
         if values.shape != expected:
             raise _unusable(source, f"`{name}` has shape {values.shape}, not {expected}")
-    # Only what becomes a score: of padding a runtime may say anything.
+    # Only values that become a score are checked: the output for padding is undefined.
     for name, values in (("relevance", output.relevance), ("keep", output.keep[batch.unit_ids >= 0])):
-        wrong = ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))  # NaN is in no range
+        wrong = ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))  # NaN fails both comparisons
         if wrong.any():
             raise _unusable(source, f"`{name}` holds {values[wrong][0]}, which is not a probability")
 
@@ -90,8 +90,8 @@ def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageSc
     """Merge the outputs of a passage's windows, which may overlap.
 
     Args:
-        encoded: the passage.
-        outputs: of its `running` windows, in order.
+        encoded: The passage.
+        outputs: Outputs of its `running` windows, in order.
     """
     units = len(encoded.unit_tokens)
     sums, counts = np.zeros(units), np.zeros(units)

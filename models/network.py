@@ -1,4 +1,4 @@
-"""The torch network: an encoder with a rank head (pair to one logit) and a prune head (token to one logit)."""
+"""The torch network: an encoder with a rank head (one logit per pair) and a prune head (one logit per token)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,10 +26,9 @@ from secateur.models.checkpoint import (
     write_config,
 )
 from secateur.models.encoding import PairTemplate
-from secateur.models.errors import ModelError
+from secateur.models.errors import MissingExtraError, ModelError
 from secateur.models.files import is_model_file
 from secateur.models.heads import classifier_of, make_prune_head, make_rank_head
-from secateur.models.onnx_weights import read_onnx_weights
 from secateur.models.sums import write_sums
 
 
@@ -41,9 +41,9 @@ class PruningNetwork(nn.Module):
     """A cross-encoder that scores the pair and every token in one forward pass.
 
     Args:
-        encoder: any Hugging Face encoder with ``last_hidden_state``.
-        config: names the heads.
-        template: tells where query and passage stand between the special tokens.
+        encoder: Hugging Face encoder with ``last_hidden_state``.
+        config: Settings of the model, with the types of the heads.
+        template: Special tokens around query and passage.
     """
 
     def __init__(self, encoder: nn.Module, config: ModelConfig, template: PairTemplate) -> None:
@@ -62,10 +62,10 @@ class PruningNetwork(nn.Module):
         self._separators_before_query = template.prefix.count(self._separator)
 
     def _segments(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boolean masks [batch, tokens] of query and passage tokens, special tokens in neither.
+        """Return boolean masks [batch, tokens] of the query's and the passage's tokens, without special tokens.
 
-        Read off the separators, so that it works for encoders without token types; a separator never stands in a
-        text, since `PairEncoder` encodes special tokens in texts as text.
+        The separators tell them apart, even for encoders without token types. A text never contains a separator,
+        because `PairEncoder` encodes special tokens in texts as plain text.
         """
         is_separator = input_ids == self._separator
         seen = is_separator.long().cumsum(1)
@@ -85,12 +85,12 @@ class PruningNetwork(nn.Module):
 
         Args:
             input_ids: int64[batch, tokens].
-            attention_mask: int64[batch, tokens], 0 on padding, which stands on the right.
+            attention_mask: int64[batch, tokens], 0 on padding, which is on the right.
             token_type_ids: int64[batch, tokens], for encoders that use them.
-            unit_ids: int64[batch, tokens], the unit of each text token, -1 on all others; for heads that pool units.
+            unit_ids: int64[batch, tokens], unit of each text token, -1 for others; for heads that pool units.
 
         Returns:
-            Relevance logits float32[batch] and keep logits float32[batch, tokens] (meaningful on passage tokens).
+            Relevance logits float32[batch], and keep logits float32[batch, tokens] for the passage's tokens.
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.uses_types:
@@ -104,25 +104,25 @@ class PruningNetwork(nn.Module):
         return self.rank(states, query, passage).float(), keep.float()
 
 
-# What the families of encoders call their rates.
+# Names of the dropout rates in the configurations of different encoders.
 _HIDDEN_RATES = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
 _ATTENTION_RATES = ("attention_probs_dropout_prob", "attention_dropout")
 
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Rates that override an encoder's; None for its own.
+    """Dropout rates that override an encoder's; None keeps its own.
 
     Attributes:
-        hidden: on hidden states.
-        attention: on attention weights; as `hidden` where not given.
+        hidden: Rate on hidden states.
+        attention: Rate on attention weights; None for that of `hidden`.
     """
 
     hidden: float | None = None
     attention: float | None = None
 
     def override(self, config: PretrainedConfig) -> None:
-        """Set the rates that an encoder's configuration has."""
+        """Set the rates in an encoder's configuration."""
         attention = self.hidden if self.attention is None else self.attention
         for names, rate in ((_HIDDEN_RATES, self.hidden), (_ATTENTION_RATES, attention)):
             for name in names:
@@ -131,13 +131,13 @@ class Dropout:
 
 
 def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
-    """Put heads on a pretrained encoder: fresh ones, but for a cross-encoder's own classifier as relevance head.
+    """Put new heads on a pretrained encoder. The rank head takes the weights of a cross-encoder's classifier, if any.
 
     Args:
-        base: a Hugging Face model directory (or name, where a hub is in reach).
-        config: names the heads.
-        template: of the encoder's tokenizer.
-        dropout: overrides the encoder's rates.
+        base: Hugging Face model directory, or a name if a hub can be reached.
+        config: Settings of the model.
+        template: Template of the encoder's tokenizer.
+        dropout: Rates that override the encoder's.
     """
     encoder_config = AutoConfig.from_pretrained(str(base))
     dropout.override(encoder_config)
@@ -150,32 +150,32 @@ def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, d
 
 
 def continued_network(base: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
-    """Take encoder and heads from a secateur model directory, to go on training them.
+    """Load encoder and heads of a secateur model to continue training them.
 
     Args:
-        base: a directory written by `save_network`, or a shipped model's.
-        config: of the model to be; its heads must be those of the base.
-        template: of the encoder's tokenizer.
-        dropout: overrides the encoder's rates.
+        base: Model directory.
+        config: Settings of the new model, with the same types of heads.
+        template: Template of the encoder's tokenizer.
+        dropout: Rates that override the encoder's.
 
     Raises:
-        ModelError: the base has no weights, or other heads.
+        ModelError: The base has no weights, or other heads.
     """
     earlier = read_config(base)
     if (earlier.rank_head, earlier.prune_head) != (config.rank_head, config.prune_head):
         raise ModelError(
-            f"{base} has the heads rank_head: {earlier.rank_head} and prune_head: {earlier.prune_head}, the run asks "
-            f"for {config.rank_head} and {config.prune_head}; training goes on with the same heads only"
+            f"{base} has rank_head {earlier.rank_head} and prune_head {earlier.prune_head}, the run has "
+            f"{config.rank_head} and {config.prune_head}; training can continue only with the same heads"
         )
     return _read_network(base, config, template, dropout)
 
 
 def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: Path) -> None:
-    """Write a model directory: configuration, weights, the tokenizer's files, and their sums."""
+    """Write a model directory: configuration, weights, the tokenizer's files, and their checksums."""
     directory.mkdir(parents=True, exist_ok=True)
     encoder_config: PretrainedConfig = network.encoder.config  # type: ignore[assignment]
     encoder_section = json.loads(encoder_config.to_json_string(use_diff=False))
-    encoder_section.pop("_name_or_path", None)  # where the base lay on this machine
+    encoder_section.pop("_name_or_path", None)  # a path on this machine
     write_config(directory, encoder_section, network.model_config)
     for name in (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         if (tokenizer_directory / name).is_file() and tokenizer_directory.resolve() != directory.resolve():
@@ -191,22 +191,55 @@ def load_network(directory: Path) -> PruningNetwork:
     """Load the network of a model directory, in evaluation mode.
 
     Raises:
-        ModelError: weights are missing or do not fit the configuration.
+        ModelError: The weights are missing or do not fit the configuration.
     """
     template = PairTemplate.of(Tokenizer.from_file(str(directory / TOKENIZER)))
     return _read_network(directory, read_config(directory), template, Dropout()).eval()
 
 
+_ONNX_ROOT = "network."  # prefix of the network's parameters in the exported module
+_ONNX_HALF = ".fp16"  # suffix of weights that are stored in half precision
+
+
+def _read_onnx_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dict of the network in an exported fp16 file, in fp32.
+
+    The exporter keeps the names of parameters, except for the matrices of linear layers, which it transposes and
+    numbers. The node of the product still has the layer's name.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ModelError: The file is damaged.
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise MissingExtraError("onnx", "train") from error
+    try:
+        graph = onnx.load(path).graph
+        stored = {weight.name.removesuffix(_ONNX_HALF): numpy_helper.to_array(weight) for weight in graph.initializer}
+    except Exception as error:  # protobuf and onnx raise types of their own
+        raise ModelError(f"{path}: cannot be read as an ONNX file ({error})") from error
+    found = {name.removeprefix(_ONNX_ROOT): array for name, array in stored.items() if name.startswith(_ONNX_ROOT)}
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in stored:
+            # "/network/encoder/layer.0/attention/self/query/MatMul"
+            layer = node.name.strip("/").split("/")[1:-1]
+            found[".".join([*layer, "weight"])] = stored[node.input[1]].T
+    return {name: torch.from_numpy(np.array(array, dtype=np.float32, order="C")) for name, array in found.items()}
+
+
 def _read_weights(directory: Path) -> dict[str, Tensor]:
-    """Read fp32 weights, or, where a model ships without them, those of its fp16 file."""
+    """Read fp32 weights, or those of the fp16 file if a model is shipped without them."""
     if is_model_file(directory / WEIGHTS):
         try:
             return load_file(directory / WEIGHTS)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{directory / WEIGHTS}: cannot be read ({error}); fetch or export it again") from error
     if is_model_file(directory / ONNX_FP16):
-        return read_onnx_weights(directory / ONNX_FP16)
-    raise ModelError(f"{directory}: neither {WEIGHTS} nor {ONNX_FP16} is there; the model cannot be run in torch")
+        return _read_onnx_weights(directory / ONNX_FP16)
+    raise ModelError(f"{directory}: neither {WEIGHTS} nor {ONNX_FP16} exists, so torch cannot run the model")
 
 
 def _read_network(directory: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
@@ -217,8 +250,8 @@ def _read_network(directory: Path, config: ModelConfig, template: PairTemplate, 
         encoder = AutoModel.from_config(encoder_config)  # type: ignore[no-untyped-call]
         network = PruningNetwork(encoder, config, template)
     except Exception as error:  # transformers and torch raise types of their own for a wrong configuration
-        raise ModelError(f"{directory / CONFIG}: no encoder can be made of it ({error})") from error
-    # An exported graph holds only what takes part in the result; encoders' own poolers do not.
+        raise ModelError(f"{directory / CONFIG}: the encoder cannot be created ({error})") from error
+    # An exported graph lacks the encoder's own pooler, which does not affect the result.
     unused = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("encoder.pooler.")}
     try:
         network.load_state_dict(unused | weights)

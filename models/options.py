@@ -1,7 +1,7 @@
-"""The one table of pruning options: the name, type, range, default and description of each.
+"""The table of pruning options: name, type, range, default and description of each.
 
-The REST schema, the command line, the integrations, the clients and the documentation derive from it. A new option is
-one line of `PruneOptions` and its use in `secateur.models.selection`.
+The REST schema, the command line, the integrations, the clients and the documentation derive from it. A new option
+takes one field of `PruneOptions` and its use in `secateur.models.selection`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from secateur.models.errors import unknown_name
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 MAX_JOINER = 1000  # characters; the joiner is repeated for each gap
@@ -20,17 +22,17 @@ MAX_JOINER = 1000  # characters; the joiner is repeated for each gap
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is known of an option beside its type and default.
+    """An option. A field of `PruneOptions` gives the description and the range; `option_table` adds the rest.
 
     Attributes:
-        description: noun phrase that stands alone.
-        minimum: lowest value, inclusive.
-        maximum: highest value, inclusive; the greatest length of a string.
-        name: of the field; filled in by `option_table`.
-        kind: `bool`, `int`, `float` or `str`; filled in.
-        optional: whether None, which means unset, is a value; filled in.
-        choices: the values of a `Literal`; filled in.
-        default: filled in.
+        description: Noun phrase for help and documentation.
+        minimum: Lowest value, inclusive.
+        maximum: Highest value, inclusive; for a string, its greatest length.
+        name: Name of the field.
+        kind: `bool`, `int`, `float` or `str`.
+        optional: Whether the option may be None, which means unset.
+        choices: Values of a `Literal`.
+        default: Default value.
     """
 
     description: str
@@ -44,7 +46,7 @@ class Option:
 
     @property
     def range(self) -> str:
-        """The permitted values, for people: ``[0, 1]``, ``>= 1``, ``a | b`` or nothing."""
+        """The valid values as text: ``[0, 1]``, ``>= 1``, ``a | b``, or the empty string."""
         if self.choices:
             return " | ".join(self.choices)
         if self.kind is str:
@@ -56,7 +58,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """What to keep and how to return it; the keyword arguments of `Pruner.prune`."""
+    """Keyword arguments of `Pruner.prune`: what to keep and how to return it."""
 
     threshold: Annotated[
         float | None,
@@ -86,6 +88,19 @@ class PruneOptions:
         Option("Shorten a query longer than half the window instead of refusing it."),
     ] = False
 
+    @classmethod
+    def of(cls, **options: Any) -> PruneOptions:
+        """Return options from keyword arguments, whose values are checked later by `requests.check_options`.
+
+        Raises:
+            InputError: There is no such option; the message names the closest ones.
+        """
+        known = option_table()
+        for name in options:
+            if name not in known:
+                raise unknown_name(name, "option", name, known)
+        return cls(**options)
+
 
 def _read(name: str, hint: Any, default: Any) -> Option:
     hint, *metadata = get_args(hint)
@@ -99,17 +114,17 @@ def _read(name: str, hint: Any, default: Any) -> Option:
 
 @cache
 def option_table(table: type = PruneOptions) -> dict[str, Option]:
-    """Return every option by name, in the order of the table.
+    """Return the options by name, in the order of the fields.
 
     Args:
-        table: a dataclass whose fields are annotated with an `Option`.
+        table: Dataclass whose fields are annotated with an `Option`.
     """
     hints = get_type_hints(table, include_extras=True)
     return {f.name: _read(f.name, hints[f.name], f.default) for f in fields(table)}
 
 
 def with_options(function: _F) -> _F:
-    """Name the options in a function's signature, which says ``**options``, for `help` and editors."""
+    """Replace ``**options`` in a function's signature by the options, for `help` and editors."""
     hints = get_type_hints(PruneOptions)
     signature = inspect.signature(function)
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]

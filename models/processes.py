@@ -16,11 +16,11 @@ T = TypeVar("T")
 class PerProcess(Generic[T]):
     """A value that works only in the process that opened it. Safe to share between threads.
 
-    A forked child opens its own value on first use. The parent's value and lock are never touched there: not used, not
-    closed, not even freed, because freeing can wait for threads that the child does not have, or crash.
+    A forked child opens its own value on first use. It never uses, closes or frees the parent's value and lock: even
+    freeing could crash, or wait for threads that the child does not have.
 
     Args:
-        open: makes the value.
+        open: Opens the value.
     """
 
     def __init__(self, open: Callable[[], T]) -> None:
@@ -31,11 +31,7 @@ class PerProcess(Generic[T]):
         _ALL.add(self)
 
     def get(self) -> T:
-        """Return this process's value, opened if it is not yet open.
-
-        Raises:
-            Exception: any that opening raises.
-        """
+        """Return this process's value. The first call opens it, and raises any error of that."""
         self._leave_parent()
         value = self._value
         if value is None:
@@ -47,7 +43,7 @@ class PerProcess(Generic[T]):
 
     @contextmanager
     def exclusive(self) -> Iterator[T]:
-        """Give the value to one thread at a time. A value that was in use when an error occurred is dropped."""
+        """Yield the value to one thread at a time. The value is dropped after an error in the block."""
         self._leave_parent()
         with self._lock:
             value = self.get()
@@ -58,7 +54,7 @@ class PerProcess(Generic[T]):
                 raise
 
     def _leave_parent(self) -> None:
-        """Forget a parent's value and lock, if this process is a child that still has them."""
+        """Drop the parent's value and lock, if this process is a child that still has them."""
         if self._pid != os.getpid():
             if self._value is not None:
                 _never_free(self._value)
@@ -68,7 +64,7 @@ class PerProcess(Generic[T]):
 
 
 def _never_free(value: Any) -> None:
-    # A list of such values would not do: the interpreter frees it when it ends.
+    # Keeping the value in a list would not be enough: the interpreter frees the list at exit.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
@@ -77,8 +73,8 @@ def _leave_parents() -> None:
         one._leave_parent()
 
 
-# The process id tells a child from its parent by itself. The hook is for children that never use the value but free it,
-# if only at exit; some servers written in C fork without calling it.
+# `get` recognises a child by its process id: some servers written in C fork without calling this hook. The hook serves
+# children that never use the value but free it, if only at exit.
 _ALL: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_parents)

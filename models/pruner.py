@@ -1,4 +1,4 @@
-"""The `Pruner`: segment, encode, run, merge, select, for one query or many."""
+"""The `Pruner`: segment, encode, run, merge and select, for one query or many."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from secateur.models.options import PruneOptions, with_options
 from secateur.models.requests import CheckedRequest, PassageLike, as_integer, check_request
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
-from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
-from secateur.models.sums import check_sums, warn_unsummed
-from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult, Timings, Unit, UnitScore, Usage
+from secateur.models.selection import SelectablePassage, passage_result, select, usage_of
+from secateur.models.sums import check_sums, warn_missing_sums
+from secateur.models.types import Passage, PruneRequest, PruneResult, Timings, Unit
 
-_PORTION = 1 << 16  # characters
-_SHORT = 64  # characters that a passage counts for at least
+_GROUP = 1 << 16  # characters of the passages that are segmented and encoded together
+_SHORTEST = 64  # characters that every passage counts for at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class EncodedRequest:
     """A request as the network reads it.
 
     Attributes:
-        checked: the request.
-        threshold: that its options ask for.
-        query_tokens: number of tokens of the query, after it was cut.
-        units: of each passage.
-        passages: as windows.
-        warnings: what had to be changed.
+        checked: The request.
+        threshold: Keep threshold of its options.
+        query_tokens: Number of tokens of the query, after truncation.
+        units: Units of each passage.
+        passages: Windows of each passage.
+        warnings: Changes that were made to the request.
     """
 
     checked: CheckedRequest
@@ -61,18 +61,19 @@ class EncodedRequest:
 
 
 class Pruner:
-    """Prunes and reranks passages for a query. Made by `Pruner.load`; safe to share between threads and with children.
+    """Prunes and reranks passages for a query. Use `Pruner.load` to make one.
 
-    A forked child opens the model itself on first use. Pickling carries the arguments of `load`: the process that
-    unpickles loads the model, once for all copies with the same arguments. A copy is the same object.
+    It can be shared between threads and with forked children, which open the model themselves on first use. Pickling
+    stores the arguments of `load`; the process that unpickles loads the model once for all copies with the same
+    arguments. `copy` returns the same object.
 
     Args:
-        config: the model's own settings.
-        encoder: for the model's tokenizer and window.
-        backend: a loaded runtime.
-        calibration: thresholds by target recall, if the model has them.
-        pad_id: the tokenizer's padding token.
-        directory: where the model was loaded from, if it was.
+        config: Settings of the model.
+        encoder: Encoder for the model's tokenizer and window.
+        backend: Loaded backend.
+        calibration: Thresholds by target recall; None if the model is not calibrated.
+        pad_id: Padding token of the tokenizer.
+        directory: Directory of the model, if it was loaded from one.
     """
 
     def __init__(
@@ -107,24 +108,24 @@ class Pruner:
         """Load a model.
 
         Args:
-            name_or_path: a model directory, the directory of a published Provence, XProvence or OpenProvence
-                checkpoint, or the name of a shipped model; None for the default one.
+            name_or_path: Name of a shipped model, a model directory, or the directory of a published Provence,
+                XProvence or OpenProvence checkpoint; None for the default model.
             backend: `auto`, `openvino`, `onnx` or `torch`.
             device: `auto`, `cpu` or `cuda`.
-            precision: of the ONNX file: `int8`, `fp16`, or `auto` for the faster one on this hardware.
-            threads: of CPU runtimes; None for one a processor.
-            verify: compare the files that are used with the sums in the model's `secateur.sha256`.
+            precision: Precision of the ONNX file: `int8`, `fp16`, or `auto` for the faster one on this hardware.
+            threads: Threads on the CPU; None for one per processor.
+            verify: Whether to compare the files that are used with the checksums in `secateur.sha256`.
 
         Raises:
-            ModelError: the directory is missing or broken, or a file differs from its sum.
-            InputError: an unknown backend, device or precision.
-            MissingExtraError: the runtime is not installed.
+            ModelError: The directory is missing or not valid, or a file differs from its checksum.
+            InputError: The backend, device or precision is unknown.
+            MissingExtraError: The backend is not installed.
         """
         directory = resolve(name_or_path)
-        summed = check_sums(directory, (CONFIG, TOKENIZER, CALIBRATION)) if verify else True
+        has_sums = check_sums(directory, (CONFIG, TOKENIZER, CALIBRATION)) if verify else True
         family = read_family(directory)
-        if family is None and not summed:
-            warn_unsummed(directory)
+        if family is None and not has_sums:
+            warn_missing_sums(directory)
         config = read_config(directory) if family is None else family.settings(directory)
         tokenizer = load_tokenizer(directory)
         if family is None:
@@ -133,9 +134,9 @@ class Pruner:
             encoder = FamilyEncoder(tokenizer, config.window, family)
         calibration = Calibration.read(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
-        runtime = load_backend(directory, backend, device, precision, threads, verify=verify)
-        pruner = cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
-        # The name of a shipped model means it on every machine; a path is made independent of the working directory.
+        loaded = load_backend(directory, backend, device, precision, threads, verify=verify)
+        pruner = cls(config, encoder, loaded, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
+        # A shipped model has the same name on every machine; a path is made independent of the working directory.
         given = None if name_or_path is None else str(name_or_path)
         shipped = given is None or not Path(given).is_dir()
         choices = {
@@ -150,9 +151,8 @@ class Pruner:
 
     def __reduce__(self) -> tuple[Callable[..., Pruner], tuple[Any, ...]]:
         if self._arguments is None:
-            raise InputError(
-                "pruner", "was made of parts, which cannot be pickled", "make it by Pruner.load, or in each process"
-            )
+            problem = "was not made by Pruner.load, so it cannot be pickled"
+            raise InputError("pruner", problem, "use Pruner.load, or make one in each process")
         name_or_path, choices = self._arguments
         return _loaded, (type(self), name_or_path, *choices.items())
 
@@ -167,26 +167,26 @@ class Pruner:
         """Prune and rerank passages for a query.
 
         Args:
-            query: the user's question.
-            passages: strings, `Passage`s, or mappings with a `Passage`'s fields.
-            options: the fields of `PruneOptions`.
+            query: Question of the user.
+            passages: Strings, `Passage`s, or mappings with the fields of a `Passage`.
+            options: Fields of `PruneOptions`.
 
         Raises:
-            InputError: an argument is wrong; the message names it.
+            InputError: An argument is not valid; the message names it.
         """
-        return self._run([check_request(query, passages, PruneOptions(**options))])[0]
+        return self._run([check_request(query, passages, PruneOptions.of(**options))])[0]
 
     def prune_request(self, request: PruneRequest) -> PruneResult:
         """Prune one `PruneRequest`; see `prune`."""
         return self._run([check_request(request.query, request.passages, request.options)])[0]
 
     def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
-        """Prune for several queries at once, batching across them; results come in the order of the requests.
+        """Prune for several queries, in batches across them. Results come in the order of the requests.
 
         The timings of each result are those of the whole call.
 
         Raises:
-            InputError: a request is wrong; the message names it and the field.
+            InputError: A request is not valid; the message names it and the field.
         """
         checked = []
         for index, request in enumerate(requests):
@@ -197,10 +197,10 @@ class Pruner:
         return self._run(checked) if checked else []
 
     def threshold_for(self, options: PruneOptions) -> float:
-        """Return the keep threshold that options ask for: given, calibrated, or the model's default.
+        """Return the keep threshold for options: given, calibrated, or the model's default.
 
         Raises:
-            InputError: a target recall that the model is not calibrated for.
+            InputError: The model is not calibrated for the target recall.
         """
         if options.threshold is not None:
             return options.threshold
@@ -225,14 +225,14 @@ class Pruner:
         """Segment and encode a checked request.
 
         Args:
-            request: the request.
-            watch: called often with the number of units found since the last call; may raise to stop the work.
+            request: The request.
+            watch: Called often with the number of units found since the last call; it may raise to stop the work.
 
         Raises:
-            InputError: the query is too long, or the model is not calibrated for the target recall.
+            InputError: The query is too long, or the model is not calibrated for the target recall.
         """
 
-        def split(text: str) -> list[int]:
+        def segmenter(text: str) -> list[int]:
             ends = self._segmenter(text)
             watch(max(1, len(ends)))
             return ends
@@ -242,11 +242,11 @@ class Pruner:
         query_ids, query_cut = self.encoder.encode_query(query, truncate=options.truncate_query)
         units: list[list[Unit]] = []
         encoded: list[EncodedPassage] = []
-        for some in _portions(passages):
-            its_units = [segment(p, split) for p in some]
+        for group in _groups(passages):
+            group_units = [segment(passage, segmenter) for passage in group]
             watch(0)
-            units += its_units
-            encoded += self.encoder.encode(query_ids, some, its_units)
+            units += group_units
+            encoded += self.encoder.encode(query_ids, group, group_units)
         warnings = list(request.warnings)
         if query_cut:
             warnings.append(f"query: cut to its first {len(query_ids)} tokens")
@@ -254,11 +254,11 @@ class Pruner:
         return EncodedRequest(request, threshold, len(query_ids), units, encoded, tuple(warnings))
 
     def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
-        """Run windows of any requests; their outputs come in the same order.
+        """Run windows of any requests. Their outputs come in the same order.
 
         Raises:
-            RuntimeOutputError: the runtime returned something that cannot be a score.
-            BackendUnusableError: the runtime cannot be used in this process any more.
+            RuntimeOutputError: The backend returned an invalid score.
+            BackendUnusableError: The backend cannot be used in this process any more.
         """
         batches = make_batches(
             windows, self.backend.limits, pad_id=self.pad_id, passage_type=self.encoder.template.passage_type
@@ -268,15 +268,22 @@ class Pruner:
         )
 
     def finish(self, encoded: EncodedRequest, scores: Sequence[PassageScores], timings: Timings) -> PruneResult:
-        """Select what is kept, by the scores of each passage."""
+        """Select what is kept, from the scores of each passage."""
         request = encoded.checked.request
         scored = [
-            ScoredPassage(index, passage, units, windows.unit_tokens, its_scores)
-            for index, (passage, units, windows, its_scores) in enumerate(
+            SelectablePassage(index, passage, units, windows.unit_tokens, passage_scores)
+            for index, (passage, units, windows, passage_scores) in enumerate(
                 zip(request.passages, encoded.units, encoded.passages, scores, strict=True)
             )
         ]
-        return _result(encoded, scored, timings)
+        selections = select(scored, request.options, encoded.threshold)
+        return PruneResult(
+            results=tuple(passage_result(selection, request.options) for selection in selections),
+            threshold=encoded.threshold,
+            usage=usage_of(encoded.query_tokens, scored, selections),
+            timings=timings,
+            warnings=encoded.warnings,
+        )
 
     def _run(self, requests: Sequence[CheckedRequest]) -> list[PruneResult]:
         started = time.perf_counter()
@@ -285,71 +292,28 @@ class Pruner:
         tokenized = time.perf_counter()
         outputs = iter(self.run(windows))
         inferred = time.perf_counter()
-        scores = [[merge(p, list(islice(outputs, len(p.running)))) for p in one.passages] for one in encoded]
+        scores = [
+            [merge(passage, list(islice(outputs, len(passage.running)))) for passage in one.passages] for one in encoded
+        ]
         timings = Timings(
             queue_ms=0.0,
             tokenize_ms=(tokenized - started) * 1e3,
             inference_ms=(inferred - tokenized) * 1e3,
             total_ms=(time.perf_counter() - started) * 1e3,
         )
-        return [self.finish(one, its_scores, timings) for one, its_scores in zip(encoded, scores, strict=True)]
+        return [self.finish(*pair, timings) for pair in zip(encoded, scores, strict=True)]
 
 
-@cache  # a pool pickles what it calls for every task
+@cache  # a process pool unpickles the function that it calls for every task
 def _loaded(kind: type[Pruner], name_or_path: str | None, *choices: tuple[str, Any]) -> Pruner:
     return kind.load(name_or_path, **dict(choices))
 
 
-def _portions(passages: Sequence[Passage]) -> Iterator[Sequence[Passage]]:
-    """Yield passages some at a time: enough for the tokenizer to work on side by side, few enough to stop soon."""
+def _groups(passages: Sequence[Passage]) -> Iterator[Sequence[Passage]]:
+    """Yield passages in groups: large enough for the tokenizer's threads, small enough to stop soon."""
     start = characters = 0
     for number, passage in enumerate(passages, 1):
-        characters += max(_SHORT, len(passage.text) + len(passage.title or ""))
-        if characters >= _PORTION or number == len(passages):
+        characters += max(_SHORTEST, len(passage.text) + len(passage.title or ""))
+        if characters >= _GROUP or number == len(passages):
             yield passages[start:number]
             start, characters = number, 0
-
-
-def _passage_result(selection: Selection, options: PruneOptions) -> PassageResult:
-    scored, kept = selection.scored, selection.kept
-    passage = scored.passage
-    spans = kept_spans(passage.text, scored.units, kept)
-    units = None
-    if options.return_units:
-        units = tuple(
-            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(keep), int(tokens))
-            for unit, score, keep, tokens in zip(
-                scored.units, scored.scores.units, kept, scored.unit_tokens, strict=True
-            )
-        )
-    return PassageResult(
-        index=scored.index,
-        id=passage.id,
-        score=scored.scores.relevance,
-        text=join_spans(passage.text, spans, options.joiner),
-        spans=spans,
-        kept_units=int(kept.sum()),
-        total_units=len(scored.units),
-        empty=not spans,
-        metadata=passage.metadata,
-        units=units,
-    )
-
-
-def _result(one: EncodedRequest, scored: Sequence[ScoredPassage], timings: Timings) -> PruneResult:
-    options = one.checked.request.options
-    selections = select(scored, options, one.threshold)
-    input_tokens = sum(int(s.unit_tokens.sum()) for s in scored)
-    output_tokens = sum(selection.tokens for selection in selections)
-    return PruneResult(
-        results=tuple(_passage_result(selection, options) for selection in selections),
-        threshold=one.threshold,
-        usage=Usage(
-            query_tokens=one.query_tokens,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            compression=1 - output_tokens / input_tokens if input_tokens else 0.0,
-        ),
-        timings=timings,
-        warnings=one.warnings,
-    )

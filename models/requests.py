@@ -1,4 +1,4 @@
-"""Checking what a caller gave: every error names the field, the value and the hint."""
+"""Checking requests: every error names the field, shows the value and has a hint."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PassageLike = str | Passage | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """A request that can be run, and what was changed to make it so."""
+    """A valid request, and the changes that were made to it."""
 
     request: PruneRequest
     warnings: tuple[str, ...]
 
 
 def as_integer(value: object) -> int | None:
-    """Return an integer of any type, such as numpy's, as an int; None for anything else, booleans among it."""
+    """Return an integer of any type, such as numpy's, as an int; None for anything else, including booleans."""
     if isinstance(value, bool | np.bool_):
         return None
     try:
@@ -39,7 +39,7 @@ def as_integer(value: object) -> int | None:
 
 
 def _as_float(value: object) -> float | None:
-    """Return a number of any type as a float, NaN for one beyond all floats; None for anything else."""
+    """Return a number of any type as a float, NaN if it is too large; None for anything else."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
         return None
     try:
@@ -73,7 +73,7 @@ def _check_option(option: Option, value: object) -> Any:
         raise InputError(option.name, f"{shown(value)} is unknown", hint)
     size = len(found) if option.kind is str else found
     low, high = option.minimum, option.maximum
-    # Not "less than": NaN is in no range.
+    # Written so that NaN is out of range.
     if (low is not None and not size >= low) or (high is not None and not size <= high):
         said = f"has {size} characters" if option.kind is str else f"{shown(value)} is out of range"
         raise InputError(option.name, said, hint)
@@ -81,10 +81,10 @@ def _check_option(option: Option, value: object) -> Any:
 
 
 def check_options(options: PruneOptions) -> PruneOptions:
-    """Check types and ranges of all options; return them with Python's own numbers in place of numpy's and others.
+    """Check the types and ranges of options, and return them with numbers of Python's own types.
 
     Raises:
-        InputError: one is wrong, or two exclude each other.
+        InputError: An option is not valid, or two exclude each other.
     """
     checked = {
         name: _check_option(option, value)
@@ -115,11 +115,11 @@ def as_passage(value: PassageLike, field: str) -> Passage:
     """Return a caller's passage as a `Passage`.
 
     Args:
-        value: a string, a `Passage`, or a mapping with its fields.
-        field: how to name it in errors.
+        value: A string, a `Passage`, or a mapping with its fields.
+        field: Name of the field, for errors.
 
     Raises:
-        InputError: it is none of these, or a part of it is wrong.
+        InputError: It is none of these, or one of its fields is not valid.
     """
     if isinstance(value, str):
         return Passage(value)
@@ -143,13 +143,13 @@ def as_passage(value: PassageLike, field: str) -> Passage:
 
 
 def replace_surrogates(text: str) -> str:
-    """Replace each lone surrogate, which no encoding can carry, by U+FFFD; offsets stay as they are."""
-    if text.isascii():  # which a string knows of itself
+    """Replace each lone surrogate, which cannot be encoded, by U+FFFD. Offsets stay the same."""
+    if text.isascii():  # known without a scan
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        # In UTF-8 a surrogate is ED and a byte from A0 on, which nothing else is, and as long as U+FFFD.
+        # In UTF-8 only surrogates begin with ED and a byte from A0 on, and they are as long as U+FFFD.
         data = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).copy()
         at = np.flatnonzero((data[:-2] == 0xED) & (data[1:-1] >= 0xA0))
         for offset, byte in enumerate("\ufffd".encode()):
@@ -159,7 +159,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def clean_passage(passage: Passage) -> Passage:
-    """Return a passage without lone surrogates in text and title; see `replace_surrogates`."""
+    """Return a passage with the lone surrogates in text and title replaced; see `replace_surrogates`."""
     text, title = replace_surrogates(passage.text), passage.title and replace_surrogates(passage.title)
     if text == passage.text and title == passage.title:
         return passage
@@ -167,10 +167,10 @@ def clean_passage(passage: Passage) -> Passage:
 
 
 def check_request(query: object, passages: object, options: PruneOptions) -> CheckedRequest:
-    """Check a query, its passages and options, and clean them of lone surrogates.
+    """Check a query, its passages and options, and replace lone surrogates.
 
     Raises:
-        InputError: something is wrong.
+        InputError: A value is not valid.
     """
     if not isinstance(query, str):
         raise InputError("query", f"{shown(query)} is not a string", "give the user's question")

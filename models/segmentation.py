@@ -1,7 +1,7 @@
-"""Segmentation: a text becomes units (sentences, headings, list items) that tile it exactly.
+"""Segmentation: a text is cut into units (sentences, headings, list items) that tile it exactly.
 
 Unit spans are code-point offsets ``[start, end)``; ``units[i].end == units[i + 1].start``, the first starts at 0 and
-the last ends at ``len(text)``: white space between sentences belongs to the unit before it, so no character is lost.
+the last ends at ``len(text)``. White space between sentences belongs to the unit before it, so no character is lost.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from secateur.models.errors import InputError, shown
+from secateur.models.errors import unknown_name
 from secateur.models.segmenters import Segmenter, get_segmenter
 from secateur.models.types import Passage, Unit, UnitKind
 
@@ -20,22 +21,22 @@ MAX_UNIT_WORDS = 120
 _BULLET = r"(?:[-*+•‣▪◦●○–—]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)])[ \t]+(?=\S)"
 _NEWLINE = r"(?:\r\n?+|[\n\x0b\x0c\x85])"
 _BLANK = r"[^\S\r\n\x0b\x0c\x85\u2029]"
-# Possessive throughout: "\r\n" is one line break, and a run of white space is read once.
+# Possessive quantifiers: "\r\n" is one line break, and a run of white space is read once.
 _BLOCK_BREAK = re.compile(
     rf"(?:{_NEWLINE}{_BLANK}*+{_NEWLINE}|[\x0c\u2029])\s*+|{_NEWLINE}(?={_BLANK}*+{_BULLET})",
 )
 _ITEM_START = re.compile(rf"\s*{_BULLET}")
 _SENTENCE_END = re.compile(r"[.!?:;,。！？：；…][\"'”’)\]」』）]*\s*$")
 _MAX_HEADING_WORDS = 12
-# A "word" for measuring length: at most 16 characters without white space, or two CJK characters.
+# A "word" as a measure of length: at most 16 characters without white space, or two CJK characters.
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{1,2}|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{1,16}"
 )
 _ZERO_WIDTH_JOINER = "\u200d"
-_MAX_MARKS = 64  # how far a cut moves to leave a character and its marks together
-_PIECE = 1 << 14  # characters that a segmenter is given at once, so that each call is short
-_AHEAD = 512  # characters behind a sentence's end that a segmenter may want to see
-_BEHIND = 16  # characters before one
+_MAX_MARKS = 64  # how far a cut may move to keep a character and its marks together
+_PIECE = 1 << 14  # characters passed to a segmenter at once, so that each call is short
+_AHEAD = 512  # characters of context after a sentence's end
+_BEHIND = 16  # characters of context before it
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
@@ -55,14 +56,14 @@ def _has_content(text: str) -> bool:
 
 
 def _split(block: str, segmenter: Segmenter) -> Iterator[int]:
-    """Yield the sentence ends in a block; a long block is segmented piece by piece, each with some context."""
+    """Yield the sentence ends of a block. A long block is segmented in pieces, each with some context."""
     start = 0
     while len(block) - start > _PIECE:
         base = max(0, start - _BEHIND)
         found = (base + end for end in segmenter(block[base : start + _PIECE]))
         ends = [end for end in found if start < end <= start + _PIECE - _AHEAD]
         yield from ends
-        # The next piece begins at a sentence, unless that would hardly be an advance: the time stays linear.
+        # The next piece begins at a sentence, unless that advances too little: the time stays linear.
         start = ends[-1] if ends and ends[-1] - start > _PIECE // 2 else start + _PIECE - _AHEAD
     base = max(0, start - _BEHIND)
     yield from (base + end for end in segmenter(block[base:]) if base + end > start)
@@ -70,9 +71,9 @@ def _split(block: str, segmenter: Segmenter) -> Iterator[int]:
 
 
 def _sentence_ends(block: str, segmenter: Segmenter) -> list[int]:
-    """Return sentence ends inside a block, trailing white space included; the last is ``len(block)``.
+    """Return the sentence ends of a block, trailing white space included; the last is ``len(block)``.
 
-    A piece without a letter or digit (a stray quotation mark, a list marker) joins the piece before it.
+    A piece without a letter or digit (a stray quotation mark, a list marker) is joined to the piece before it.
     """
     item = _ITEM_START.match(block)
     marker = item.end() if item else 0
@@ -93,7 +94,7 @@ def _sentence_ends(block: str, segmenter: Segmenter) -> list[int]:
 
 
 def _cut_rank(text: str, end: int) -> int:
-    """Return how good a place to cut ``end`` is: 3 line break, 2 clause punctuation, 1 white space, 0 inside a word."""
+    """Return how good a cut at ``end`` is: 3 line break, 2 clause punctuation, 1 white space, 0 inside a word."""
     gap = end
     while gap < len(text) and text[gap].isspace():
         gap += 1
@@ -105,7 +106,7 @@ def _cut_rank(text: str, end: int) -> int:
 
 
 def _safe_cut(text: str, end: int, limit: int) -> int:
-    """Move a cut forward past combining marks, variation selectors and joiners, and over trailing white space."""
+    """Move a cut forward past combining marks, variation selectors, joiners and trailing white space."""
     last = min(limit, end + _MAX_MARKS)
     while end < last and (
         unicodedata.category(text[end]).startswith("M")
@@ -119,8 +120,8 @@ def _safe_cut(text: str, end: int, limit: int) -> int:
 
 
 def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int]:
-    """Yield the ends of pieces of at most ``max_words`` words, cut at the best boundary of each piece's second half."""
-    short = end - start <= max_words  # too short for that many words
+    """Yield the ends of pieces of at most ``max_words`` words, each cut at the best boundary of its second half."""
+    short = end - start <= max_words  # cannot have that many words
     words = [] if short else [match.end() for match in _WORD.finditer(text, start, end)]
     first = 0
     while len(words) - first > max_words:
@@ -132,17 +133,17 @@ def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int
         if cut >= end:
             break
         yield cut
-        first = bisect_right(words, cut, lo=best)  # the cut may have passed words made of marks
+        first = bisect_right(words, cut, lo=best)  # the cut may have moved past words made of marks
     yield end
 
 
-def _kind(text: str, block: tuple[int, int], alone: bool) -> UnitKind:
+def _kind(text: str, block: tuple[int, int], whole: bool) -> UnitKind:
     body = text[block[0] : block[1]]
     if _ITEM_START.match(body):
         return "list_item"
     stripped = body.strip()
     short = len(stripped.split()) <= _MAX_HEADING_WORDS and len(stripped) <= 120
-    if not alone and short and _has_content(stripped) and not _SENTENCE_END.search(stripped):
+    if not whole and short and _has_content(stripped) and not _SENTENCE_END.search(stripped):
         return "heading"
     return "sentence"
 
@@ -150,12 +151,12 @@ def _kind(text: str, block: tuple[int, int], alone: bool) -> UnitKind:
 def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORDS) -> list[Unit]:
     """Segment plain text into units that tile it.
 
-    Paragraph breaks and list items always end a unit; a unit of over ``max_words`` words is split at the best inner
-    boundary. The empty text has no units.
+    Paragraph breaks and list items always end a unit. A unit of more than ``max_words`` words is split at the best
+    inner boundary. The empty text has no units.
     """
     units: list[Unit] = []
     for block in _blocks(text):
-        kind = _kind(text, block, alone=block == (0, len(text)))
+        kind = _kind(text, block, whole=block == (0, len(text)))
         start = block[0]
         for offset in _sentence_ends(text[block[0] : block[1]], segmenter):
             for end in _split_long(text, start, block[0] + offset, max_words):
@@ -164,18 +165,33 @@ def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORD
     return units
 
 
-FORMATS: dict[str, Callable[[str, Segmenter], list[Unit]]] = {"text": segment_text}
-"""The registry of formats: what makes units of a passage's text. Choices, errors and documentation derive from it."""
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An entry of the registry: one line for help and documentation, and the function that cuts a text into units."""
+
+    description: str
+    segment: Callable[[str, Segmenter], list[Unit]]
+
+
+FORMATS = {"text": Format("plain text with paragraphs and lists", segment_text)}
+"""The registry of passage formats; choices, errors and documentation derive from it.
+
+A new format is one entry here, its function (with new kinds of units in `types.UnitKind`, if any), and its tests.
+"""
 
 
 def check_format(field: str, name: object) -> str:
-    """Return the name of a known format.
+    """Return the name of a format, after checking that it is known.
+
+    Args:
+        field: Name of the field, for the error.
+        name: Name of the format.
 
     Raises:
-        InputError: there is no such format.
+        InputError: There is no such format.
     """
     if not isinstance(name, str) or name not in FORMATS:
-        raise InputError(field, f"unknown format {shown(name)}", f"use {', '.join(FORMATS)}")
+        raise unknown_name(field, "format", name, FORMATS)
     return name
 
 
@@ -183,13 +199,13 @@ def segment(passage: Passage, segmenter: Segmenter | None = None) -> list[Unit]:
     """Segment a passage into units by its format.
 
     Args:
-        passage: code-point offsets refer to its text.
-        segmenter: of sentences; default: `get_segmenter()`.
+        passage: The passage.
+        segmenter: Sentence segmenter; None for the default one.
 
     Returns:
-        Units in order, tiling the text exactly.
+        Units in order, tiling the text exactly; offsets are code points of the text.
 
     Raises:
-        InputError: the format is unknown.
+        InputError: The format is unknown.
     """
-    return FORMATS[check_format("format", passage.format)](passage.text, segmenter or get_segmenter())
+    return FORMATS[check_format("format", passage.format)].segment(passage.text, segmenter or get_segmenter())

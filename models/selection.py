@@ -1,4 +1,4 @@
-"""Selection: which units are kept, which passages are returned, and the text that is left."""
+"""Selection: which units are kept, which passages are returned, and the results for them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from secateur.models.merging import PassageScores
 from secateur.models.options import PruneOptions
-from secateur.models.types import Passage, Unit
+from secateur.models.types import Passage, PassageResult, Unit, UnitScore, Usage
 
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredPassage:
-    """A passage with all that selection needs.
+class SelectablePassage:
+    """A passage with everything that selection needs.
 
     Attributes:
-        index: position in the caller's list.
-        passage: the passage.
-        units: its units.
-        unit_tokens: int32[units].
-        scores: of the passage and its units.
+        index: Position in the caller's list.
+        passage: The passage.
+        units: Its units.
+        unit_tokens: int32[units], number of tokens of each unit.
+        scores: Scores of the passage and its units.
     """
 
     index: int
@@ -36,19 +36,19 @@ class ScoredPassage:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A passage that is returned, and which of its units are kept (bool[units])."""
+    """A passage that is returned, and its kept units as bool[units]."""
 
-    scored: ScoredPassage
+    scored: SelectablePassage
     kept: BoolArray
 
     @property
     def tokens(self) -> int:
-        """Tokens of the kept units."""
+        """Number of tokens of the kept units."""
         return int(self.scored.unit_tokens[self.kept].sum())
 
 
-def _title_unit(scored: ScoredPassage) -> int | None:
-    """Return 0 when the first unit is a heading or repeats the passage's title, else None."""
+def _title_unit(scored: SelectablePassage) -> int | None:
+    """Return 0 if the first unit is a heading or repeats the passage's title, else None."""
     if len(scored.units) < 2:
         return None
     first = scored.units[0]
@@ -57,7 +57,7 @@ def _title_unit(scored: ScoredPassage) -> int | None:
     return 0 if first.kind == "heading" or repeats else None
 
 
-def _keep_units(scored: ScoredPassage, options: PruneOptions, threshold: float) -> BoolArray:
+def _keep_units(scored: SelectablePassage, options: PruneOptions, threshold: float) -> BoolArray:
     scores = scored.scores.units
     kept: BoolArray = scores >= threshold
     if options.min_units > int(kept.sum()):
@@ -75,10 +75,10 @@ def _add_title(selection: Selection) -> Selection:
 
 
 def _fit_budget(selections: Sequence[Selection], budget: int, keep_title: bool) -> list[Selection]:
-    """Keep the best units by score, over all passages, whose tokens fit the budget.
+    """Keep the units with the highest scores over all passages whose tokens fit the budget.
 
-    A unit that does not fit is passed over and smaller ones behind it may still fit. A title unit that is kept for
-    its passage's sake is paid for together with the first unit of that passage.
+    A unit that does not fit is skipped, and smaller ones after it may still fit. A title unit is counted together with
+    the first other kept unit of its passage.
     """
     titles = [_title_unit(s.scored) if keep_title else None for s in selections]
     candidates = sorted(
@@ -96,27 +96,27 @@ def _fit_budget(selections: Sequence[Selection], budget: int, keep_title: bool) 
         if cost <= left:
             left -= cost
             kept[position][list(needed)] = True
-    return [replace(s, kept=its) for s, its in zip(selections, kept, strict=True)]
+    return [replace(s, kept=units) for s, units in zip(selections, kept, strict=True)]
 
 
 def _by_relevance(selection: Selection) -> tuple[float, int]:
     return -selection.scored.scores.relevance, selection.scored.index
 
 
-def select(scored: Sequence[ScoredPassage], options: PruneOptions, threshold: float) -> list[Selection]:
+def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold: float) -> list[Selection]:
     """Choose what to return for one query.
 
-    Units at or above the threshold are kept; passages under ``min_score``, then (if ``drop_empty``) those without a
-    kept unit, then all but the ``top_n`` most relevant are left out; the token budget is shared among the rest. Ties
-    in any ordering break by position.
+    Units at or above the threshold are kept. Passages below ``min_score`` are dropped, then (with ``drop_empty``) those
+    without a kept unit, then all but the ``top_n`` most relevant. The others share the token budget. Ties are broken by
+    position.
 
     Args:
-        scored: all passages of the query, in the caller's order.
-        options: as documented at `Pruner.prune`.
-        threshold: keep threshold, in [0, 1].
+        scored: All passages of the query, in the caller's order.
+        options: Options of the request.
+        threshold: Keep threshold, in [0, 1].
 
     Returns:
-        Selections by falling relevance, or in the caller's order when ``reorder`` is off.
+        Selections by falling relevance, or in the caller's order without ``reorder``.
     """
     chosen = [Selection(s, _keep_units(s, options, threshold)) for s in scored]
     if options.min_score is not None:
@@ -135,11 +135,11 @@ def select(scored: Sequence[ScoredPassage], options: PruneOptions, threshold: fl
 
 
 def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple[int, int], ...]:
-    """Return the spans of kept runs of neighbouring units, outer white space of each run left out.
+    """Return the spans of runs of kept units, without the white space around each run.
 
     Args:
-        text: the passage's text.
-        units: units that tile it.
+        text: Text of the passage.
+        units: Units that tile it.
         kept: bool[units].
     """
     spans: list[tuple[int, int]] = []
@@ -159,5 +159,44 @@ def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple
 
 
 def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
-    """Return the text of the spans, one joiner for each gap."""
+    """Return the text of the spans, with the joiner in each gap."""
     return joiner.join(text[start:end] for start, end in spans)
+
+
+def passage_result(selection: Selection, options: PruneOptions) -> PassageResult:
+    """Return the result for a selected passage."""
+    scored, kept = selection.scored, selection.kept
+    passage = scored.passage
+    spans = kept_spans(passage.text, scored.units, kept)
+    units = None
+    if options.return_units:
+        units = tuple(
+            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(keep), int(tokens))
+            for unit, score, keep, tokens in zip(
+                scored.units, scored.scores.units, kept, scored.unit_tokens, strict=True
+            )
+        )
+    return PassageResult(
+        index=scored.index,
+        id=passage.id,
+        score=scored.scores.relevance,
+        text=join_spans(passage.text, spans, options.joiner),
+        spans=spans,
+        kept_units=int(kept.sum()),
+        total_units=len(scored.units),
+        empty=not spans,
+        metadata=passage.metadata,
+        units=units,
+    )
+
+
+def usage_of(query_tokens: int, scored: Sequence[SelectablePassage], selections: Sequence[Selection]) -> Usage:
+    """Count the tokens of a request: of the query, of all passages, and of the kept units."""
+    input_tokens = sum(int(passage.unit_tokens.sum()) for passage in scored)
+    output_tokens = sum(selection.tokens for selection in selections)
+    return Usage(
+        query_tokens=query_tokens,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        compression=1 - output_tokens / input_tokens if input_tokens else 0.0,
+    )

@@ -1,7 +1,7 @@
-"""`secateur.sha256`: the SHA-256 sums of a model directory's files, as `sha256sum` writes them.
+"""`secateur.sha256`: the SHA-256 checksums of a model directory's files, in the format of `sha256sum`.
 
-They tell damage and mix-ups: a download that was cut, a flipped bit, a tokenizer of another model. They are no
-signature: whoever can change a model can change its sums.
+They reveal damage and mix-ups: an incomplete download, a flipped bit, the tokenizer of another model. They are not a
+signature: whoever can change a model can change its checksums.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def _digest(path: Path) -> str:
 
 
 def read_sums(directory: Path) -> dict[str, str] | None:
-    """Return the sums of a model directory by file name, or None where it has none.
+    """Return the checksums of a model directory by file name; None if it has none.
 
     Raises:
-        ModelError: the file is broken, or names files outside of the directory.
+        ModelError: The file is not valid, or names files outside the directory.
     """
     path = directory / SUMS
     if not is_model_file(path):
@@ -49,32 +49,25 @@ def read_sums(directory: Path) -> dict[str, str] | None:
     for number, line in enumerate(read_model_file(path, _MAX_BYTES).decode("utf-8", "replace").splitlines(), 1):
         found = _LINE.fullmatch(line)
         if found is None:
-            raise ModelError(f"{path}, line {number}: {shown(line)} is no line of sha256sum; {_fix(directory)}")
+            raise ModelError(f"{path}, line {number}: {shown(line)} is not a line of sha256sum; {_fix(directory)}")
         name = PurePosixPath(found["name"])
         if name.is_absolute() or ".." in name.parts:
-            raise ModelError(
-                f"{path}, line {number}: {shown(str(name))} lies outside of the directory; {_fix(directory)}"
-            )
+            raise ModelError(f"{path}, line {number}: {shown(str(name))} is outside the directory; {_fix(directory)}")
         if sums.setdefault(str(name), found["sum"].lower()) != found["sum"].lower():
-            raise ModelError(f"{path}, line {number}: {shown(str(name))} has two sums; {_fix(directory)}")
+            raise ModelError(f"{path}, line {number}: {shown(str(name))} has two checksums; {_fix(directory)}")
     return sums
 
 
 def check_sums(directory: Path, names: Iterable[str]) -> bool:
-    """Compare files of a model directory with their sums.
-
-    Every file that has a sum must be there; only those that are named are read, so a load reads what it runs. A file
-    that is named and not there is none of this function's business.
+    """Compare files of a model directory with their checksums, and return whether it has checksums.
 
     Args:
-        directory: of the model.
-        names: of files in it.
-
-    Returns:
-        Whether the directory has sums.
+        directory: Model directory.
+        names: Names of the files to compare, which need not exist. Only these are read, so that loading reads only
+            what it uses; but every file with a checksum must exist.
 
     Raises:
-        ModelError: a file differs, has no sum beside others that have one, or is missing.
+        ModelError: A file differs from its checksum, is missing, or has no checksum while others have one.
     """
     sums = read_sums(directory)
     if sums is None:
@@ -86,19 +79,19 @@ def check_sums(directory: Path, names: Iterable[str]) -> bool:
         if not is_model_file(directory / name):
             continue
         if name not in sums:
-            raise ModelError(f"{directory}: {name} has no sum in {SUMS}; {_fix(directory)}")
+            raise ModelError(f"{directory}: {name} has no checksum in {SUMS}; {_fix(directory)}")
         if (found := _digest(directory / name)) != sums[name]:
             raise ModelError(
-                f"{directory / name}: is damaged, or of another model (SHA-256 {found}, {SUMS} has {sums[name]}); "
+                f"{directory / name}: is damaged or of another model (SHA-256 {found}, {SUMS} has {sums[name]}); "
                 f"{_fix(directory)}"
             )
     return True
 
 
-def warn_unsummed(directory: Path) -> None:
-    """Log that damage to a model would go unnoticed."""
+def warn_missing_sums(directory: Path) -> None:
+    """Log that a model has no checksums."""
     log.warning(
-        "%s has no %s, so damaged files would go unnoticed; to write it, run: secateur checksum %s",
+        "%s has no %s, so damaged files would not be noticed; to write it, run: secateur checksum %s",
         directory,
         SUMS,
         directory,
@@ -106,19 +99,16 @@ def warn_unsummed(directory: Path) -> None:
 
 
 def write_sums(directory: Path, changed: Iterable[str] = SUMMED) -> dict[str, str]:
-    """Write the sums of a model directory.
+    """Write the checksums of a model directory, and return them by file name.
 
     Args:
-        directory: of the model.
-        changed: files that were written on purpose. All others keep the sums that they have, so that damage to them
-            stays visible; those without get one.
-
-    Returns:
-        The sums by file name.
+        directory: Model directory.
+        changed: Names of files that were changed on purpose. Other files keep the checksums that they have, so that
+            damage to them stays visible; a file without a checksum gets one.
 
     Raises:
-        DataError: they cannot be written.
-        ModelError: something in the directory is no regular file.
+        DataError: The file cannot be written.
+        ModelError: Something in the directory is not a regular file.
     """
     written = set(changed)
     kept = {} if written.issuperset(SUMMED) else read_sums(directory) or {}

@@ -1,4 +1,4 @@
-"""The values that flow through a pruner: passages and units in, scores and pruned passages out."""
+"""The types of requests and results: passages and units, scores and pruned passages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UnitKind = Literal["sentence", "heading", "list_item"]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A piece of a passage that is kept or dropped as a whole: code-point span ``[start, end)`` of the text."""
+    """A piece of a passage that is kept or dropped: code points ``[start, end)`` of the text."""
 
     start: int
     end: int
@@ -25,11 +25,11 @@ class Passage:
     """A retrieved passage.
 
     Args:
-        text: what is pruned; result offsets are code points of this string.
-        id: the caller's name for it, returned unchanged.
-        title: read by the model as context, never part of the pruned text.
-        format: how to segment the text.
-        metadata: returned unchanged.
+        text: Text to prune; offsets in results are code points of this string.
+        id: Identifier of the caller, returned unchanged.
+        title: Context that the model reads before the text; never part of the pruned text.
+        format: Format of the text, which decides how it is segmented.
+        metadata: Any data of the caller, returned unchanged.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class PruneRequest:
-    """One query with its passages and options, for `Pruner.prune_many`."""
+    """A query with its passages and options, for `Pruner.prune_many`."""
 
     query: str
     passages: tuple[Passage, ...]
@@ -50,7 +50,7 @@ class PruneRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnitScore:
-    """A unit with its keep probability: ``score`` in [0, 1], the mean over its ``tokens``."""
+    """A unit with its ``score``, the mean keep probability of its ``tokens``, in [0, 1]."""
 
     start: int
     end: int
@@ -65,16 +65,16 @@ class PassageResult:
     """A pruned passage.
 
     Attributes:
-        index: position in the caller's list of passages.
-        id: the caller's id.
-        score: relevance of the passage to the query, in [0, 1].
-        text: the kept spans of the original text, joined by the joiner.
-        spans: kept spans ``(start, end)``, code points of the original text, ascending, apart.
-        kept_units: number of units kept.
-        total_units: number of units of the passage.
-        empty: no unit was kept.
-        metadata: the caller's metadata.
-        units: every unit with its score, when asked for.
+        index: Position in the caller's list of passages.
+        id: Identifier of the caller.
+        score: Relevance of the passage to the query, in [0, 1].
+        text: Kept spans of the original text, joined by the joiner.
+        spans: Kept spans ``(start, end)`` in code points of the original text, ascending and non-overlapping.
+        kept_units: Number of kept units.
+        total_units: Number of units of the passage.
+        empty: Whether no unit was kept.
+        metadata: Metadata of the caller.
+        units: Every unit with its score, if requested by ``return_units``.
     """
 
     index: int
@@ -91,13 +91,13 @@ class PassageResult:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts by the model's tokenizer, special tokens and titles apart.
+    """Token counts by the model's tokenizer, without special tokens and titles.
 
     Attributes:
-        query_tokens: tokens of the query.
-        input_tokens: tokens of all passages' texts.
-        output_tokens: tokens of the units that were kept in the returned passages.
-        compression: share of input tokens dropped, in [0, 1].
+        query_tokens: Tokens of the query.
+        input_tokens: Tokens of the texts of all passages.
+        output_tokens: Tokens of the kept units of the returned passages.
+        compression: Share of input tokens that were dropped, in [0, 1].
     """
 
     query_tokens: int
@@ -118,14 +118,14 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """What `Pruner.prune` returns.
+    """Result of `Pruner.prune`.
 
     Attributes:
-        results: passages by falling score, or in the caller's order.
-        threshold: that was used: the one given, that of the target recall, or the model's own.
-        usage: what it cost in tokens.
-        timings: what it cost in time.
-        warnings: what had to be changed.
+        results: Passages by falling score, or in the caller's order.
+        threshold: Keep threshold that was used: given, of the target recall, or the model's own.
+        usage: Token counts.
+        timings: Durations.
+        warnings: Changes that were made to the request.
     """
 
     results: tuple[PassageResult, ...]
@@ -136,5 +136,5 @@ class PruneResult:
 
     @property
     def text(self) -> str:
-        """The texts of all non-empty results, apart by a blank line."""
+        """The texts of all non-empty results, separated by blank lines."""
         return "\n\n".join(result.text for result in self.results if not result.empty)

@@ -24,7 +24,7 @@ FACE = "secateur"
 MAY_IMPORT: dict[str, set[str]] = {
     "models": set(),
     "labelled": {"models"},
-    "llm": {"models", "labelled"},
+    "llm": {"models"},
     "service": {"models"},
     "training": {"models", "labelled"},
     "data_scripts": {"models", "labelled", "llm"},

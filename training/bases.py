@@ -111,7 +111,6 @@ def start(config: TrainConfig) -> Start:
         rank_head=rank_head,
         prune_head=prune_head,
         segmenter=config.segmenter,
-        title=config.data.title_share > 0,
     )
     make = continued_network if has_heads(base) else new_network
     dropout = Dropout(config.optim.dropout, config.optim.attention_dropout)

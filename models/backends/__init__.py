@@ -1,6 +1,6 @@
-"""Runtimes behind one contract: a batch in, relevance and keep probabilities out."""
+"""Backends: the runtimes that compute the network, behind one contract."""
 
 from secateur.models.backends.base import Backend, Output
-from secateur.models.backends.choice import BACKENDS, load_backend
+from secateur.models.backends.choice import load_backend
 
-__all__ = ["BACKENDS", "Backend", "Output", "load_backend"]
+__all__ = ["Backend", "Output", "load_backend"]

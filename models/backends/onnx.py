@@ -1,25 +1,23 @@
-"""ONNX Runtime: the fallback on CPUs, and CUDA (or TensorRT) on GPUs, with IO binding."""
+"""ONNX Runtime: CPUs without OpenVINO, and CUDA on GPUs, with IO binding."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secateur.models.backends.base import Backend, Output, available_threads, opened
-from secateur.models.backends.signature import check_signature
+from secateur.models.backends.base import DeviceBackend, Output, available_threads, check_signature, opened
 from secateur.models.batching import Batch, BatchLimits
-from secateur.models.errors import BackendUnusableError, MissingExtraError, ModelError
+from secateur.models.errors import MissingExtraError, ModelError
 
 _EXTRA = {"cpu": "cpu", "cuda": "gpu"}
 
 
 def _runtime(device: str) -> Any:
-    # From 1.29 on, the official builds send usage data to Microsoft unless this is set before the import, by a thread
-    # for which a forked child waits for ever when it ends.
+    # Official builds from 1.29 on send usage data to Microsoft unless this is set before the import. They do so in a
+    # thread, for which a forked child would wait forever at its end.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -37,47 +35,38 @@ def cuda_available() -> bool:
     return "CUDAExecutionProvider" in runtime.get_available_providers()
 
 
-class OnnxBackend(Backend):
+class OnnxBackend(DeviceBackend):
     """Runs an ONNX file on ONNX Runtime.
 
     Args:
-        path: the ONNX file.
-        precision: of its weights.
+        path: ONNX file.
+        precision: Precision of its weights.
         device: `cpu` or `cuda`.
-        threads: of a CPU session; None for one a processor.
-        providers: overrides the execution providers, e.g. ``["TensorrtExecutionProvider", "CUDAExecutionProvider"]``.
+        threads: Threads on the CPU; None for one per processor.
     """
 
     name = "onnx"
 
-    def __init__(
-        self,
-        path: Path,
-        precision: str,
-        device: str = "cpu",
-        threads: int | None = None,
-        providers: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, path: Path, precision: str, device: str = "cpu", threads: int | None = None) -> None:
         self._runtime = _runtime(device)
         if device == "cuda" and not cuda_available():
             raise ModelError("device 'cuda': this ONNX Runtime has no CUDA provider; pip install 'secateur[gpu]'")
         self.device = device
         self.precision = precision
-        self._path = path.absolute()  # a child may have another working directory
+        self._path = path.absolute()  # a child process may have another working directory
         self._threads = threads
-        # TF32 would round the sums of differently shaped batches apart.
-        exact_cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
-        chosen: list[Any] = [exact_cuda] if device == "cuda" else ["CPUExecutionProvider"]
-        self._providers = list(providers or chosen)
-        self._session = opened(path, self._open)
+        self._opened = opened(path, self._open)
         self.limits = BatchLimits(rows=64, tokens=32768) if device == "cuda" else BatchLimits(rows=8, tokens=4096)
 
     def _open(self) -> Any:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads or available_threads()
-        # The arena never gives back what one long batch took.
+        # The arena never frees the memory that one long batch took.
         options.enable_cpu_mem_arena = False
-        session = self._runtime.InferenceSession(str(self._path), options, providers=self._providers)
+        # With TF32 the rounding would depend on the shape of the batch.
+        cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})
+        providers = [cuda if self.device == "cuda" else "CPUExecutionProvider"]
+        session = self._runtime.InferenceSession(str(self._path), options, providers=providers)
         if self.device == "cuda" and session.get_providers()[0] == "CPUExecutionProvider":
             raise ModelError(
                 "device 'cuda': ONNX Runtime fell back to the CPU; check the CUDA libraries and the driver"
@@ -85,15 +74,6 @@ class OnnxBackend(Backend):
         ports = (session.get_inputs(), session.get_outputs())
         check_signature(self._path, *({port.name: port.shape for port in side} for side in ports))
         return session
-
-    def run(self, batch: Batch) -> Output:
-        """Run one batch with inputs and outputs bound on the device."""
-        session = self._session.get()
-        try:
-            return self._run(session, batch)
-        except Exception:
-            self._check_device()
-            raise
 
     def _run(self, session: Any, batch: Batch) -> Output:
         binding = session.io_binding()
@@ -106,9 +86,5 @@ class OnnxBackend(Backend):
         relevance, keep = binding.copy_outputs_to_cpu()
         return Output(relevance.astype(np.float32, copy=False), keep.astype(np.float32, copy=False))
 
-    def _check_device(self) -> None:
-        """Raise BackendUnusableError if the device refuses everything, as CUDA does after an illegal access."""
-        try:
-            self._runtime.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), self.device, 0)
-        except Exception as error:
-            raise BackendUnusableError(f"device {self.device!r} has failed ({error}); restart the process") from error
+    def _probe(self) -> None:
+        self._runtime.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), self.device, 0)

@@ -1,4 +1,4 @@
-"""OpenVINO, the default on CPUs: one-thread streams side by side, one window each."""
+"""OpenVINO, the default on CPUs: parallel streams of one thread, each running one window."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from secateur.models.backends.base import Backend, Output, available_threads, opened
-from secateur.models.backends.signature import check_signature
+from secateur.models.backends.base import Backend, Output, available_threads, check_signature, opened
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError
 
 
 def open_queue(path: Path, streams: int) -> tuple[Any, Any]:
-    """Compile an ONNX file for one-thread streams; return an `openvino.CompiledModel` and its `AsyncInferQueue`.
+    """Compile an ONNX file for streams of one thread; return an `openvino.CompiledModel` and its `AsyncInferQueue`.
 
     Raises:
         MissingExtraError: openvino is not installed.
@@ -29,43 +28,43 @@ def open_queue(path: Path, streams: int) -> tuple[Any, Any]:
     settings = {
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": str(streams),
-        # On processors with bf16 units the plugin would compute in bf16, where a result can depend on the shape of its
-        # batch.
+        # On processors with bf16 units the plugin would compute in bf16, where results depend on the batch's shape.
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    # The plugin gives the thread that compiles a signal stack, which is freed with the model though a later model's
-    # may restore it: the next signal that Python handles in that thread crashes the process. So: a thread that ends.
+    # The plugin sets a signal stack on the thread that compiles, and frees it with the model. The next signal that
+    # Python handles in that thread could then crash the process, so a short-lived thread compiles.
     with ThreadPoolExecutor(1) as once:
         compiled = once.submit(core.compile_model, core.read_model(path), "CPU", settings).result()
     return compiled, openvino.AsyncInferQueue(compiled, streams)
 
 
 def _shape(partial: Any) -> list[int | None] | None:
-    """Return the sizes of an `openvino.PartialShape`, None for those that are not fixed."""
+    """Return the sizes of an `openvino.PartialShape`; None for a size that is not fixed."""
     if partial.rank.is_dynamic:
         return None
     return [None if size.is_dynamic else size.get_length() for size in partial]
 
 
 class OpenVinoBackend(Backend):
-    """Runs an ONNX file on the OpenVINO CPU plugin.
+    """Runs an ONNX file on OpenVINO's CPU plugin.
 
     Args:
-        path: the ONNX file.
-        precision: of its weights.
-        threads: number of one-thread streams; None for one a processor.
+        path: ONNX file.
+        precision: Precision of its weights.
+        device: Always `cpu`.
+        threads: Number of streams of one thread; None for one per processor.
     """
 
     name = "openvino"
-    device = "cpu"
-    # One window a run: it is enough to keep a thread busy, and its result cannot depend on its neighbours (int8 kernels
-    # for differently shaped batches round differently, by up to 3e-3 in a probability). The runtime keeps memory for
-    # every length that it has seen, hence few lengths.
+    # One window per run keeps a thread busy, and its result cannot depend on other windows: int8 kernels round
+    # differently for different batch shapes, by up to 3e-3 in a probability. The runtime keeps memory for every length
+    # that it has seen, so windows are padded to few lengths.
     limits = BatchLimits(rows=1, tokens=1 << 20, multiple=32)
 
-    def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
+    def __init__(self, path: Path, precision: str, device: str = "cpu", threads: int | None = None) -> None:
+        self.device = device
         self.precision = precision
-        self._path = path.absolute()  # a child may have another working directory
+        self._path = path.absolute()  # a child process may have another working directory
         self._threads = threads
         self._runtime = opened(path, self._open)
 
@@ -90,13 +89,13 @@ class OpenVinoBackend(Backend):
     def run_all(self, batches: Sequence[Batch]) -> list[Output]:
         """Run batches on all streams."""
         outputs: list[Output | None] = [None] * len(batches)
-        # A queue raises its first error again in every later run, hence it is not used after one.
+        # A queue repeats its first error in every later run, so it is dropped after an error.
         with self._runtime.exclusive() as (compiled, queue):
             inputs = {port.any_name for port in compiled.inputs}
             try:
                 for index, batch in enumerate(batches):
                     feed = {name: getattr(batch, name) for name in inputs}
                     queue.start_async(feed, (outputs, index))
-            finally:  # also when interrupted: no callback may outlive the call
+            finally:  # even when interrupted: no callback may outlive the call
                 queue.wait_all()
         return [output for output in outputs if output is not None]

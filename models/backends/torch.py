@@ -1,4 +1,4 @@
-"""Torch: what training and export compare against, and the way to run a model that was not exported."""
+"""PyTorch: the reference for training and export, and the backend of models that were not exported."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from secateur.models.backends.base import Backend, Output, opened
+from secateur.models.backends.base import DeviceBackend, Output, opened
 from secateur.models.batching import Batch, BatchLimits
-from secateur.models.errors import BackendUnusableError, MissingExtraError, ModelError
+from secateur.models.errors import MissingExtraError, ModelError
 from secateur.models.families import read_family
 
 log = logging.getLogger(__name__)
 
-_forked_with_torch = False  # this process is a forked child of one that had imported torch
+_forked_with_torch = False  # whether this process was forked after torch was imported
 
 
 def _note_torch() -> None:
@@ -29,12 +29,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_torch)
 
 
-class TorchBackend(Backend):
+class TorchBackend(DeviceBackend):
     """Runs the fp32 weights of a model directory, or of a published checkpoint (see `secateur.models.families`).
 
     Args:
-        directory: the model directory.
-        device: `cpu`, `cuda`, or None for the best there is.
+        directory: Model directory.
+        device: `cpu`, `cuda`, or None for CUDA if available.
     """
 
     name = "torch"
@@ -53,30 +53,21 @@ class TorchBackend(Backend):
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         family = read_family(directory)
-        directory = directory.absolute()  # a child may have another working directory
-        self._load: Callable[[], Any] = (
-            partial(load_network, directory) if family is None else partial(load_family_network, directory, family)
-        )
+        directory = directory.absolute()  # a child process may have another working directory
+        self._load: Callable[[], Any] = partial(load_network, directory)
+        if family is not None:
+            self._load = partial(load_family_network, directory, family)
         self._pid = os.getpid()
-        self._network = opened(directory, self._open)
+        self._opened = opened(directory, self._open)
         self.limits = BatchLimits(rows=64, tokens=32768) if self.device == "cuda" else BatchLimits(rows=16, tokens=8192)
 
     def _open(self) -> Any:
         forked = _forked_with_torch or self._pid != os.getpid()
         if forked and self._torch.get_num_threads() > 1:
-            # Torch's other threads (OpenMP) were the parent's; the child would wait for them for ever.
-            log.info("torch runs on one thread in this process, which was forked after torch was imported")
+            # Torch's other threads (OpenMP) exist only in the parent; the child would wait for them forever.
+            log.info("torch uses one thread in this process, because it was forked after torch was imported")
             self._torch.set_num_threads(1)
         return self._load().to(self.device)
-
-    def run(self, batch: Batch) -> Output:
-        """Run one batch without gradients."""
-        network = self._network.get()
-        try:
-            return self._run(network, batch)
-        except Exception:
-            self._check_device()
-            raise
 
     def _run(self, network: Any, batch: Batch) -> Output:
         torch = self._torch
@@ -88,10 +79,6 @@ class TorchBackend(Backend):
             relevance, keep = network(**inputs)
             return Output(relevance.sigmoid().cpu().numpy(), keep.sigmoid().cpu().numpy())
 
-    def _check_device(self) -> None:
-        """Raise BackendUnusableError if the device refuses everything, as CUDA does after an illegal access."""
-        try:
-            if self.device == "cuda":
-                self._torch.cuda.synchronize()
-        except Exception as error:
-            raise BackendUnusableError(f"device {self.device!r} has failed ({error}); restart the process") from error
+    def _probe(self) -> None:
+        if self.device == "cuda":
+            self._torch.cuda.synchronize()

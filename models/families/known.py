@@ -1,11 +1,14 @@
-"""The known families: how each is recognised, and what its checkpoints were trained with."""
+"""The known families: how to recognise each, its settings, and how it encodes queries."""
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from tokenizers import Tokenizer
 
 from secateur.models.checkpoint import (
     CONFIG,
@@ -15,28 +18,30 @@ from secateur.models.checkpoint import (
     has_heads,
     read_encoder_config,
 )
+from secateur.models.encoding import PairEncoder
 from secateur.models.errors import ModelError
 
 FamilyName = Literal["Provence", "XProvence", "OpenProvence"]
 
 _WINDOW_STEP = 32  # of `ModelConfig.window`
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What the checkpoints of a family have in common.
+    """The properties of a family's checkpoints.
 
     Attributes:
-        name: as its authors say it.
-        classes: names of the model in `architectures`, `auto_map` or `model_type`; one of them is enough.
-        encoder_type: the encoder's `model_type` in transformers.
-        encoder_key: where `config.json` holds the encoder's configuration; None for the top level.
-        window: tokens read at once.
-        window_key: where `config.json` holds another window.
-        threshold: the authors' default keep threshold, in [0, 1].
-        threshold_keys: where `config.json` may hold another threshold; the first one counts.
-        one_separator: pairs were trained with one separator between the texts, whatever the tokenizer's template says.
-        plain_query: queries were trained in lower case and without punctuation.
+        name: Name given by the authors.
+        classes: Names in `architectures`, `auto_map` or `model_type`; one match is enough.
+        encoder_type: `model_type` of the encoder in transformers.
+        encoder_key: Key of the encoder's configuration in `config.json`; None for the top level.
+        window: Tokens of one forward pass.
+        window_key: Key of another window in `config.json`.
+        threshold: Default keep threshold of the authors, in [0, 1].
+        threshold_keys: Keys of another threshold in `config.json`; the first one found is used.
+        one_separator: Whether training had one separator between the texts, despite the tokenizer's template.
+        plain_query: Whether training had queries in lower case and without punctuation.
     """
 
     name: FamilyName
@@ -54,7 +59,7 @@ class Family:
         """Read the encoder's own configuration.
 
         Raises:
-            ModelError: it is missing, or of another architecture than the family's.
+            ModelError: It is missing, or of another architecture.
         """
         config = read_encoder_config(directory)
         if self.encoder_key is None:
@@ -62,21 +67,21 @@ class Family:
         section = config.get(self.encoder_key)
         if not isinstance(section, dict):
             raise ModelError(
-                f"{directory / CONFIG}: {self.encoder_key} is missing; without it an {self.name} checkpoint does not "
-                "say what its encoder is"
+                f"{directory / CONFIG}: {self.encoder_key} is missing; it describes the encoder of an {self.name} "
+                "checkpoint"
             )
         if section.get("model_type") != self.encoder_type:
             raise ModelError(
                 f"{directory / CONFIG}: {self.encoder_key}.model_type is {section.get('model_type')!r}; "
-                f"{self.name} checkpoints can be loaded with a {self.encoder_type} encoder only"
+                f"{self.name} checkpoints must have a {self.encoder_type} encoder"
             )
         return section
 
     def settings(self, directory: Path) -> ModelConfig:
-        """Return the settings that a checkpoint would have had as a secateur model, named after its directory.
+        """Return the settings of a checkpoint, named after its directory.
 
         Raises:
-            ModelError: `config.json` holds a wrong value.
+            ModelError: A value in `config.json` is not valid.
         """
         config = read_encoder_config(directory)
         window = config.get(self.window_key, self.window) if self.window_key else self.window
@@ -87,7 +92,7 @@ class Family:
                 f"{directory / CONFIG}: the {self.name} checkpoint's window is {window!r} and its threshold "
                 f"{threshold!r}; they must be numbers"
             )
-        # The heads are the family's own; those of a secateur model that are named here mean nothing.
+        # The heads of the settings are not used: a family has its own.
         settings = ModelConfig(
             name=directory.resolve().name,
             window=window // _WINDOW_STEP * _WINDOW_STEP,
@@ -101,9 +106,9 @@ class Family:
 
 
 # Provence: Chirkova et al., ICLR 2025, arXiv 2501.16214. Layout, [CLS] query [SEP] passage [SEP] and 512 tokens:
-# github.com/naver/bergen, scripts/provence/{modeling,train}_provence.py. Its published `process` lowers queries and
-# takes out punctuation (MS MARCO's look so), and its threshold is 0.1; it thresholds tokens and then the share of kept
-# tokens of a sentence, where `merge` takes the mean probability.
+# github.com/naver/bergen, scripts/provence/{modeling,train}_provence.py. Its published `process` converts queries to
+# lower case without punctuation (like MS MARCO's), and its threshold is 0.1, for the share of a sentence's tokens above
+# it; `merge` takes the mean probability instead.
 _PROVENCE = Family(
     name="Provence",
     classes=frozenset({"Provence", "DebertaV2ForCompressionAndRanking"}),
@@ -112,8 +117,8 @@ _PROVENCE = Family(
 )
 
 # XProvence: arXiv 2601.18886. github.com/naver/bergen, scripts/xprovence/{modeling,train}_xprovence.py: trained on
-# <s> query </s> passage </s> of 512 tokens, though its tokenizer's template has two separators. 0.3 is what its model
-# card advises.
+# <s> query </s> passage </s> of 512 tokens, although its tokenizer's template has two separators. Its model card
+# recommends a threshold of 0.3.
 _XPROVENCE = Family(
     name="XProvence",
     classes=frozenset({"XProvence", "XProvenceForSequenceClassification", "XLMRobertaForCompressionAndRanking"}),
@@ -122,8 +127,8 @@ _XPROVENCE = Family(
     one_separator=True,
 )
 
-# github.com/hotchpotch/open_provence, open_provence/{encoder,modeling_open_provence_standalone}.py; `threadshold` is
-# how they spell it.
+# github.com/hotchpotch/open_provence, open_provence/{encoder,modeling_open_provence_standalone}.py; `threadshold`
+# is their spelling.
 _OPEN_PROVENCE = Family(
     name="OpenProvence",
     classes=frozenset(
@@ -146,21 +151,52 @@ FAMILIES = (_PROVENCE, _XPROVENCE, _OPEN_PROVENCE)
 def _class_names(config: Mapping[str, Any]) -> set[str]:
     architectures, auto_map = config.get("architectures"), config.get("auto_map")
     names = [config.get("model_type"), *(architectures if isinstance(architectures, list) else ())]
-    # `auto_map` points into a module of the checkpoint: "modeling_provence.Provence".
+    # `auto_map` names a class in a module of the checkpoint: "modeling_provence.Provence".
     names += auto_map.values() if isinstance(auto_map, dict) else ()
     return {name.rpartition(".")[2] for name in names if isinstance(name, str)}
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
-    """Return the family that a checkpoint's `config.json` names, or None."""
+    """Return the family of a checkpoint's `config.json`, or None."""
     names = _class_names(config)
     return next((family for family in FAMILIES if names & family.classes), None)
 
 
 def read_family(directory: Path) -> Family | None:
-    """Return the family of a model directory; None for a secateur model and for anything unknown.
+    """Return the family of a model directory; None for a secateur model or an unknown checkpoint.
 
     Raises:
-        ModelError: `config.json` is missing or broken.
+        ModelError: `config.json` is missing or not valid.
     """
     return None if has_heads(directory) else family_of(read_encoder_config(directory))
+
+
+def plain(query: str) -> str:
+    """Return a query in lower case, without ASCII punctuation and with single spaces; unchanged if nothing is left.
+
+    Examples:
+        >>> plain("What goes on the bottom of Shepherd's pie?")
+        'what goes on the bottom of shepherds pie'
+    """
+    return " ".join(query.lower().translate(_NO_PUNCTUATION).split()) or query
+
+
+class FamilyEncoder(PairEncoder):
+    """A `PairEncoder` with the separators and the form of queries of a family.
+
+    Args:
+        tokenizer: Tokenizer of the checkpoint.
+        window: Tokens of one forward pass, special tokens included.
+        family: Family of the checkpoint.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, window: int, family: Family) -> None:
+        super().__init__(tokenizer, window)
+        self._plain_query = family.plain_query
+        if family.one_separator:
+            self.template = replace(self.template, middle=self.template.middle[:1])
+            self.max_query_tokens = window // 2 - self.template.specials
+
+    def encode_query(self, query: str, *, truncate: bool = False) -> tuple[list[int], bool]:
+        """Return the token ids of a query in the form of the family; see `PairEncoder.encode_query`."""
+        return super().encode_query(plain(query) if self._plain_query else query, truncate=truncate)

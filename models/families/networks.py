@@ -1,4 +1,4 @@
-"""The families' torch networks, whose parameters are named as in the published weights."""
+"""The torch networks of the families. Their parameters have the names of the published weights."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from secateur.models.errors import ModelError
 from secateur.models.families.known import Family, FamilyName
 from secateur.models.files import is_model_file
 
-# Of an encoder's configuration: what would choose another class, precision or attention than is asked for here.
+# Keys of an encoder's configuration that would select another class, precision or attention.
 _LEFT_OUT = {"model_type", "auto_map", "architectures", "dtype", "torch_dtype", "attn_implementation"}
 _SHOWN_NAMES = 4
 
 
 def _logits(rank: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-    """Return relevance logits [batch] and keep logits [batch, tokens] from the logits of the families' labels.
+    """Return relevance logits [batch] and keep logits [batch, tokens] from the logits of the labels.
 
-    The sigmoid of the difference between the two labels' logits is the softmax probability of the second, "keep".
+    The sigmoid of the difference of two logits is the softmax probability of the second label, "keep".
     """
     return rank[:, 0].float(), (token[..., 1] - token[..., 0]).float()
 
 
 class _FirstTokenPooler(nn.Module):
-    """DeBERTa's pooler, which transformers keeps outside of the encoder: the first state, through one layer."""
+    """DeBERTa's pooler, which in transformers is not part of the encoder: the first state, through a dense layer."""
 
     def __init__(self, hidden: int, activation: str) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ class _FirstTokenPooler(nn.Module):
 
 
 class ProvenceNetwork(nn.Module):
-    """naver Provence: DeBERTa-v3, a relevance logit of the pooled first token, two labels for every token.
+    """naver Provence: DeBERTa-v3 with a relevance logit from the pooled first token, and two labels per token.
 
-    The relevance logit was trained by mean squared error on a cross-encoder's logits; its sigmoid orders passages as
-    the logit does and lies in [0, 1], and is no calibrated probability.
+    The relevance logit was trained by mean squared error on a cross-encoder's logits. Its sigmoid orders passages and
+    is in [0, 1], but is not a calibrated probability.
 
     Args:
-        config: of the encoder, with the number of relevance labels, of which the first counts.
+        config: Configuration of the encoder, with the number of relevance labels, of which the first is used.
     """
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -65,17 +65,13 @@ class ProvenceNetwork(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Score a batch of windows as `PruningNetwork.forward` does; token types are not read."""
+        """Score a batch of windows like `PruningNetwork.forward`; token types are not used."""
         states = self.deberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return _logits(self.classifier(self.pooler(states)), self.token_classifier(states))
 
 
 class XProvenceNetwork(nn.Module):
-    """XProvence: as `ProvenceNetwork`, on XLM-RoBERTa with its own pooler.
-
-    Args:
-        config: of the encoder, with the number of relevance labels, of which the first counts.
-    """
+    """XProvence: like `ProvenceNetwork`, on XLM-RoBERTa with its own pooler."""
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
@@ -86,20 +82,17 @@ class XProvenceNetwork(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Score a batch of windows as `PruningNetwork.forward` does; token types are not read."""
+        """Score a batch of windows like `PruningNetwork.forward`; token types are not used."""
         outputs = self.roberta(input_ids=input_ids, attention_mask=attention_mask)
         return _logits(self.classifier(outputs.pooler_output), self.token_classifier(outputs.last_hidden_state))
 
 
 class OpenProvenceNetwork(nn.Module):
-    """OpenProvence: a ModernBERT reranker, and two labels for every token.
+    """OpenProvence: a ModernBERT reranker, and two labels per token.
 
-    The pruning head was trained on what transformers 4.57 calls the last hidden state, the states before the final
-    layer norm; later versions give that name to the states behind it. So the norm is taken out of the encoder here, and
-    the reranker's pooling is done anew.
-
-    Args:
-        config: of the reranker, with the number of relevance labels, of which the first counts.
+    The pruning head was trained on the states before the final layer norm, the last hidden state of transformers 4.57.
+    In later versions it is the state after the norm, so the norm is moved out of the encoder and the reranker's pooling
+    is repeated here.
     """
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -115,7 +108,7 @@ class OpenProvenceNetwork(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Score a batch of windows as `PruningNetwork.forward` does; ModernBERT has no token types."""
+        """Score a batch of windows like `PruningNetwork.forward`; ModernBERT has no token types."""
         reranker = self.ranking_model
         states = reranker.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         normed = self.final_norm(states)
@@ -128,14 +121,14 @@ class OpenProvenceNetwork(nn.Module):
 
 
 def _own_name(published: str) -> str:
-    """Return what the network calls a published weight; early OpenProvence checkpoints leave the reranker unnamed."""
+    """Return the network's name of a published weight; early OpenProvence checkpoints lack the reranker's prefix."""
     if not published.startswith(("ranking_model.", "pruning_head.")):
         published = f"ranking_model.{published}"
     return published.removeprefix("ranking_model.model.") if ".model.final_norm." in published else published
 
 
 def _is_unused(name: str) -> bool:
-    """Whether a weight has no part in the scores: position numbers of older transformers, OpenProvence's pooling."""
+    """Whether a weight does not affect the scores: position ids of older transformers, OpenProvence's pooling."""
     return name.endswith("embeddings.position_ids") or name.startswith("pruning_head.pooling_weights.")
 
 
@@ -150,17 +143,17 @@ def load_family_network(directory: Path, family: Family) -> nn.Module:
     """Load a published checkpoint's network, in evaluation mode.
 
     Args:
-        directory: holds `config.json` and `model.safetensors`.
-        family: of the checkpoint.
+        directory: Directory with `config.json` and `model.safetensors`.
+        family: Family of the checkpoint.
 
     Returns:
-        A module that is called as `secateur.models.network.PruningNetwork` is.
+        A module that is called like `secateur.models.network.PruningNetwork`.
 
     Raises:
-        ModelError: weights are missing, or do not fit the configuration.
+        ModelError: The weights are missing, or do not fit the configuration.
     """
     if not is_model_file(directory / WEIGHTS):
-        raise ModelError(f"{directory}: {WEIGHTS} is missing; {family.name} checkpoints are loaded from nothing else")
+        raise ModelError(f"{directory}: {WEIGHTS} is missing; {family.name} checkpoints need it")
     make, own_name = _NETWORKS[family.name]
     section = {key: value for key, value in family.encoder_config(directory).items() if key not in _LEFT_OUT}
     try:
@@ -169,17 +162,13 @@ def load_family_network(directory: Path, family: Family) -> nn.Module:
     except SafetensorError as error:
         raise ModelError(f"{directory / WEIGHTS}: cannot be read ({error})") from error
     except Exception as error:  # transformers raises types of its own for a wrong configuration
-        raise ModelError(f"{directory / CONFIG}: no {family.name} network can be made of it ({error})") from error
-    _fill(network, weights, f"{directory / WEIGHTS} is not of the {family.name} layout")
+        raise ModelError(f"{directory / CONFIG}: the {family.name} network cannot be created ({error})") from error
+    _fill(network, weights, f"{directory / WEIGHTS} does not have the weights of {family.name}")
     return network.eval()
 
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], problem: str) -> None:
-    """Put weights into a network, after comparing names and shapes.
-
-    Raises:
-        ModelError: ``problem``, with the names of the weights that do not fit.
-    """
+    """Load weights into a network, or raise a ModelError of ``problem`` and the names of those that do not fit."""
     expected: dict[str, Any] = network.state_dict()
     found = {name: weight for name, weight in weights.items() if name in expected or not _is_unused(name)}
     shared = expected.keys() & found.keys()
@@ -188,14 +177,14 @@ def _fill(network: nn.Module, weights: dict[str, Tensor], problem: str) -> None:
         "unknown": found.keys() - shared,
         "of another shape": {name for name in shared if expected[name].shape != found[name].shape},
     }
-    told = [f"{kind}: {_shortened(names)}" for kind, names in wrong.items() if names]
-    if told:
-        raise ModelError(f"{problem}: {'; '.join(told)}")
+    lines = [f"{kind}: {_shortened(names)}" for kind, names in wrong.items() if names]
+    if lines:
+        raise ModelError(f"{problem}: {'; '.join(lines)}")
     network.load_state_dict(found)
 
 
 def _shortened(names: Iterable[str]) -> str:
-    # Heads before the many weights of an encoder, which are told apart by the dots in their names.
+    # Heads, which have fewer dots in their names, before the many weights of an encoder.
     ordered = sorted(names, key=lambda name: (name.count("."), name))
     more = len(ordered) - _SHOWN_NAMES
     return ", ".join(ordered[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

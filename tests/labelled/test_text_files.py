@@ -191,7 +191,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         (LAUGHS, "more than 10000 values"),
         (LAUGHS.replace("[*", "[<<: [*").replace("]\n", "]]\n"), "not valid YAML"),
-        ("a: &a [*a]", "part of"),
+        ("a: &a [*a]", "contains it"),
         ("a: " + "[" * 5000, "not valid YAML"),
         ("a: " + "9" * 5000, "not valid YAML"),
         ("a: 2020-99-99", "not valid YAML"),

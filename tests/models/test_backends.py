@@ -153,7 +153,7 @@ from secateur.models.backends.openvino import OpenVinoBackend
 
 handled = []
 signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
-backends = [OpenVinoBackend(Path(sys.argv[1]), "int8", 1) for _ in range(3)]
+backends = [OpenVinoBackend(Path(sys.argv[1]), "int8", threads=1) for _ in range(3)]
 while backends:
     del backends[0]
 os.kill(os.getpid(), signal.SIGUSR1)
@@ -293,7 +293,7 @@ def fix_size(graph: onnx.GraphProto) -> None:
     [
         (rename_output, "missing outputs: keep"),
         (rename_input, "missing inputs: attention_mask; unknown inputs: mask"),
-        (flatten_output, "outputs of another rank: keep"),
+        (flatten_output, "outputs of the wrong rank: keep"),
         (fix_size, "inputs of a fixed size: attention_mask, input_ids, token_type_ids"),
     ],
 )
@@ -301,7 +301,7 @@ def test_a_graph_of_another_layout_is_refused_before_it_is_run(
     model_copy: Path, backend: str, change: Callable[[onnx.GraphProto], None], said: str
 ) -> None:
     rewritten(model_copy, change)
-    with pytest.raises(ModelError, match=rf"{ONNX_FP16}: is not of the layout .*{said}"):
+    with pytest.raises(ModelError, match=rf"{ONNX_FP16}: does not have the expected .*{said}"):
         Pruner.load(model_copy, backend=backend, device="cpu", precision="fp16")
 
 

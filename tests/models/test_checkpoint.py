@@ -225,7 +225,6 @@ def test_a_wrong_number_of_the_encoder_is_named(model_copy: Path, field: str, va
         *(("name", value) for value in ("", "n" * 10**6, "two\nlines", "\x1b[31m", 5, None, ["n"])),
         *(("window", value) for value in (2**70, 2**30, [512])),
         *(("threshold", value) for value in (float("inf"), -float("inf"), True, [], "0.1", 10**400)),
-        *(("title", value) for value in ("yes", 1, None)),
         *(("training", value) for value in ([], "run", None)),
         *(("rank_head", value) for value in (5, None, "r" * 10**6)),
     ],

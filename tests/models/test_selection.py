@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from secateur.models.merging import PassageScores
 from secateur.models.options import PruneOptions
-from secateur.models.selection import ScoredPassage, Selection, join_spans, kept_spans, select
+from secateur.models.selection import SelectablePassage, Selection, join_spans, kept_spans, select
 from secateur.models.types import Passage, Unit, UnitKind
 
 PIECES = st.sampled_from(["One. ", "two\n\n", "  three ", "漢字。", "👩\u200d👧 ", "\n ", "e\u0301. ", "\u00a0x\u2003"])
@@ -24,13 +24,13 @@ def scored(
     tokens: list[int] | None = None,
     first_kind: UnitKind = "sentence",
     title: str | None = None,
-) -> ScoredPassage:
+) -> SelectablePassage:
     """A passage with a three-letter unit for each score."""
     text = "".join(f"u{number} " for number in range(len(scores)))
     units = [Unit(3 * n, 3 * n + 3, first_kind if n == 0 else "sentence") for n in range(len(scores))]
     unit_tokens = np.asarray(tokens if tokens is not None else [1] * len(scores), dtype=np.int32)
     passage = Passage(text, title=title)
-    return ScoredPassage(index, passage, units, unit_tokens, PassageScores(relevance, np.asarray(scores)))
+    return SelectablePassage(index, passage, units, unit_tokens, PassageScores(relevance, np.asarray(scores)))
 
 
 def kept(selections: list[Selection]) -> list[list[int]]:

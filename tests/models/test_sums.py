@@ -110,7 +110,7 @@ def test_a_file_that_has_a_sum_must_be_there(summed: Path, name: str) -> None:
 def test_a_file_that_is_used_must_have_a_sum(summed: Path, name: str) -> None:
     lines = (summed / SUMS).read_text(encoding="utf-8").splitlines(keepends=True)
     (summed / SUMS).write_text("".join(line for line in lines if name not in line), encoding="utf-8")
-    with pytest.raises(ModelError, match=rf"{name} has no sum in {SUMS}"):
+    with pytest.raises(ModelError, match=rf"{name} has no checksum in {SUMS}"):
         load(summed)
 
 
@@ -126,14 +126,14 @@ def test_without_verifying_nothing_is_compared(summed: Path, damage: Callable[[P
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"no sums\n", "line 1: 'no sums' is no line of sha256sum"),
+        (b"no sums\n", "line 1: 'no sums' is not a line of sha256sum"),
         (b"\xff\xfe\n", "line 1"),
         (b"0" * 63 + b"  config.json\n", "line 1"),
         (b"g" * 64 + b"  config.json\n", "line 1"),
-        (b"0" * 64 + b"  /etc/passwd\n", "outside of the directory"),
-        (b"0" * 64 + b"  ../other/config.json\n", "outside of the directory"),
-        (b"0" * 64 + b"  onnx/../../config.json\n", "outside of the directory"),
-        (b"0" * 64 + b"  config.json\n" + b"1" * 64 + b"  config.json\n", "two sums"),
+        (b"0" * 64 + b"  /etc/passwd\n", "outside the directory"),
+        (b"0" * 64 + b"  ../other/config.json\n", "outside the directory"),
+        (b"0" * 64 + b"  onnx/../../config.json\n", "outside the directory"),
+        (b"0" * 64 + b"  config.json\n" + b"1" * 64 + b"  config.json\n", "two checksums"),
         (b"\\" + b"0" * 64 + b"  a\\nb\n", "line 1"),
         (b"0" * 64 + b"  " + b"n" * 10**6 + b"\n", "larger than"),
         (b"0" * 64 + b"  a\x00b\n", "a"),

@@ -20,7 +20,7 @@ from secateur.models.checkpoint import CONFIG, TOKENIZER, WEIGHTS, load_tokenize
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import InputError, ModelError
 from secateur.models.families import FAMILIES, FamilyEncoder, family_of, read_family
-from secateur.models.families.encoding import plain
+from secateur.models.families.known import plain
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.sums import write_sums
@@ -204,7 +204,7 @@ def test_a_missing_head_is_named(copy_of: Callable[[str], Path], name: str, lost
     save_file({key: weight for key, weight in weights.items() if key not in lost}, directory / WEIGHTS)
     with pytest.raises(ModelError) as error:
         Pruner.load(directory)
-    assert str(error.value) == f"{directory / WEIGHTS} is not of the {name} layout: missing: {', '.join(lost)}"
+    assert str(error.value) == f"{directory / WEIGHTS} does not have the weights of {name}: missing: {', '.join(lost)}"
 
 
 def test_weights_of_another_model_are_named(copy_of: Callable[[str], Path]) -> None:
@@ -267,7 +267,7 @@ def test_corrupt_weights_are_named(copy_of: Callable[[str], Path]) -> None:
         ),
         (
             {"base_model_config": {"model_type": "modernbert", "hidden_size": 32, "num_attention_heads": 7}},
-            "no OpenProvence network",
+            "the OpenProvence network cannot be created",
         ),
         (
             {"base_model_config": {"model_type": "modernbert", "max_position_embeddings": 128}},
