@@ -24,7 +24,7 @@ from command_line import spawn
 from rich.console import Console
 
 from secateur.cli import main
-from secateur.display import show
+from secateur.cli.display import show
 from secateur.labelled import text_files
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage

@@ -257,7 +257,7 @@ def test_labels_by_known_answers(tmp_path: Path) -> None:
 
 
 def command(pairs: Path, server: Loopback, out: Path, *more: str) -> list[str]:
-    where = ["--in", str(pairs), "--out", str(out), "--base-url", server.url, "--model", "model"]
+    where = ["--in", str(pairs), "--out", str(out), "--base-url", server.url, "--llm", "model"]
     return ["data", "label", *where, "--concurrency", "4", *more]
 
 
@@ -294,7 +294,7 @@ def test_a_run_that_is_killed_five_times_asks_nothing_twice(tmp_path: Path, serv
         return by_rule(body, number)
 
     server.behave = behave
-    start = [sys.executable, "-m", "secateur.cli", *command(pairs, server, out)]
+    start = [sys.executable, "-m", "secateur", *command(pairs, server, out)]
     for stop in stops:
         # The server falls silent after so many replies in all, and the run is killed while it waits.
         server.hold_after = len(server.bodies) + stop - len(answered)
