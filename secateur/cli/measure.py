@@ -7,33 +7,29 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from secateur.cli.options import LlmOptions, Switch, flat
+from secateur.cli.options import DefaultModel, Examples, LlmOptions, Switch, arg, flat
 
 
 def evaluate(
     *,
-    data: Path,
-    out: Path | None = None,
-    system: tuple[str, ...] = ("secateur",),
-    limit: int | None = None,
-    titles: bool = True,
-    needle: Switch = False,
-    robustness: Switch = False,
-    update: tuple[str, ...] = (),
+    data: Examples,
+    out: Annotated[
+        Path | None, arg("Directory for metrics.json, the report and the scores; nothing is written if unset.")
+    ] = None,
+    system: Annotated[
+        tuple[str, ...], arg("Measured system as NAME or NAME:MODEL_DIR; repeatable; `all` stands for every baseline.")
+    ] = ("secateur",),
+    limit: Annotated[int | None, arg("Number of queries per source; all if unset.")] = None,
+    titles: Annotated[bool, arg("Passages read under their titles.")] = True,
+    needle: Annotated[Switch, arg("Needle test as well.")] = False,
+    robustness: Annotated[Switch, arg("Robustness set as well.")] = False,
+    update: Annotated[
+        tuple[str, ...], arg("Document whose tables are rewritten, as FILE or FILE:BLOCK; repeatable.")
+    ] = (),
 ) -> None:
     """Measure pruning and reranking on labelled examples.
 
     Example: `secateur eval --data test --out runs/report --system secateur --system all`
-
-    Args:
-        data: Labelled examples: a JSON-lines file, or a directory with one file per source.
-        out: Directory for metrics.json, the report and the scores; nothing is written if unset.
-        system: Measured system as NAME or NAME:MODEL_DIR; repeatable; `all` stands for every baseline.
-        limit: Number of queries per source; all if unset.
-        titles: Passages read under their titles.
-        needle: Needle test as well.
-        robustness: Robustness set as well.
-        update: Document whose tables are rewritten, as FILE or FILE:BLOCK; repeatable.
     """
     from secateur.eval.documents import update_document
     from secateur.eval.report.markdown import render_markdown
@@ -50,30 +46,25 @@ def evaluate(
 
 def rag(
     *,
-    data: Path,
-    out: Path,
-    model: str | None = None,
-    threshold: float | None = None,
-    limit: int | None = None,
-    judge: Switch = False,
-    judge_llm: str | None = None,
-    judge_base_url: str | None = None,
+    data: Annotated[Path, arg("Examples with `answers`: a JSON-lines file, or a directory of them.")],
+    out: Annotated[Path, arg("Directory for rag.json, rag.jsonl and cached replies.")],
+    model: DefaultModel = None,
+    threshold: Annotated[
+        float | None, arg("Lowest keep probability of a kept unit; the model's own threshold if unset.")
+    ] = None,
+    limit: Annotated[int | None, arg("Number of questions per source; all if unset.")] = None,
+    judge: Annotated[Switch, arg("Answers judged by a language model as well.")] = False,
+    judge_llm: Annotated[
+        str | None, arg("Name of the judging language model; --llm if unset. Implies --judge.")
+    ] = None,
+    judge_base_url: Annotated[
+        str | None, arg("Base URL of the judge's endpoint; --base-url if unset. Implies --judge.")
+    ] = None,
     llm: Annotated[LlmOptions, flat(group="Language model")] = LlmOptions(),
 ) -> None:
     """Answer questions by a language model with full, pruned and no context, and judge the answers.
 
     Example: `secateur eval rag --data test --out runs/rag --base-url http://localhost:8000/v1 --llm NAME --judge`
-
-    Args:
-        data: Examples with `answers`: a JSON-lines file, or a directory of them.
-        out: Directory for rag.json, rag.jsonl and cached replies.
-        model: Model directory, or name of a shipped model; secateur-nano-en if unset.
-        threshold: Lowest keep probability of a kept unit; the model's own threshold if unset.
-        limit: Number of questions per source; all if unset.
-        judge: Answers judged by a language model as well.
-        judge_llm: Name of the judging language model; --llm if unset. Implies --judge.
-        judge_base_url: Base URL of the judge's endpoint; --base-url if unset. Implies --judge.
-        llm: The language model.
     """
     from secateur.eval.rag.report import rag_table
     from secateur.eval.rag.run import run_rag
@@ -97,30 +88,23 @@ def rag(
 
 def rerank(
     *,
-    out: Path,
-    beir: Path | None = None,
-    collection: Path | None = None,
-    queries: Path | None = None,
-    qrels: Path | None = None,
-    run: Path | None = None,
-    depth: int = 100,
-    limit: int | None = None,
-    model: str | None = None,
+    out: Annotated[Path, arg("Directory for rerank.json and the new run.")],
+    beir: Annotated[Path | None, arg("Directory with corpus.jsonl, queries.jsonl and qrels/test.tsv.")] = None,
+    collection: Annotated[
+        Path | None, arg("Documents as .tsv (id, text) or .jsonl (_id or id, title, text), or either as .gz.")
+    ] = None,
+    queries: Annotated[
+        Path | None, arg("Queries as .tsv (id, text) or .jsonl (_id or id, text), or either as .gz.")
+    ] = None,
+    qrels: Annotated[Path | None, arg("TREC qrels: query, 0, document, grade.")] = None,
+    run: Annotated[Path | None, arg("TREC run: query, Q0, document, rank, score, tag.")] = None,
+    depth: Annotated[int, arg("Number of reranked documents per query.")] = 100,
+    limit: Annotated[int | None, arg("Number of queries; all if unset.")] = None,
+    model: DefaultModel = None,
 ) -> None:
     """Rerank and prune a TREC run, or the BM25 ranking of a BEIR directory.
 
     Example: `secateur eval rerank --beir scifact --out runs/scifact`
-
-    Args:
-        out: Directory for rerank.json and the new run.
-        beir: Directory with corpus.jsonl, queries.jsonl and qrels/test.tsv.
-        collection: Documents as .tsv (id, text) or .jsonl (_id or id, title, text), or either as .gz.
-        queries: Queries as .tsv (id, text) or .jsonl (_id or id, text), or either as .gz.
-        qrels: TREC qrels: query, 0, document, grade.
-        run: TREC run: query, Q0, document, rank, score, tag.
-        depth: Number of reranked documents per query.
-        limit: Number of queries; all if unset.
-        model: Model directory, or name of a shipped model; secateur-nano-en if unset.
     """
     from secateur.eval.collections import load_collection
     from secateur.eval.reranking import RerankOptions, rerank, rerank_table
@@ -130,16 +114,17 @@ def rerank(
     sys.stdout.write(rerank_table(rerank(documents, out, options)) + "\n")
 
 
-def compare(a: Path, b: Path, /, *, system_a: str | None = None, system_b: str | None = None) -> None:
+def compare(
+    a: Annotated[Path, arg("Directory of a run.")],
+    b: Annotated[Path, arg("Directory of another run on the same data.")],
+    /,
+    *,
+    system_a: Annotated[str | None, arg("System of A; its first if unset.")] = None,
+    system_b: Annotated[str | None, arg("System of B; its first if unset.")] = None,
+) -> None:
     """Compare two runs, with the significance of each difference.
 
     Example: `secateur eval compare runs/before runs/after`
-
-    Args:
-        a: Directory of a run.
-        b: Directory of another run on the same data.
-        system_a: System of A; its first if unset.
-        system_b: System of B; its first if unset.
     """
     from secateur.eval.significance import compare_runs
 

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "openvino", "onnx", "torch"]
 Precision = Literal["auto", "int8", "fp16"]
-Query = Annotated[str, Parameter(name=("--query", "-q"))]
-Switch = Annotated[bool, Parameter(negative=())]
+
+
+def arg(help: str, *names: str, **settings: Any) -> Parameter:
+    """Return the help of a parameter, and its names where they are not its own."""
+    return Parameter(name=names or None, help=help, **settings)
 
 
 def flat(*without: str, group: str = "Parameters", **names: str) -> Parameter:
@@ -38,6 +41,14 @@ def flat(*without: str, group: str = "Parameters", **names: str) -> Parameter:
         parse=f"^(?!({'|'.join(without)})$)" if without else None,
         name_transform=lambda name: names.get(name, name).replace("_", "-"),
     )
+
+
+Switch = Annotated[bool, Parameter(negative=())]
+Ray = Annotated[Switch, arg("Run on the Ray cluster of RAY_ADDRESS, or on a local one.")]
+Query = Annotated[str, arg("Question or instruction that the passages are pruned for.", "--query", "-q")]
+ModelName = Annotated[str, arg("Model directory, or name of a shipped model.")]
+DefaultModel = Annotated[str | None, arg("Model directory, or name of a shipped model; secateur-nano-en if unset.")]
+Examples = Annotated[Path, arg("Labelled examples: a JSON-lines file, or a directory with one file per source.")]
 
 
 def _pruning(*without: str, **defaults: Any) -> Any:
@@ -155,14 +166,16 @@ class LlmJobOptions(LlmOptions):
     Attributes:
         requests_per_minute: Largest number of requests per minute; unlimited if unset.
         max_reply_tokens: Largest number of tokens of a reply.
-        temperature: Sampling temperature.
+        temperature: Sampling temperature; `none` leaves it to the endpoint.
         max_cost: Largest cost of the job over all its runs, by --prices; unlimited if unset.
         cache: Directory of cached replies; beside --out if unset.
     """
 
+    LIMITS: ClassVar = ("concurrency", "requests_per_minute", "prices", "max_cost")
+
     requests_per_minute: float | None = None
     max_reply_tokens: int | None = None
-    temperature: float = 0.0
+    temperature: float | None = 0.0
     max_cost: float | None = None
     cache: Path | None = None
 
@@ -183,6 +196,10 @@ class LlmJobOptions(LlmOptions):
         """
         tokens = reply_tokens if self.max_reply_tokens is None else self.max_reply_tokens
         return self.endpoint(max_tokens=tokens, temperature=self.temperature)
+
+
+Model = Annotated[ModelOptions, flat(group="Model")]
+LlmJob = Annotated[LlmJobOptions, flat(group="Language model")]
 
 
 def _json_object(text: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from secateur.cli.ending import UsageError
-from secateur.cli.options import Backend, Precision, Switch, flat
+from secateur.cli.options import Backend, Examples, ModelName, Precision, Switch, arg, flat
 from secateur.pipelines.finetune import FinetuneOptions
 
 
@@ -28,15 +28,15 @@ def _need_training() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def finetune(*, data: Path, out: Path, options: Annotated[FinetuneOptions, flat()] = FinetuneOptions()) -> None:
+def finetune(
+    *,
+    data: Examples,
+    out: Annotated[Path, arg("Directory of the new model.")],
+    options: Annotated[FinetuneOptions, flat()] = FinetuneOptions(),
+) -> None:
     """Retrain a model for a domain: split, train, export, calibrate, compare.
 
     Example: `secateur finetune --data my.jsonl --out my-model --minutes 60`
-
-    Args:
-        data: Labelled examples: a JSON-lines file, or a directory of them.
-        out: Directory of the new model.
-        options: How to retrain.
     """
     _need_training()
     _need("eval", "ir_measures", "matplotlib", "jinja2")
@@ -45,13 +45,10 @@ def finetune(*, data: Path, out: Path, options: Annotated[FinetuneOptions, flat(
     sys.stdout.write(pipeline.verdict_table(pipeline.finetune(data, out, options)))
 
 
-def train(config: Path, /) -> None:
+def train(config: Annotated[Path, arg("Training configuration, a YAML file; see training/configs.")], /) -> None:
     """Train a model on labelled examples, or on a larger model's scores (`teacher:`).
 
     Example: `secateur train training/configs/secateur-nano-en.yaml`
-
-    Args:
-        config: Training configuration, a YAML file; see training/configs.
     """
     _need_training()
     from secateur.training.config import load_config
@@ -63,30 +60,22 @@ def train(config: Path, /) -> None:
 
 
 def calibrate(
-    model: str,
+    model: ModelName,
     /,
     *,
-    data: Path,
-    out: Path | None = None,
-    pooled: Switch = False,
-    titles: bool = True,
-    check: Switch = False,
-    backend: Backend = "auto",
-    precision: Precision = "auto",
+    data: Annotated[Path, arg("Labelled examples that the model was not trained on.")],
+    out: Annotated[Path | None, arg("File to write; the model's calibration.json if unset.")] = None,
+    pooled: Annotated[Switch, arg("Equal weight of all queries instead of all sources.")] = False,
+    titles: Annotated[bool, arg("Passages read under their titles.")] = True,
+    check: Annotated[
+        Switch, arg("Comparison of the scores of DATA with those of the calibration; nothing is written.")
+    ] = False,
+    backend: Annotated[Backend, arg("Runtime of the model.")] = "auto",
+    precision: Annotated[Precision, arg("Precision of the ONNX file.")] = "auto",
 ) -> None:
     """Choose the threshold for each target recall.
 
     Example: `secateur calibrate runs/secateur-nano-en/model --data dev`
-
-    Args:
-        model: Model directory, or name of a shipped model.
-        data: Labelled examples that the model was not trained on.
-        out: File to write; the model's calibration.json if unset.
-        pooled: Equal weight of all queries instead of all sources.
-        titles: Passages read under their titles.
-        check: Comparison of the scores of DATA with those of the calibration; nothing is written.
-        backend: Runtime of the model.
-        precision: Precision of the ONNX file.
     """
     from secateur.training import calibration
 
@@ -106,14 +95,12 @@ def calibrate(
         )
 
 
-def export(model: str, /, *, data: Path) -> None:
+def export(
+    model: ModelName, /, *, data: Annotated[Path, arg("Labelled examples for quantization and comparison.")]
+) -> None:
     """Write the ONNX files of a trained model and compare each with torch.
 
     Example: `secateur export runs/secateur-nano-en/model --data train`
-
-    Args:
-        model: Model directory.
-        data: Labelled examples for quantization and comparison.
     """
     _need_training()
     from secateur.models.checkpoint import resolve
@@ -126,16 +113,17 @@ def export(model: str, /, *, data: Path) -> None:
         )
 
 
-def card(model: str, /, *, facts: Path, metrics: Path, data: Path | None = None) -> None:
+def card(
+    model: ModelName,
+    /,
+    *,
+    facts: Annotated[Path, arg("Licences and limits, a YAML file; see docs/cards.")],
+    metrics: Annotated[Path, arg("metrics.json of a `secateur eval` whose first system is the model.")],
+    data: Annotated[Path | None, arg("Held-out examples on which the calibrated thresholds are measured.")] = None,
+) -> None:
     """Write a model's card; text in its marked blocks is kept.
 
     Example: `secateur card secateur-nano-en --facts docs/cards/secateur-nano-en.yaml --metrics runs/eval/metrics.json`
-
-    Args:
-        model: Model directory, or name of a shipped model.
-        facts: Licences and limits, a YAML file; see docs/cards.
-        metrics: metrics.json of a `secateur eval` whose first system is the model.
-        data: Held-out examples on which the calibrated thresholds are measured.
     """
     _need_training()
     from secateur.labelled.yaml_files import read_yaml
@@ -145,13 +133,10 @@ def card(model: str, /, *, facts: Path, metrics: Path, data: Path | None = None)
     make_card(resolve(model), metrics, read_yaml(facts, CardFacts), data)
 
 
-def checksum(model: str, /) -> None:
+def checksum(model: ModelName, /) -> None:
     """Write the checksums that a model's files are checked against when it is loaded.
 
     Example: `secateur checksum my-model`
-
-    Args:
-        model: Model directory, or name of a shipped model.
     """
     from secateur.models.checkpoint import read_config, resolve
     from secateur.models.sums import write_sums

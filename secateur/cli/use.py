@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from secateur.cli.ending import INTERRUPTED, UsageError
-from secateur.cli.options import PRUNING, ModelOptions, PassagePruning, Pruning, Query, Switch, ToolPruning, flat
+from secateur.cli.options import (
+    PRUNING,
+    DefaultModel,
+    Model,
+    ModelOptions,
+    PassagePruning,
+    Pruning,
+    Query,
+    Ray,
+    Switch,
+    ToolPruning,
+    arg,
+    flat,
+)
 from secateur.models.segmentation import FORMATS
 
 if TYPE_CHECKING:
@@ -64,26 +77,23 @@ def _passages(files: tuple[str, ...], jsonl: bool, text_format: str) -> list[Pas
 
 
 def prune(
-    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *files: Annotated[
+        str,
+        arg(
+            "Text files (one passage each), JSON-lines files (one passage per line), or `-` for stdin, the default.",
+            allow_leading_hyphen=True,
+        ),
+    ],
     query: Query,
-    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
-    jsonl: Switch = False,
-    format: Annotated[str, Parameter(choices=tuple(FORMATS))] = "text",
+    json_: Annotated[bool, arg("JSON of the whole result instead of the kept text.", "--json", negative=())] = False,
+    jsonl: Annotated[Switch, arg("Reading of every file, and of stdin, as JSON lines.")] = False,
+    format: Annotated[str, arg("Format of text files; JSON lines have their own.", choices=tuple(FORMATS))] = "text",
     pruning: Annotated[Pruning, PRUNING] = Pruning(),
-    model: Annotated[ModelOptions, flat(group="Model")] = ModelOptions(),
+    model: Model = ModelOptions(),
 ) -> None:
     """Prune passages for a query.
 
     Example: `secateur prune -q "When was the Eiffel Tower finished?" notes.txt passages.jsonl`
-
-    Args:
-        files: Text files (one passage each), JSON-lines files (one passage per line), or `-` for stdin, the default.
-        query: Question or instruction that the passages are pruned for.
-        json_: JSON of the whole result instead of the kept text.
-        jsonl: Reading of every file, and of stdin, as JSON lines.
-        format: Format of text files; JSON lines have their own.
-        pruning: What to keep.
-        model: What runs.
     """
     from rich.console import Console
 
@@ -137,40 +147,29 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> N
 
 
 def prune_corpus(
-    corpus: Path,
+    corpus: Annotated[Path, arg("Rows as .jsonl, .jsonl.gz, .parquet, or a `datasets` directory.")],
     /,
     *,
-    out: Path,
-    query: Query | None = None,
-    query_column: str | None = None,
-    passages_column: str | None = None,
-    title_column: str | None = None,
-    column: str = "pruned",
-    score_only: Switch = False,
-    keep_broken: Switch = False,
-    block: int = 64,
-    ray: Switch = False,
+    out: Annotated[Path, arg("The rows with one more column, in any of these formats.")],
+    query: Annotated[str | None, arg("Query of all rows.", "--query", "-q")] = None,
+    query_column: Annotated[str | None, arg("Column of each row's query; `query` or `question` if unset.")] = None,
+    passages_column: Annotated[
+        str | None, arg("Column of a text, or of a list of texts or objects; `passages`, `text`... if unset.")
+    ] = None,
+    title_column: Annotated[str | None, arg("Column of the title of a passage that is a text.")] = None,
+    column: Annotated[str, arg("Name of the new column.")] = "pruned",
+    score_only: Annotated[Switch, arg("Scores of passages and units instead of pruned texts.")] = False,
+    keep_broken: Annotated[
+        Switch, arg("An error in a column of its own for every broken row, instead of an end at the first.")
+    ] = False,
+    block: Annotated[int, arg("Number of rows that run together.")] = 64,
+    ray: Ray = False,
     pruning: Annotated[PassagePruning, PRUNING] = PassagePruning(),
-    model: Annotated[ModelOptions, flat(group="Model")] = ModelOptions(),
+    model: Model = ModelOptions(),
 ) -> None:
     """Prune or score the passages of every row of a data set.
 
     Example: `secateur prune-corpus passages.parquet --out pruned.parquet --query-column question`
-
-    Args:
-        corpus: Rows as .jsonl, .jsonl.gz, .parquet, or a `datasets` directory.
-        out: The rows with one more column, in any of these formats.
-        query: Query of all rows.
-        query_column: Column of each row's query; `query` or `question` if unset.
-        passages_column: Column of a text, or of a list of texts or objects; `passages`, `text`... if unset.
-        title_column: Column of the title of a passage that is a text.
-        column: Name of the new column.
-        score_only: Scores of passages and units instead of pruned texts.
-        keep_broken: An error in a column of its own for every broken row, instead of an end at the first.
-        block: Number of rows that run together.
-        ray: Run on the Ray cluster of RAY_ADDRESS, or on a local one.
-        pruning: What to keep.
-        model: What runs.
     """
     from secateur.models.options import PruneOptions
     from secateur.pipelines.corpus.pruning import ModelChoice
@@ -199,26 +198,22 @@ def prune_corpus(
 
 def mcp(
     *,
-    http: Switch = False,
-    host: str = "127.0.0.1",
-    port: int = 8081,
-    url: str | None = None,
-    on_error: Literal["raise", "passthrough"] = "raise",
+    http: Annotated[Switch, arg("Streamable HTTP at /mcp instead of stdio.")] = False,
+    host: Annotated[str, arg("Address that --http listens on.")] = "127.0.0.1",
+    port: Annotated[int, arg("Port that --http listens on, 0 to 65535.")] = 8081,
+    url: Annotated[
+        str | None,
+        arg("URL of a running service that prunes (its key: SECATEUR_API_KEY); a model in this process if unset."),
+    ] = None,
+    on_error: Annotated[
+        Literal["raise", "passthrough"], arg("Result while the service is down: an error, or the unpruned texts.")
+    ] = "raise",
     pruning: Annotated[ToolPruning, PRUNING] = ToolPruning(),
     model: Annotated[ModelOptions, flat("precision", "verify", group="Model")] = ModelOptions(),
 ) -> None:
     """Serve pruning as a tool over the Model Context Protocol.
 
     Example: `secateur mcp --http --port 8081 --max-tokens 2000`
-
-    Args:
-        http: Streamable HTTP at /mcp instead of stdio.
-        host: Address that --http listens on.
-        port: Port that --http listens on, 0 to 65535.
-        url: URL of a running service that prunes (its key: SECATEUR_API_KEY); a model in this process if unset.
-        on_error: Result while the service is down: an error, or the unpruned texts.
-        pruning: What to keep.
-        model: What runs; with --url, --model is the name of a served model.
     """
     from secateur.models.errors import InputError
 
@@ -232,13 +227,10 @@ def mcp(
     run(settings, HttpAddress(host, port) if http else None)
 
 
-def info(model: str | None = None, /) -> None:
+def info(model: DefaultModel = None, /) -> None:
     """Show the contents of a model directory and the installed backends.
 
     Example: `secateur info secateur-nano-en`
-
-    Args:
-        model: Model directory, or name of a shipped model; secateur-nano-en if unset.
     """
     from importlib.util import find_spec
 
