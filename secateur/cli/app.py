@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +23,7 @@ _STEPS = {"data": "data", "measure": "eval"}  # the command whose steps a module
 _QUIET = ("prune", "serve", "mcp", "info")  # every other command logs its progress
 
 
-def _docstrings(module: str) -> dict[str, str]:
+def docstrings(module: str) -> dict[str, str]:
     """Return the docstring of each public function by name, in order."""
     source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
@@ -59,7 +60,7 @@ def build() -> App:
     for number, module in enumerate(("use", "train", "data", "measure")):
         group = Group(module.capitalize(), sort_key=number)
         parent = _STEPS.get(module, "")
-        helps = _docstrings(module)
+        helps = docstrings(module)
         if parent:
             own = helps.pop("evaluate", None)
             steps = App(parent, own or "Training data, step by step.", group_commands="Steps", group=group)
@@ -77,8 +78,8 @@ def build() -> App:
     return app
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Run a command.
+def parse(arguments: Sequence[str]) -> Callable[[], object]:
+    """Return the command that the arguments name, ready to run.
 
     Args:
         arguments: Command, options and files.
@@ -87,7 +88,7 @@ def run(arguments: Sequence[str]) -> None:
         UsageError: They are wrong.
     """
     app = build()
-    if arguments[:1] == ["eval"]:  # the one command that has steps and can do without
+    if arguments[:1] == ["eval"]:  # the one command that has steps and also works without
         app["eval"].default(import_module("secateur.cli.measure").evaluate)
     try:
         function, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
@@ -96,8 +97,13 @@ def run(arguments: Sequence[str]) -> None:
         raise UsageError(f"{error} See `{command} --help`.") from None
     if function.__name__ == "help_print" and not {"--help", "-h"} & set(arguments):
         raise UsageError(f"COMMAND: is missing; see `{' '.join(['secateur', *arguments])} --help`")
-    quiet = not arguments or arguments[0] in _QUIET
-    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO)
+    return partial(function, *bound.args, **bound.kwargs)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run a command."""
+    command = parse(arguments)
+    logging.basicConfig(level=logging.WARNING if arguments[0] in _QUIET else logging.INFO)
     for name in ("httpx", "httpx2", "sentence_transformers"):  # a line per request or loaded model
         logging.getLogger(name).setLevel(logging.WARNING)
-    function(*bound.args, **bound.kwargs)
+    command()

@@ -51,11 +51,17 @@ DefaultModel = Annotated[str | None, arg("Model directory, or name of a shipped 
 Examples = Annotated[Path, arg("Labelled examples: a JSON-lines file, or a directory with one file per source.")]
 
 
-def _pruning(*without: str, **defaults: Any) -> Any:
-    """Return a dataclass of the pruning options, with the help and range of each from the option table."""
-    hints = get_type_hints(PruneOptions)
+def pruning_options(*without: str, table: type = PruneOptions, **defaults: Any) -> Any:
+    """Return a dataclass of the pruning options, with the help and range of each from the option table.
+
+    Args:
+        without: Options that a command does not have.
+        table: The option table.
+        defaults: Defaults of a command, where they differ.
+    """
+    hints = get_type_hints(table)
     columns = []
-    for name, option in option_table().items():
+    for name, option in option_table(table).items():
         if name not in without:
             default = defaults.get(name, option.default)
             bounds = Number(gte=option.minimum, lte=option.maximum) if option.kind in (int, float) else None
@@ -65,9 +71,9 @@ def _pruning(*without: str, **defaults: Any) -> Any:
                 negative=None if default is True else (),
             )
             columns.append((name, Annotated[hints[name], parameter], field(default=default)))
-    table = make_dataclass("Pruning", columns, frozen=True)
-    table.__module__ = __name__  # without it, cyclopts takes the class for a builtin
-    return table
+    options = make_dataclass("Pruning", columns, frozen=True)
+    options.__module__ = __name__  # without it, cyclopts takes the class for a builtin
+    return options
 
 
 if TYPE_CHECKING:
@@ -75,9 +81,9 @@ if TYPE_CHECKING:
     PassagePruning = PruneOptions
     ToolPruning = PruneOptions
 else:
-    Pruning = _pruning()
-    PassagePruning = _pruning("return_units")
-    ToolPruning = _pruning("return_units", truncate_query=True)
+    Pruning = pruning_options()
+    PassagePruning = pruning_options("return_units")
+    ToolPruning = pruning_options("return_units", truncate_query=True)
 
 PRUNING = flat(group="Pruning")
 

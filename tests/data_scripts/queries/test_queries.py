@@ -220,4 +220,4 @@ def test_the_commands(chunks: Path, server: Loopback, tmp_path: Path, capsys: py
     assert "3 queries" in capsys.readouterr().out
     write_json_lines(tmp_path / "in.jsonl", [candidates("1", "a", "a", "b"), candidates("2", "b", "a", "b")])
     assert main(["data", "round-trip", str(tmp_path / "in.jsonl"), "--out", str(out), "--k", "1"]) == 0
-    assert "1 query stays, 1 left out" in capsys.readouterr().out
+    assert "1 query kept, 1 left out" in capsys.readouterr().out

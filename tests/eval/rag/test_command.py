@@ -37,7 +37,7 @@ def test_the_command_prints_the_table_and_writes_no_key(
         (["--prices", "-1", "2"], "prices.input"),
         (["--threshold", "7"], "threshold"),
         (["--concurrency", "0"], "concurrency"),
-        (["--base-url", "localhost"], "base_url"),
+        (["--judge-base-url", "localhost"], "base_url"),
         (["--model", "no/such/model"], "no/such/model"),
     ],
 )
