@@ -181,9 +181,7 @@ def teach(
     /,
     *,
     out: Candidates,
-    teacher: Annotated[
-        str | None, arg("Directory of a cross-encoder or of a Secateur model; required without --base-url.")
-    ] = None,
+    teacher: Annotated[str | None, arg("Directory of a cross-encoder or of a Secateur model.")] = None,
     teacher_tokens: Annotated[int, arg("Number of tokens that a cross-encoder reads of a pair.")] = 512,
     batch: Annotated[int, arg("Number of pairs that a cross-encoder reads at once.")] = 32,
     ray: Ray = False,
@@ -221,10 +219,7 @@ def pairs(
     out: Pairs,
     top: Annotated[int, arg("Number of first passages, besides the query's own chunk.")] = 2,
     bands: Annotated[str, arg("Ranks of hard negatives, as FIRST-LAST:COUNT,...")] = "3-10:2,11-20:1",
-    margin: Annotated[
-        float | None,
-        arg("Smallest difference in teacher logits between the best passage and a hard negative; no filter if unset."),
-    ] = None,
+    margin: Annotated[float | None, arg("Logits of the teacher between a hard negative and the best.")] = None,
     seed: Seed = 13,
 ) -> None:
     """Choose the passages of each query to label, with hard negatives.
@@ -338,9 +333,7 @@ def leaks(
     data: Annotated[Path, arg("Directory with one directory per split.")],
     /,
     *,
-    near_duplicates: Annotated[
-        float, arg("Similarity from which passages are near-duplicates; 0 finds equal ones only.")
-    ] = 0.9,
+    near_duplicates: Annotated[float, arg("Similarity of near-duplicates; 0 for equal passages only.")] = 0.9,
 ) -> None:
     """Find what two splits of a published data set have in common.
 
