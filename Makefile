@@ -33,7 +33,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[cpu]'
+	$(INSTALL) -e '.[cpu,serve]'
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python

@@ -1,4 +1,4 @@
-"""What the data steps hand to each other: JSON lines of the records below, read strictly and written whole."""
+"""The records that the data steps exchange, one JSON line each, validated when they are read."""
 
 from __future__ import annotations
 
@@ -6,44 +6,59 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from secateur.labelled.json_files import json_lines
-from secateur.models.errors import DataError, shown
+from secateur.models.errors import DataError, InputError, shown
+from secateur.models.segmentation import check_format
 
 _T = TypeVar("_T")
 
 
+def _known(name: str) -> str:
+    try:
+        return check_format("format", name)
+    except InputError as error:
+        raise ValueError(f"{error.problem}; {error.hint}") from error  # pydantic reports ValueErrors only
+
+
+Format = Annotated[str, AfterValidator(_known)]
+"""The name of a passage format; see `secateur.models.segmentation.FORMATS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What was ingested.
+    """A source document.
 
     Attributes:
-        id: unique in its file.
-        text: all of it.
-        title: empty where there is none.
-        metadata: whatever the source says about it.
+        id: Identifier, unique in its file.
+        text: The full text.
+        title: Title, or the empty string.
+        metadata: Further fields of the source.
+        format: Format of the text.
     """
 
     id: str
     text: str
     title: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    format: Format = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a document, the passage that is retrieved and labelled.
+    """A piece of a document: the passage that is retrieved and labelled.
 
     Attributes:
-        id: unique in its file.
-        document_id: whose it is.
+        id: Identifier, unique in its file.
+        document_id: Identifier of the document.
         text: ``document.text[start:end]``.
-        title: of the document.
-        start: first code point in the document's text.
-        end: behind the last.
+        title: Title of the document.
+        start: First code point in the document's text.
+        end: End of the span, exclusive.
+        format: Format of the document.
     """
 
     id: str
@@ -52,19 +67,20 @@ class Chunk:
     title: str = ""
     start: int = 0
     end: int = 0
+    format: Format = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Something that a user may ask.
+    """A query that a user might ask.
 
     Attributes:
-        id: unique in its file.
-        query: its text.
-        chunk_id: of the chunk that it was made from, if it was made.
-        document_id: of that chunk's document.
-        style: how it was made, e.g. ``question``, ``keywords``, ``heading``.
-        answers: right answers as they stand in documents, where they are known.
+        id: Identifier, unique in its file.
+        query: The query's text.
+        chunk_id: Identifier of the chunk that the query was generated from, if any.
+        document_id: Identifier of that chunk's document.
+        style: How the query was made, e.g. ``question``, ``keywords``, ``heading``.
+        answers: Known right answers, as they are written in the documents.
     """
 
     id: str
@@ -80,13 +96,14 @@ class Candidate:
     """A passage that was retrieved for a query.
 
     Attributes:
-        id: of the chunk.
-        text: of the chunk.
-        title: of its document.
-        document_id: of its document.
-        rank: from 1.
-        score: the retriever's.
-        teacher_score: a larger model's relevance as a logit, once the teacher step has run.
+        id: Identifier of the chunk.
+        text: Text of the chunk.
+        title: Title of its document.
+        document_id: Identifier of its document.
+        rank: Rank, from 1.
+        score: The retriever's score.
+        teacher_score: Relevance as a logit, set by the teacher step.
+        format: Format of the chunk.
     """
 
     id: str
@@ -96,6 +113,7 @@ class Candidate:
     rank: int = 0
     score: float = 0.0
     teacher_score: float | None = None
+    format: Format = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +129,19 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One passage to label for one query. Only the first three are needed; the others go through to the end.
+    """A query and a passage to label. The first three fields are required; the others are passed on.
 
     Attributes:
-        id: unique in its file.
-        query: the query's text.
-        passage: the passage's text.
-        title: of the passage's document.
-        query_id: pairs of one query share it; empty: the query's text stands for it.
-        passage_id: of the chunk.
-        document_id: of the chunk's document.
-        teacher_score: a larger model's relevance as a logit.
-        answers: right answers as they stand in documents, where they are known.
+        id: Identifier, unique in its file.
+        query: The query's text.
+        passage: The passage's text.
+        title: Title of the passage's document.
+        query_id: Identifier shared by all pairs of a query; if empty, the query's text identifies it.
+        passage_id: Identifier of the chunk.
+        document_id: Identifier of the chunk's document.
+        teacher_score: The teacher's relevance as a logit.
+        answers: Known right answers, as they are written in the documents.
+        format: Format of the passage.
     """
 
     id: str
@@ -134,6 +153,7 @@ class Pair:
     document_id: str = ""
     teacher_score: float | None = None
     answers: tuple[str, ...] = ()
+    format: Format = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +161,11 @@ class Labelled:
     """A pair with its silver labels.
 
     Attributes:
-        units: ``[start, end)`` code points of each unit; they tile the passage.
-        labels: for each unit the share of samples that kept it: 0 or 1 where only one was drawn.
-        answer: what the model answered from the passage; empty for no answer, or where no model was asked.
-        raw: the model's replies as they came.
-        usage: tokens and cost of the replies; empty where no model was asked.
+        units: ``[start, end)`` code points of each unit; the units tile the passage.
+        labels: Share of samples that kept each unit: 0 or 1 where only one sample was drawn.
+        answer: The model's answer; empty if it gave none or no model was asked.
+        raw: The model's unchanged replies.
+        usage: Tokens and cost of the replies; empty if no model was asked.
     """
 
     id: str
@@ -162,6 +182,7 @@ class Labelled:
     document_id: str = ""
     teacher_score: float | None = None
     answers: tuple[str, ...] = ()
+    format: Format = "text"
 
     def __post_init__(self) -> None:
         if len(self.units) != len(self.labels):
@@ -172,10 +193,15 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 def parse_record(value: Any, kind: type[_T], where: str) -> _T:
-    """Read a record off a JSON value; keys that it does not know are passed over.
+    """Convert a JSON value to a record; unknown keys are ignored.
+
+    Args:
+        value: A parsed JSON object.
+        kind: Class of the record.
+        where: File and line, for the error message.
 
     Raises:
-        DataError: a field is missing or wrong; the message names ``where``, the field and the value.
+        DataError: A field is missing or invalid; the message names it and its value.
     """
     try:
         record: _T = _adapter(kind).validate_python(value)
@@ -187,10 +213,10 @@ def parse_record(value: Any, kind: type[_T], where: str) -> _T:
 
 
 def read_records(path: Path, kind: type[_T]) -> Iterator[_T]:
-    """Read a file of records, JSON lines, gzipped or not.
+    """Read a JSON-lines file of records, gzipped or not.
 
     Raises:
-        DataError: the file cannot be read, or a line is wrong; the message names it.
+        DataError: The file cannot be read or a line is invalid; the message names it.
     """
     for number, value in json_lines(path):
         yield parse_record(value, kind, f"{path}, line {number}")

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from secateur.models.errors import ModelError, shown
 from secateur.models.files import is_model_file, read_model_file, write_atomically
-from secateur.models.schema import CalibrationContent, Encoder, Section, validated
+from secateur.models.schema import Encoder, Section, validated
 from secateur.models.segmenters import SEGMENTERS
 
 CONFIG = "config.json"
@@ -90,7 +90,12 @@ def resolve(name_or_path: str | Path | None) -> Path:
     raise ModelError(f"no model directory {str(name_or_path)!r}; give a path or the name of a shipped model ({known})")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a model directory that holds an object.
+
+    Raises:
+        ModelError: The file is missing, too large, or not a JSON object.
+    """
     content = read_model_file(path, _MAX_JSON)
     try:
         found = from_json(content)  # bounds the depth, unlike `json.loads`
@@ -135,7 +140,7 @@ def read_config(directory: Path) -> ModelConfig:
         ModelError: the file or the section is missing or wrong.
     """
     path = directory / CONFIG
-    content = _read_json(path)
+    content = read_json_object(path)
     section = content.pop("secateur", None)
     if not isinstance(section, dict):
         raise ModelError(f"{path} has no `secateur` section; train or convert the model first")
@@ -149,12 +154,12 @@ def read_config(directory: Path) -> ModelConfig:
 
 def has_heads(directory: Path) -> bool:
     """Whether a directory is a secateur model, and not a bare encoder."""
-    return "secateur" in _read_json(directory / CONFIG)
+    return "secateur" in read_json_object(directory / CONFIG)
 
 
 def read_encoder_config(directory: Path) -> dict[str, Any]:
     """Read the encoder's part of `config.json`."""
-    return {key: value for key, value in _read_json(directory / CONFIG).items() if key != "secateur"}
+    return {key: value for key, value in read_json_object(directory / CONFIG).items() if key != "secateur"}
 
 
 def write_config(directory: Path, encoder: dict[str, Any], config: ModelConfig) -> None:
@@ -191,15 +196,8 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 
 
 def read_calibration(directory: Path) -> dict[float, float] | None:
-    """Return thresholds by target recall from `calibration.json`, or None when the model has none.
+    """Return thresholds by target recall; None if the model is not calibrated. See `Calibration.read`."""
+    from secateur.models.calibration import Calibration
 
-    Raises:
-        ModelError: the file is there and wrong.
-    """
-    path = directory / CALIBRATION
-    if not is_model_file(path):
-        return None
-    content = validated(
-        _read_json(path), CalibrationContent, f"{path}: wrong content", fix="recalibrate the model: secateur calibrate"
-    )
-    return {level.target_recall: level.threshold for level in content.levels}
+    calibration = Calibration.read(directory)
+    return None if calibration is None else calibration.thresholds

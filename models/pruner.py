@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from secateur.models.backends import Backend, load_backend
 from secateur.models.batching import make_batches
+from secateur.models.calibration import Calibration
 from secateur.models.checkpoint import (
     CALIBRATION,
     CONFIG,
     TOKENIZER,
     ModelConfig,
     load_tokenizer,
-    read_calibration,
     read_config,
     read_encoder_config,
     resolve,
@@ -80,7 +80,7 @@ class Pruner:
         config: ModelConfig,
         encoder: PairEncoder,
         backend: Backend,
-        calibration: dict[float, float] | None,
+        calibration: Calibration | None,
         pad_id: int,
         directory: Path | None = None,
     ) -> None:
@@ -131,7 +131,7 @@ class Pruner:
             encoder = PairEncoder(tokenizer, config.window)
         else:
             encoder = FamilyEncoder(tokenizer, config.window, family)
-        calibration = read_calibration(directory)
+        calibration = Calibration.read(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
         runtime = load_backend(directory, backend, device, precision, threads, verify=verify)
         pruner = cls(config, encoder, runtime, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
@@ -212,14 +212,14 @@ class Pruner:
                 f"model {self.config.name!r} has no calibration.json",
                 "give a threshold, or use a calibrated model",
             )
-        enough = [level for level in self.calibration if level >= options.target_recall]
-        if not enough:
+        threshold = self.calibration.threshold_for(options.target_recall)
+        if threshold is None:
             raise InputError(
                 "target_recall",
                 f"{options.target_recall!r} is above what model {self.config.name!r} is calibrated for",
-                f"give at most {max(self.calibration, default=0)}",
+                f"give at most {max(self.calibration.thresholds, default=0)}",
             )
-        return self.calibration[min(enough)]
+        return threshold
 
     def encode(self, request: CheckedRequest, watch: Callable[[int], None] = lambda units: None) -> EncodedRequest:
         """Segment and encode a checked request.

@@ -7,7 +7,6 @@ Keys that are not listed are passed over: later versions, and transformers, writ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from secateur.models.errors import ModelError, shown
 
 _MAX_IDS = 2**24  # tokens of a vocabulary, and positions; the largest vocabularies have some 2**18
-_Probability = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 # Encoders that number positions from behind the padding token's id.
 _OFFSET_POSITIONS = frozenset(
     {"camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"}
@@ -24,11 +23,13 @@ _OFFSET_POSITIONS = frozenset(
 )
 
 
-class _Content(BaseModel):
+class Content(BaseModel):
+    """Base of the JSON objects of a model directory: strict, read-only; unknown keys are ignored."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Section(_Content):
+class Section(Content):
     """The `secateur` section of `config.json`; `ModelConfig` checks what its values mean."""
 
     name: str = Field(min_length=1, max_length=255)
@@ -48,7 +49,7 @@ class Section(_Content):
         return self
 
 
-class Encoder(_Content):
+class Encoder(Content):
     """The numbers of an encoder's configuration that are used here, or that decide how much memory it takes."""
 
     model_type: str | None = Field(None, max_length=100)
@@ -77,34 +78,7 @@ class Encoder(_Content):
         return self.max_position_embeddings - (padding + 1 if self.model_type in _OFFSET_POSITIONS else 0)
 
 
-class Level(_Content):
-    """A promised recall and its threshold."""
-
-    target_recall: float = Field(gt=0, lt=1)
-    threshold: _Probability
-
-
-class CalibrationContent(_Content):
-    """What is used of `calibration.json`."""
-
-    levels: list[Level] = Field(max_length=1000)
-    titles: bool = True
-
-    @model_validator(mode="after")
-    def _more_recall_needs_lower_thresholds(self) -> CalibrationContent:
-        ordered = sorted(self.levels, key=lambda level: level.target_recall)
-        for lower, higher in pairwise(ordered):
-            if lower.target_recall == higher.target_recall:
-                raise ValueError(f"target_recall {lower.target_recall} has two thresholds")
-            if lower.threshold < higher.threshold:
-                raise ValueError(
-                    f"threshold {higher.threshold} of target_recall {higher.target_recall} is higher than "
-                    f"{lower.threshold} of {lower.target_recall}"
-                )
-        return self
-
-
-_T = TypeVar("_T", bound=_Content)
+_T = TypeVar("_T", bound=Content)
 
 
 def validated(content: Mapping[str, Any], kind: type[_T], where: Path | str, prefix: str = "", fix: str = "") -> _T:

@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -34,13 +33,8 @@ import pyarrow.parquet as pq
 import pytest
 from doc_blocks import NAMES, ROOT, Block, blocks, commands, runs, with_blocks
 from live_server import PATIENCE, Server, running
-from pydantic import BaseModel
 
 from secateur import cli
-from secateur.models.options import PruneOptions
-from secateur.models.types import Passage
-from secateur.service import schemas
-from secateur.service.problems import PROBLEMS
 
 LANGUAGES = {"python", "bash", "json", "text"}  # text is looked at by people only
 ADDRESSES = re.compile(r"http://(?:127\.0\.0\.1|localhost):8080")
@@ -216,72 +210,19 @@ def run_block(name: str, block: Block, folder: Path, request: pytest.FixtureRequ
         assert '"error"' not in done.stdout
 
 
-TABLE = re.compile(r"^<!-- fields:(?P<model>\w+) -->\n(?P<table>(?:\|.*\n)+)", re.MULTILINE)
+def test_generated_tables_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
 
 
-def rows(table: str) -> list[dict[str, str]]:
-    """Return the rows of a Markdown table by its head."""
-    head, _, *lines = ([cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines())
-    return [dict(zip(head, line, strict=True)) for line in lines]
-
-
-def tables() -> dict[str, list[dict[str, str]]]:
-    text = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
-    return {match["model"]: rows(match["table"]) for match in TABLE.finditer(text)}
-
-
-def types(schema: dict[str, Any]) -> set[str]:
-    """Return the JSON types that a field's schema allows."""
-    if "$ref" in schema:
-        return {"object"}
-    parts = schema.get("anyOf") or schema.get("oneOf")
-    return set().union(*map(types, parts)) if parts else {schema["type"]}
-
-
-def bounds(field: str, schema: dict[str, Any]) -> str:
-    if field == "format":
-        return f'`"{schema["enum"][0]}"`'
-    low, high = schema.get("minimum", schema.get("minItems")), schema.get("maximum")
-    if low is None:
-        return "not blank" if "pattern" in schema else ""
-    return f"at least {low}" if high is None else f"{low} to {high}"
-
-
-def test_the_rest_page_has_a_table_for_each_body() -> None:
-    bodies = {
-        name
-        for name, kind in vars(schemas).items()
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == schemas.__name__
-    }
-    assert set(tables()) == bodies
-
-
-@pytest.mark.parametrize("name", tables())
-def test_the_rest_page_has_the_fields_as_they_are(name: str) -> None:
-    model: type[BaseModel] = getattr(schemas, name)
-    properties = model.model_json_schema()["properties"]
-    table = tables()[name]
-    assert [row["field"].strip("`") for row in table] == list(properties)
-    defaults = asdict(PruneOptions()) | ({"format": Passage("").format} if name == "PassageBody" else {})
-    for row in table:
-        field = row["field"].strip("`")
-        wanted = {"list" if kind == "array" else kind for kind in types(properties[field])}
-        if "default" in row or field == "units":
-            wanted -= {"null"}
-        stated = {kind for kind in re.split(r", | or | of .*", row["type"]) if kind}
-        assert stated == wanted, field
-        if "default" in row:
-            default = defaults.get(field)
-            stated_default = row["default"].strip("`") if row["default"].startswith("`") else "null"
-            assert json.loads(stated_default) == default, field
-            assert row["bounds"] == bounds(field, properties[field]), field
-
-
-def test_the_rest_page_has_all_problems() -> None:
-    text = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
-    (_, table) = text.split("<!-- problems -->\n")
-    found = {int(row["status"]): row["when"] for row in rows(table.partition("\n\n")[0])}
-    assert found == {status: content["description"] for status, content in PROBLEMS.items()}
+def test_the_readme_is_a_front_door_and_shows_what_its_code_prints() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    code, shown = (blocks("README.md", language)[0].code for language in ("python", "text"))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "README.md", "exec", dont_inherit=True), {})
+    assert printed.getvalue() == shown
 
 
 def test_the_rest_page_shows_answers_as_they_are(service: Server) -> None:

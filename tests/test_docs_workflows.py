@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ from secateur.eval.run import RunOptions, evaluate
 
 PATIENCE = 1200.0  # seconds a block; a machine that also trains is slow
 QUERIES = 80
-PACKAGES = ("data_scripts", "eval", "models", "secateur", "service", "training")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES = sorted(PROJECT["tool"]["setuptools"]["package-dir"].values())
 # `pip install` says what it would install, and stops there.
 PIP = {"PIP_DRY_RUN": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 GOODS = ["bells", "tyres", "saddles", "pumps", "lamps", "chains", "brakes", "pedals", "helmets", "gloves", "locks"]

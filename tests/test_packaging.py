@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -203,6 +204,68 @@ def test_an_allowed_import_passes(path: str, source: str) -> None:
     assert violations(source, Path(path)) == []
 
 
+def test_no_module_is_over_400_lines() -> None:
+    modules = [path for folder in MAY_IMPORT for path in source_files(folder) if path.suffix == ".py"]
+    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in modules}
+    assert not [f"{path}: {lines}" for path, lines in lengths.items() if lines > 400]
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """Return what the distribution requires with these extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = [Requirement(line) for line in project["dependencies"]]
+    for extra in extras:
+        for requirement in map(Requirement, project["optional-dependencies"][extra]):
+            found += requirements(*requirement.extras) if requirement.name == FACE else [requirement]
+    return found
+
+
+def closure(wanted: list[Requirement]) -> set[str]:
+    """Return the names of all distributions that requirements bring, by what is installed here."""
+    names: set[str] = set()
+    pending = [(requirement, "") for requirement in wanted]
+    while pending:
+        requirement, extra = pending.pop()
+        name = canonicalize_name(requirement.name)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        if applies and name not in names:
+            names.add(name)
+            lines = importlib.metadata.requires(name) or []
+            pending += [(Requirement(line), extra) for line in lines for extra in ("", *requirement.extras)]
+    return names
+
+
+def test_the_base_install_has_no_web_framework() -> None:
+    assert not closure(requirements()) & {"fastapi", "starlette", "uvicorn", "prometheus-client", "torch"}
+    assert {"fastapi", "uvicorn"} <= closure(requirements("serve"))
+
+
+def third_party(folder: str) -> set[str]:
+    """Return the top-level modules of others that a folder's modules import."""
+    found: set[str] = set()
+    for path in source_files(folder):
+        if path.suffix == ".py":
+            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {FACE}
+
+
+def test_every_module_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {canonicalize_name(r.name) for r in requirements(*project["optional-dependencies"])}
+    homes = importlib.metadata.packages_distributions()
+    undeclared = {
+        (folder, module)
+        for folder in MAY_IMPORT
+        for module in third_party(folder)
+        if not declared & {canonicalize_name(name) for name in homes.get(module, [module])}
+    }
+    assert not undeclared
+
+
 def test_import_secateur_is_light(tmp_path: Path) -> None:
     code = f"import sys, secateur; print(*sorted({{m.partition('.')[0] for m in sys.modules}} & set({HEAVY})))"
     # Away from the checkout, whose folders are not the package.
@@ -262,5 +325,5 @@ def test_lower_bounds_are_safe_and_no_higher_than_what_is_tested() -> None:
 
 def test_what_reads_the_requests_has_a_lower_bound_of_ours() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
-    assert {"h11", "starlette", "uvicorn", "fastapi", "pydantic", "tokenizers"} <= named
+    named = {canonicalize_name(Requirement(line).name) for line in project["optional-dependencies"]["serve"]}
+    assert {"h11", "starlette", "uvicorn", "fastapi"} <= named

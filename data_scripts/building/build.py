@@ -1,4 +1,4 @@
-"""Running all data steps: each is done once, and again only when its settings or what it reads have changed."""
+"""Runs all data steps: each once, and again only when its settings or inputs have changed."""
 
 from __future__ import annotations
 
@@ -6,20 +6,41 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from secateur.data_scripts.building.config import BuildConfig
+from secateur.data_scripts.building.config import (
+    BuildConfig,
+    LabelConfig,
+    LlmConfig,
+    QueriesConfig,
+    SelectConfig,
+    TeachConfig,
+)
+from secateur.data_scripts.chunking import chunk
+from secateur.data_scripts.ingest.run import IngestOptions, ingest
+from secateur.data_scripts.ingest.sources import Columns
+from secateur.data_scripts.labels.labelling import LabelOptions
+from secateur.data_scripts.labels.run import label, label_by_answers
+from secateur.data_scripts.labels.selecting import select
+from secateur.data_scripts.publish import publish
+from secateur.data_scripts.queries.generation import GenerateOptions
+from secateur.data_scripts.queries.round_trip import round_trip
+from secateur.data_scripts.queries.run import make_queries
+from secateur.data_scripts.retrieval.index import build_index, stored_object
+from secateur.data_scripts.retrieval.negatives import make_pairs
+from secateur.data_scripts.retrieval.retrieve import retrieve
+from secateur.data_scripts.teacher.llm_judge import REPLY_TOKENS, TeachOptions
+from secateur.data_scripts.teacher.run import teach_by_endpoint, teach_by_model
+from secateur.labelled.embedder import load_embedder
 from secateur.labelled.fingerprints import fingerprint
-from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
 
 log = logging.getLogger(__name__)
 
 _STATE = "steps.json"
-# Of the endpoint: what it replies does not depend on them.
-_NOT_SHAPING = ("api_key_env", "concurrency", "requests_per_minute", "timeout_s", "retries", "prices", "max_cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +48,11 @@ class Step:
     """A step of the pipeline.
 
     Attributes:
-        name: of the command that does it alone.
-        settings: that shape its output.
-        inputs: files or directories that it reads.
-        output: what it writes, whole or not at all.
-        run: does it; returns a line for people.
+        name: Name of the command that runs it alone.
+        settings: Settings that its output depends on.
+        inputs: Files and directories that it reads.
+        output: File or directory that it writes.
+        run: Runs it, and returns a line for people.
     """
 
     name: str
@@ -40,239 +61,155 @@ class Step:
     output: Path
     run: Callable[[], str]
 
-
-def _fingerprint(step: Step) -> str:
-    """Return what a step's output is of: the SHA-256 of its settings and of the bytes that it reads."""
-    plain = asdict(step.settings) if is_dataclass(step.settings) else step.settings  # type: ignore[arg-type]
-    what = json.dumps(plain, sort_keys=True, default=str)
-    return hashlib.sha256(f"{what}\0{fingerprint(*step.inputs)}".encode()).hexdigest()
-
-
-def _state(path: Path) -> dict[str, str]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return stored if isinstance(stored, dict) else {}
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the settings and of the inputs' bytes."""
+        plain = asdict(self.settings) if is_dataclass(self.settings) else self.settings  # type: ignore[arg-type]
+        content = json.dumps(plain, sort_keys=True, default=str)
+        return hashlib.sha256(f"{content}\0{fingerprint(*self.inputs)}".encode()).hexdigest()
 
 
 def run_steps(steps: Iterable[Step], directory: Path) -> Iterator[str]:
-    """Run steps in turn.
-
-    Args:
-        steps: in the order of what they read.
-        directory: where it is noted what is done.
-
-    Yields:
-        A line a step.
-
-    Raises:
-        SecateurError: a step failed; those before it are not done again by the next run.
-    """
+    """Run steps in turn and yield a line for each; the directory notes what is done, for the next run."""
     path = directory / _STATE
     for step in steps:
-        key = _fingerprint(step)
-        if _state(path).get(step.name) == key and step.output.exists():
+        key = step.fingerprint()
+        if stored_object(path).get(step.name) == key and step.output.exists():
             yield f"{step.name}: up to date"
             continue
         log.info("%s ...", step.name)
         line = step.run()
-        write_atomically(path, json.dumps({**_state(path), step.name: key}, indent=1) + "\n")
+        write_atomically(path, json.dumps({**stored_object(path), step.name: key}, indent=1) + "\n")
         yield f"{step.name}: {line}"
 
 
-def _complete(missing: int, stopped: Exception | None) -> None:
-    """Raise where a step must be run again: its output would be taken for whole."""
-    if stopped is not None:
-        raise stopped
-    if missing:
-        raise DataError(f"{missing} requests had no reply; run again to ask for these alone")
-
-
 class Pipeline:
-    """The steps of a configuration.
-
-    Args:
-        config: what to do.
-    """
+    """The steps of a configuration."""
 
     def __init__(self, config: BuildConfig) -> None:
         self._config = config
-        self._out = config.out
-        self._queries = self._out / "queries.jsonl"
-        self._documents = self._out / "documents.jsonl"
-        self._chunks = self._out / "chunks.jsonl"
-        self._index = self._out / "index"
-        self._pairs = self._out / "pairs.jsonl"
-        self._labels = self._out / "labels.jsonl"
+        self._replies = config.out / "replies"
+
+    @property
+    def _llm(self) -> LlmConfig:
+        assert self._config.llm is not None  # checked by BuildConfig
+        return self._config.llm
 
     def steps(self) -> Iterator[Step]:
-        """Yield the steps; each is made when the one before it has run."""
-        config = self._config
-        yield Step("ingest", config.ingest, config.ingest.sources, self._documents, self._ingest)
-        yield Step("chunk", config.chunk, (self._documents,), self._chunks, self._chunk)
-        own = () if config.queries.own is None else (config.queries.own,)
-        asked = self._asking() if config.queries.model else None
-        yield Step("queries", [asdict(config.queries), asked], (self._chunks, *own), self._queries, self._make_queries)
-        yield Step("index", config.index, (self._chunks,), self._index / "index.json", self._build_index)
-        found = self._out / "candidates.jsonl"
-        inputs = (self._queries, self._index / "index.json")
-        yield Step("retrieve", config.retrieve, inputs, found, lambda: self._retrieve(found))
-        if config.round_trip is not None:
-            found, source = self._out / "candidates-found.jsonl", found
-            k = config.round_trip
-            yield Step("round-trip", k, (source,), found, lambda: self._round_trip(source, found, k))
-        if config.teach is not None:
-            taught, before = self._out / "candidates-scored.jsonl", found
-            asked = self._asking() if config.teach.model is None else None
-            yield Step("teach", [asdict(config.teach), asked], (before,), taught, lambda: self._teach(before, taught))
-            found = taught
-        candidates = found
-        yield Step("pairs", config.pairs, (candidates,), self._pairs, lambda: self._make_pairs(candidates))
-        pairs = self._pairs
-        if config.select is not None:
-            pairs = self._out / "pairs-selected.jsonl"
-            yield Step("select", config.select, (self._pairs,), pairs, lambda: self._select(pairs))
-        asked = self._asking() if config.label.method != "spans" else None
-        yield Step("label", [asdict(config.label), asked], (pairs,), self._labels, lambda: self._label(pairs))
-        dataset = self._out / "dataset"
-        yield Step("publish", config.publish, (self._labels,), dataset, lambda: self._publish(dataset))
+        """Yield the steps in the order of the pipeline."""
+        config, out = self._config, self._config.out
+        documents, chunks, queries, found, pairs, labels = (
+            out / f"{name}.jsonl" for name in ("documents", "chunks", "queries", "candidates", "pairs", "labels")
+        )
+        index, manifest, dataset = out / "index", out / "index" / "index.json", out / "dataset"
+        yield Step("ingest", config.ingest, config.ingest.sources, documents, partial(self._ingest, documents))
+        yield Step("chunk", config.chunk, (documents,), chunks, partial(self._chunk, documents, chunks))
+        settings, own = self._settings(config.queries, config.queries.llm), config.queries.own
+        read = (chunks,) if own is None else (chunks, own)
+        yield Step("queries", settings, read, queries, partial(self._make_queries, chunks, queries))
+        yield Step("index", config.index, (chunks,), manifest, partial(self._build_index, chunks, index))
+        run = partial(self._retrieve, queries, index, found)
+        yield Step("retrieve", config.retrieve, (queries, manifest), found, run)
+        if (k := config.round_trip) is not None:
+            read, found = (found,), out / "candidates-found.jsonl"
+            yield Step("round-trip", k, read, found, partial(self._round_trip, *read, found, k))
+        if (teach := config.teach) is not None:
+            read, found = (found,), out / "candidates-scored.jsonl"
+            run = partial(self._teach, teach, *read, found)
+            yield Step("teach", self._settings(teach, teach.model is None), read, found, run)
+        yield Step("pairs", config.pairs, (found,), pairs, partial(self._make_pairs, found, pairs))
+        if (selecting := config.select) is not None:
+            read, pairs = (pairs,), out / "pairs-selected.jsonl"
+            yield Step("select", selecting, read, pairs, partial(self._select, selecting, *read, pairs))
+        settings = self._settings(config.label, config.label.method != "spans")
+        yield Step("label", settings, (pairs,), labels, partial(self._label, pairs, labels))
+        yield Step("publish", config.publish, (labels,), dataset, partial(self._publish, labels, dataset))
 
-    def _asking(self) -> dict[str, Any]:
-        """Return what of the endpoint shapes its replies."""
-        assert self._config.endpoint is not None
-        content = asdict(self._config.endpoint)
-        return {key: value for key, value in content.items() if key not in _NOT_SHAPING}
+    def _settings(self, section: QueriesConfig | TeachConfig | LabelConfig, llm: bool) -> list[Any]:
+        """Return the settings of a step, with those of the language model if it uses one."""
+        return [asdict(section), self._llm.shaping() if llm else None]
 
-    def _ingest(self) -> str:
-        from secateur.data_scripts.ingest.run import IngestOptions, ingest
-        from secateur.data_scripts.ingest.sources import Columns
-
+    def _ingest(self, out: Path) -> str:
         given = self._config.ingest
         columns = Columns(given.id_column, given.title_column, given.text_column)
-        report = ingest(
-            given.sources, self._documents, columns, IngestOptions(given.near_duplicates, strict=given.strict)
-        )
+        report = ingest(given.sources, out, columns, IngestOptions(given.near_duplicates, strict=given.strict))
         return "; ".join(line.strip() for line in report.lines())
 
-    def _chunk(self) -> str:
-        from secateur.data_scripts.chunking import chunk
-
-        report = chunk(self._documents, self._chunks, self._config.chunk)
+    def _chunk(self, documents: Path, out: Path) -> str:
+        report = chunk(documents, out, self._config.chunk)
         return f"{report.chunks} chunks of {report.documents} documents"
 
-    def _make_queries(self) -> str:
-        from secateur.data_scripts.queries.run import Asking, make_queries
-
-        given, endpoint = self._config.queries, self._config.endpoint
-        asking = None
-        if given.model and endpoint is not None:
-            cache = self._out / "replies"
-            asking = Asking(endpoint.endpoint(), endpoint.generation(given), cache, endpoint.budget(), endpoint.pace())
-        count, report = make_queries(self._chunks, self._queries, given.own, given.rules, asking)
-        _complete(report.missing.total(), report.stopped)
+    def _make_queries(self, chunks: Path, out: Path) -> str:
+        given = self._config.queries
+        endpoint = options = None
+        if given.llm:
+            endpoint = self._llm.endpoint()
+            options = GenerateOptions(
+                styles=given.styles, per_topic=given.per_topic, topics=given.topics, **self._llm.limits()
+            )
+        count, report = make_queries(chunks, out, given.own, given.rules, endpoint, options, self._replies)
+        report.check_complete()
         return f"{count} queries"
 
-    def _build_index(self) -> str:
-        from secateur.data_scripts.retrieval.index import build_index
-
+    def _build_index(self, chunks: Path, out: Path) -> str:
         given = self._config.index
-        manifest = build_index(
-            self._chunks, self._index, given.options, bm25=given.bm25, dense=given.dense, ray=self._config.ray
-        )
+        manifest = build_index(chunks, out, given.options, bm25=given.bm25, dense=given.dense, ray=self._config.ray)
         return f"{manifest['rows']} chunks"
 
-    def _retrieve(self, out: Path) -> str:
-        from secateur.data_scripts.retrieval.retrieve import retrieve
-
-        count = retrieve(self._queries, self._index, out, self._config.retrieve, out.with_suffix(".trec"))
+    def _retrieve(self, queries: Path, index: Path, out: Path) -> str:
+        count = retrieve(queries, index, out, self._config.retrieve, out.with_suffix(".trec"))
         return f"passages for {count} queries"
 
     def _round_trip(self, source: Path, out: Path, k: int) -> str:
-        from secateur.data_scripts.queries.round_trip import round_trip
+        kept, left_out = round_trip(source, out, k)
+        return f"{kept} queries find their chunk, {left_out} left out"
 
-        stay, left_out = round_trip(source, out, k)
-        return f"{stay} queries find their chunk, {left_out} left out"
-
-    def _teach(self, source: Path, out: Path) -> str:
-        from secateur.data_scripts.teacher.asking import REPLY_TOKENS, TeachOptions
-        from secateur.data_scripts.teacher.run import teach_by_endpoint, teach_by_model
-
-        given, endpoint = self._config.teach, self._config.endpoint
-        assert given is not None
+    def _teach(self, given: TeachConfig, source: Path, out: Path) -> str:
         if given.model is not None:
             report = teach_by_model(source, out, given.model, ray=self._config.ray)
         else:
-            assert endpoint is not None
-            labelling = endpoint.labelling(self._config.label)
-            options = TeachOptions(
-                mode=given.mode,
-                concurrency=endpoint.concurrency,
-                requests_per_minute=endpoint.requests_per_minute,
-                prices=labelling.prices,
-                max_cost=endpoint.max_cost,
-            )
-            asked = replace(endpoint.endpoint(), max_tokens=REPLY_TOKENS[given.mode])
-            report = teach_by_endpoint(source, out, asked, options, self._out / "replies")
-            _complete(report.missing.total(), report.stopped)
+            endpoint = self._llm.endpoint(REPLY_TOKENS[given.mode])
+            options = TeachOptions(mode=given.mode, **self._llm.limits())
+            report = teach_by_endpoint(source, out, endpoint, options, self._replies)
+        report.check_complete()
         return f"{report.scored} passages scored"
 
-    def _make_pairs(self, source: Path) -> str:
-        from secateur.data_scripts.retrieval.negatives import PairOptions, make_pairs, parse_bands
+    def _make_pairs(self, source: Path, out: Path) -> str:
+        return f"{make_pairs(source, out, self._config.pairs)} pairs"
 
-        given = self._config.pairs
-        options = PairOptions(given.top, parse_bands(given.bands), given.margin, given.seed)
-        return f"{make_pairs(source, self._pairs, options)} pairs"
+    def _select(self, given: SelectConfig, source: Path, out: Path) -> str:
+        options = self._config.index.options
 
-    def _select(self, out: Path) -> str:
-        from secateur.data_scripts.labels.selecting import select
-        from secateur.labelled.embedder import load_embedder
+        def embed(texts: Any) -> Any:  # loads the embedder only where it is used
+            return load_embedder(options.embedder, options.max_tokens)(texts)
 
-        given, options = self._config.select, self._config.index.options
-        assert given is not None
-        # Loaded by the first call only: the other ways to select need none.
-        count = select(
-            self._pairs,
-            out,
-            given.count,
-            given.by,
-            lambda texts: load_embedder(options.embedder, options.max_tokens)(texts),
-            given.seed,
-        )
-        return f"{count} pairs selected"
+        return f"{select(source, out, given.count, given.by, embed, given.seed)} pairs selected"
 
-    def _label(self, pairs: Path) -> str:
-        from secateur.data_scripts.labels.run import label, label_by_answers
-
-        given, endpoint = self._config.label, self._config.endpoint
-        if given.method == "spans" or endpoint is None:
-            report = label_by_answers(pairs, self._labels, given.segmenter)
+    def _label(self, pairs: Path, out: Path) -> str:
+        given = self._config.label
+        if given.method == "spans":
+            report = label_by_answers(pairs, out, given.segmenter)
         else:
-            options = endpoint.labelling(given)
-            report = label(
-                pairs, self._labels, endpoint.endpoint(), options, self._out / "replies", ray=self._config.ray
+            options = LabelOptions(
+                style=given.method, samples=given.samples, segmenter=given.segmenter, **self._llm.limits()
             )
-            _complete(report.missing.total(), report.calls.stopped)
+            report = label(pairs, out, self._llm.endpoint(), options, self._replies, ray=self._config.ray)
+            report.check_complete()
         return "; ".join(report.lines())
 
-    def _publish(self, out: Path) -> str:
-        from secateur.data_scripts.publish import publish
-
-        report = publish(self._labels, out, self._config.publish)
-        return "; ".join(report.lines())
+    def _publish(self, labels: Path, out: Path) -> str:
+        return "; ".join(publish(labels, out, self._config.publish).lines())
 
 
 def build(config: BuildConfig) -> Iterator[str]:
     """Make a dataset from documents.
 
-    Everything is in ``config.out``: what each step made, the replies of the endpoint, and the dataset. A run that was
-    killed goes on where it stopped.
+    Everything is in ``config.out``: the files of each step, the replies of the language model, and the dataset. A run
+    that was killed resumes where it stopped.
 
     Yields:
-        A line a step.
+        A line for each step.
 
     Raises:
         SecateurError: a step failed.
     """
-    pipeline = Pipeline(config)
-    yield from run_steps(pipeline.steps(), config.out)
+    yield from run_steps(Pipeline(config).steps(), config.out)

@@ -1,26 +1,25 @@
-"""The configuration of `secateur data build`: one YAML file, a section a step."""
+"""The configuration of `secateur data build`: one YAML file with a section for each step."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
 from secateur.data_scripts.chunking import ChunkOptions
-from secateur.data_scripts.labels.labelling import LabelOptions
 from secateur.data_scripts.labels.selecting import SelectBy
+from secateur.data_scripts.llm_run import LlmLimits
 from secateur.data_scripts.publish import PublishOptions
-from secateur.data_scripts.queries.generation import STYLES, GenerateOptions, QueryStyle
+from secateur.data_scripts.queries.generation import STYLES, QueryStyle
 from secateur.data_scripts.retrieval.dense import DenseOptions
+from secateur.data_scripts.retrieval.negatives import PairOptions
 from secateur.data_scripts.retrieval.retrieve import RetrieveOptions
-from secateur.llm.budget import Budget, Pace, Prices
+from secateur.data_scripts.teacher.llm_judge import Mode
 from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import InputError
-
-_STRICT = ConfigDict(extra="forbid")  # pydantic passes it on to the steps' own options
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +27,12 @@ class IngestConfig:
     """What is read.
 
     Attributes:
-        sources: files and directories.
-        near_duplicates: similarity from which a document is left out; 0 keeps all.
-        id_column: of tables; None for the usual names.
-        title_column: likewise.
-        text_column: likewise.
-        strict: stop at the first file or row that cannot be read.
+        sources: Files and directories.
+        near_duplicates: Similarity from which a document is left out as a near-duplicate; 0 keeps all.
+        id_column: Column of a table's ids; None for the usual names.
+        title_column: Column of the titles.
+        text_column: Column of the texts.
+        strict: Whether to stop at the first file or row that cannot be read.
     """
 
     sources: tuple[Path, ...]
@@ -46,20 +45,11 @@ class IngestConfig:
 
 @dataclass(frozen=True, slots=True)
 class QueriesConfig:
-    """Where queries come from.
-
-    Attributes:
-        own: the user's file.
-        rules: headings and the questions of FAQs.
-        model: whether the endpoint writes some, too.
-        styles: of those.
-        per_topic: queries of a topic and style.
-        topics: of a document at most.
-    """
+    """Sources of queries: the user's file, headings and FAQs, and with ``llm`` a model; see `GenerateOptions`."""
 
     own: Path | None = None
     rules: bool = True
-    model: bool = False
+    llm: bool = False
     styles: tuple[QueryStyle, ...] = STYLES
     per_topic: int = 2
     topics: int = 4
@@ -67,13 +57,7 @@ class QueriesConfig:
 
 @dataclass(frozen=True, slots=True)
 class IndexConfig:
-    """How chunks are indexed.
-
-    Attributes:
-        bm25: whether by BM25.
-        dense: whether by embeddings.
-        options: of the dense index.
-    """
+    """Parts of the index, and the options of the dense one."""
 
     bm25: bool = True
     dense: bool = True
@@ -82,48 +66,33 @@ class IndexConfig:
 
 @dataclass(frozen=True, slots=True)
 class TeachConfig:
-    """Who scores the passages.
-
-    Attributes:
-        model: directory of a cross-encoder, or directory or name of a secateur model; None for the endpoint.
-        mode: of asking the endpoint.
-    """
+    """The teacher: a cross-encoder or secateur model, or without ``model`` the language model in some mode."""
 
     model: str | None = None
-    mode: Literal["pointwise", "pairwise", "listwise"] = "pointwise"
-
-
-@dataclass(frozen=True, slots=True)
-class PairsConfig:
-    """Which passages are labelled; see `PairOptions`. ``bands`` are written as FIRST-LAST:COUNT, parted by commas."""
-
-    top: int = 2
-    bands: str = "3-10:2,11-20:1"
-    margin: float | None = None
-    seed: int = 13
+    mode: Mode = "pointwise"
 
 
 @dataclass(frozen=True, slots=True)
 class SelectConfig:
-    """Which pairs the budget goes to; see `select`."""
+    """The pairs that the budget goes to; see `select`."""
 
     count: int
-    by: SelectBy = "diverse"
+    by: SelectBy = "random"
     seed: int = 13
 
 
 @dataclass(frozen=True, slots=True)
 class LabelConfig:
-    """How pairs are labelled; ``spans`` takes known answers, the others ask the endpoint; see `LabelOptions`."""
+    """How pairs are labelled: ``spans`` by known answers, else by the language model; see `LabelOptions`."""
 
     method: Literal["answer", "select", "spans"] = "answer"
     samples: int = 1
     segmenter: str = "nupunkt"
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointConfig:
-    """The language model that steps ask; see `Endpoint`, `Budget` and `Pace`. ``max_cost`` is that of each step."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlmConfig(LlmLimits):
+    """The language model of all steps; see `Endpoint` and `LlmLimits`. ``max_cost`` is the limit of each step."""
 
     base_url: str
     model: str
@@ -132,65 +101,42 @@ class EndpointConfig:
     temperature: float = 0.0
     timeout_s: float = 60.0
     retries: int = 4
-    concurrency: int = 8
-    requests_per_minute: float | None = None
-    prices: tuple[float, float] | None = None
-    max_cost: float | None = None
 
-    def endpoint(self) -> Endpoint:
-        """Return the endpoint, with the key that the environment holds."""
+    def endpoint(self, max_tokens: int | None = None) -> Endpoint:
+        """Return the endpoint, with the API key of the environment."""
         return Endpoint(
             base_url=self.base_url,
             model=self.model,
             api_key=os.environ.get(self.api_key_env),
             timeout_s=self.timeout_s,
             retries=self.retries,
-            max_tokens=self.max_tokens,
+            max_tokens=max_tokens or self.max_tokens,
             temperature=self.temperature,
         )
 
-    def budget(self) -> Budget:
-        """Return what a step may spend."""
-        return Budget(self._prices(), self.max_cost)
+    def limits(self) -> dict[str, Any]:
+        """Return the fields of `LlmLimits`."""
+        return {item.name: getattr(self, item.name) for item in fields(LlmLimits)}
 
-    def pace(self) -> Pace:
-        """Return how fast a step may ask."""
-        return Pace(self.requests_per_minute)
-
-    def _prices(self) -> Prices | None:
-        return None if self.prices is None else Prices(*self.prices)
-
-    def labelling(self, config: LabelConfig) -> LabelOptions:
-        """Return how pairs are labelled."""
-        return LabelOptions(
-            style="select" if config.method == "select" else "answer",
-            samples=config.samples,
-            segmenter=config.segmenter,
-            concurrency=self.concurrency,
-            requests_per_minute=self.requests_per_minute,
-            prices=self._prices(),
-            max_cost=self.max_cost,
-        )
-
-    def generation(self, config: QueriesConfig) -> GenerateOptions:
-        """Return how queries are written."""
-        return GenerateOptions(config.styles, config.per_topic, config.topics, self.concurrency)
+    def shaping(self) -> dict[str, Any]:
+        """Return what the replies depend on."""
+        return {name: getattr(self, name) for name in ("base_url", "model", "max_tokens", "temperature")}
 
 
 @dataclass(frozen=True, slots=True)
 class BuildConfig:
-    """All steps.
+    """The sections.
 
     Attributes:
-        out: directory of what the steps make; the dataset is in ``out/dataset``.
-        round_trip: rank within which a query must find the chunk it was made from; None keeps all queries.
-        ray: whether embedding and labelling run on Ray.
+        out: Directory of all files; the dataset is in ``out/dataset``.
+        round_trip: Last rank at which a query must find the chunk that it was made from; None keeps all queries.
+        ray: Whether embedding, teaching by a model and labelling run on Ray.
 
     Raises:
-        InputError: a step asks an endpoint, and none is given.
+        InputError: a step needs a language model, and there is no section ``llm``.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = ConfigDict(extra="forbid")  # also for the sections
 
     out: Path
     ingest: IngestConfig
@@ -200,21 +146,19 @@ class BuildConfig:
     retrieve: RetrieveOptions = field(default_factory=RetrieveOptions)
     round_trip: int | None = None
     teach: TeachConfig | None = None
-    pairs: PairsConfig = field(default_factory=PairsConfig)
+    pairs: PairOptions = field(default_factory=PairOptions)
     select: SelectConfig | None = None
     label: LabelConfig = field(default_factory=LabelConfig)
     publish: PublishOptions = field(default_factory=PublishOptions)
-    endpoint: EndpointConfig | None = None
+    llm: LlmConfig | None = None
     ray: bool = False
 
     def __post_init__(self) -> None:
-        asking = {
-            "queries.model": self.queries.model,
+        users = {
+            "queries.llm": self.queries.llm,
             "teach": self.teach is not None and self.teach.model is None,
             "label.method": self.label.method != "spans",
         }
-        if self.endpoint is None and any(asking.values()):
-            names = ", ".join(name for name, asks in asking.items() if asks)
-            raise InputError(
-                "endpoint", f"is missing, and {names} asks one", "add the section, with base_url and model"
-            )
+        if self.llm is None and any(users.values()):
+            names = ", ".join(name for name, uses in users.items() if uses)
+            raise InputError("llm", f"is missing, but needed by {names}", "add the section, with base_url and model")

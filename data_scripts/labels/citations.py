@@ -23,12 +23,12 @@ _OPENS_NO_ANSWER = re.compile(r"\A\W*no[\s_-]*answer\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Cited:
-    """What a reply cites.
+class Citation:
+    """The sentences that a reply cites.
 
     Attributes:
-        numbers: of the cited sentences from 1, ascending; empty where the reply says that there is no answer.
-        problem: why the reply cannot be used: ``no_citation`` or ``bad_citation``; None where it can.
+        numbers: Sentence numbers from 1, ascending; empty if the reply says that there is no answer.
+        problem: Why the reply cannot be used: ``no_citation`` or ``bad_citation``; None if it can.
     """
 
     numbers: tuple[int, ...] = ()
@@ -43,28 +43,24 @@ def _expand(listed: str) -> set[int]:
     return numbers | {int(digits) for digits in _DIGITS.findall(_RANGE.sub(" ", listed))}
 
 
-def read_citations(reply: str, count: int) -> Cited:
-    """Read which sentences a reply cites.
+def read_citations(reply: str, count: int) -> Citation:
+    """Return the sentences that a reply cites, or why it cannot be used.
 
     Args:
-        reply: the model's text, thoughts left out.
-        count: sentences of the passage. A reply that cites another number has not read the passage: ``bad_citation``.
-
-    Returns:
-        The cited sentences, none of them for a reply that says so, or what is wrong with the reply.
+        reply: Text of the model, without thoughts.
+        count: Sentences of the passage. A reply that cites another number has not read it: ``bad_citation``.
     """
+    if _OPENS_NO_ANSWER.match(reply):  # with a reason behind it, or with citations that it contradicts
+        return Citation()
     lists = _SQUARE.findall(reply)
     if not lists and _NO_ANSWER.match(reply):
-        return Cited()
+        return Citation()
     if not lists:
         bare = _BARE.match(reply)
         lists = [bare[1]] if bare else _ROUND.findall(reply)
     if not lists:
-        # "No answer. The passage is about cooking." says so with a reason; with citations it contradicts itself.
-        return Cited() if _OPENS_NO_ANSWER.match(reply) else Cited(problem="no_citation")
-    if _OPENS_NO_ANSWER.match(reply):
-        return Cited()
+        return Citation(problem="no_citation")
     numbers = set().union(*map(_expand, lists))
     if min(numbers) < 1 or max(numbers) > count:
-        return Cited(problem="bad_citation")
-    return Cited(tuple(sorted(numbers)))
+        return Citation(problem="bad_citation")
+    return Citation(tuple(sorted(numbers)))

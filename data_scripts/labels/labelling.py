@@ -1,60 +1,61 @@
-"""Silver labels from a language model: asks about pairs, several at a time, and reads what the replies cite."""
+"""Silver labels by a language model, from the sentences that its replies cite.
+
+After Provence (Chirkova et al., ICLR 2025, arXiv 2501.16214, section 3): the model answers from the passage alone and
+cites the sentences that it used. The style ``select`` asks for the sentences without an answer.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
 
-from secateur.data_scripts.labels.citations import Cited, read_citations
-from secateur.data_scripts.labels.prompts import NO_ANSWER, PromptStyle, label_messages
+from secateur.data_scripts.labels.citations import Citation, read_citations
+from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.records import Labelled, Pair
-from secateur.llm.budget import Budget, BudgetError, Pace, Prices, tokens_of
-from secateur.llm.cache import Completion, ReplyCache
-from secateur.llm.endpoint import ChatClient, Endpoint, EndpointError, Failed, without_thoughts
-from secateur.models.errors import InputError, SecateurError, shown
+from secateur.data_scripts.validation import Count
+from secateur.llm.budget import tokens_of
+from secateur.llm.cache import Completion
+from secateur.llm.endpoint import Endpoint, Failed, without_thoughts
+from secateur.models.errors import InputError
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage, Unit
 
-_AHEAD = 4  # pairs taken up at once, times the requests under way: one slow reply holds none of the others up
+PromptStyle = Literal["answer", "select"]
+_NO_ANSWER = "No answer"
+_SYSTEM: dict[PromptStyle, str] = {
+    "answer": (
+        "You answer a question from one passage, whose sentences are numbered. Use nothing but what the passage says. "
+        "Behind each statement put the numbers of all sentences that it rests on, in square brackets, such as [2] or "
+        f"[2][5]. Be brief. If the passage does not help to answer the question, reply with exactly: {_NO_ANSWER}"
+    ),
+    "select": (
+        "You mark what helps to answer a question in one passage, whose sentences are numbered. Reply with the numbers "
+        "of all sentences that a reader needs in order to answer, in square brackets, such as [2] or [2][5], and "
+        f"nothing else. If no sentence helps, reply with exactly: {_NO_ANSWER}"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class LabelOptions:
-    """How pairs are labelled.
+class LabelOptions(LlmLimits):
+    """How a language model labels pairs.
 
     Attributes:
-        style: ``answer`` (answer and cite) or ``select`` (numbers alone).
-        samples: replies drawn for each pair; labels are the share that kept a unit (self-consistency).
-        segmenter: sentence segmenter; the one of the model that will be trained.
-        concurrency: requests under way at once.
-        requests_per_minute: at most; None for no limit.
-        prices: per million tokens; None where cost is of no interest.
-        max_cost: of the whole job, earlier runs of it included; None for no bound.
+        style: ``answer`` asks for an answer with citations, ``select`` for the sentence numbers alone.
+        samples: Replies for each pair; a label is the share of them that cite the unit (self-consistency). Above 1 the
+            endpoint needs a temperature above 0.
+        segmenter: Sentence segmenter; that of the model to be trained.
 
     Raises:
-        InputError: one of them is wrong.
+        InputError: a value is out of range or unknown.
     """
 
     style: PromptStyle = "answer"
-    samples: int = 1
+    samples: Count = 1
     segmenter: str = "nupunkt"
-    concurrency: int = 8
-    requests_per_minute: float | None = None
-    prices: Prices | None = None
-    max_cost: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("samples", "concurrency"):
-            value = getattr(self, name)
-            if value < 1:
-                raise InputError(name, f"{value!r} is less than 1", "give 1 or more")
-        if self.style not in ("answer", "select"):
-            raise InputError("style", f"{shown(self.style)} is unknown", "give answer or select")
-        Budget(self.prices, self.max_cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +63,42 @@ class NotLabelled:
     """A pair without labels.
 
     Attributes:
-        pair: which.
-        reason: ``no_units``, ``no_citation``, ``bad_citation``, ``cut_off`` or ``empty`` for a reply that cannot be
-            used, which is not asked for again; a `Failed.reason` for no reply; ``not_asked`` behind the end of the
-            budget.
-        again: whether the next run asks for it.
+        reason: ``no_units``, ``no_answers_known``; ``no_citation``, ``bad_citation``, ``cut_off`` or ``empty`` for an
+            unusable reply; a `Failed.reason` for no reply; ``not_asked`` once the budget is spent.
+        again: Whether the next run asks again.
     """
 
-    pair: Pair
     reason: str
-    again: bool
+    again: bool = False
 
 
 Outcome = Labelled | NotLabelled
 
 
-def sample_endpoints(endpoint: Endpoint, samples: int) -> list[Endpoint]:
-    """Return an endpoint a sample, told apart by ``seed``: each is another request, with its own place in the cache.
+def labelled(pair: Pair, units: Sequence[Unit], labels: Iterable[float], answer: str) -> Labelled:
+    """Return a pair with labels for its units."""
+    known = {item.name: getattr(pair, item.name) for item in fields(Pair)}
+    spans = tuple((unit.start, unit.end) for unit in units)
+    return Labelled(**known, units=spans, labels=tuple(labels), answer=answer)
 
-    Raises:
-        InputError: several samples at temperature 0 would all be the same.
-    """
+
+def pair_units(pair: Pair, segmenter: str) -> list[Unit]:
+    """Return the units of a pair's passage; none if it is blank."""
+    passage = Passage(pair.passage, title=pair.title or None, format=pair.format)
+    return segment(passage, get_segmenter(segmenter)) if pair.passage.strip() else []
+
+
+def label_messages(pair: Pair, units: Sequence[Unit], style: PromptStyle) -> Messages:
+    """Return the conversation that asks for one pair's labels; units are numbered from 1."""
+    lines = [f"[{n}] {' '.join(pair.passage[unit.start : unit.end].split())}" for n, unit in enumerate(units, 1)]
+    title = f"Title: {pair.title}\n" if pair.title else ""
+    passage = "\n".join(lines)
+    content = f"Question: {pair.query}\n\n{title}Passage:\n{passage}\n\nQuestion again: {pair.query}"
+    return [{"role": "system", "content": _SYSTEM[style]}, {"role": "user", "content": content}]
+
+
+def _sample_endpoints(endpoint: Endpoint, samples: int) -> list[Endpoint]:
+    """Return an endpoint for each sample; their seeds make them different requests, with own places in the cache."""
     if samples == 1:
         return [endpoint]
     if endpoint.temperature == 0:
@@ -90,150 +106,70 @@ def sample_endpoints(endpoint: Endpoint, samples: int) -> list[Endpoint]:
     return [replace(endpoint, extra={**endpoint.extra, "seed": number}) for number in range(samples)]
 
 
-def _read(reply: Completion, count: int) -> Cited:
+def _citation(reply: Completion, count: int) -> Citation:
     text = without_thoughts(reply.text)
     if not text:
-        return Cited(problem="empty")
+        return Citation(problem="empty")
     cited = read_citations(text, count)
-    # What a token limit cut off may have cited more.
-    return Cited(problem="cut_off") if reply.finish_reason == "length" else cited
-
-
-def _answer(reply: Completion, cited: Cited) -> str:
-    return without_thoughts(reply.text) if cited.numbers else ""
+    # A reply that the token limit cut off may have cited more.
+    return Citation(problem="cut_off") if reply.finish_reason == "length" else cited
 
 
 class Labeller:
-    """Labels one pair after the other; several may be under way.
+    """Labels pairs; several may be in progress at once.
 
     Args:
-        clients: one a sample.
-        options: how.
+        endpoint: Endpoint of the language model.
+        cache: Directory of replies.
+        options: Options of labelling.
+        report: Counts requests.
+
+    Attributes:
+        run: The run whose `map` calls `label`.
+
+    Raises:
+        InputError: several samples are asked for at temperature 0.
     """
 
-    def __init__(self, clients: Sequence[ChatClient], options: LabelOptions) -> None:
-        self._clients = clients
+    def __init__(self, endpoint: Endpoint, cache: Path, options: LabelOptions, report: LlmReport) -> None:
+        self.run = LlmRun(_sample_endpoints(endpoint, options.samples), cache, options, report)
         self._options = options
-        self._segmenter = get_segmenter(options.segmenter)
-        self.stopped: SecateurError | None = None
 
-    def messages(self, pair: Pair) -> tuple[list[Unit], list[dict[str, str]]]:
-        """Return a pair's units and the conversation that asks for its labels."""
-        units = segment(Passage(pair.passage), self._segmenter)
-        return units, label_messages(pair.query, pair.title, pair.passage, units, self._options.style)
+    def messages(self, pair: Pair) -> Messages:
+        """Return the conversation that asks for a pair's labels."""
+        return label_messages(pair, pair_units(pair, self._options.segmenter), self._options.style)
+
+    def uncached(self, messages: Messages) -> int:
+        """Return how many samples have no cached reply; those that have count towards the job's cost."""
+        return sum(self.run.cached(messages, sample) is None for sample in range(self._options.samples))
 
     async def label(self, pair: Pair) -> Outcome:
-        """Label a pair.
-
-        The first error that ends the run is kept in `stopped`; pairs from then on are not asked for.
-        """
-        units, messages = self.messages(pair)
-        if not any(pair.passage[unit.start : unit.end].strip() for unit in units) or not pair.query.strip():
-            return NotLabelled(pair, "no_units", again=False)
+        """Label a pair."""
+        units = pair_units(pair, self._options.segmenter)
+        if not units or not pair.query.strip():
+            return NotLabelled("no_units")
+        messages = label_messages(pair, units, self._options.style)
         replies: list[Completion] = []
-        for client in self._clients:
-            try:
-                reply = client.cached(messages) if self.stopped else await client.ask(messages)
-            except (BudgetError, EndpointError) as error:
-                self.stopped = self.stopped or error
-                reply = None
-            if reply is None:
-                return NotLabelled(pair, "not_asked", again=True)
+        for sample in range(self._options.samples):
+            reply = await self.run.ask(messages, sample)
             if isinstance(reply, Failed):
-                return NotLabelled(pair, reply.reason, again=True)
+                return NotLabelled(reply.reason, again=True)
             replies.append(reply)
-        return self._labelled(pair, units, messages, replies)
-
-    def _labelled(
-        self, pair: Pair, units: Sequence[Unit], messages: Sequence[dict[str, str]], replies: Sequence[Completion]
-    ) -> Outcome:
-        read = [_read(reply, len(units)) for reply in replies]
-        usable = [(reply, cited) for reply, cited in zip(replies, read, strict=True) if cited.problem is None]
+        citations = [_citation(reply, len(units)) for reply in replies]
+        usable = [(reply, one.numbers) for reply, one in zip(replies, citations, strict=True) if one.problem is None]
         if not usable:
-            return NotLabelled(pair, read[0].problem or NO_ANSWER, again=False)
-        votes = [sum(number in cited.numbers for _, cited in usable) for number in range(1, len(units) + 1)]
+            return NotLabelled(citations[0].problem or "")
+        shares = (sum(n in numbers for _, numbers in usable) / len(usable) for n in range(1, len(units) + 1))
+        answers = (without_thoughts(reply.text) for reply, numbers in usable if numbers)
+        found = labelled(pair, units, shares, next(answers, ""))
+        return replace(found, raw=tuple(reply.text for reply in replies), usage=self._usage(messages, replies))
+
+    def _usage(self, messages: Messages, replies: Sequence[Completion]) -> dict[str, float]:
         tokens = [tokens_of(messages, reply) for reply in replies]
         usage: dict[str, float] = {
             "prompt_tokens": sum(prompt for prompt, _ in tokens),
             "completion_tokens": sum(completion for _, completion in tokens),
         }
         if self._options.prices is not None:
-            usage["cost"] = round(sum(self._options.prices.cost(*pair_tokens) for pair_tokens in tokens), 9)
-        return Labelled(
-            **{item.name: getattr(pair, item.name) for item in fields(Pair)},
-            units=tuple((unit.start, unit.end) for unit in units),
-            labels=tuple(vote / len(usable) for vote in votes),
-            answer=next((answer for answer in (_answer(*one) for one in usable) if answer), ""),
-            raw=tuple(reply.text for reply in replies),
-            usage=usage,
-        )
-
-
-@dataclass(slots=True)
-class Calls:
-    """What a run asked.
-
-    Attributes:
-        made: requests sent.
-        cached: replies that an earlier run had already.
-        stopped: what ended the run early.
-    """
-
-    made: int = 0
-    cached: int = 0
-    stopped: SecateurError | None = None
-
-
-def label_stream(
-    pairs: Iterable[Pair],
-    endpoint: Endpoint,
-    options: LabelOptions,
-    cache: ReplyCache,
-    calls: Calls,
-    earlier: Iterable[Pair] = (),
-) -> Iterator[Outcome]:
-    """Label pairs as they come, in their order; a reply is in the cache before its pair comes out.
-
-    Args:
-        pairs: any number; a few at a time are held.
-        endpoint: whom to ask.
-        options: how.
-        cache: of replies.
-        calls: filled with what was asked.
-        earlier: pairs of the job whose cached replies count towards ``max_cost``: usually the same pairs once more.
-
-    Raises:
-        InputError: samples and temperature do not go together, or the cost of a reply has no bound.
-        DataError: the cache cannot be written.
-    """
-    budget, pace = Budget(options.prices, options.max_cost), Pace(options.requests_per_minute)
-    endpoints = sample_endpoints(endpoint, options.samples)
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        slots = asyncio.Semaphore(options.concurrency)
-        clients = [
-            runner.run(stack.enter_async_context(ChatClient(one, cache, slots, budget, pace))) for one in endpoints
-        ]
-        labeller = Labeller(clients, options)
-        for pair in earlier if options.max_cost is not None else ():
-            _, messages = labeller.messages(pair)
-            for client in clients:
-                if (reply := client.cached(messages)) is not None:
-                    budget.count(messages, reply)
-        try:
-            under_way: deque[asyncio.Task[Outcome]] = deque()
-            for pair in pairs:
-                under_way.append(runner.get_loop().create_task(labeller.label(pair)))
-                if len(under_way) >= _AHEAD * options.concurrency:
-                    yield runner.run(_result(under_way.popleft()))
-            while under_way:
-                yield runner.run(_result(under_way.popleft()))
-        finally:
-            calls.made = sum(client.calls for client in clients)
-            calls.cached = sum(client.hits for client in clients)
-            calls.stopped = labeller.stopped
-            runner.run(stack.aclose())
-
-
-async def _result(task: asyncio.Task[Outcome]) -> Outcome:
-    return await task
+            usage["cost"] = round(sum(self._options.prices.cost(*counts) for counts in tokens), 9)
+        return usage

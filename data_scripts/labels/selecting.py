@@ -1,4 +1,4 @@
-"""What to label under a budget: pairs at random, spread over the embedding space, or where a model is least sure."""
+"""The select step: pairs to label under a budget, at random, spread over the embedding space, or the most uncertain."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from secateur.data_scripts.labels.run import read_pairs
 from secateur.data_scripts.records import Pair
+from secateur.data_scripts.validation import Count, check
 from secateur.labelled.json_files import write_json_lines
-from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest
 
 SelectBy = Literal["random", "diverse", "uncertain"]
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-"""Texts to float32[texts, dimensions], each row of length 1."""
+"""From texts to float32[texts, dimensions], each row of length 1."""
 
 _NEIGHBOURS = 150
 _DISCOUNT = 10.0
@@ -29,19 +29,15 @@ _BLOCK = 256  # pairs scored at once
 
 
 def nearest(vectors: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
-    """Return for each vector the rows of its nearest others.
+    """Return the rows of each vector's nearest others, by falling cosine; ties by row.
 
     Args:
-        vectors: float32[n, dimensions], of length 1.
-        neighbours: at most n - 1 are returned.
-
-    Returns:
-        int64[n, min(neighbours, n - 1)], by falling cosine; ties by row.
+        vectors: float32[n, dimensions], each of length 1.
+        neighbours: Rows for each vector; at most n - 1 are returned.
     """
-    count = len(vectors)
-    k = min(neighbours, count - 1)
-    rows = np.empty((count, k), dtype=np.int64)
-    for start in range(0, count, 1024):
+    k = min(neighbours, len(vectors) - 1)
+    rows = np.empty((len(vectors), k), dtype=np.int64)
+    for start in range(0, len(vectors), 1024):
         cosines = vectors[start : start + 1024] @ vectors.T
         cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -np.inf
         rows[start : start + 1024] = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
@@ -49,23 +45,22 @@ def nearest(vectors: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
 
 
 def vote_k(vectors: NDArray[np.float32], count: int, neighbours: int = _NEIGHBOURS) -> list[int]:
-    """Choose items that are typical and unlike each other.
+    """Choose items that are typical and different from each other.
 
-    Each item votes for its nearest neighbours; a vote weighs ten times less for each neighbour of the voter that is
-    chosen already. The greedy part of vote-k (Su et al., ICLR 2023, arXiv 2209.01975, section 2.1), with a heap of
-    outdated scores, which can only fall, instead of all scores anew.
+    Each item votes for its nearest neighbours; a vote weighs ten times less for each of the voter's neighbours that is
+    already chosen. The greedy part of vote-k (Su et al., ICLR 2023, arXiv 2209.01975, section 2.1). A heap of outdated
+    scores, which can only fall, replaces the scoring of all items for each choice.
 
     Args:
-        vectors: float32[n, dimensions], of length 1.
-        count: to choose, at most n.
-        neighbours: edges of each item.
+        vectors: float32[n, dimensions], each of length 1.
+        count: Items to choose, at most n.
+        neighbours: Votes of each item.
 
     Returns:
-        The chosen rows in the order of their choice; ties by row.
+        Rows in the order of their choice; ties by row.
     """
-    edges = nearest(vectors, neighbours)
     voters: list[list[int]] = [[] for _ in vectors]
-    for voter, row in enumerate(edges):
+    for voter, row in enumerate(nearest(vectors, neighbours)):
         for candidate in row:
             voters[candidate].append(voter)
     weights = np.ones(len(vectors))
@@ -86,12 +81,12 @@ def vote_k(vectors: NDArray[np.float32], count: int, neighbours: int = _NEIGHBOU
 
 
 def uncertainty(pruner: Pruner, pairs: Sequence[Pair]) -> list[float]:
-    """Return how unsure a pruner is about each pair: the mean binary entropy, in bits, of its units' keep scores."""
+    """Return a pruner's uncertainty about each pair: the mean binary entropy, in bits, of its units' scores."""
     found: list[float] = []
     options = PruneOptions(return_units=True, truncate_query=True, threshold=0.5)
     for start in range(0, len(pairs), _BLOCK):
         requests = [
-            PruneRequest(pair.query, (Passage(pair.passage, title=pair.title or None),), options)
+            PruneRequest(pair.query, (Passage(pair.passage, title=pair.title or None, format=pair.format),), options)
             for pair in pairs[start : start + _BLOCK]
         ]
         for result in pruner.prune_many(requests):
@@ -113,27 +108,27 @@ def _chosen(pairs: Sequence[Pair], count: int, by: SelectBy, seed: int, model: s
 def select(
     source: Path, out: Path, count: int, by: SelectBy, embed: Embed, seed: int = 13, model: str | None = None
 ) -> int:
-    """Choose the pairs that are worth a label, and write them in their old order.
+    """Choose the pairs to label, and write them in their old order.
 
     Args:
-        source: JSON lines of `Pair`; queries and passages must not be blank.
-        out: the chosen ones.
-        count: to choose; all where there are fewer.
-        by: ``random``, ``diverse`` (`vote_k`) or ``uncertain`` (`uncertainty`).
-        embed: for ``diverse``.
-        seed: for ``random``.
-        model: for ``uncertain``: a model directory; None for the shipped one.
+        source: JSON lines of `Pair`; those with a blank query or passage are left out.
+        out: The chosen pairs.
+        count: Number of pairs to choose; all if there are fewer.
+        by: ``random``; ``diverse`` (`vote_k`), without a measured gain; or ``uncertain`` (`uncertainty`), which finds
+            more of the pairs that the model gets wrong.
+        embed: Embedder for ``diverse``.
+        seed: Seed for ``random``.
+        model: Directory or name of a secateur model for ``uncertain``; None for the shipped one.
 
     Returns:
         How many were chosen.
 
     Raises:
-        InputError: the count is not positive.
+        InputError: the count is less than 1.
         DataError: a file cannot be read or written.
         ModelError: the model cannot be loaded.
     """
-    if count < 1:
-        raise InputError("count", f"{count!r} is less than 1", "give how many pairs to label")
+    check("count", count, Count)
     pairs = [pair for pair in read_pairs(source) if pair.query.strip() and pair.passage.strip()]
     rows = range(len(pairs)) if len(pairs) <= count else sorted(_chosen(pairs, count, by, seed, model, embed))
     return write_json_lines(out, (pairs[row] for row in rows))

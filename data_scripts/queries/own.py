@@ -12,7 +12,7 @@ from secateur.models.errors import DataError
 
 
 def own_queries(path: Path) -> Iterator[Query]:
-    """Read the user's queries: a text file with one a line, or JSON lines of strings or of `Query` (``id`` may lack).
+    """Read queries: a text file with one on each line, or JSON lines of strings or of `Query` (``id`` is optional).
 
     Raises:
         DataError: the file cannot be read, or a line is wrong; the message names it.

@@ -1,4 +1,4 @@
-"""Which synthetic queries are worth keeping: those that find the chunk they were made from."""
+"""The round-trip step: keeps the synthetic queries that find the chunk they were made from."""
 
 from __future__ import annotations
 
@@ -6,42 +6,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from secateur.data_scripts.records import Candidates, read_records
+from secateur.data_scripts.validation import Count, check, not_empty
 from secateur.labelled.json_files import write_json_lines
-from secateur.models.errors import DataError, InputError
 
 
 def round_trip(source: Path, out: Path, k: int) -> tuple[int, int]:
-    """Keep the queries that find the chunk they were made from: others are vague, or ask what it does not say.
+    """Keep the queries that find their own chunk: others are vague, or ask what it does not say.
 
     A filter of synthetic queries by retrieval (Promptagator: Dai et al., ICLR 2023, arXiv 2209.11755, section 3.2).
-    Queries that were not made from a chunk stay.
+    Queries that were not made from a chunk are kept.
 
     Args:
         source: JSON lines of `Candidates`, retrieved with at least ``k`` passages each.
-        out: those that stay.
-        k: the rank within which a query's own chunk must stand.
+        out: The kept ones.
+        k: Last rank that a query's own chunk may have.
 
     Returns:
-        How many stay, and how many were left out.
+        How many are kept, and how many are left out.
 
     Raises:
-        InputError: ``k`` is not positive.
-        DataError: a file cannot be read or written, or none stays.
+        InputError: ``k`` is less than 1.
+        DataError: a file cannot be read or written, or no query is kept.
     """
-    if k < 1:
-        raise InputError("k", f"{k!r} is less than 1", "give the rank within which a query must find its chunk")
-    left_out = 0
+    check("k", k, Count)
+    read = 0
 
     def found() -> Iterator[Candidates]:
-        nonlocal left_out
-        kept = 0
-        for candidates in read_records(source, Candidates):
-            if candidates.chunk_id is None or candidates.chunk_id in {p.id for p in candidates.passages[:k]}:
-                kept += 1
-                yield candidates
-            else:
-                left_out += 1
-        if not kept:
-            raise DataError(f"{source}: no query finds its own chunk within rank {k}; give a greater k")
+        nonlocal read
+        for one in read_records(source, Candidates):
+            read += 1
+            if one.chunk_id is None or one.chunk_id in {passage.id for passage in one.passages[:k]}:
+                yield one
 
-    return write_json_lines(out, found()), left_out
+    kept = write_json_lines(out, not_empty(found(), f"{source}: no query finds its own chunk within rank {k}; raise k"))
+    return kept, read - kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from secateur.data_scripts.queries.generation import normalised
 from secateur.data_scripts.records import Chunk, Query
 
 _MARK = r"(?:#{1,6}\s+|\*\*|[-*•]\s+|\d{1,3}[.)]\s+|Q(?:uestion)?\s*\d*\s*[:.)]\s*)*"
@@ -12,36 +13,29 @@ _QUESTION = re.compile(rf"^{_MARK}(?P<text>[^\n?？]{{8,200}}[?？])\**\s*$", re
 _HEADING = re.compile(
     r"^(?:#{1,6}\s+(?P<marked>\S[^\n]{2,120}?)\s*#*|(?P<under>\S[^\n]{2,120})\n(?:={3,}|-{3,}))\s*$", re.MULTILINE
 )
-_FEWEST_WORDS_BEHIND = 5  # a heading whose text is shorter heads nothing
+_FEWEST_WORDS = 5  # of the text after a heading or a question; a shorter one is no answer
 
 
-def _answered(chunk: Chunk, end: int, following: int) -> bool:
-    return len(chunk.text[end:following].split()) >= _FEWEST_WORDS_BEHIND
-
-
-def _lines(chunk: Chunk) -> Iterator[tuple[str, str]]:
-    """Yield style and text of the lines of a chunk that ask or name what the text behind them says."""
-    found = [(match, "faq", match["text"]) for match in _QUESTION.finditer(chunk.text)]
-    questions = {match.start() for match, _, _ in found}
-    for match in _HEADING.finditer(chunk.text):
-        if match.start() not in questions:
-            heading = match["marked"] or match["under"]
-            found.append((match, "heading", heading.strip(" *#")))
-    found.sort(key=lambda item: item[0].start())
-    ends = [*(match.start() for match, _, _ in found[1:]), len(chunk.text)][: len(found)]
-    for (match, style, text), following in zip(found, ends, strict=True):
-        if _answered(chunk, match.end(), following):
-            yield style, text.strip()
+def _asking_lines(text: str) -> Iterator[tuple[str, str]]:
+    """Yield style and text of the lines that ask or name what the text after them says."""
+    found = {match.start(): (match, "faq", match["text"]) for match in _QUESTION.finditer(text)}
+    for match in _HEADING.finditer(text):
+        found.setdefault(match.start(), (match, "heading", (match["marked"] or match["under"]).strip(" *#")))
+    starts = sorted(found)
+    for start, following in zip(starts, [*starts[1:], len(text)], strict=False):
+        match, style, line = found[start]
+        if len(text[match.end() : following].split()) >= _FEWEST_WORDS:
+            yield style, line.strip()
 
 
 def queries_by_rule(chunks: Iterable[Chunk]) -> Iterator[Query]:
-    """Yield a query for each question of an FAQ (``faq``) and each Markdown heading (``heading``) with text behind it.
+    """Yield a query for each question of an FAQ (``faq``) and each Markdown heading (``heading``) with text after it.
 
-    A heading is asked together with its document's title, without which it often says nothing. The same words are one
-    query, of the chunk in which they stand first.
+    A heading is put after its document's title, because it often says nothing alone. Each text is one query, of the
+    first chunk that has it.
 
     Args:
-        chunks: in any order.
+        chunks: Chunks in any order.
 
     Yields:
         Queries with ids ``CHUNK-rN``, N from 0.
@@ -49,12 +43,11 @@ def queries_by_rule(chunks: Iterable[Chunk]) -> Iterator[Query]:
     seen: set[str] = set()
     for chunk in chunks:
         number = 0
-        for style, text in _lines(chunk):
+        for style, text in _asking_lines(chunk.text):
             named = style == "faq" or not chunk.title or chunk.title.lower() in text.lower()
             query = text if named else f"{chunk.title}: {text}"
-            key = " ".join(query.lower().split())
-            if key in seen or key == chunk.title.lower():
+            if normalised(query) in {*seen, chunk.title.lower()}:
                 continue
-            seen.add(key)
+            seen.add(normalised(query))
             yield Query(f"{chunk.id}-r{number}", query, chunk.id, chunk.document_id, style)
             number += 1

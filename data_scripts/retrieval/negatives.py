@@ -1,14 +1,17 @@
-"""The pairs step: which of a query's passages are worth a label, hard negatives among them."""
+"""The pairs step: the passages of each query that are worth a label, hard negatives among them."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from secateur.data_scripts.records import Candidate, Candidates, Pair, read_records
+from secateur.data_scripts.validation import not_empty
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
 
@@ -17,12 +20,12 @@ _BAND = re.compile(r"(\d+)-(\d+):(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Ranks from which so many passages are drawn.
+    """Ranks from which passages are drawn.
 
     Attributes:
-        first: rank, from 1.
-        last: rank, not before the first.
-        count: passages to draw.
+        first: First rank, from 1.
+        last: Last rank.
+        count: Passages to draw.
     """
 
     first: int
@@ -45,21 +48,25 @@ def parse_bands(text: str) -> tuple[Band, ...]:
     return tuple(bands)
 
 
+def _bands(value: Any) -> Any:
+    return parse_bands(value) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True, slots=True)
 class PairOptions:
-    """Which passages of a query are taken.
+    """Which passages of a query are labelled.
 
     Attributes:
-        top: of the ranking, beside the query's own chunk.
-        bands: further ones, drawn at random: hard negatives.
-        margin: a passage of a band whose teacher logit is not this far below the best of the taken ones may well answer
-            too: it is passed over (NV-Retriever: Moreira et al. 2024, arXiv 2407.15831, "TopK-MarginPos"); None for no
-            such filter. Needs the teacher's scores.
-        seed: of the drawing, together with the query's id.
+        top: First ranks that are taken, beside the query's own chunk.
+        bands: Ranks from which further passages, hard negatives, are drawn at random, such as ``3-10:2,11-20:1``.
+        margin: Teacher logits by which a drawn passage must be below the best taken one, since it may answer too
+            (NV-Retriever: Moreira et al. 2024, arXiv 2407.15831, "TopK-MarginPos"): 2 removes most of the drawn
+            passages that do answer. Needs teacher scores; None for no such filter.
+        seed: Seed of the draws, together with the query's id.
     """
 
     top: int = 2
-    bands: tuple[Band, ...] = (Band(3, 10, 2), Band(11, 20, 1))
+    bands: Annotated[tuple[Band, ...], BeforeValidator(_bands)] = (Band(3, 10, 2), Band(11, 20, 1))
     margin: float | None = None
     seed: int = 13
 
@@ -75,38 +82,32 @@ def _pair(candidates: Candidates, passage: Candidate) -> Pair:
         document_id=passage.document_id,
         teacher_score=passage.teacher_score,
         answers=candidates.answers,
+        format=passage.format,
     )
-
-
-def _near(passage: Candidate, taken: Sequence[Candidate], margin: float) -> bool:
-    best = max((one.teacher_score for one in taken if one.teacher_score is not None), default=None)
-    return best is not None and passage.teacher_score is not None and passage.teacher_score > best - margin
 
 
 def chosen(candidates: Candidates, options: PairOptions) -> list[Candidate]:
     """Return the passages of a query to label, by rank.
 
     Raises:
-        DataError: a margin is asked for, and no passage has a teacher's score.
+        DataError: there is a margin, and no passage has a teacher's score.
     """
     passages = candidates.passages
     if options.margin is not None and passages and all(one.teacher_score is None for one in passages):
         raise DataError(f"query {candidates.id!r}: no passage has a teacher_score; run `secateur data teach` first")
     taken = [one for one in passages if one.rank <= options.top or one.id == candidates.chunk_id]
-    ids = {one.id for one in taken}
-    positives = tuple(taken)
+    scores = [one.teacher_score for one in taken if one.teacher_score is not None]
+    bar = max(scores) - options.margin if scores and options.margin is not None else None
     draw = random.Random(f"{options.seed} {candidates.id}")
     for band in options.bands:
         free = [
             one
             for one in passages
             if band.first <= one.rank <= band.last
-            and one.id not in ids
-            and not (options.margin is not None and _near(one, positives, options.margin))
+            and one not in taken
+            and (bar is None or one.teacher_score is None or one.teacher_score <= bar)
         ]
-        drawn = draw.sample(free, min(band.count, len(free)))
-        taken += drawn
-        ids |= {one.id for one in drawn}
+        taken += draw.sample(free, min(band.count, len(free)))
     return sorted(taken, key=lambda one: one.rank)
 
 
@@ -116,22 +117,13 @@ def make_pairs(source: Path, out: Path, options: PairOptions) -> int:
     Args:
         source: JSON lines of `Candidates`.
         out: JSON lines of `Pair`, query by query.
-        options: which passages.
+        options: Which passages to take.
 
     Returns:
-        How many.
+        The number of pairs.
 
     Raises:
-        DataError: a file cannot be read or written, a margin lacks scores, or no pair comes out.
+        DataError: a file cannot be read or written, teacher scores are missing, or there is no pair.
     """
-
-    def every() -> Iterator[Pair]:
-        count = 0
-        for candidates in read_records(source, Candidates):
-            for passage in chosen(candidates, options):
-                count += 1
-                yield _pair(candidates, passage)
-        if not count:
-            raise DataError(f"{source}: no query has a passage; retrieve again")
-
-    return write_json_lines(out, every())
+    pairs = (_pair(one, passage) for one in read_records(source, Candidates) for passage in chosen(one, options))
+    return write_json_lines(out, not_empty(pairs, f"{source}: no query has a passage; retrieve again"))

@@ -1,4 +1,4 @@
-"""Rankings of rows, and how to fuse several: reciprocal ranks."""
+"""Rankings of an index's rows, their fusion, and the Rocchio move of a query."""
 
 from __future__ import annotations
 
@@ -14,37 +14,29 @@ class Ranking:
     """Rows by falling score.
 
     Attributes:
-        rows: int64[n], of the index.
-        scores: float32[n], falling; ties stand by row.
+        rows: int64[n], rows of the index.
+        scores: float32[n], falling; ties are in the order of rows.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
 
-    @classmethod
-    def nothing(cls) -> Ranking:
-        """Return the ranking without rows."""
-        return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-
-    def positive(self) -> Ranking:
-        """Return the rows with a score above 0."""
-        keep = self.scores > 0
-        return Ranking(self.rows[keep], self.scores[keep])
+    def first(self, k: int) -> Ranking:
+        """Return the first k rows."""
+        return Ranking(self.rows[:k], self.scores[:k])
 
 
 def ranked(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:
-    """Return the best of some rows."""
+    """Return the best k of some rows."""
     order = np.lexsort((rows, -scores))[:k]
     return Ranking(rows[order].astype(np.int64), scores[order].astype(np.float32))
 
 
 def top(scores: NDArray[np.float32], k: int) -> Ranking:
-    """Return the best rows of an index by the scores of all of them, float32[rows]."""
+    """Return the best k rows of an index by the scores of all of them, float32[rows]."""
     k = min(k, len(scores))
-    if not k:
-        return Ranking.nothing()
-    bar = np.partition(scores, len(scores) - k)[len(scores) - k]
-    rows = np.flatnonzero(scores >= bar)  # with every tie at the bar, so that ties stand by row
+    bar = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+    rows = np.flatnonzero(scores >= bar)  # with every tie at the bar, so that ties are in the order of rows
     return ranked(rows, scores[rows], k)
 
 
@@ -54,9 +46,9 @@ def fuse(rankings: Sequence[Ranking], k: int, constant: float = 60.0) -> Ranking
     Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
 
     Args:
-        rankings: of the same index.
-        k: rows to return.
-        constant: how much the first ranks count above the later ones; the smaller, the more.
+        rankings: Rankings of the same index.
+        k: Rows to return.
+        constant: The smaller, the more the first ranks count.
     """
     sums: dict[int, float] = {}
     for ranking in rankings:
@@ -64,3 +56,20 @@ def fuse(rankings: Sequence[Ranking], k: int, constant: float = 60.0) -> Ranking
             sums[row] = sums.get(row, 0.0) + 1.0 / (constant + rank)
     rows = np.fromiter(sums, dtype=np.int64, count=len(sums))
     return ranked(rows, np.fromiter(sums.values(), dtype=np.float32, count=len(sums)), k)
+
+
+def rocchio(
+    query: NDArray[np.float32], found: NDArray[np.float32], alpha: float = 0.6, beta: float = 0.4
+) -> NDArray[np.float32]:
+    """Return alpha * query + beta * mean of the passages that it found, scaled to length 1.
+
+    Dense pseudo-relevance feedback (Li et al., TOIS 2023, arXiv 2108.11044, section 3.2, "vector-based Rocchio").
+
+    Args:
+        query: float32[dimensions].
+        found: float32[passages, dimensions]; at least one passage.
+        alpha: Weight of the query.
+        beta: Weight of the passages.
+    """
+    moved = alpha * query + beta * found.mean(axis=0)
+    return np.asarray(moved / max(float(np.linalg.norm(moved)), 1e-12), dtype=np.float32)

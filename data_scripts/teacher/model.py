@@ -8,27 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data_scripts.records import Candidates
-from secateur.data_scripts.teacher.verdicts import MOST, shown_text
+from secateur.data_scripts.teacher.verdicts import MAX_LOGIT, shown_text
 from secateur.models.checkpoint import has_heads, read_encoder_config, resolve
 from secateur.models.errors import MissingExtraError, ModelError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest
 
-# From some queries with their passages to a logit a passage.
 Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
+"""From some queries with their passages to a logit for each passage."""
 
 
 def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teacher:
     """Load a teacher.
 
     Args:
-        name_or_path: directory of a cross-encoder, or a secateur model's directory or name.
-        max_tokens: that a cross-encoder reads of query and passage; secateur models read all of a passage in windows.
-        batch: pairs that a cross-encoder reads at once.
+        name_or_path: Directory of a cross-encoder, or directory or name of a secateur model.
+        max_tokens: Tokens that a cross-encoder reads of query and passage; secateur models read all of a passage.
+        batch: Pairs in one batch of a cross-encoder.
 
     Raises:
-        ModelError: there is no such model, or it gives no score of relevance.
+        ModelError: there is no such model, or it gives no relevance score.
         MissingExtraError: sentence-transformers is not installed.
     """
     directory = resolve(name_or_path)
@@ -38,21 +38,22 @@ def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teach
 def _pruner(directory: Path) -> Teacher:
     pruner = Pruner.load(directory)
     options = PruneOptions(reorder=False, truncate_query=True)
-    edge = 1 / (1 + math.exp(MOST))
+    edge = 1 / (1 + math.exp(MAX_LOGIT))
+
+    def logit(score: float) -> float:
+        share = min(max(score, edge), 1 - edge)
+        return math.log(share / (1 - share))
 
     def score(block: Sequence[Candidates]) -> list[list[float]]:
         requests = [
-            PruneRequest(one.query, tuple(Passage(p.text, title=p.title or None) for p in one.passages), options)
+            PruneRequest(
+                one.query, tuple(Passage(p.text, title=p.title or None, format=p.format) for p in one.passages), options
+            )
             for one in block
             if one.passages
         ]
         results = iter(pruner.prune_many(requests))
-        logits: list[list[float]] = []
-        for one in block:
-            found = next(results).results if one.passages else ()
-            shares = [min(max(item.score, edge), 1 - edge) for item in found]
-            logits.append([math.log(share / (1 - share)) for share in shares])
-        return logits
+        return [[logit(item.score) for item in next(results).results] if one.passages else [] for one in block]
 
     return score
 
@@ -65,14 +66,14 @@ def _cross_encoder(directory: Path, max_tokens: int, batch: int) -> Teacher:
         raise MissingExtraError("sentence-transformers", "data") from error
     architectures = read_encoder_config(directory).get("architectures") or []
     if not any("SequenceClassification" in str(name) for name in architectures):
-        # Loading would give it a head of random numbers, and its scores would mean nothing.
+        # It would load with a head of random numbers.
         raise ModelError(f"{directory}: has no classification head ({architectures}); give a trained cross-encoder")
     try:
         model: Any = CrossEncoder(str(directory), max_length=max_tokens, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{directory}: is no cross-encoder ({error})") from error
     if model.config.num_labels not in (1, 2):
-        raise ModelError(f"{directory}: gives {model.config.num_labels} scores a pair; give a model with 1, or with 2")
+        raise ModelError(f"{directory}: gives {model.config.num_labels} scores a pair; give a model with 1 or 2")
 
     def score(block: Sequence[Candidates]) -> list[list[float]]:
         pairs = [(one.query, shown_text(passage)) for one in block for passage in one.passages]

@@ -1,4 +1,4 @@
-"""Sorting by comparisons that are asked for, and by windows: the orders that pairwise and listwise teachers need."""
+"""Sorting by pairwise comparisons and by windows, as pairwise and listwise teachers need it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-# From two items to how much the first is preferred: 1, 0.5 (a tie) or 0.
 Compare = Callable[[int, int], Awaitable[float]]
-# From some items to the same ones in a new order.
+"""From two items to 1 if the first is preferred, 0 if the second is, 0.5 for a tie."""
 Rank = Callable[[Sequence[int]], Awaitable[list[int]]]
+"""From some items to the same ones, best first."""
 
 
 async def settled(work: Iterable[Awaitable[_T]]) -> list[_T]:
-    """Return the results of work done at once; an error is raised when all of it has ended, so that none runs on."""
+    """Return the results of concurrent work; an error is raised only when all of it has ended."""
     results = await asyncio.gather(*work, return_exceptions=True)
     found: list[_T] = []
     for result in results:
@@ -27,7 +27,7 @@ async def settled(work: Iterable[Awaitable[_T]]) -> list[_T]:
 
 
 async def all_pairs(count: int, compare: Compare) -> list[float]:
-    """Compare each item with each other, and return how many comparisons each won (PRP-Allpair, Qin et al. 2023)."""
+    """Compare all pairs, and return each item's number of wins (PRP-Allpair: Qin et al. 2023, arXiv 2306.17563)."""
     pairs = list(combinations(range(count), 2))
     wins = [0.0] * count
     for (a, b), share in zip(pairs, await settled(compare(a, b) for a, b in pairs), strict=True):
@@ -37,13 +37,13 @@ async def all_pairs(count: int, compare: Compare) -> list[float]:
 
 
 async def heapsort(count: int, compare: Compare) -> list[int]:
-    """Return items, the best first, after about n log n comparisons (PRP-Sorting); ties go to the earlier item."""
+    """Return items, best first, after about 2 n log n comparisons (PRP-Sorting); ties go to the earlier item."""
 
     async def better(a: int, b: int) -> bool:
         share = await compare(a, b)
         return share > 0.5 or (share == 0.5 and a < b)
 
-    heap = list(range(count))  # the best at its root
+    heap = list(range(count))  # best item at the root
 
     async def sink(place: int, size: int) -> None:
         while (child := 2 * place + 1) < size:
@@ -65,10 +65,7 @@ async def heapsort(count: int, compare: Compare) -> list[int]:
 
 
 async def sliding(count: int, compare: Compare, passes: int) -> list[int]:
-    """Return items after passes from the last to the first that swap neighbours (PRP-Sliding-K).
-
-    After k passes the best k stand in front; the others are near their first order.
-    """
+    """Return items after passes from last to first that swap neighbours (PRP-Sliding-K): k passes find the best k."""
     order = list(range(count))
     for fixed in range(min(passes, count - 1)):
         for place in range(count - 2, fixed - 1, -1):
@@ -78,7 +75,7 @@ async def sliding(count: int, compare: Compare, passes: int) -> list[int]:
 
 
 async def windows(count: int, rank: Rank, window: int, step: int) -> list[int]:
-    """Return items after ranking overlapping windows from the last to the first (RankGPT, Sun et al. 2023)."""
+    """Return items after ranking overlapping windows, last to first (RankGPT: Sun et al. 2023, arXiv 2304.09542)."""
     order = list(range(count))
     end = count
     while True:

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"cpu": ("cpu", "redis", "otel"), "gpu": ("gpu", "redis", "otel"), "build": ()}
+EXTRAS = {"cpu": ("cpu", "serve", "redis", "otel"), "gpu": ("gpu", "serve", "redis", "otel"), "build": ()}
 PYTHON = "3.11.5"  # the images have at least that
 _HEAD = "# Written by `python deploy/release/lock.py` (make lock), from pyproject.toml and constraints.txt.\n"
 

@@ -27,7 +27,7 @@ yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kubernetes"
 CHART = FOLDER / "secateur"
-DOCUMENT = ROOT / "docs/kubernetes.md"
+DOCUMENT = ROOT / "docs/deployment.md"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 OLDEST, NEWEST = "1.30", "1.37"  # the chart's kubeVersion, and the newest whose schemas there are
 METRIC = "secateur_queue_tokens"

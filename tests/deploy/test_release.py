@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "deploy/release"
 ZIZMOR = shutil.which("zizmor", path=Path(sys.executable).parent)
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
-SOURCES = ("data_scripts", "eval", "models", "secateur", "service", "training")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SOURCES = sorted(PROJECT["tool"]["setuptools"]["package-dir"].values())
 
 
 @pytest.fixture

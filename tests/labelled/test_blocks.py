@@ -84,12 +84,12 @@ def test_labels_from_a_cluster_are_those_from_here(
     pairs = write_pairs(tmp_path / "pairs.jsonl", 25)
     options: dict[str, Any] = {"prices": Prices(1.0, 1.0), "max_cost": 1.0}
     there = label(pairs, tmp_path / "ray.jsonl", server.endpoint(), LabelOptions(**options), ray=True)
-    assert (there.labelled, there.calls.made, len(server.bodies)) == (25, 25, 25)
+    assert (there.labelled, there.sent, len(server.bodies)) == (25, 25, 25)
     here = label(pairs, tmp_path / "here.jsonl", server.endpoint(), LabelOptions(**options))
     assert here.cost == there.cost
     assert (tmp_path / "ray.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
     again = label(pairs, tmp_path / "ray.jsonl", server.endpoint(), LabelOptions(**options), ray=True)
-    assert (again.calls.made, again.calls.cached) == (0, 25)
+    assert (again.sent, again.cached) == (0, 25)
 
 
 def test_a_rate_cannot_be_kept_on_a_cluster(server: Loopback, tmp_path: Path) -> None:

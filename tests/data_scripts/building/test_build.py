@@ -60,7 +60,7 @@ def config_file(folder: Path, server: Loopback, **changes: Any) -> Path:
     content["out"] = str(folder / "out")
     content["ingest"]["sources"] = [str(ROOT / "examples" / "handbook")]
     content["queries"]["own"] = str(ROOT / "examples" / "handbook-questions.txt")
-    content["endpoint"]["base_url"] = server.url
+    content["llm"]["base_url"] = server.url
     path = folder / "build.yaml"
     path.write_text(yaml.safe_dump({**content, **changes}))
     return path
@@ -153,7 +153,7 @@ def test_a_step_that_lacks_replies_ends_the_build(server: Loopback, tmp_path: Pa
     honest = server.behave
     server.behave = lambda body, number: JSONResponse({}, 400) if number % 5 == 0 else honest(body, number)
     try:
-        with pytest.raises(DataError, match="requests had no reply; run again"):
+        with pytest.raises(DataError, match="requests got no reply; run again"):
             list(build(read_yaml(path, BuildConfig)))
     finally:
         server.behave = honest
@@ -174,12 +174,12 @@ def test_a_configuration_that_is_wrong(server: Loopback, tmp_path: Path, changes
         read_yaml(config_file(tmp_path, server, **changes), BuildConfig)
 
 
-def test_a_configuration_without_the_endpoint_that_it_asks(server: Loopback, tmp_path: Path) -> None:
+def test_a_configuration_without_the_llm_that_it_needs(server: Loopback, tmp_path: Path) -> None:
     path = config_file(tmp_path, server)
     content = yaml.safe_load(path.read_text())
-    del content["endpoint"]
+    del content["llm"]
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match=r"endpoint: is missing, and label\.method asks one"):
+    with pytest.raises(InputError, match=r"llm: is missing, but needed by label\.method"):
         read_yaml(path, BuildConfig)
 
 

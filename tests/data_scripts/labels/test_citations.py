@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.data_scripts.labels.citations import Cited, read_citations
+from secateur.data_scripts.labels.citations import Citation, read_citations
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from secateur.data_scripts.labels.citations import Cited, read_citations
     ],
 )
 def test_citations_of_many_forms(reply: str, numbers: tuple[int, ...]) -> None:
-    assert read_citations(reply, 9) == Cited(numbers)
+    assert read_citations(reply, 9) == Citation(numbers)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_citations_of_many_forms(reply: str, numbers: tuple[int, ...]) -> None:
     ],
 )
 def test_no_answer(reply: str) -> None:
-    assert read_citations(reply, 9) == Cited()
+    assert read_citations(reply, 9) == Citation()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_no_answer(reply: str) -> None:
     ],
 )
 def test_replies_that_cannot_be_used(reply: str, problem: str) -> None:
-    assert read_citations(reply, 9) == Cited(problem=problem)
+    assert read_citations(reply, 9) == Citation(problem=problem)
 
 
 @given(st.text(max_size=200), st.integers(1, 30))
@@ -90,7 +90,7 @@ def test_every_way_to_list_says_the_same(numbers: set[int]) -> None:
     ordered = sorted(numbers)
     apart = "".join(f"[{number}]" for number in ordered)
     together = "[" + ", ".join(map(str, ordered)) + "]"
-    assert read_citations(apart, 30) == read_citations(together, 30) == Cited(tuple(ordered))
+    assert read_citations(apart, 30) == read_citations(together, 30) == Citation(tuple(ordered))
 
 
 def test_a_huge_range_costs_nothing() -> None:

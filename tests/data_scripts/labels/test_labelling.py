@@ -87,7 +87,7 @@ def test_a_second_run_asks_nothing_and_writes_the_same(pairs: Path, server: Loop
     first = pairs.with_name("labels.jsonl").read_bytes()
     _, report = run(pairs, server)
     assert pairs.with_name("labels.jsonl").read_bytes() == first
-    assert (len(server.bodies), report.calls.made, report.calls.cached) == (3, 0, 3)
+    assert (len(server.bodies), report.sent, report.cached) == (3, 0, 3)
 
 
 def test_equal_pairs_are_asked_once(tmp_path: Path, server: Loopback) -> None:
@@ -153,7 +153,7 @@ def test_a_failing_endpoint_costs_the_pair_until_the_next_run(
     assert ([one.id for one in labels], report.missing) == (["p1", "p3"], {reason: 1})
     server.behave = by_rule
     labels, report = run(pairs, server)
-    assert ([one.id for one in labels], report.missing, report.calls.made) == (["p1", "p2", "p3"], {}, 1)
+    assert ([one.id for one in labels], report.missing, report.sent) == (["p1", "p2", "p3"], {}, 1)
 
 
 def test_a_status_429_with_retry_after_is_waited_for(pairs: Path, server: Loopback) -> None:
@@ -224,9 +224,9 @@ def test_pairs_that_cannot_be_asked_for(tmp_path: Path, server: Loopback) -> Non
     assert (report.dropped, server.bodies) == ({"no_units": 3}, [])
 
 
-def test_an_id_that_stands_twice(tmp_path: Path, server: Loopback) -> None:
+def test_a_duplicate_id(tmp_path: Path, server: Loopback) -> None:
     write_json_lines(tmp_path / "pairs.jsonl", [pair(1), pair(1)])
-    with pytest.raises(DataError, match="the id 'p1' stands twice"):
+    with pytest.raises(DataError, match="duplicate id 'p1'"):
         run(tmp_path / "pairs.jsonl", server)
 
 

@@ -80,5 +80,5 @@ def test_fewer_pairs_than_asked_for_are_all_chosen(tmp_path: Path) -> None:
 
 
 def test_a_count_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="count: 0 is less than 1"):
+    with pytest.raises(InputError, match="count: 0 is not possible"):
         select(tmp_path / "in.jsonl", tmp_path / "out.jsonl", 0, "random", unit_vectors)

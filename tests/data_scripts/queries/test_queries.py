@@ -11,11 +11,12 @@ from chat_server import Loopback, chat_server, completion
 from fastapi.responses import JSONResponse
 
 from secateur.cli import main
+from secateur.data_scripts.llm_run import LlmReport
 from secateur.data_scripts.queries.generation import GenerateOptions, read_queries
 from secateur.data_scripts.queries.own import own_queries
 from secateur.data_scripts.queries.round_trip import round_trip
 from secateur.data_scripts.queries.rules import queries_by_rule
-from secateur.data_scripts.queries.run import Asking, make_queries
+from secateur.data_scripts.queries.run import make_queries
 from secateur.data_scripts.queries.topics import topics
 from secateur.data_scripts.records import Candidate, Candidates, Chunk, Query, read_records
 from secateur.labelled.json_files import write_json_lines
@@ -131,14 +132,15 @@ def chunks(tmp_path: Path) -> Path:
     return path
 
 
-def asking(server: Loopback, tmp_path: Path, **options: Any) -> Asking:
-    return Asking(server.endpoint(), GenerateOptions(**options), tmp_path / "replies")
+def generate(chunks: Path, out: Path, server: Loopback, **options: Any) -> tuple[int, LlmReport]:
+    options = {"endpoint": server.endpoint(), "options": GenerateOptions(**options)}
+    return make_queries(chunks, out, rules=False, cache=chunks.with_name("replies"), **options)
 
 
 def test_a_model_writes_queries_in_every_style(chunks: Path, server: Loopback, tmp_path: Path) -> None:
-    count, report = make_queries(chunks, tmp_path / "q.jsonl", rules=False, asking=asking(server, tmp_path))
+    count, report = generate(chunks, tmp_path / "q.jsonl", server)
     queries = list(read_records(tmp_path / "q.jsonl", Query))
-    assert count == len(queries) == report.queries == 18
+    assert count == len(queries) == 18
     assert {query.style for query in queries} == {"question", "keywords", "conversational"}
     assert {query.chunk_id for query in queries} == {"a-0", "a-1", "b-2"}
     assert report.dropped == {"refers_to_the_passage": 9}
@@ -147,18 +149,18 @@ def test_a_model_writes_queries_in_every_style(chunks: Path, server: Loopback, t
 
 def test_a_second_run_asks_nothing_and_writes_the_same(chunks: Path, server: Loopback, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        make_queries(chunks, tmp_path / name, rules=False, asking=asking(server, tmp_path))
+        generate(chunks, tmp_path / name, server)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert len(server.bodies) == 9
 
 
 def test_a_failing_request_is_asked_again_by_the_next_run(chunks: Path, server: Loopback, tmp_path: Path) -> None:
     server.behave = lambda body, number: JSONResponse({}, 500) if number == 4 else writer(body, number)
-    _, report = make_queries(chunks, tmp_path / "q.jsonl", rules=False, asking=asking(server, tmp_path))
+    _, report = generate(chunks, tmp_path / "q.jsonl", server)
     assert report.missing == {"status_500": 1}
     server.behave = writer
-    _, report = make_queries(chunks, tmp_path / "q.jsonl", rules=False, asking=asking(server, tmp_path))
-    assert (report.missing, report.made, report.queries) == ({}, 1, 18)
+    count, report = generate(chunks, tmp_path / "q.jsonl", server)
+    assert (count, report.missing, report.sent) == (18, {}, 1)
 
 
 def test_own_queries_of_every_form(tmp_path: Path) -> None:
@@ -193,9 +195,9 @@ def test_own_queries_come_first_and_each_text_once(tmp_path: Path) -> None:
 
 
 def test_no_query_at_all_is_an_error(chunks: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no query came out"):
+    with pytest.raises(DataError, match="has no heading and no question"):
         make_queries(chunks, tmp_path / "q.jsonl")
-    with pytest.raises(InputError, match="no way to make any is given"):
+    with pytest.raises(InputError, match="queries: no source is given"):
         make_queries(chunks, tmp_path / "q.jsonl", rules=False)
 
 

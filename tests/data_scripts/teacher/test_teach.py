@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from secateur.cli import main
 from secateur.data_scripts.records import Candidate, Candidates, read_records
 from secateur.data_scripts.teacher import run
-from secateur.data_scripts.teacher.asking import TeachOptions
+from secateur.data_scripts.teacher.llm_judge import TeachOptions
 from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import BudgetError, Prices
 from secateur.llm.endpoint import EndpointError
@@ -94,7 +94,7 @@ def test_pointwise_by_log_probabilities(source: Path, tmp_path: Path) -> None:
         assert all(json.loads(body)["top_logprobs"] == 20 for body in server.bodies)
     odds = [math.log(p / (1 - p)) for p in (0.3, 0.7, 0.1, 0.9, 0.5)]
     assert scores(tmp_path / "out.jsonl") == pytest.approx(odds, abs=1e-5)
-    assert (report.queries, report.scored, report.unscored, report.calls) == (2, 6, 0, 6)
+    assert (report.queries, report.scored, report.unscored, report.sent) == (2, 6, 0, 6)
     first = next(read_records(tmp_path / "out.jsonl", Candidates))
     assert (first.chunk_id, [passage.rank for passage in first.passages]) == ("c3", [1, 2, 3, 4, 5])
 
@@ -125,8 +125,9 @@ def test_pairwise(source: Path, tmp_path: Path, sorting: Any) -> None:
 
 
 def test_both_orders_cancel_the_preference_for_a_place(source: Path, tmp_path: Path) -> None:
+    options = TeachOptions(mode="pairwise", sorting="allpair")
     with chat_server(choosing) as server:
-        run.teach_by_endpoint(source, tmp_path / "out.jsonl", server.endpoint(), TeachOptions(mode="pairwise"))
+        run.teach_by_endpoint(source, tmp_path / "out.jsonl", server.endpoint(), options)
         assert len(server.bodies) == 5 * 4
     assert order(tmp_path / "out.jsonl") == RIGHT
     # The best beats three and ties with its neighbour: 3.5 of 4.
@@ -154,14 +155,14 @@ def test_what_cannot_be_read_or_is_not_answered_has_no_score(
     with chat_server(behave) as server:
         report = run.teach_by_endpoint(source, out, server.endpoint(), TeachOptions(concurrency=1))
         assert [score is None for score in scores(out)] == [False, False, False, True, True]
-        assert (dict(report.missing), report.unreadable, report.unscored) == ({"status_500": 1}, 1, 2)
+        assert (report.missing, report.dropped, report.unscored) == ({"status_500": 1}, {"unreadable": 1}, 2)
         assert "2 passages have no teacher_score" in caplog.text
         asked = len(server.bodies)
         server.behave = telling
         again = run.teach_by_endpoint(source, out, server.endpoint(), TeachOptions())
         # Only the one that failed is asked again; what could not be read stays so.
         assert len(server.bodies) == asked + 1
-        assert (again.calls, again.unscored, again.missing.total()) == (1, 1, 0)
+        assert (again.sent, again.unscored, again.missing.total()) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(("mode", "text"), [("listwise", "I cannot"), ("pairwise", None)])

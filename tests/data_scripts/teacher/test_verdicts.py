@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from secateur.data_scripts.teacher import sorting
 from secateur.data_scripts.teacher.verdicts import (
-    MOST,
-    SAID,
+    MAX_LOGIT,
+    WORD_LOGIT,
     rank_logits,
     read_order,
     read_preference,
@@ -25,7 +25,7 @@ def test_yes_over_no_is_the_softmax_over_both() -> None:
     assert read_yes_no(Completion("Yes", first_tokens=tokens)) == pytest.approx(math.log(0.7 / 0.1))
     alone = (("No", math.log(0.9)), ("The", math.log(0.01)))
     assert read_yes_no(Completion("No", first_tokens=alone)) == pytest.approx(math.log(0.01 / 0.9))
-    assert read_yes_no(Completion("No", first_tokens=(("No", 0.0), ("x", -900.0)))) == -MOST
+    assert read_yes_no(Completion("No", first_tokens=(("No", 0.0), ("x", -900.0)))) == -MAX_LOGIT
     single = read_yes_no(Completion("Yes", first_tokens=(("Yes", math.log(0.75)),)))
     assert single == pytest.approx(math.log(3))
 
@@ -33,9 +33,9 @@ def test_yes_over_no_is_the_softmax_over_both() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Yes", SAID),
-        ("**No**, it does not.", -SAID),
-        ("<think>No? Maybe.</think>\nyes", SAID),
+        ("Yes", WORD_LOGIT),
+        ("**No**, it does not.", -WORD_LOGIT),
+        ("<think>No? Maybe.</think>\nyes", WORD_LOGIT),
         ("Perhaps", None),
         ("<think>Yes", None),
         ("Nothing", None),

@@ -1,0 +1,107 @@
+"""`calibration.json`: the keep threshold for each target recall, and the data it was computed from."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from secateur.models.checkpoint import CALIBRATION, read_json_object
+from secateur.models.files import is_model_file, write_atomically
+from secateur.models.schema import Content, Probability, validated
+
+_DIGITS = 5  # of bounds, losses and scores in the file
+
+
+class Level(Content):
+    """The threshold for one target recall.
+
+    Attributes:
+        target_recall: Share of answering units that are kept on average, in (0, 1).
+        threshold: Lowest keep probability of a kept unit, in [0, 1].
+        bound: Upper bound of the expected loss, at most 1 - target_recall; None if unknown.
+        loss: Mean loss on the calibration data; None if unknown.
+    """
+
+    target_recall: float = Field(gt=0, lt=1)
+    threshold: Probability
+    bound: float | None = None
+    loss: float | None = None
+
+
+class Calibration(Content):
+    """The content of `calibration.json`. Unknown keys are ignored.
+
+    Attributes:
+        method: Name of the method that chose the thresholds.
+        levels: One for each target recall.
+        queries: Number of answerable queries by source.
+        passages: Number of passages behind `score_quantiles`.
+        score_quantiles: Of the highest unit score of each passage, at 0, 1, ... 100 percent.
+        backend: Backend and precision that scored, e.g. `openvino int8`.
+        titles: Whether passages were scored with their titles.
+    """
+
+    method: str = "unknown method"
+    levels: tuple[Level, ...] = Field(max_length=1000, strict=False)
+    queries: dict[str, int] = Field(default_factory=dict)
+    passages: int = Field(0, ge=0)
+    score_quantiles: tuple[Probability, ...] = Field((), max_length=1001, strict=False)
+    backend: str = "an unknown backend"
+    titles: bool = True
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Calibration:
+        ordered = sorted(self.levels, key=lambda level: level.target_recall)
+        for lower, higher in pairwise(ordered):
+            if lower.target_recall == higher.target_recall:
+                raise ValueError(f"target_recall {lower.target_recall} has two thresholds")
+            if lower.threshold < higher.threshold:
+                raise ValueError(
+                    f"threshold {higher.threshold} of target_recall {higher.target_recall} is higher than "
+                    f"{lower.threshold} of {lower.target_recall}"
+                )
+        return self
+
+    @property
+    def thresholds(self) -> dict[float, float]:
+        """Thresholds by target recall, in ascending order of recall."""
+        return dict(sorted((level.target_recall, level.threshold) for level in self.levels))
+
+    def threshold_for(self, target_recall: float) -> float | None:
+        """Return the threshold of the lowest level that reaches a target recall; None if no level does."""
+        return next((threshold for recall, threshold in self.thresholds.items() if recall >= target_recall), None)
+
+    @classmethod
+    def read(cls, directory: Path) -> Calibration | None:
+        """Read a model's calibration; None if the model has none.
+
+        Args:
+            directory: Model directory.
+
+        Raises:
+            ModelError: The file is not valid; the message names the wrong value.
+        """
+        path = directory / CALIBRATION
+        if not is_model_file(path):
+            return None
+        return validated(
+            read_json_object(path), cls, f"{path}: wrong content", fix="recalibrate the model: secateur calibrate"
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file. The checksum of the model directory is not updated; see `models.sums.write_sums`.
+
+        Args:
+            path: File to write, usually `directory / CALIBRATION`.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
+        content = self.model_dump()
+        for level in content["levels"]:
+            level.update({name: round(level[name], _DIGITS) for name in ("bound", "loss") if level[name] is not None})
+        content["score_quantiles"] = [round(value, _DIGITS) for value in self.score_quantiles]
+        write_atomically(path, json.dumps(content, indent=1) + "\n")
