@@ -21,7 +21,7 @@ from secateur.data_scripts.publish_filters import FilterOptions
 from secateur.data_scripts.queries.generation import GenerateOptions
 from secateur.data_scripts.retrieval.dense import DenseOptions
 from secateur.data_scripts.retrieval.retrieve import RetrieveOptions
-from secateur.data_scripts.teacher.asking import TeachOptions
+from secateur.data_scripts.teacher.llm_judge import TeachOptions
 
 Documents = Annotated[Path, arg("Documents as JSON lines.")]
 Chunks = Annotated[Path, arg("Chunks as JSON lines.")]
@@ -92,33 +92,20 @@ def queries(
     out: Queries,
     own: Annotated[Path | None, arg("Your own queries: a text file with one per line, or JSON lines.")] = None,
     rules: Annotated[bool, arg("Headings and questions of FAQs as queries.")] = True,
-    options: Annotated[GenerateOptions, flat("concurrency", styles="style")] = GenerateOptions(),
+    options: Annotated[GenerateOptions, flat(*LlmJobOptions.LIMITS, styles="style")] = GenerateOptions(),
     llm: LlmJob = LlmJobOptions(),
 ) -> None:
     """Make queries for chunks: your own, by rule, by a language model.
 
     Example: `secateur data queries chunks.jsonl --out queries.jsonl --own questions.txt`
     """
-    from secateur.data_scripts.queries.run import Asking, make_queries
-    from secateur.llm.budget import Budget, Pace
-    from secateur.models.errors import DataError
+    from secateur.data_scripts.queries.run import make_queries
 
-    asking = None
-    if llm.base_url is not None:
-        asking = Asking(
-            llm.job_endpoint(256),
-            replace(options, concurrency=llm.concurrency),
-            llm.cache or out.with_name(f"{out.name}.replies"),
-            Budget(llm.charges(), llm.max_cost),
-            Pace(llm.requests_per_minute),
-        )
-    count, report = make_queries(chunks, out, own, rules, asking)
+    endpoint = None if llm.base_url is None else llm.job_endpoint(256)
+    count, report = make_queries(chunks, out, own, rules, endpoint, replace(options, **llm.limits()), llm.cache)
     dropped = ", ".join(f"{number} {reason}" for reason, number in sorted(report.dropped.items()))
     _say(f"{count} queries{f'; dropped: {dropped}' if dropped else ''}")
-    if report.stopped is not None:
-        raise report.stopped
-    if report.missing:
-        raise DataError(f"{report.missing.total()} requests had no reply; run again to repeat only these")
+    report.check_complete()
 
 
 def index(
@@ -193,7 +180,7 @@ def teach(
     Example: `secateur data teach found.jsonl --out scored.jsonl --teacher CROSS_ENCODER_DIR`
     """
     from secateur.data_scripts.teacher import run
-    from secateur.data_scripts.teacher.asking import REPLY_TOKENS
+    from secateur.data_scripts.teacher.llm_judge import REPLY_TOKENS
     from secateur.models.errors import InputError
 
     if (teacher is None) == (llm.base_url is None):
@@ -208,8 +195,7 @@ def teach(
     endpoint = llm.job_endpoint(REPLY_TOKENS[options.mode])
     report = run.teach_by_endpoint(candidates, out, endpoint, replace(options, **llm.limits()), llm.cache)
     _say(*report.lines())
-    if report.stopped is not None:
-        raise report.stopped
+    report.check_complete()
 
 
 def pairs(
@@ -273,7 +259,6 @@ def label(
     Example: `secateur data label --in pairs.jsonl --out labels.jsonl --base-url URL --llm NAME --dry-run`
     """
     from secateur.data_scripts.labels import run
-    from secateur.models.errors import DataError
 
     if method == "spans":
         report = run.label_by_answers(pairs, out, options.segmenter)
@@ -293,11 +278,7 @@ def label(
             return
         report = run.label(pairs, out, endpoint, options, llm.cache, ray=ray)
     _say(*report.lines())
-    if report.calls.stopped is not None:
-        raise report.calls.stopped
-    if missing := report.missing.total():
-        total = report.labelled + report.dropped.total() + missing
-        raise DataError(f"{missing} of {total} pairs have no labels, as no reply came; run again to repeat only these")
+    report.check_complete()
 
 
 def _shares(text: str) -> dict[str, float]:
