@@ -53,7 +53,7 @@ def build() -> App:
         "Context pruning and reranking for RAG.\n\n`secateur COMMAND --help` shows a command's options and an example.",
         version=f"secateur {__version__}",
         config=_check_integers,
-        help_format="plaintext",  # markdown takes longer to import
+        help_format="plaintext",  # markdown, which the commands' helps need, takes longer to import
         default_parameter=Parameter(negative_iterable=(), show_default=_shown_default),
         group_commands=Group("Options", sort_key=9),
     )
@@ -69,12 +69,13 @@ def build() -> App:
         for order, (name, text) in enumerate(helps.items()):
             command = name.replace("_", "-")
             target = f"secateur.cli.{module}:{name}"
-            # The service has a parser of its own.
-            flags: dict[str, Any] = {"help_flags": [], "version_flags": []} if name == "serve" else {}
+            settings: dict[str, Any] = {"help": text, "help_format": "markdown"}
+            if name == "serve":  # it has a parser of its own
+                settings |= {"help_flags": [], "version_flags": []}
             if parent:
-                steps.command(target, name=command, help=text, sort_key=order)
+                steps.command(target, name=command, sort_key=order, **settings)
                 command = f"{parent} {command}"  # for the list of all commands alone
-            app.command(target, name=command, help=text, group=group, sort_key=order + 1, **flags)
+            app.command(target, name=command, group=group, sort_key=order + 1, **settings)
     return app
 
 

@@ -131,7 +131,10 @@ def _service_settings(arguments: tuple[str, ...]) -> Settings:
 
 
 def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
-    """Serve the REST API."""
+    """Serve the REST API.
+
+    Example: `secateur serve --port 9000`
+    """
     from secateur.service.app import serve
 
     settings = _service_settings(arguments)
