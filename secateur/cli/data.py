@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Parameter
 
@@ -31,6 +31,10 @@ Pairs = Annotated[Path, arg("Pairs as JSON lines.")]
 Labels = Annotated[Path, arg("Labels as JSON lines.")]
 Segmenter = Annotated[str, arg("Sentence segmenter of the model to be trained.")]
 Seed = Annotated[int, arg("Seed of the random choice.")]
+
+for _table in (GenerateOptions, LabelOptions, TeachOptions):
+    # cyclopts would look up the names of inherited annotations in the module of the subclass.
+    vars(_table)["__init__"].__annotations__.update(get_type_hints(_table, include_extras=True))
 
 
 def _say(*lines: str) -> None:
