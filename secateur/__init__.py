@@ -1,6 +1,6 @@
 """Prune and rerank retrieved passages for RAG.
 
-Names are imported on first use, so that ``import secateur`` costs next to nothing.
+Public names are imported on first use, so that ``import secateur`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -15,33 +15,7 @@ if TYPE_CHECKING:
     from secateur.models.errors import InputError, ModelError, SecateurError
     from secateur.models.options import PruneOptions
     from secateur.models.pruner import Pruner
-    from secateur.models.types import (
-        Passage,
-        PassageResult,
-        PruneRequest,
-        PruneResult,
-        Timings,
-        UnitScore,
-        Usage,
-    )
-
-_HOMES = {
-    "secateur.client": ("AsyncClient", "Client", "ServiceError", "ServiceUnavailableError"),
-    "secateur.context": ("prune_context",),
-    "secateur.models.errors": ("InputError", "ModelError", "SecateurError"),
-    "secateur.models.pruner": ("Pruner",),
-    "secateur.models.options": ("PruneOptions",),
-    "secateur.models.types": (
-        "Passage",
-        "PassageResult",
-        "PruneRequest",
-        "PruneResult",
-        "Timings",
-        "UnitScore",
-        "Usage",
-    ),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+    from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult, Timings, UnitScore, Usage
 
 __all__ = [
     "AsyncClient",
@@ -64,10 +38,19 @@ __all__ = [
     "prune_context",
 ]
 
+_HOMES = {
+    "secateur.client": ("AsyncClient", "Client", "ServiceError", "ServiceUnavailableError"),
+    "secateur.context": ("prune_context",),
+    "secateur.models.errors": ("InputError", "ModelError", "SecateurError"),
+    "secateur.models.options": ("PruneOptions",),
+    "secateur.models.pruner": ("Pruner",),
+}
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version("secateur")
-    if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module 'secateur' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'secateur' has no attribute {name!r}")
+    home = next((home for home, names in _HOMES.items() if name in names), "secateur.models.types")
+    return getattr(import_module(home), name)

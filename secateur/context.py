@@ -1,4 +1,4 @@
-"""`prune_context`: from retrieved texts to the context of a prompt, pruned, with numbered sources."""
+"""`prune_context`: from retrieved texts to the pruned context of a prompt, with numbered sources."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 def prune_context(
     query: str, texts: Sequence[PassageLike], *, pruner: Pruner | Client | None = None, **options: Any
 ) -> str:
-    """Return what is worth reading in texts as one string: a block a source, under its number and title.
+    """Return what is worth reading in texts as one string: one block per source, with its number and title.
 
-    Sources are numbered from 1 by their place in `texts`, wherever relevance puts them, so that an answer's ``[2]``
-    is ``texts[1]``. A source of which nothing is kept is left out.
+    Sources are numbered from 1 by their position in `texts`, in whatever order they appear, so an answer's ``[2]`` is
+    ``texts[1]``. A source without a kept unit is left out.
 
     Args:
-        query: the user's question.
-        texts: strings, `Passage`s, or mappings with a `Passage`'s fields; none at all gives an empty context.
-        pruner: a `Pruner` or a `Client`; default: the shipped model, loaded once a process.
-        options: of `Pruner.prune`, such as `max_tokens` or `top_n`.
+        query: Question or instruction that the texts are pruned for.
+        texts: Strings, `Passage`s, or mappings with a `Passage`'s fields; an empty list gives an empty context.
+        pruner: A `Pruner` or a `Client`; the shipped model, loaded once per process, if unset.
+        options: Options of `Pruner.prune`, such as `max_tokens` or `top_n`.
 
     Raises:
-        InputError: an argument is wrong; the message names it.
-        ServiceError: the client's service did not answer.
+        InputError: An argument is wrong; the message names it.
+        ServiceError: The client's service did not answer.
     """
     if not isinstance(texts, str) and isinstance(texts, Sequence) and not texts:
         return ""
@@ -44,14 +44,14 @@ def format_context(result: PruneResult, titles: Sequence[str | None]) -> str:
     """Return a result as numbered blocks.
 
     Args:
-        result: whose empty passages are left out.
-        titles: of all passages, in the caller's order.
+        result: The result; its empty passages are left out.
+        titles: Titles of all passages, in the caller's order.
     """
     blocks = []
     for item in result.results:
         if not item.empty:
-            title = titles[item.index]
-            head = f"[{item.index + 1}]" + (f" {' '.join(title.split())}\n" if title and title.strip() else " ")
+            title = " ".join((titles[item.index] or "").split())
+            head = f"[{item.index + 1}] {title}\n" if title else f"[{item.index + 1}] "
             blocks.append(head + item.text)
     return "\n\n".join(blocks)
 

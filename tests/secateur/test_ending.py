@@ -13,7 +13,7 @@ import pytest
 from command_line import spawn
 from live_server import PATIENCE, running
 
-from secateur.ending import UsageError, run_command
+from secateur.cli.ending import UsageError, run_command
 from secateur.models.errors import DataError
 
 

@@ -29,6 +29,28 @@ def test_the_import_brings_nothing_but_the_standard_library(module: str, tmp_pat
     assert done.stdout.split() == ["secateur"]
 
 
+def test_help_imports_no_model_and_the_commands_import_no_extra(tmp_path: Path) -> None:
+    code = "import sys; from secateur.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert not {"numpy", "pydantic", "tokenizers", "secateur.cli.use"} & set(done.stderr.split())
+    extras = [
+        "bm25s",
+        "datasets",
+        "httpx",
+        "mcp",
+        "openai",
+        "onnxruntime",
+        "pyarrow",
+        "ray",
+        "sklearn",
+        "torch",
+        "yaml",
+    ]
+    code = f"import sys; sys.modules.update(dict.fromkeys({extras}))\n"
+    code += "from secateur.cli import data, measure, train, use"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
 @pytest.mark.parametrize("name", secateur.__all__)
 def test_every_public_name_resolves(name: str) -> None:
     assert getattr(secateur, name) is not None

@@ -127,7 +127,7 @@ def test_what_was_changed_is_done_again_with_all_behind_it(built: Path, server: 
 def test_a_build_that_is_killed_goes_on_to_the_same_files(built: Path, server: Loopback, tmp_path: Path) -> None:
     path = config_file(tmp_path, server)
     asked = len(server.bodies)
-    command = [sys.executable, "-m", "secateur.cli", "data", "build", str(path)]
+    command = [sys.executable, "-m", "secateur", "data", "build", str(path)]
     for step in ("index", "label", "publish"):
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert process.stderr

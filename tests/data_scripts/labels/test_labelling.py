@@ -275,7 +275,7 @@ def test_units_are_those_of_the_pairs_format(tmp_path: Path, server: Loopback, m
 
 
 def command(pairs: Path, server: Loopback, out: Path, *more: str) -> list[str]:
-    where = ["--in", str(pairs), "--out", str(out), "--base-url", server.url, "--model", "model"]
+    where = ["--in", str(pairs), "--out", str(out), "--base-url", server.url, "--llm", "model"]
     return ["data", "label", *where, "--concurrency", "4", *more]
 
 
@@ -294,7 +294,7 @@ def test_the_command(pairs: Path, server: Loopback, capsys: pytest.CaptureFixtur
 def test_the_command_fails_where_pairs_lack(pairs: Path, server: Loopback, capsys: pytest.CaptureFixture[str]) -> None:
     server.behave = lambda body, number: JSONResponse({}, 500) if number == 2 else by_rule(body, number)
     assert main(command(pairs, server, pairs.with_name("out.jsonl"), "--retries", "0")) == 1
-    assert "1 of 3 pairs have no labels" in capsys.readouterr().err
+    assert "1 requests got no reply" in capsys.readouterr().err
     assert main(command(pairs, server, pairs.with_name("out.jsonl"), "--retries", "0")) == 0
 
 
@@ -312,7 +312,7 @@ def test_a_run_that_is_killed_five_times_asks_nothing_twice(tmp_path: Path, serv
         return by_rule(body, number)
 
     server.behave = behave
-    start = [sys.executable, "-m", "secateur.cli", *command(pairs, server, out)]
+    start = [sys.executable, "-m", "secateur", *command(pairs, server, out)]
     for stop in stops:
         # The server falls silent after so many replies in all, and the run is killed while it waits.
         server.hold_after = len(server.bodies) + stop - len(answered)

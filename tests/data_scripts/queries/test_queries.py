@@ -217,9 +217,9 @@ def test_queries_that_do_not_find_their_chunk_are_left_out(tmp_path: Path) -> No
 
 def test_the_commands(chunks: Path, server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "q.jsonl"
-    command = ["data", "queries", str(chunks), "--out", str(out), "--base-url", server.url, "--model", "m"]
+    command = ["data", "queries", str(chunks), "--out", str(out), "--base-url", server.url, "--llm", "m"]
     assert main([*command, "--style", "question", "--per-topic", "1"]) == 0
     assert "3 queries" in capsys.readouterr().out
     write_json_lines(tmp_path / "in.jsonl", [candidates("1", "a", "a", "b"), candidates("2", "b", "a", "b")])
     assert main(["data", "round-trip", str(tmp_path / "in.jsonl"), "--out", str(out), "--k", "1"]) == 0
-    assert "1 query stays, 1 left out" in capsys.readouterr().out
+    assert "1 query kept, 1 left out" in capsys.readouterr().out

@@ -152,7 +152,7 @@ def test_other_chunks_make_another_index(chunks: Path, tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on_behind_its_last_shard(chunks: Path, directory: Path, tmp_path: Path) -> None:
     out = tmp_path / "index"
-    command = [sys.executable, "-m", "secateur.cli", "data", "index", str(chunks), "--out", str(out), "--shard", "2"]
+    command = [sys.executable, "-m", "secateur", "data", "index", str(chunks), "--out", str(out), "--shard", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     done = out / "vectors" / "000000.npy"
     deadline = time.monotonic() + 300

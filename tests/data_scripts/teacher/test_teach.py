@@ -279,7 +279,7 @@ def test_the_command(source: Path, tmp_path: Path, cross_encoder: Path, capsys: 
     assert main(["data", "teach", str(source), "--out", out, "--teacher", str(cross_encoder)]) == 0
     assert capsys.readouterr().out == "2 queries, 6 passages scored\n"
     with chat_server(ordering) as server:
-        flags = ["--base-url", server.url, "--model", "m", "--mode", "listwise"]
+        flags = ["--base-url", server.url, "--llm", "m", "--mode", "listwise"]
         assert main(["data", "teach", str(source), "--out", out, *flags]) == 0
         assert json.loads(server.bodies[0])["max_tokens"] == 512
     assert "1 requests, 0 replies from earlier ones" in capsys.readouterr().out

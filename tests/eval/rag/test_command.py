@@ -12,7 +12,7 @@ KEY = "a-key-that-is-written-nowhere"
 
 def command(loopback: Any, data: Path, out: Path, *more: str) -> list[str]:
     base = ["eval", "rag", "--data", str(data), "--out", str(out), "--base-url", loopback.endpoint().base_url]
-    return [*base, "--chat-model", "small", "--api-key-env", "LOOPBACK_KEY", *more]
+    return [*base, "--llm", "small", "--api-key-env", "LOOPBACK_KEY", *more]
 
 
 def test_the_command_prints_the_table_and_writes_no_key(
@@ -20,7 +20,7 @@ def test_the_command_prints_the_table_and_writes_no_key(
 ) -> None:
     monkeypatch.setenv("LOOPBACK_KEY", f"{KEY}\n")
     out = tmp_path / "out"
-    more = ["--judge", "--judge-chat-model", "large", "--prices", "1", "2", "--limit", "2"]
+    more = ["--judge", "--judge-llm", "large", "--prices", "1", "2", "--limit", "2"]
     assert main(command(loopback, data, out, *more)) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("full", "pruned", "none"))
@@ -37,7 +37,7 @@ def test_the_command_prints_the_table_and_writes_no_key(
         (["--prices", "-1", "2"], "prices.input"),
         (["--threshold", "7"], "threshold"),
         (["--concurrency", "0"], "concurrency"),
-        (["--base-url", "localhost"], "base_url"),
+        (["--judge-base-url", "localhost"], "base_url"),
         (["--model", "no/such/model"], "no/such/model"),
     ],
 )

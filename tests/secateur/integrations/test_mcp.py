@@ -89,4 +89,4 @@ def test_errors_reach_the_model_as_text() -> None:
 
 def test_a_wrong_port_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mcp", "--http", "--port", "99999"]) == 2
-    assert capsys.readouterr().err == "secateur: error: --port: 99999 is no port; give 0 to 65535\n"
+    assert capsys.readouterr().err == "secateur: error: --port: 99999 is not a port; give 0 to 65535\n"

@@ -1,4 +1,4 @@
-"""How a command ends: with an exit code and, where something went wrong, one line on stderr."""
+"""How a command ends: with an exit code and, after a failure, one line on stderr."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class UsageError(Exception):
 
 
 def run_command(run: Callable[[], object]) -> int:
-    """Run a command; return its exit code.
+    """Run a command.
 
     Args:
-        run: the command. The message of a `KeyboardInterrupt` is shown.
+        run: The command. The message of a `KeyboardInterrupt` is shown.
 
     Returns:
-        0, 1 for a failure, 2 for bad usage, 130 where it was interrupted.
+        The exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 
     Raises:
-        SystemExit: by the command.
+        SystemExit: The command raised it.
     """
     from secateur.models.errors import InputError, SecateurError
 
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # it was closed by whoever started the process
+        if getattr(sys, stream) is None:  # the parent process closed it
             setattr(sys, stream, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     try:
         try:
@@ -48,33 +48,29 @@ def run_command(run: Callable[[], object]) -> int:
         return _failed(error, 1)
     except KeyboardInterrupt as error:
         return _failed(f"interrupted; {error}" if str(error) else "interrupted", INTERRUPTED)
-    except BrokenPipeError:  # whoever read the output has left; nothing is to be said
+    except BrokenPipeError:  # the reader of the output has gone, so nobody needs a message
         _discard(sys.stdout)
         return 1
     except OSError as error:
         _discard(sys.stdout)
-        return _failed(_reason(error), 1)
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _failed(f"{place}{error.strerror or error}", 1)
     return 0
 
 
-def _reason(error: OSError) -> str:
-    place = f"{error.filename}: " if error.filename is not None else ""
-    return f"{place}{error.strerror or error}"
-
-
 def _failed(message: object, code: int) -> int:
-    # A message may quote text that the terminal's encoding cannot show, or a library's message of several lines.
+    # A message may contain text that the terminal's encoding lacks, or several lines from a library.
     line = " ".join(part.strip() for part in str(message).splitlines())
     try:
         sys.stderr.write(f"secateur: error: {line}\n".encode("utf-8", "backslashreplace").decode("utf-8"))
         sys.stderr.flush()
-    except OSError:  # nobody can be told
+    except OSError:
         _discard(sys.stderr)
     return code
 
 
 def _discard(stream: IO[str]) -> None:
-    """Throw away what cannot be written; the interpreter would fail at its end with a traceback and a code of 120."""
+    """Drop unwritable output; otherwise the interpreter would exit with a traceback and code 120."""
     with suppress(OSError, ValueError):
         stream.flush()
         return
@@ -83,9 +79,9 @@ def _discard(stream: IO[str]) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process without the interpreter's own end.
+    """End the process without the interpreter's own shutdown.
 
-    A thread of a runtime that comes back to Python meanwhile, as after an interrupted run, would abort the process.
+    A runtime's thread that returns to Python during it, as after an interrupted run, would abort the process.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     atexit._run_exitfuncs()

@@ -1,4 +1,4 @@
-"""Showing a pruned result on a terminal: kept text plain, dropped text dimmed, with scores."""
+"""A pruned result on a terminal: kept text plain, dropped text dimmed, with scores."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ def _passage(passage: Passage, result: PassageResult) -> Text:
 
 
 def show(console: Console, passages: Sequence[Passage], result: PruneResult) -> None:
-    """Print every returned passage with its scores, and what was saved.
+    """Print every returned passage with its scores, and the compression.
 
     Args:
-        console: where to print.
-        passages: the caller's passages.
-        result: of `Pruner.prune` with ``return_units``.
+        console: Terminal to print on.
+        passages: The caller's passages.
+        result: Result of `Pruner.prune` with ``return_units``.
     """
     for item in result.results:
         passage = passages[item.index]
-        name = passage.id if passage.id is not None else f"passage {item.index}"
-        header = Text(f"{name}", style="bold")
+        header = Text(str(passage.id) if passage.id is not None else f"passage {item.index}", style="bold")
         header.append(f"  relevance {item.score:.2f}  kept {item.kept_units} of {item.total_units} units", style="cyan")
         console.print(header)
         console.print(_passage(passage, item), soft_wrap=True)

@@ -1,0 +1,263 @@
+"""Commands that use a model: on files, as a service, on a data set, as a tool."""
+# ruff: noqa: B008  (the dataclasses are frozen)
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from secateur.cli.ending import INTERRUPTED, UsageError
+from secateur.cli.options import (
+    PRUNING,
+    DefaultModel,
+    Model,
+    ModelOptions,
+    PassagePruning,
+    Pruning,
+    Query,
+    Ray,
+    Switch,
+    ToolPruning,
+    arg,
+    flat,
+)
+from secateur.models.segmentation import FORMATS
+
+if TYPE_CHECKING:
+    from secateur.models.types import Passage
+    from secateur.service.settings import Settings
+
+
+def _read_text(name: str) -> str:
+    from secateur.labelled.text_files import as_text, read_limited
+    from secateur.models.errors import DataError
+
+    try:
+        return as_text(sys.stdin.buffer.read() if name == "-" else read_limited(Path(name)), name)
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read ({error.strerror})") from error
+    except DataError as error:
+        raise UsageError(str(error)) from error
+
+
+def _json_lines(name: str, text: str) -> list[Passage]:
+    from secateur.labelled.text_files import parse_json
+    from secateur.models.requests import as_passage
+
+    passages = []
+    # Not splitlines: JSON strings may contain U+2028 and other characters that it takes for line ends.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                passages.append(as_passage(parse_json(line), f"{name}, line {number}"))
+            except (ValueError, RecursionError) as error:
+                raise UsageError(f"{name}, line {number}: is not JSON ({error})") from error
+    return passages
+
+
+def _passages(files: tuple[str, ...], jsonl: bool, text_format: str) -> list[Passage]:
+    from secateur.models.types import Passage
+
+    passages: list[Passage] = []
+    for name in files or ("-",):
+        if name.startswith("-") and name != "-":
+            raise UsageError(f"Unknown option: {name}. See `secateur prune --help`; a file of that name is ./{name}.")
+        text = _read_text(name)
+        if jsonl or name.endswith(".jsonl"):
+            passages += _json_lines(name, text)
+        else:
+            passages.append(Passage(text, id=None if name == "-" else name, format=text_format))
+    return passages
+
+
+def prune(
+    *files: Annotated[
+        str,
+        arg(
+            "Text files (one passage each), JSON-lines files (one passage per line), or `-` for stdin, the default.",
+            allow_leading_hyphen=True,
+        ),
+    ],
+    query: Query,
+    json_: Annotated[bool, arg("JSON of the whole result instead of the kept text.", "--json", negative=())] = False,
+    jsonl: Annotated[Switch, arg("Reading of every file, and of stdin, as JSON lines.")] = False,
+    format: Annotated[str, arg("Format of text files; JSON lines have their own.", choices=tuple(FORMATS))] = "text",
+    pruning: Annotated[Pruning, PRUNING] = Pruning(),
+    model: Model = ModelOptions(),
+) -> None:
+    """Prune passages for a query.
+
+    Example: `secateur prune -q "When was the Eiffel Tower finished?" notes.txt passages.jsonl`
+    """
+    from rich.console import Console
+
+    from secateur.models.pruner import Pruner
+
+    passages = _passages(files, jsonl, format)
+    own = asdict(model)
+    pruner = Pruner.load(own.pop("model"), **own)
+    console = Console(highlight=False)
+    options = asdict(pruning)
+    options["return_units"] |= json_ or console.is_terminal
+    result = pruner.prune(query, passages, **options)
+    for warning in result.warnings:
+        sys.stderr.write(f"secateur: warning: {warning}\n")
+    if json_:
+        sys.stdout.write(json.dumps({"model": pruner.config.name, **asdict(result)}) + "\n")
+    elif console.is_terminal:
+        from secateur.cli.display import show
+
+        show(console, passages, result)
+    else:
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = result.text.encode(encoding, "backslashreplace").decode(encoding)
+        sys.stdout.write(shown + "\n" if shown else "")
+
+
+def _service_settings(arguments: tuple[str, ...]) -> Settings:
+    from argparse import ArgumentParser
+
+    from secateur.service.flags import add_flags, read_settings
+
+    parser = ArgumentParser("secateur serve", description="Example: secateur serve --port 9000")
+    add_flags(parser)
+    return read_settings(parser.parse_args(arguments))
+
+
+def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Serve the REST API.
+
+    Example: `secateur serve --port 9000`
+    """
+    from secateur.service.app import serve
+
+    settings = _service_settings(arguments)
+    # uvicorn raises the signal again after its shutdown; a requested stop is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        stopped = serve(settings)
+    except SystemExit as end:  # uvicorn did not start: its code is 3, and it has logged the reason
+        sys.exit(1 if end.code else 0)
+    except KeyboardInterrupt:  # without a message: uvicorn has logged it, and stderr may be a full pipe
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if stopped else 1)
+
+
+def prune_corpus(
+    corpus: Annotated[Path, arg("Rows as .jsonl, .jsonl.gz, .parquet, or a `datasets` directory.")],
+    /,
+    *,
+    out: Annotated[Path, arg("The rows with one more column, in any of these formats.")],
+    query: Annotated[str | None, arg("Query of all rows.", "--query", "-q")] = None,
+    query_column: Annotated[str | None, arg("Column of each row's query; `query` or `question` if unset.")] = None,
+    passages_column: Annotated[
+        str | None, arg("Column of a text, or of a list of texts or objects; `passages`, `text`... if unset.")
+    ] = None,
+    title_column: Annotated[str | None, arg("Column of the title of a passage that is a text.")] = None,
+    column: Annotated[str, arg("Name of the new column.")] = "pruned",
+    score_only: Annotated[Switch, arg("Scores of passages and units instead of pruned texts.")] = False,
+    keep_broken: Annotated[
+        Switch, arg("An error in a column of its own for every broken row, instead of an end at the first.")
+    ] = False,
+    block: Annotated[int, arg("Number of rows that run together.")] = 64,
+    ray: Ray = False,
+    pruning: Annotated[PassagePruning, PRUNING] = PassagePruning(),
+    model: Model = ModelOptions(),
+) -> None:
+    """Prune or score the passages of every row of a data set.
+
+    Example: `secateur prune-corpus passages.parquet --out pruned.parquet --query-column question`
+    """
+    from secateur.models.options import PruneOptions
+    from secateur.pipelines.corpus.pruning import ModelChoice
+    from secateur.pipelines.corpus.rows import Columns
+    from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus
+
+    if query is not None and query_column is not None:
+        raise UsageError(f"--query-column: {query_column!r} cannot be used with --query; give one of the two")
+    options = CorpusOptions(
+        columns=Columns(query_column, passages_column, title_column),
+        query=query,
+        pruning=PruneOptions(**asdict(pruning)),
+        model=ModelChoice(**asdict(model)),
+        score_only=score_only,
+        column=column,
+        keep_broken=keep_broken,
+        block=block,
+        ray=ray,
+    )
+    try:
+        report = prune_corpus(corpus, out, options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("run the same command again to continue from here") from None
+    sys.stdout.write("\n".join(report.lines()) + "\n")
+
+
+def mcp(
+    *,
+    http: Annotated[Switch, arg("Streamable HTTP at /mcp instead of stdio.")] = False,
+    host: Annotated[str, arg("Address that --http listens on.")] = "127.0.0.1",
+    port: Annotated[int, arg("Port that --http listens on, 0 to 65535.")] = 8081,
+    url: Annotated[
+        str | None,
+        arg("URL of a running service that prunes (its key: SECATEUR_API_KEY); a model in this process if unset."),
+    ] = None,
+    on_error: Annotated[
+        Literal["raise", "passthrough"], arg("Result while the service is down: an error, or the unpruned texts.")
+    ] = "raise",
+    pruning: Annotated[ToolPruning, PRUNING] = ToolPruning(),
+    model: Annotated[ModelOptions, flat("precision", "verify", group="Model")] = ModelOptions(),
+) -> None:
+    """Serve pruning as a tool over the Model Context Protocol.
+
+    Example: `secateur mcp --http --port 8081 --max-tokens 2000`
+    """
+    from secateur.models.errors import InputError
+
+    if not 0 <= port <= 65535:
+        raise InputError("--port", f"{port} is not a port", "give 0 to 65535")
+    from secateur.integrations.mcp import HttpAddress, run
+    from secateur.integrations.settings import PruneSettings
+
+    own = {name: value for name, value in asdict(model).items() if name not in ("precision", "verify")}
+    settings = PruneSettings.model_validate({**own, **asdict(pruning), "url": url, "on_error": on_error})
+    run(settings, HttpAddress(host, port) if http else None)
+
+
+def info(model: DefaultModel = None, /) -> None:
+    """Show the contents of a model directory and the installed backends.
+
+    Example: `secateur info secateur-nano-en`
+    """
+    from importlib.util import find_spec
+
+    from secateur import __version__
+    from secateur.models.backends.onnx import cuda_available
+    from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_calibration, read_config, resolve
+
+    directory = resolve(model)
+    config = read_config(directory)
+    content = {
+        "secateur": __version__,
+        "model": config.name,
+        "directory": str(directory),
+        "files": [name for name in (ONNX_INT8, ONNX_FP16, WEIGHTS) if (directory / name).is_file()],
+        "window": config.window,
+        "heads": {"rank": config.rank_head, "prune": config.prune_head},
+        "segmenter": config.segmenter,
+        "threshold": config.threshold,
+        "target_recalls": sorted(read_calibration(directory) or {}),
+        "backends": {
+            "openvino": find_spec("openvino") is not None,
+            "onnx": find_spec("onnxruntime") is not None,
+            "onnx on cuda": cuda_available(),
+            "torch": find_spec("torch") is not None,
+        },
+    }
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
