@@ -220,3 +220,21 @@ def read_records(path: Path, kind: type[_T]) -> Iterator[_T]:
     """
     for number, value in json_lines(path):
         yield parse_record(value, kind, f"{path}, line {number}")
+
+
+def parsed_lines(path: Path, parse: Callable[[Any, int], _T]) -> Iterator[_T]:
+    """Convert each line of a JSON-lines file.
+
+    Args:
+        path: The file, gzipped or not.
+        parse: Function that converts a line's value and number.
+
+    Raises:
+        DataError: The file cannot be read or a line cannot be converted; the message names it.
+    """
+    for number, value in json_lines(path):
+        try:
+            result = parse(value, number)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
+            raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+        yield result

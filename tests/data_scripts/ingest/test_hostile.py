@@ -56,7 +56,7 @@ def test_links_out_of_the_folder_pipes_and_devices_are_left_out(folder: Path) ->
         os.mkfifo(folder / name)
     ids, report = run(folder)
     assert ids == ["f.txt"]
-    assert report.left_out == {
+    assert report.left_out.counts == {
         "link out of the directory": 2,
         "not a regular file": 8,
         "cannot be read": 2,
@@ -83,7 +83,7 @@ def test_special_files_inside_beir_and_datasets_are_left_out(folder: Path) -> No
     (folder / "broken" / "state.json").write_text("[")
     ids, report = run(folder)
     assert ids == []
-    assert report.left_out == {"link out of the directory": 2, "not a regular file": 1, "cannot be read": 1}
+    assert report.left_out.counts == {"link out of the directory": 2, "not a regular file": 1, "cannot be read": 1}
 
 
 def test_a_pipe_is_read_where_it_is_named(folder: Path) -> None:
@@ -103,8 +103,8 @@ def test_odd_names_are_read_and_shown(folder: Path) -> None:
     (folder / "x\x1b[31m\n.pdf").write_bytes(b"no PDF")
     ids, report = run(folder)
     assert ids == ["caf\ufffd.txt", "caf\ufffd.txt~2", "page.md/a.txt"]
-    assert report.left_out == {"broken PDF": 1}
-    assert "x\ufffd[31m .pdf" in report.places["broken PDF"][0]
+    assert report.left_out.counts == {"broken PDF": 1}
+    assert "x\ufffd[31m .pdf" in report.left_out.places["broken PDF"][0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs rm, and paths of 4096 bytes")
@@ -135,7 +135,7 @@ def test_what_may_not_be_read_is_reported(folder: Path) -> None:
         ids, report = run(folder)
     finally:
         (folder / "b").chmod(0o700)
-    assert (ids, report.left_out) == ([], {"cannot be read": 2})
+    assert (ids, report.left_out.counts) == ([], {"cannot be read": 2})
 
 
 def test_a_file_that_vanishes_or_becomes_a_pipe_is_reported(folder: Path) -> None:
@@ -191,11 +191,11 @@ def test_broken_files_are_counted_and_the_others_read(folder: Path, capsys: pyte
     expected: dict[str, int] = {}
     for reason in reasons.values():
         expected[reason] = expected.get(reason, 0) + 1
-    assert report.left_out == expected
+    assert report.left_out.counts == expected
     assert report.problems == len(reasons)
     for name, reason in reasons.items():
         if expected[reason] <= 5:
-            assert any(name in place for place in report.places[reason]), name
+            assert any(name in place for place in report.left_out.places[reason]), name
     out = folder.parent / "strict.jsonl"
     assert main(["data", "ingest", str(folder), "--out", str(out)]) == 0
     assert main(["data", "ingest", str(folder), "--out", str(out.with_name("none")), "--strict"]) == 1
@@ -209,7 +209,7 @@ def test_what_is_left_out_as_it_should_be_is_no_problem(folder: Path) -> None:
     (folder / "c.txt").write_text("The last one is good.")
     out = folder.parent / "out.jsonl"
     report = ingest([folder], out, options=IngestOptions(strict=True))
-    assert (report.documents, report.problems, report.left_out.total()) == (1, 0, 3)
+    assert (report.documents, report.problems, report.left_out.counts.total()) == (1, 0, 3)
 
 
 def test_what_unpacks_to_too_much_is_left_out(folder: Path) -> None:
@@ -225,9 +225,9 @@ def test_what_unpacks_to_too_much_is_left_out(folder: Path) -> None:
     (folder / "e.jsonl").write_text('{"text": "After."}\n' + json.dumps({"text": "a" * (1 << 20)}))
     ids, report = run(folder, max_document_mib=1, max_unpacked_mib=3)
     assert ids == ["a.jsonl.gz#1", "e.jsonl#1"]
-    assert report.left_out == {"cannot be read": 4, "too large": 1}
+    assert report.left_out.counts == {"cannot be read": 4, "too large": 1}
     for name, words in (("a.jsonl.gz", "unpacks to more than 3 MiB"), ("b.jsonl.gz", "longer than 1 MiB")):
-        assert any(name in place and words in place for place in report.places["cannot be read"])
+        assert any(name in place and words in place for place in report.left_out.places["cannot be read"])
     with pytest.raises(InputError, match="--max-document-mib"):
         IngestOptions(max_document_mib=0)
 
@@ -242,7 +242,7 @@ def test_values_stored_once_do_not_fill_memory(folder: Path) -> None:
     )
     ids, report = run(folder, near_duplicates=0)
     assert ids == ["a.parquet#1"]
-    assert report.left_out == {"duplicate": 299}
+    assert report.left_out.counts == {"duplicate": 299}
 
 
 NETWORK = """
