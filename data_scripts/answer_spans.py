@@ -16,14 +16,7 @@ from secateur.models.requests import as_passage
 
 @dataclass(slots=True)
 class SpanReport:
-    """Counts of a labelling run.
-
-    Attributes:
-        queries: Queries written.
-        passages: Passages written.
-        relevant: Passages that contain an answer.
-        unanswered: Queries with answers, none of which occurs in a passage.
-    """
+    """Numbers of queries, passages, passages with an answer, and queries whose answers are in none of them."""
 
     queries: int = 0
     passages: int = 0

@@ -34,17 +34,7 @@ _PROBLEMS = {
 
 @dataclass(slots=True)
 class SourceReport:
-    """Findings in one file.
-
-    Attributes:
-        name: File name.
-        queries: Number of queries.
-        passages: Number of passages.
-        relevant: Passages that are labelled as relevant.
-        units: Units of all passages.
-        kept: Units that overlap a relevant span.
-        problems: Problems with their places.
-    """
+    """Findings in one file: problems and the numbers of queries, passages, relevant ones, units and kept ones."""
 
     name: str
     queries: int = 0
@@ -102,7 +92,7 @@ class CheckReport:
                 yield f"    {'; '.join(source.problems.places[problem])}"
         for line in self.general:
             yield f"{'warning' if self.usable else 'error'}: {line}"
-        yield f"this data set {'can' if self.usable else 'cannot'} be trained on"
+        yield f"it {'can' if self.usable else 'cannot'} be trained on"
 
 
 def _check_passage(

@@ -60,14 +60,7 @@ class ChunkOptions:
 
 @dataclass(slots=True)
 class ChunkReport:
-    """Counts of a chunking run.
-
-    Attributes:
-        documents: Documents read.
-        chunks: Chunks written.
-        blank: Documents without a unit.
-        cut_units: Units that were cut because they exceed the length of a chunk.
-    """
+    """Numbers of documents read, chunks written, documents without text, and units cut for their length."""
 
     documents: int = 0
     chunks: int = 0

@@ -12,7 +12,7 @@ from typing import Any
 
 from secateur.data_scripts.chunking import trimmed
 from secateur.data_scripts.near_duplicates import check_threshold, digest, normalised
-from secateur.data_scripts.publish_card import card, statistics
+from secateur.data_scripts.publish_card import SplitStatistics, card, statistics
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, filtered, kept
 from secateur.data_scripts.publish_leaks import refuse_leaks, split_names
 from secateur.data_scripts.records import Labelled, read_records
@@ -75,22 +75,20 @@ class PublishReport:
     Attributes:
         pairs: Labelled pairs read.
         dropped: Dropped pairs by reason.
-        queries: Queries written, by split.
-        passages: Passages written, by split.
+        splits: Statistics by split.
     """
 
     pairs: int
     dropped: Counter[str]
-    queries: dict[str, int]
-    passages: dict[str, int]
+    splits: dict[str, SplitStatistics]
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the printed report."""
         yield f"{self.pairs} pairs, {self.dropped.total()} dropped"
         for reason, count in self.dropped.most_common():
             yield f"  {reason}: {count}"
-        for split, count in self.queries.items():
-            yield f"{split}: {count} queries, {self.passages[split]} passages"
+        for name, split in self.splits.items():
+            yield f"{name}: {split.queries} queries, {split.passages} passages"
 
 
 def relevant_spans(label: Labelled) -> list[list[int]]:
@@ -212,9 +210,4 @@ def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> P
         _write_parquet(out / PARQUET / split / f"{name}.parquet", found)
     figures = {split: statistics(found) for split, found in splits.rows.items()}
     write_atomically(out / "README.md", card(name, options, len(pairs), dropped, figures))
-    return PublishReport(
-        len(pairs),
-        dropped,
-        {split: figure.queries for split, figure in figures.items()},
-        {split: figure.passages for split, figure in figures.items()},
-    )
+    return PublishReport(len(pairs), dropped, figures)

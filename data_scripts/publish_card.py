@@ -78,14 +78,9 @@ kept it. No query, no document and no {alike} are in two splits. Dropped:
 
 @dataclass(slots=True)
 class SplitStatistics:
-    """Statistics of a split.
+    """Counts of a split: queries, passages, relevant ones, units and kept ones.
 
     Attributes:
-        queries: Number of queries.
-        passages: Number of passages.
-        relevant: Passages with a kept unit.
-        units: Units of all passages.
-        kept: Units that are kept.
         kept_units: Passages by number of kept units; 5 means 5 or more.
         positions: Kept units by their position in tenths of the passage, from 0.
     """
@@ -127,8 +122,8 @@ def card(
     Args:
         name: Name of the data set.
         options: Publishing options.
-        pairs: Number of labelled pairs before filtering.
-        dropped: Dropped pairs by reason.
+        pairs: Number of labelled pairs before any were dropped.
+        dropped: Number of dropped pairs by reason.
         splits: Statistics by split.
     """
     queries = sum(split.queries for split in splits.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,12 @@ from secateur.models.errors import DataError, shown
 _SHOWN = 5  # leaks that an error message lists
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """Something that is in two splits.
-
-    Attributes:
-        kind: ``query``, ``document``, ``passage`` or ``near-duplicate passage``.
-        text: Its text or identifier.
-        splits: Names of the two splits.
-    """
-
-    kind: str
-    text: str
-    splits: tuple[str, str]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {shown(self.text)} is in {self.splits[0]} and in {self.splits[1]}"
-
-
-def find_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float = 0.9) -> list[Leak]:
-    """Find what is in two splits.
+def find_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float = 0.9) -> list[str]:
+    """Describe each query, document and passage that is in two splits.
 
     Args:
         splits: Rows of the schema in `secateur.labelled.examples`, by split.
         near_duplicates: Similarity from which two passages are near-duplicates; 0: only equal passages are found.
-
-    Returns:
-        The leaks; each query, document or passage once.
 
     Raises:
         InputError: The similarity is out of range.
@@ -50,21 +28,20 @@ def find_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicate
     """
     check_threshold(near_duplicates)
     first: dict[tuple[str, str], str] = {}
-    found: dict[tuple[str, str], Leak] = {}
+    leaks: dict[tuple[str, str], str] = {}
     near = NearDuplicates(near_duplicates) if near_duplicates else None
     for split, rows in splits.items():
         for kind, text in (key for row in rows for key in row_keys(row)):
-            key = (kind, text)
-            if key in first:
-                if first[key] != split:
-                    found.setdefault(key, Leak(kind, text, (first[key], split)))
-                continue
-            first[key] = split
-            if near is not None and kind == "passage":
-                others = [other for other in near.add(text, text) if first["passage", other] != split]
-                if others:
-                    found[key] = Leak("near-duplicate passage", text, (first["passage", others[0]], split))
-    return list(found.values())
+            if (kind, text) in first:
+                label, others = kind, [first[kind, text]]
+            else:
+                first[kind, text] = split
+                found = near.add(text, text) if near is not None and kind == "passage" else []
+                label, others = "near-duplicate passage", [first["passage", one] for one in found]
+            other = next((one for one in others if one != split), None)
+            if other is not None:
+                leaks.setdefault((kind, text), f"{label} {shown(text)} is in {other} and in {split}")
+    return list(leaks.values())
 
 
 def refuse_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float, where: Path) -> None:
@@ -75,8 +52,10 @@ def refuse_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplica
     """
     leaks = find_leaks(splits, near_duplicates)
     if leaks:
-        listed = "; ".join(map(str, leaks[:_SHOWN]))
-        raise DataError(f"{where}: {len(leaks)} leaks between splits; split it again with `data publish`: {listed}")
+        raise DataError(
+            f"{where}: {len(leaks)} leaks between splits; split it again with `data publish`: "
+            + "; ".join(leaks[:_SHOWN])
+        )
 
 
 def split_names(directory: Path) -> list[str]:

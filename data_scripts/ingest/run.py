@@ -61,13 +61,7 @@ class IngestOptions:
 
 @dataclass(slots=True)
 class IngestReport:
-    """Counts of an ingestion.
-
-    Attributes:
-        documents: Documents written.
-        files: Files that were found.
-        left_out: What did not become a document, by reason.
-    """
+    """Numbers of documents written and of files found, and what did not become a document, by reason."""
 
     documents: int = 0
     files: int = 0
