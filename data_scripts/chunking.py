@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from secateur.models.errors import DataError, InputError, shown
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter, get_segmenter
 from secateur.models.types import Passage
+
+_TO_LAST_SPACE = re.compile(r".*\s", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,8 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 def _pieces(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
     """Yield spans of at most ``limit`` characters that tile a unit, cut after white space in their second half."""
     while end - start > limit:
-        cut, lowest = start + limit, start + max(1, limit // 2)
-        while cut > lowest and not text[cut - 1].isspace():
-            cut -= 1
-        if not text[cut - 1].isspace():
-            cut = start + limit
+        space = _TO_LAST_SPACE.match(text, start + max(0, limit // 2 - 1), start + limit)
+        cut = space.end() if space else start + limit
         yield start, cut
         start = cut
     yield start, end

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,15 +93,10 @@ def read_samples(path: Path) -> Iterator[Sample]:
 
 
 def draw(samples: Iterator[Sample], n: int, seed: int) -> list[Sample]:
-    """Draw ``n`` samples at random, in their original order; only these are held in memory (reservoir sampling)."""
+    """Draw ``n`` samples at random, in their original order; only these are held in memory."""
     draws = random.Random(seed)
-    chosen: list[tuple[int, Sample]] = []
-    for number, sample in enumerate(samples):
-        if len(chosen) < n:
-            chosen.append((number, sample))
-        elif (place := draws.randint(0, number)) < n:
-            chosen[place] = (number, sample)
-    return [sample for _, sample in sorted(chosen, key=lambda pair: pair[0])]
+    drawn = heapq.nsmallest(n, ((draws.random(), number, sample) for number, sample in enumerate(samples)))
+    return [sample for _, _, sample in sorted(drawn, key=itemgetter(1))]
 
 
 def _print(samples: Sequence[Sample], console: Console) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -32,27 +33,25 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def check_threshold(value: float, field: str = "--near-duplicates") -> None:
+def check_threshold(value: float) -> None:
     """Check a similarity threshold.
 
     Raises:
         InputError: The value is outside [0, 1].
     """
     if not 0.0 <= value <= 1.0:
-        raise InputError(field, f"must be from 0 to 1, not {shown(value)}", "use e.g. 0.9, or 0 to turn it off")
+        hint = "use e.g. 0.9, or 0 to turn it off"
+        raise InputError("--near-duplicates", f"must be from 0 to 1, not {shown(value)}", hint)
 
 
 def _shingles(text: str) -> Iterator[bytes]:
     """Yield each run of three words, or the whole text if it has fewer."""
-    words: list[str] = []
-    short = True
+    words: deque[str] = deque(maxlen=_SHINGLE)
     for match in _WORD.finditer(text.lower()):
-        words.append(match.group())
+        words.append(match[0])
         if len(words) == _SHINGLE:
             yield " ".join(words).encode("utf-8", "surrogatepass")
-            short = False
-            del words[0]
-    if short:
+    if len(words) < _SHINGLE:
         yield (" ".join(words) or text.strip()).encode("utf-8", "surrogatepass")
 
 
@@ -63,10 +62,12 @@ class NearDuplicates:
         threshold: Lowest estimated Jaccard similarity of the shingles of two near-duplicates, in (0, 1].
 
     Raises:
+        InputError: The threshold is out of range.
         MissingExtraError: `datasketch` is not installed.
     """
 
     def __init__(self, threshold: float) -> None:
+        check_threshold(threshold)
         try:
             from datasketch import MinHash, MinHashLSH
         except ImportError as error:

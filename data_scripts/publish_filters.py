@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -95,14 +96,8 @@ def filtered(labels: Iterable[Labelled], options: FilterOptions, dropped: Counte
 
 def _largest_size(sizes: Sequence[int], share: float) -> int:
     """Return the largest size to which buckets can be cut so that none exceeds a share of the remaining passages."""
-    low, high = 0, max(sizes, default=0)
-    while low < high:  # bisection: a bucket's share of the rest grows with the size
-        middle = (low + high + 1) // 2
-        if middle <= share * sum(min(size, middle) for size in sizes) + 1e-9:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    sizes_to_try = range(1, max(sizes) + 1)  # a bucket's share of the rest grows with the size
+    return bisect(sizes_to_try, False, key=lambda size: size > share * sum(min(full, size) for full in sizes) + 1e-9)
 
 
 def balanced(labels: Sequence[Labelled], options: FilterOptions, dropped: Counter[str]) -> list[Labelled]:

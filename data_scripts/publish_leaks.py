@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold
+from secateur.data_scripts.near_duplicates import NearDuplicates
 from secateur.data_scripts.records import parsed_lines
 from secateur.data_scripts.split import checked_row, row_keys
 from secateur.labelled.examples import data_files
@@ -26,7 +26,6 @@ def find_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicate
         InputError: The similarity is out of range.
         MissingExtraError: `datasketch` is not installed.
     """
-    check_threshold(near_duplicates)
     first: dict[tuple[str, str], str] = {}
     leaks: dict[tuple[str, str], str] = {}
     near = NearDuplicates(near_duplicates) if near_duplicates else None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold, normalised
+from secateur.data_scripts.near_duplicates import NearDuplicates, normalised
 from secateur.data_scripts.records import parsed_lines
 from secateur.labelled.examples import data_files
 from secateur.labelled.json_files import write_json_lines
@@ -30,27 +30,18 @@ _FILE = "\0file"  # key that stores the file name of a row; no real key contains
 Row = dict[str, Any]
 
 
-class _Groups:
-    """Keys that belong together (union-find)."""
-
-    def __init__(self, parent: Mapping[str, str] | None = None) -> None:
-        self._parent = dict(parent or {})
-
-    def copy(self) -> _Groups:
-        return _Groups(self._parent)
+class _Groups(dict[str, str]):
+    """Keys that belong together (union-find); each key is mapped to a key nearer to the root of its group."""
 
     def find(self, key: str) -> str:
         """Return the key that represents the group of a key."""
-        root = key
-        while self._parent.setdefault(root, root) != root:
-            root = self._parent[root]
-        while self._parent[key] != root:
-            self._parent[key], key = root, self._parent[key]
-        return root
+        while self.setdefault(key, key) != key:
+            self[key] = key = self[self[key]]
+        return key
 
     def join(self, a: str, b: str) -> None:
         """Merge the groups of two keys."""
-        self._parent[self.find(a)] = self.find(b)
+        self[self.find(a)] = self.find(b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +79,7 @@ def row_keys(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def checked_row(row: Any, _: int = 0) -> Row:
     """Return a row whose keys can be read; see `row_keys` for the errors."""
-    for _kind, _text in row_keys(row):
-        pass
+    list(row_keys(row))
     return dict(row)
 
 
@@ -131,7 +121,7 @@ def _split_by(
     keys: Sequence[str], rows: Sequence[Row], passages: _Groups, shares: Mapping[str, float], seed: int, every: bool
 ) -> Splits:
     """Keep examples together that have the same key or share a passage; ``every``: even an irrelevant one."""
-    groups = passages.copy()
+    groups = _Groups(passages)
     for row, key in zip(rows, keys, strict=True):
         for passage in row["passages"]:
             if every or passage.get("relevant", passage.get("relevant_spans")):
@@ -181,7 +171,6 @@ def split_rows(
         InputError: The similarity is out of range.
         MissingExtraError: Near-duplicates are asked for and `datasketch` is not installed.
     """
-    check_threshold(near_duplicates)
     passages = _passage_groups(rows, near_duplicates)
     queries = [f"query {normalised(row['query'])}" for row in rows]
     separate = [f"row {number}" for number in range(len(rows))]

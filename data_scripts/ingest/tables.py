@@ -57,10 +57,9 @@ def _choose(names: Collection[str], columns: Columns, where: str, *, optional: b
     chosen: dict[str, str | None] = {}
     for kind, usual in _USUAL.items():
         name = getattr(columns, kind)
-        missing = name is not None and name not in names
-        if missing and not (optional and kind != "text"):
+        if name is not None and name not in names and not (optional and kind != "text"):
             raise InputError(f"--{kind}-column", f"{where} has no column {name!r}", existing)
-        chosen[kind] = name if name and not missing else next((one for one in usual if one in names), None)
+        chosen[kind] = name if name in names else next((one for one in usual if one in names), None)
     if chosen["text"] is None:
         raise InputError("--text-column", f"{where} has no column {' or '.join(_USUAL['text'])}", existing)
     return Columns(**chosen)
