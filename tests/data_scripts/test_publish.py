@@ -24,7 +24,7 @@ SPLITS = ("train", "dev", "test")
 
 
 def label(number: int = 0, labels: tuple[float, ...] = (1.0, 0.0, 0.0), **changes: Any) -> Labelled:
-    """A pair of its own: every fact in it bears the number."""
+    """Return a distinct pair: each of its facts contains the number."""
     sentences = [f"Fact {number}-{unit} of item{number} is thing{number * 7 + unit}. " for unit in range(len(labels))]
     text, units = "", []
     for sentence in sentences:

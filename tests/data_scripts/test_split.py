@@ -67,7 +67,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert found[0] != found[2]
 
 
-def test_queries_that_all_hang_together_cannot_be_split(tmp_path: Path) -> None:
+def test_queries_that_are_all_connected_cannot_be_split(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     write(path, [(f"query {i}?", "the one text") for i in range(50)])
     with pytest.raises(DataError, match="the split 'test' would be empty"):

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from secateur.cli import main
-from secateur.data_scripts.ingest.html import html_text
 from secateur.data_scripts.ingest.run import IngestOptions, IngestReport, ingest
 from secateur.data_scripts.ingest.sources import Found, LeftOut, find
 from secateur.data_scripts.ingest.texts import markdown_title, read_file
@@ -33,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, **options: Any) -> tuple[list[str], IngestReport]:
-    """Ingest a folder; the last of its files, at least, is read whatever stands before it."""
+    """Ingest a folder; the last of its files, at least, is read whatever precedes it."""
     out = folder.parent / "out.jsonl"
     report = ingest([folder], out, options=IngestOptions(**options))
     documents = {document.id: document.text for document in read_records(out, Document)}
@@ -203,7 +202,7 @@ def test_broken_files_are_counted_and_the_others_read(folder: Path, capsys: pyte
     assert "a.parquet" in capsys.readouterr().err
 
 
-def test_what_is_left_out_as_it_should_be_is_no_problem(folder: Path) -> None:
+def test_expected_omissions_are_no_problem(folder: Path) -> None:
     (folder / "a.txt").write_text(" ")
     (folder / "b.bin").write_bytes(b"\0")
     (folder / "c.txt").write_text("The last one is good.")
@@ -314,45 +313,6 @@ N = 20_000
 
 
 @pytest.mark.parametrize(
-    "page",
-    [
-        "<ul><li>" * N + "x",
-        "<ul><li>a" * N + "</ul>" * N,
-        "<div>" * N + "x" + "</div>" * N,
-        "<blockquote>" * N + "x",
-        "<table><tr><td>" * N + "x",
-        "<dl><dd>x" * N,
-        "<nav>" * N + "x",
-        "<pre>x" * N,
-        "<span>" * N + "<p>x" * N,
-        "<x-y>" * N + "<p>x" * N,
-        "<svg>" * N + "<p>x" * N,
-        "".join(f"<b id={n}>" for n in range(N)) + "<p>x" * N,
-        "<div><b id=1></div>" * N + "<p>x" * N,
-        "<table><tr>" + "<td>x" * N,
-        "<a" * N,
-        "<!--" * N,
-    ],
-    ids=lambda page: page[:12],
-)
-def test_nested_html_takes_time_in_proportion(page: str) -> None:
-    started = time.process_time()
-    html_text(page)
-    # About a second at most; 30 and more where each tag walks over all that are open.
-    assert time.process_time() - started < 10
-
-
-def test_flattening_keeps_blocks_and_text() -> None:
-    depth = 2000
-    page = html_text("<div><b>a</b> c" * depth + "</div>d" * depth)
-    assert page.text.split("\n\n") == ["a c"] * depth + ["d"] * depth
-    # Tags that do not nest, or are closed by their parents, change nothing.
-    paths = "<svg>" + "<path d=x/>" * 2000 + "</svg>"
-    rest = "<nav>menu</nav><ul>" + "<li>one" * 2000 + "</ul><p>x <b>y</b>"
-    assert html_text(paths + rest).text.split("\n\n") == ["- one"] * 2000 + ["x y"]
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "> " * N + "x",
@@ -369,15 +329,6 @@ def test_nested_markdown_takes_time_in_proportion(folder: Path, text: str) -> No
     ids, _ = run(folder)
     assert ids == ["a.md"]
     assert time.process_time() - started < 10
-
-
-def test_front_matter_may_use_an_alias(folder: Path) -> None:
-    (folder / "a.md").write_text("---\na: &a [one, two]\nb: *a\n---\nText.")
-    (folder / "b.md").write_text("---\n" + "a: b\n" * N + "---\nText of the second.")
-    run(folder)
-    first, second, _ = read_records(folder.parent / "out.jsonl", Document)
-    assert (first.text, first.metadata["front_matter"]["b"]) == ("Text.", ["one", "two"])
-    assert second.text.startswith("---\na: b")
 
 
 def seeds(root: Path) -> dict[str, bytes]:

@@ -67,7 +67,7 @@ def test_files_of_one_name_get_a_number(tmp_path: Path) -> None:
     assert [document.id for document in read(tmp_path / "out.jsonl")] == ["a.txt", "a.txt~2", "a.txt~3"]
 
 
-def test_ids_that_stand_twice_are_an_error_unless_asked_for(tmp_path: Path) -> None:
+def test_repeated_ids_are_an_error_unless_asked_for(tmp_path: Path) -> None:
     table, out = tmp_path / "d.jsonl", tmp_path / "out.jsonl"
     table.write_text("\n".join(json.dumps({"id": "1", "text": text}) for text in ("One.", "Two.", "One.")))
     with pytest.raises(DataError, match=r"line 2: the id '1' is already used at .*line 1"):
