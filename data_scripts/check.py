@@ -1,52 +1,40 @@
-"""Checking a labelled data set before anything is trained on it: what is wrong, where, and what to do about it."""
+"""Checking labelled examples before training: which problems they have, where, and how to fix them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secateur.data_scripts.reports import Problems
 from secateur.labelled.examples import Example, LabelledPassage, data_files, parse_example
 from secateur.labelled.text_files import filled_lines, parse_json
+from secateur.models.errors import InputError
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter, get_segmenter
-from secateur.models.types import Passage
 
-_SHOWN = 5  # places that are named of each problem
-_MANY = 0.9  # share of units that are labelled in a passage that is labelled as a whole
-_SKEW = 0.95
+_WHOLE = 0.9  # share of labelled units above which a passage counts as labelled as a whole
+_SKEWED = 0.95  # share of relevant or irrelevant passages above which a data set is skewed
 
-# Problem: whether it stops training, and what to do.
+# For each problem: whether it prevents training, and the hint.
 _PROBLEMS = {
-    "broken line": (True, "repair or remove it; the schema stands in labelled/examples.py"),
-    "id stands twice": (True, "give each query of a file an id of its own"),
-    "blank query": (False, "it is left out"),
-    "no passages": (False, "it is left out"),
-    "passage without text": (False, "it is left out"),
+    "broken line": (True, "repair or remove it; labelled/examples.py describes the schema"),
+    "repeated id": (True, "give each query of a file its own id"),
+    "blank query": (False, "it is ignored"),
+    "no passages": (False, "it is ignored"),
+    "passage without text": (False, "it is ignored"),
     "relevant passage without a span": (False, "nothing can be learned from it; label its answering sentences"),
-    "span matches no sentence": (False, "it covers only white space; check the offsets"),
+    "span without text": (False, "it covers only white space; check the offsets"),
     "irrelevant passage with spans": (True, "set relevant to true, or remove relevant_spans"),
-    "passage labelled as a whole": (False, "the model learns nothing of choosing; label the answering sentences only"),
-    "same passage twice in a query": (False, "remove one"),
-    "same passage labelled differently for one query": (True, "decide which label is right"),
+    "passage labelled as a whole": (False, "the model does not learn to choose; label only the answering sentences"),
+    "repeated passage": (False, "remove one"),
+    "repeated passage with another label": (True, "decide which label is right"),
 }
 
 
 @dataclass(slots=True)
 class SourceReport:
-    """What was found in one file.
-
-    Attributes:
-        name: of the file.
-        queries: read.
-        passages: read.
-        relevant: passages that answer.
-        units: of all passages.
-        kept: units that overlap a span.
-        counts: how often each problem came up.
-        places: the first places of each problem.
-    """
+    """Findings in one file: problems and the numbers of queries, passages, relevant ones, units and kept ones."""
 
     name: str
     queries: int = 0
@@ -54,64 +42,57 @@ class SourceReport:
     relevant: int = 0
     units: int = 0
     kept: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    places: dict[str, list[str]] = field(default_factory=dict)
-
-    def found(self, problem: str, place: str) -> None:
-        """Note a problem."""
-        self.counts[problem] += 1
-        places = self.places.setdefault(problem, [])
-        if len(places) < _SHOWN:
-            places.append(place)
+    problems: Problems = field(default_factory=Problems)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What was found in a data set."""
+    """Findings in a data set."""
 
     sources: tuple[SourceReport, ...]
 
     @property
     def general(self) -> list[str]:
-        """What is wrong with the data as a whole."""
+        """Problems of the data set as a whole."""
         passages = sum(source.passages for source in self.sources)
         relevant = sum(source.relevant for source in self.sources)
         kept = sum(source.kept for source in self.sources)
         if not passages:
-            return ["there is no passage"]
+            return ["there are no passages"]
         if not relevant or not kept:
-            return ["no passage is labelled as relevant: nothing can be learned; is the data labelled?"]
+            return ["no passage is labelled as relevant, so nothing can be learned; label the data first"]
         if relevant == passages:
-            return ["every passage is relevant: the model cannot learn to drop one; add passages that do not answer"]
-        found = []
-        for name, share in (("relevant", relevant / passages), ("irrelevant", 1 - relevant / passages)):
-            if share > _SKEW:
-                found.append(f"{share:.0%} of all passages are {name}: the relevance head learns little from that")
-        return found
+            return ["every passage is relevant, so the model cannot learn to drop one; add irrelevant passages"]
+        shares = {"relevant": relevant / passages, "irrelevant": 1 - relevant / passages}
+        return [
+            f"{share:.0%} of all passages are {name}; the rank head learns little from that"
+            for name, share in shares.items()
+            if share > _SKEWED
+        ]
 
     @property
     def usable(self) -> bool:
-        """Whether it can be trained on as it is."""
-        blocking = any(_PROBLEMS[problem][0] for source in self.sources for problem in source.counts)
-        relevant = any(source.kept for source in self.sources)
-        negative = any(source.passages > source.relevant for source in self.sources)
-        return not blocking and relevant and negative
+        """Whether the data set can be trained on."""
+        prevented = any(_PROBLEMS[problem][0] for source in self.sources for problem in source.problems.counts)
+        kept = any(source.kept for source in self.sources)
+        irrelevant = any(source.passages > source.relevant for source in self.sources)
+        return not prevented and kept and irrelevant
 
     def lines(self) -> Iterator[str]:
-        """Yield the report, a line at a time."""
+        """Yield the lines of the printed report."""
         for source in self.sources:
             share = source.kept / source.units if source.units else 0.0
             yield (
-                f"{source.name}: {source.queries} queries, {source.passages} passages, {source.relevant} of them "
-                f"relevant, {share:.0%} of {source.units} units to be kept"
+                f"{source.name}: {source.queries} queries, {source.passages} passages ({source.relevant} relevant), "
+                f"{source.units} units ({share:.0%} kept)"
             )
-            for problem, count in source.counts.most_common():
-                stops, hint = _PROBLEMS[problem]
-                yield f"  {'error' if stops else 'warning'}: {problem}, {count} times: {hint}"
-                yield f"    {'; '.join(source.places[problem])}"
+            for problem, count in source.problems.counts.most_common():
+                prevents, hint = _PROBLEMS[problem]
+                yield f"  {'error' if prevents else 'warning'}: {problem} ({count}): {hint}"
+                yield f"    {'; '.join(source.problems.places[problem])}"
         for line in self.general:
-            yield f"error: {line}" if not self.usable else f"warning: {line}"
-        yield "it can be trained on" if self.usable else "it cannot be trained on as it is"
+            yield f"{'warning' if self.usable else 'error'}: {line}"
+        yield f"it {'can' if self.usable else 'cannot'} be trained on"
 
 
 def _check_passage(
@@ -121,54 +102,52 @@ def _check_passage(
     report.passages += 1
     report.relevant += passage.relevant
     if not text.strip():
-        report.found("passage without text", place)
+        report.problems.add("passage without text", place)
         return
     if text in seen:
         same = seen[text] == passage.relevant
-        report.found(
-            "same passage twice in a query" if same else "same passage labelled differently for one query", place
-        )
+        report.problems.add("repeated passage" if same else "repeated passage with another label", place)
     seen[text] = passage.relevant
-    units = segment(Passage(text), segmenter)
+    units = segment(passage.passage, segmenter)
     kept = sum(passage.unit_labels(units))
     report.units += len(units)
     report.kept += kept
-    if passage.relevant and not passage.spans:
-        report.found("relevant passage without a span", place)
-    if not passage.relevant and passage.spans:
-        report.found("irrelevant passage with spans", place)
-    if any(not text[start:end].strip() for start, end in passage.spans):
-        report.found("span matches no sentence", place)
-    if len(units) > 2 and kept > _MANY * len(units):
-        report.found("passage labelled as a whole", place)
+    for found, problem in (
+        (passage.relevant and not passage.spans, "relevant passage without a span"),
+        (not passage.relevant and passage.spans, "irrelevant passage with spans"),
+        (any(not text[start:end].strip() for start, end in passage.spans), "span without text"),
+        (len(units) > 2 and kept > _WHOLE * len(units), "passage labelled as a whole"),
+    ):
+        if found:
+            report.problems.add(problem, place)
 
 
 def _check_example(report: SourceReport, example: Example, line: int, segmenter: Segmenter, ids: set[str]) -> None:
     place = f"line {line}, query {example.id!r}"
     report.queries += 1
     if example.id in ids:
-        report.found("id stands twice", place)
+        report.problems.add("repeated id", place)
     ids.add(example.id)
     if not example.query.strip():
-        report.found("blank query", place)
+        report.problems.add("blank query", place)
     if not example.passages:
-        report.found("no passages", place)
+        report.problems.add("no passages", place)
     seen: dict[str, bool] = {}
     for number, passage in enumerate(example.passages):
         _check_passage(report, passage, f"{place}, passages[{number}]", segmenter, seen)
 
 
 def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
-    """Look through labelled examples for what would spoil a training.
+    """Check labelled examples.
 
     Args:
-        path: a JSON-lines file, gzipped or not, or a directory of them.
-        segmenter: sentence segmenter of the model to be.
+        path: A JSON-lines file, gzipped or not, or a directory of such files.
+        segmenter: Sentence segmenter of the model to be trained.
 
     Raises:
-        DataError: there is no such file, or one cannot be read at all.
+        DataError: There is no such file, or a file cannot be read.
     """
-    cut = get_segmenter(segmenter)
+    segment_sentences = get_segmenter(segmenter)
     reports = []
     for file in data_files(path):
         report = SourceReport(file.name)
@@ -176,9 +155,9 @@ def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
         for number, line in filled_lines(file):
             try:
                 example = parse_example(parse_json(line), number)
-            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-                report.found("broken line", f"line {number}: {type(error).__name__}: {error}")
-                continue
-            _check_example(report, example, number, cut, ids)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
+                report.problems.add("broken line", f"line {number}: {type(error).__name__}: {error}")
+            else:
+                _check_example(report, example, number, segment_sentences, ids)
         reports.append(report)
     return CheckReport(tuple(reports))

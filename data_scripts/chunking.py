@@ -1,13 +1,14 @@
-"""Documents to chunks: runs of consecutive units, their lengths drawn at random as in Provence, or all the same.
+"""Chunking: a document becomes runs of consecutive units, of random length as in Provence or of a fixed length.
 
-Chirkova et al., "Provence: efficient and robust context pruning for retrieval-augmented generation", ICLR 2025: a
-chunk of 1 to 10 sentences makes the model robust to whatever passages a retriever holds.
+Chirkova et al., "Provence: efficient and robust context pruning for retrieval-augmented generation", ICLR 2025:
+chunks of 1 to 10 sentences make the model robust to the passage lengths of different retrievers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +20,23 @@ from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter, get_segmenter
 from secateur.models.types import Passage
 
+_TO_LAST_SPACE = re.compile(r".*\s", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkOptions:
-    """How documents are cut.
+    """Options of chunking.
 
     Attributes:
-        units: of each chunk; None draws a number for each.
-        max_units: most that are drawn.
-        overlap: units that a chunk shares with the one before it; fewer where that chunk is short.
-        max_characters: of a chunk; a longer unit is cut at white space where it can be.
-        seed: of the draws, together with the document's id.
-        segmenter: sentence segmenter of the model to be.
+        units: Units per chunk; None draws a number for each chunk.
+        max_units: Largest number that is drawn.
+        overlap: Units that a chunk shares with the previous one; fewer if that chunk is shorter.
+        max_characters: Length limit of a chunk; a longer unit is cut, at white space if possible.
+        seed: Random seed; combined with the document's id.
+        segmenter: Sentence segmenter of the model to be trained.
+
+    Raises:
+        InputError: A value is out of range.
     """
 
     units: int | None = None
@@ -41,29 +47,23 @@ class ChunkOptions:
     segmenter: str = "nupunkt"
 
     def __post_init__(self) -> None:
-        for field, value, least in (
+        for field, value, minimum in (
             ("--units", 1 if self.units is None else self.units, 1),
             ("--max-units", self.max_units, 1),
             ("--overlap", self.overlap, 0),
             ("--max-characters", self.max_characters, 1),
         ):
-            if value < least:
-                raise InputError(field, f"must be at least {least}, not {shown(value)}", "give a larger number")
-        most = self.max_units if self.units is None else self.units
-        if self.overlap >= most:
-            raise InputError("--overlap", f"{self.overlap} units are not fewer than a chunk's {most}", "give fewer")
+            if value < minimum:
+                raise InputError(field, f"must be at least {minimum}, not {shown(value)}", "use a larger number")
+        size = self.max_units if self.units is None else self.units
+        if self.overlap >= size:
+            problem = f"must be less than the {size} units of a chunk, not {self.overlap}"
+            raise InputError("--overlap", problem, "use a smaller number")
 
 
 @dataclass(slots=True)
 class ChunkReport:
-    """What chunking did.
-
-    Attributes:
-        documents: read.
-        chunks: written.
-        blank: documents without a unit.
-        cut_units: units that were longer than a chunk may be.
-    """
+    """Numbers of documents read, chunks written, documents without text, and units cut for their length."""
 
     documents: int = 0
     chunks: int = 0
@@ -71,44 +71,40 @@ class ChunkReport:
     cut_units: int = 0
 
 
-def _pieces(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield spans of at most ``most`` characters that tile a unit, cut behind white space in their second half."""
-    while end - start > most:
-        cut, least = start + most, start + max(1, most // 2)
-        while cut > least and not text[cut - 1].isspace():
-            cut -= 1
-        if not text[cut - 1].isspace():
-            cut = start + most
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a span without the white space at its ends; a blank span is returned unchanged."""
+    body = text[start:end]
+    if not body.strip():
+        return start, end
+    return start + len(body) - len(body.lstrip()), end - len(body) + len(body.rstrip())
+
+
+def _pieces(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Yield spans of at most ``limit`` characters that tile a unit, cut after white space in their second half."""
+    while end - start > limit:
+        space = _TO_LAST_SPACE.match(text, start + max(0, limit // 2 - 1), start + limit)
+        cut = space.end() if space else start + limit
         yield start, cut
         start = cut
     yield start, end
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a span without the white space at its ends."""
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
-
-
 def _spans(
     document: Document, options: ChunkOptions, segmenter: Segmenter, report: ChunkReport
 ) -> Iterator[tuple[int, int]]:
-    text, most = document.text, options.max_characters
-    units = segment(Passage(text), segmenter)
-    # By document: the draws of one do not depend on what else there is.
+    text, limit = document.text, options.max_characters
+    units = segment(Passage(text, format=document.format), segmenter)
+    # Seeded by document: its chunks do not depend on the other documents.
     seed = hashlib.sha256(f"{options.seed}\0{document.id}".encode("utf-8", "surrogatepass")).digest()
     draws = random.Random(seed)
     first = 0
     while first < len(units):
-        wanted = draws.randint(1, options.max_units) if options.units is None else options.units
-        start, last = units[first].start, min(first + wanted, len(units)) - 1
-        while last > first and units[last].end - start > most:
+        size = draws.randint(1, options.max_units) if options.units is None else options.units
+        start, last = units[first].start, min(first + size, len(units)) - 1
+        while last > first and units[last].end - start > limit:
             last -= 1
-        report.cut_units += units[last].end - start > most
-        yield from _pieces(text, start, units[last].end, most)
+        report.cut_units += units[last].end - start > limit
+        yield from _pieces(text, start, units[last].end, limit)
         if last == len(units) - 1:
             return
         first += max(1, last + 1 - first - options.overlap)
@@ -120,22 +116,22 @@ def chunk_document(
     """Cut a document into chunks of consecutive units.
 
     Args:
-        document: its text may be long; the time it takes grows with its length.
-        options: how.
-        segmenter: sentence segmenter; the default is that of the options.
-        report: counts go here.
+        document: A document of any length; time is linear in it.
+        options: Chunking options.
+        segmenter: Sentence segmenter; default: that of the options.
+        report: Where to count.
 
     Yields:
-        Chunks in order, ``document.text[chunk.start:chunk.end] == chunk.text``, without white space at their ends.
-        Those of one document and seed are the same whatever other documents there are.
+        Chunks in order, without white space at their ends: ``document.text[chunk.start:chunk.end] == chunk.text``.
+        They depend on the document and the options alone.
     """
     segmenter = segmenter or get_segmenter(options.segmenter)
     for piece in _spans(document, options, segmenter, report or ChunkReport()):
-        start, end = _trimmed(document.text, *piece)
-        if start < end:
-            yield Chunk(
-                f"{document.id}:{start}-{end}", document.id, document.text[start:end], document.title, start, end
-            )
+        start, end = trimmed(document.text, *piece)
+        text = document.text[start:end]
+        if text.strip():
+            id = f"{document.id}:{start}-{end}"
+            yield Chunk(id, document.id, text, document.title, start, end, document.format)
 
 
 def _chunks(documents: Path, options: ChunkOptions, report: ChunkReport) -> Iterator[Chunk]:
@@ -143,7 +139,7 @@ def _chunks(documents: Path, options: ChunkOptions, report: ChunkReport) -> Iter
     ids: set[str] = set()
     for document in read_records(documents, Document):
         if document.id in ids:
-            raise DataError(f"{documents}: the id {document.id!r} stands twice; give each document an id of its own")
+            raise DataError(f"{documents}: the id {document.id!r} is not unique; give each document its own id")
         ids.add(document.id)
         before = report.chunks
         report.documents += 1
@@ -152,19 +148,19 @@ def _chunks(documents: Path, options: ChunkOptions, report: ChunkReport) -> Iter
             yield chunk
         report.blank += report.chunks == before
     if not report.chunks:
-        raise DataError(f"{documents}: its {report.documents} documents hold no text")
+        raise DataError(f"{documents}: none of its {report.documents} documents has text")
 
 
 def chunk(documents: Path, out: Path, options: ChunkOptions) -> ChunkReport:
     """Cut a file of documents into chunks.
 
     Args:
-        documents: records of documents.
-        out: the chunks; written whole or not at all.
-        options: how.
+        documents: File of `Document` records.
+        out: File of `Chunk` records; written only if the run succeeds.
+        options: Chunking options.
 
     Raises:
-        DataError: the file cannot be read or written, an id stands twice, or there is no text.
+        DataError: A file cannot be read or written, an id is not unique, or no document has text.
     """
     report = ChunkReport()
     write_json_lines(out, _chunks(documents, options, report))

@@ -1,52 +1,42 @@
-"""Looking at labels: samples with their kept units in colour, in the terminal or as a page of HTML."""
+"""Showing samples of labelled passages with their kept units in colour, in the terminal or as an HTML page."""
 
 from __future__ import annotations
 
-import html
+import heapq
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from secateur.data_scripts.printable import printable
 from secateur.data_scripts.publish_filters import KEPT_FROM
-from secateur.data_scripts.records import Labelled, parse_record
+from secateur.data_scripts.records import Labelled, parse_record, parsed_lines
+from secateur.data_scripts.reports import printable
 from secateur.labelled.examples import parse_example
-from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
 from secateur.models.segmentation import segment
-from secateur.models.types import Passage
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Labels</title>
-<meta name="viewport" content="width=device-width">
-<style>
-body {{ font: 16px/1.5 sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }}
-body {{ color: #1a1a1a; background: #fff }}
-article {{ border-top: 1px solid #bbb; padding: 1rem 0 }} h2 {{ font-size: 1.1rem; margin: 0 }}
-.text {{ white-space: pre-wrap; overflow-wrap: anywhere }} .note {{ color: #555; font-size: .9rem; margin: .2rem 0 }}
-mark {{ color: inherit; border-bottom: 2px solid #287a3c }} mark.some {{ border-bottom: 2px dashed #8a6d00 }}
-</style></head><body><h1>Labels</h1>
-<p class="note">Underlined: kept. Dashed: kept by fewer than half of the samples.</p>
-{articles}
-</body></html>
-"""
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PAGE_WIDTH = 120  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A passage with what its units are worth.
+    """A passage with the labels of its units.
 
     Attributes:
-        where: of the record.
-        query: that was asked.
-        title: of the passage.
-        text: of the passage.
-        units: ``[start, end)`` code points.
-        labels: share of samples that kept each unit.
-        note: the model's answer, or whatever there is to know.
+        where: File and line.
+        query: The query's text.
+        title: Title of the passage.
+        text: Text of the passage.
+        units: ``[start, end)`` code points of each unit.
+        labels: Share of samples that kept each unit.
+        note: The model's answer, or the relevance of the passage.
     """
 
     where: str
@@ -58,7 +48,7 @@ class Sample:
     note: str = ""
 
     def pieces(self) -> Iterator[tuple[str, float]]:
-        """Yield the text in pieces that tile it, each with its label; 0 between units."""
+        """Yield pieces that tile the text, each with its label; text between units has label 0."""
         at = 0
         for (start, end), label in zip(self.units, self.labels, strict=True):
             yield self.text[at:start], 0.0
@@ -69,97 +59,61 @@ class Sample:
 
 def _published(row: dict[str, Any], number: int, where: str) -> Iterator[Sample]:
     example = parse_example(row, number)
-    for raw, passage in zip(row["passages"], example.passages, strict=True):
-        text = passage.passage.text
+    for raw, labelled in zip(row["passages"], example.passages, strict=True):
         if raw.get("soft_labels") and raw.get("sentences"):
             units = tuple((int(start), int(end)) for start, end in raw["sentences"])
             labels = tuple(map(float, raw["soft_labels"]))
         else:
-            found = segment(Passage(text))
-            units = tuple((unit.start, unit.end) for unit in found)
-            labels = tuple(map(float, passage.unit_labels(found)))
+            segmented = segment(labelled.passage)
+            units = tuple((unit.start, unit.end) for unit in segmented)
+            labels = tuple(map(float, labelled.unit_labels(segmented)))
         if len(units) != len(labels):
             raise ValueError(f"{len(units)} sentences, but {len(labels)} soft_labels")
-        teacher = "" if passage.teacher is None else f", teacher {passage.teacher:.2f}"
-        note = ("relevant" if passage.relevant else "irrelevant") + teacher
-        yield Sample(where, example.query, passage.passage.title or "", text, units, labels, note)
-
-
-def _labelled(row: Any, where: str) -> Sample:
-    label = parse_record(row, Labelled, where)
-    return Sample(where, label.query, label.title, label.passage, label.units, label.labels, label.answer)
+        teacher = "" if labelled.teacher is None else f", teacher {labelled.teacher:.2f}"
+        note = ("relevant" if labelled.relevant else "irrelevant") + teacher
+        yield Sample(where, example.query, labelled.passage.title or "", labelled.passage.text, units, labels, note)
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """Read labels, or published examples, a passage at a time.
+    """Yield the passages of a file of labels or of published examples.
 
     Raises:
-        DataError: the file cannot be read, or a line is neither; the message names it.
+        DataError: The file cannot be read or a line is neither; the message names it.
     """
-    for number, line in filled_lines(path):
+
+    def samples(row: Any, number: int) -> list[Sample]:
         where = f"{path}, line {number}"
-        try:
-            row = parse_json(line)
-            if isinstance(row, dict) and "passages" in row:
-                samples = list(_published(row, number, where))
-            else:
-                samples = [_labelled(row, where)]
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise DataError(f"{where}: {type(error).__name__}: {error}") from error
-        yield from samples
+        if isinstance(row, dict) and "passages" in row:
+            return list(_published(row, number, where))
+        label = parse_record(row, Labelled, where)
+        return [Sample(where, label.query, label.title, label.passage, label.units, label.labels, label.answer)]
+
+    for found in parsed_lines(path, samples):
+        yield from found
 
 
 def draw(samples: Iterator[Sample], n: int, seed: int) -> list[Sample]:
-    """Return some samples, in their order, without holding all of them (reservoir sampling)."""
+    """Draw ``n`` samples at random, in their original order; only these are held in memory."""
     draws = random.Random(seed)
-    chosen: list[tuple[int, Sample]] = []
-    for number, sample in enumerate(samples):
-        if len(chosen) < n:
-            chosen.append((number, sample))
-        else:
-            place = draws.randint(0, number)
-            if place < n:
-                chosen[place] = (number, sample)
-    return [sample for _, sample in sorted(chosen, key=lambda pair: pair[0])]
+    drawn = heapq.nsmallest(n, ((draws.random(), number, sample) for number, sample in enumerate(samples)))
+    return [sample for _, _, sample in sorted(drawn, key=itemgetter(1))]
 
 
-def _piece_html(text: str, label: float) -> str:
-    escaped = html.escape(text)
-    if not label or not text:
-        return escaped
-    some = "" if label >= KEPT_FROM else ' class="some"'
-    return f'<mark{some} style="background: rgba(70, 190, 100, {0.5 * label:.2f})" title="{label:.2f}">{escaped}</mark>'
-
-
-def to_html(samples: Sequence[Sample]) -> str:
-    """Return a page that needs nothing else."""
-    articles = []
-    for sample in samples:
-        text = "".join(_piece_html(*piece) for piece in sample.pieces())
-        notes = [
-            f'<p class="note">{html.escape(note)}</p>' for note in (sample.title, sample.note, sample.where) if note
-        ]
-        articles.append(
-            f'<article><h2>{html.escape(sample.query)}</h2>{"".join(notes)}<p class="text">{text}</p></article>'
-        )
-    return _PAGE.format(articles="\n".join(articles))
-
-
-def _print(samples: Sequence[Sample]) -> None:
-    from rich.console import Console
+def _print(samples: Sequence[Sample], console: Console) -> None:
     from rich.text import Text
 
-    console = Console()
+    console.print(
+        f"Kept units are green and underlined; those kept by less than {KEPT_FROM:.0%} of samples yellow and italic."
+    )
     for sample in samples:
-        text = Text()
-        for piece, label in sample.pieces():
-            style = "bold green" if label >= KEPT_FROM else "yellow" if label else "dim"
-            text.append(printable(piece), style)
         console.rule(style="dim")
         console.print(Text(printable(sample.query), "bold"))
-        for note in (sample.title, sample.note, sample.where):
-            if note:
-                console.print(Text(printable(note), "italic dim"))
+        for note in filter(None, (sample.title, sample.note, sample.where)):
+            console.print(Text(printable(note), "italic dim"))
+        text = Text()
+        for piece, label in sample.pieces():
+            style = "bold underline green" if label >= KEPT_FROM else "italic yellow" if label else "dim"
+            text.append(printable(piece), style)
         console.print(text)
 
 
@@ -167,21 +121,25 @@ def inspect(path: Path, n: int = 5, seed: int = 13, page: Path | None = None) ->
     """Show samples of a file.
 
     Args:
-        path: labels, or published examples; JSON lines, gzipped or not.
-        n: how many.
-        seed: the same seed shows the same.
-        page: write a page of HTML there; None prints them.
+        path: Labels or published examples: JSON lines, gzipped or not.
+        n: Number of samples, at least 1.
+        seed: Random seed.
+        page: HTML file to write; None prints to the terminal.
 
     Raises:
-        DataError: the file cannot be read, or the page not be written.
-        InputError: ``n`` is below 1.
+        DataError: The file cannot be read or the page cannot be written.
+        InputError: ``n`` is less than 1.
     """
+    from rich.console import Console
+
     if n < 1:
-        raise InputError("--n", f"must be at least 1, not {n}", "give a larger number")
+        raise InputError("--n", f"must be at least 1, not {n}", "use a larger number")
     samples = draw(read_samples(path), n, seed)
     if not samples:
-        raise DataError(f"{path}: holds no labelled passage")
+        raise DataError(f"{path}: has no labelled passages")
     if page is None:
-        _print(samples)
+        _print(samples, Console())
     else:
-        write_atomically(page, to_html(samples))
+        console = Console(record=True, file=StringIO(), width=_PAGE_WIDTH)
+        _print(samples, console)
+        write_atomically(page, console.export_html())

@@ -1,44 +1,47 @@
-"""Labels to a published data set: filtered, balanced, split without leaks, as JSON lines and Parquet, with a card."""
+"""Publishing labels as a data set: filtered, balanced and split, as JSON lines and Parquet with a card."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secateur.data_scripts.dividing import divide
-from secateur.data_scripts.near_duplicates import check_threshold
-from secateur.data_scripts.publish_card import CardFacts, card, statistics
-from secateur.data_scripts.publish_examples import to_examples
-from secateur.data_scripts.publish_filters import FilterOptions, balanced, filtered
-from secateur.data_scripts.publish_leaks import data_parts, refuse_leaks
+from secateur.data_scripts.chunking import trimmed
+from secateur.data_scripts.near_duplicates import check_threshold, digest, normalised
+from secateur.data_scripts.publish_card import SplitStatistics, card, statistics
+from secateur.data_scripts.publish_filters import FilterOptions, balanced, filtered, kept
+from secateur.data_scripts.publish_leaks import refuse_leaks, split_names
 from secateur.data_scripts.records import Labelled, read_records
+from secateur.data_scripts.split import refuse_empty, split_rows
 from secateur.labelled.examples import source_name
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError, MissingExtraError, shown
-from secateur.models.files import write_atomically
+from secateur.models.files import atomic_path, write_atomically
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-PARQUET = "parquet"  # apart from the parts: training reads every data file of a directory, and would read all twice
+PARQUET = "parquet"  # a separate directory: training reads all data files of a split's directory
 
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """How a data set is made.
+    """Options of publishing.
 
     Attributes:
-        name: of the data set and its files; None: that of the labels' file.
-        licence: as the Hugging Face Hub names it.
-        description: for the card.
-        language: code for the card.
-        shares: of the queries, by the name of the part.
-        near_duplicates: similarity from which two passages must stay in one part; 0 for equal ones only.
-        seed: of the split.
-        filters: what is dropped.
+        name: Name of the data set and its files; None: that of the labels' file.
+        licence: Identifier of the licence on the Hugging Face Hub.
+        description: Description on the card.
+        language: Language code on the card.
+        shares: Share of the queries by split.
+        near_duplicates: Similarity from which two passages must be in the same split; 0: only equal ones must.
+        seed: Random seed of the split.
+        filters: Which pairs are dropped.
+
+    Raises:
+        InputError: A value is out of range.
     """
 
     name: str | None = None
@@ -53,40 +56,95 @@ class PublishOptions:
     def __post_init__(self) -> None:
         check_threshold(self.near_duplicates)
         if not self.shares or not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
-            raise InputError("--shares", f"add up to {sum(self.shares.values()):g}, not 1", "give shares that do")
-        for part, share in self.shares.items():
+            problem = f"must add up to 1, not {sum(self.shares.values()):g}"
+            raise InputError("--shares", problem, "use e.g. train=0.8,dev=0.1,test=0.1")
+        hint = "use letters, digits, - and _"
+        for split, share in self.shares.items():
             if not share > 0:
-                raise InputError("--shares", f"{part}={share:g} is not above 0", "leave the part out")
-            if not _NAME.fullmatch(part) or part == PARQUET:
-                raise InputError("--shares", f"{shown(part)} cannot name a part", "use letters, digits, - and _")
+                raise InputError("--shares", f"{split}={share:g} is not greater than 0", "remove this split")
+            if not _NAME.fullmatch(split) or split == PARQUET:
+                raise InputError("--shares", f"{shown(split)} cannot be the name of a split", hint)
         if self.name is not None and not _NAME.fullmatch(self.name):
-            raise InputError("--name", f"{shown(self.name)} cannot name a file", "use letters, digits, - and _")
+            raise InputError("--name", f"{shown(self.name)} cannot be a file name", hint)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What publishing did.
+    """Counts of a publishing run.
 
     Attributes:
-        pairs: read.
-        dropped: pairs by reason.
-        queries: written, by part.
-        passages: written, by part.
+        pairs: Labelled pairs read.
+        dropped: Dropped pairs by reason.
+        splits: Statistics by split.
     """
 
     pairs: int
     dropped: Counter[str]
-    queries: dict[str, int]
-    passages: dict[str, int]
+    splits: dict[str, SplitStatistics]
 
     def lines(self) -> Iterator[str]:
-        """Yield the report, a line at a time."""
-        yield f"{self.pairs} pairs; {self.dropped.total()} left out"
+        """Yield the lines of the printed report."""
+        yield f"{self.pairs} pairs, {self.dropped.total()} dropped"
         for reason, count in self.dropped.most_common():
-            if count:
-                yield f"  {reason}: {count}"
-        for part, count in self.queries.items():
-            yield f"{part}: {count} queries, {self.passages[part]} passages"
+            yield f"  {reason}: {count}"
+        for name, split in self.splits.items():
+            yield f"{name}: {split.queries} queries, {split.passages} passages"
+
+
+def relevant_spans(label: Labelled) -> list[list[int]]:
+    """Return the kept units as ``[start, end)`` spans without white space at their ends; adjacent ones are merged."""
+    merged: list[list[int]] = []
+    previous = False
+    for (start, end), keep in zip(label.units, kept(label), strict=True):
+        if keep and previous:
+            merged[-1][1] = end
+        elif keep:
+            merged.append([start, end])
+        previous = keep
+    return [list(trimmed(label.passage, *span)) for span in merged if label.passage[span[0] : span[1]].strip()]
+
+
+def _passage(label: Labelled) -> dict[str, Any]:
+    spans = relevant_spans(label)
+    row = {
+        "id": label.passage_id or label.id,
+        "title": label.title,
+        "text": label.passage,
+        "format": label.format,
+        "document_id": label.document_id,
+        "sentences": [list(trimmed(label.passage, *unit)) for unit in label.units],
+        "relevant_spans": spans,
+        "relevant": bool(spans),
+        "soft_labels": list(label.labels),
+    }
+    return row if label.teacher_score is None else row | {"teacher_score": label.teacher_score}
+
+
+def to_examples(labels: Iterable[Labelled], source: str) -> list[dict[str, Any]]:
+    """Group labels by query.
+
+    Args:
+        labels: Filtered pairs; queries that differ only in case and white space become one example.
+        source: Name of the data set.
+
+    Returns:
+        Rows of the schema in `secateur.labelled.examples`, in the order of their queries. Each passage also has
+        ``document_id``, ``sentences`` and ``soft_labels``, the share of samples that kept each sentence.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    ids: set[str] = set()
+    for label in labels:
+        key = normalised(label.query)
+        if key not in rows:
+            id = label.query_id or digest(key)[:12]
+            if id in ids:  # of another query
+                id = f"{id}-{digest(key)[:12]}"
+            ids.add(id)
+            rows[key] = {"id": id, "source": source, "query": label.query, "answers": [], "passages": []}
+        row = rows[key]
+        row["answers"] += [answer for answer in label.answers if answer not in row["answers"]]
+        row["passages"].append(_passage(label))
+    return list(rows.values())
 
 
 def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -95,95 +153,61 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise MissingExtraError("pyarrow", "data") from error
-    spans = pa.list_(pa.list_(pa.int64()))
-    passage = pa.struct(
-        {
-            "id": pa.string(),
-            "title": pa.string(),
-            "text": pa.string(),
-            "document_id": pa.string(),
-            "sentences": spans,
-            "relevant_spans": spans,
-            "relevant": pa.bool_(),
-            "soft_labels": pa.list_(pa.float64()),
-            "teacher_score": pa.float64(),
-        }
-    )
-    # Named, since the type of a column that is all empty cannot be told.
-    schema = pa.schema(
-        {
-            "id": pa.string(),
-            "source": pa.string(),
-            "query": pa.string(),
-            "answers": pa.list_(pa.string()),
-            "passages": pa.list_(passage),
-        }
-    )
-    partial = path.with_name(f".{path.name}.partial")
+    # Explicit types: those of an empty column cannot be inferred.
+    text, spans = pa.string(), pa.list_(pa.list_(pa.int64()))
+    passage = dict.fromkeys(("id", "title", "text", "format", "document_id"), text)
+    passage |= {"sentences": spans, "relevant_spans": spans, "relevant": pa.bool_()}
+    passage |= {"soft_labels": pa.list_(pa.float64()), "teacher_score": pa.float64()}
+    example = {**dict.fromkeys(("id", "source", "query"), text), "answers": pa.list_(text)}
+    schema = pa.schema(example | {"passages": pa.list_(pa.struct(passage))})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial)
-        partial.replace(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors; lone surrogates are another
+        table = pa.Table.from_pylist(list(rows), schema=schema)
+    except ValueError as error:  # lone surrogates, and pyarrow's errors
         raise DataError(f"{path}: cannot be written ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as partial:
+        parquet.write_table(table, partial)
 
 
-def _refuse_old(out: Path, name: str, parts: Sequence[str]) -> None:
-    """Check that no other data lies where the parts go, since training would read it with them."""
-    new = {out / part / f"{name}.jsonl.gz" for part in parts}
-    for part in data_parts(out):
-        for file in sorted((out / part).glob("*.jsonl*")):
+def _refuse_other_data(out: Path, name: str, splits: Iterable[str]) -> None:
+    """Check that no other data is in the directories of the splits: training would read it too."""
+    new = {out / split / f"{name}.jsonl.gz" for split in splits}
+    for split in split_names(out):
+        for file in sorted((out / split).glob("*.jsonl*")):
             if file not in new:
-                raise DataError(f"{out}: holds other data, {file.relative_to(out)}; remove it, or choose another --out")
+                raise DataError(f"{out}: contains other data, {file.relative_to(out)}; remove it or use another --out")
 
 
 def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> PublishReport:
-    """Make a data set of labels.
+    """Make a data set from labels.
 
     Args:
-        labels: records of labelled pairs.
-        out: directory of the data set: ``PART/NAME.jsonl.gz``, ``parquet/PART/NAME.parquet``, and ``README.md``.
-        options: how.
+        labels: File of `Labelled` records.
+        out: Directory of the data set: ``SPLIT/NAME.jsonl.gz``, ``parquet/SPLIT/NAME.parquet`` and ``README.md``.
+        options: Publishing options.
 
     Raises:
-        DataError: the labels cannot be read, nothing is left of them, a part would stay empty, something would stand
-            in two parts, or other data lies in the directory.
-        InputError: an option is out of range.
-        MissingExtraError: a package is not installed.
+        DataError: The labels cannot be read, all are dropped, a split would be empty, something would be in two
+            splits, or the directory contains other data.
+        InputError: An option is out of range.
+        MissingExtraError: A package is not installed.
     """
     options = options or PublishOptions()
     name = options.name or re.sub(r"[^A-Za-z0-9_-]+", "-", source_name(labels)).strip("-_") or "labels"
-    _refuse_old(out, name, list(options.shares))
+    _refuse_other_data(out, name, options.shares)
     dropped: Counter[str] = Counter()
-    read = list(read_records(labels, Labelled))
-    stay = balanced(filtered(read, options.filters, dropped), options.filters, dropped)
-    rows = to_examples(stay, name)
+    pairs = list(read_records(labels, Labelled))
+    rows = to_examples(balanced(filtered(pairs, options.filters, dropped), options.filters, dropped), name)
     if not rows:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.most_common()) or "it is empty"
-        raise DataError(f"{labels}: nothing is left of its {len(read)} pairs ({reasons})")
-    divided = divide(rows, options.shares, options.seed, options.near_duplicates)
-    if divided.passages_dropped:
-        dropped["would stand in two parts"] = divided.passages_dropped
-    for part, found in divided.parts.items():
-        if not found:
-            raise DataError(
-                f"{labels}: its {len(rows)} queries share documents or passages so much, or are so few, that nothing "
-                f"is left for the part {part!r}; give fewer parts in --shares, or label more"
-            )
-    refuse_leaks(divided.parts, options.near_duplicates, out)
-    for part, found in divided.parts.items():
-        write_json_lines(out / part / f"{name}.jsonl.gz", found)
-        _write_parquet(out / PARQUET / part / f"{name}.parquet", found)
-    figures = {part: statistics(found) for part, found in divided.parts.items()}
-    facts = CardFacts(
-        name, options.licence, options.description, options.language, len(read), dict(dropped), options.near_duplicates
-    )
-    write_atomically(out / "README.md", card(facts, figures))
-    return PublishReport(
-        len(read),
-        dropped,
-        {part: figure.queries for part, figure in figures.items()},
-        {part: figure.passages for part, figure in figures.items()},
-    )
+        raise DataError(f"{labels}: all of its {len(pairs)} pairs are dropped ({reasons})")
+    splits = split_rows(rows, options.shares, options.seed, options.near_duplicates)
+    dropped["would be in two splits"] = splits.passages_dropped
+    dropped = +dropped  # without zero counts
+    refuse_empty(splits, labels)
+    refuse_leaks(splits.rows, options.near_duplicates, out)
+    for split, found in splits.rows.items():
+        write_json_lines(out / split / f"{name}.jsonl.gz", found)
+        _write_parquet(out / PARQUET / split / f"{name}.parquet", found)
+    figures = {split: statistics(found) for split, found in splits.rows.items()}
+    write_atomically(out / "README.md", card(name, options, len(pairs), dropped, figures))
+    return PublishReport(len(pairs), dropped, figures)

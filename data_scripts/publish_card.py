@@ -1,4 +1,4 @@
-"""The card of a published data set: its licence, what it holds, and how it was made."""
+"""The card of a published data set: its licence, its content and how it was made."""
 
 from __future__ import annotations
 
@@ -6,49 +6,83 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from secateur.data_scripts.publish_filters import KEPT_FROM, MOST_COUNTED
+from secateur.data_scripts.publish_filters import KEPT_FROM, MAX_COUNTED
+
+if TYPE_CHECKING:
+    from secateur.data_scripts.publish import PublishOptions
 
 _TENTHS = 10
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
+# JSON strings are YAML strings, whatever they contain.
+_CARD = """---
+pretty_name: {name_json}
+license: {licence_json}
+language:
+- {language_json}
+task_categories:
+- text-ranking
+- token-classification
+tags:
+- context-pruning
+- rag
+- secateur
+size_categories:
+- {size}
+configs:
+- config_name: default
+  data_files:
+{files}
+---
 
-@dataclass(frozen=True, slots=True)
-class CardFacts:
-    """What the card says besides the statistics.
+# {name}
 
-    Attributes:
-        name: of the data set.
-        licence: as the Hugging Face Hub names it.
-        description: any Markdown; may be empty.
-        language: code.
-        pairs: labelled pairs that it was made of.
-        dropped: pairs that were left out, by reason.
-        near_duplicates: similarity from which two passages stay in one part.
-    """
+{description}
 
-    name: str
-    licence: str
-    description: str
-    language: str
-    pairs: int
-    dropped: Mapping[str, int]
-    near_duplicates: float
+Licence: {licence}. The passages are under the licences of the documents that they come from.
+
+## Content
+
+{contents}
+
+Passages by number of kept units:
+
+{kept_units}
+
+Kept units by their position, in tenths of the passage:
+
+{positions}
+
+## Fields
+
+An example has `id`, `source`, `query`, `answers` and `passages`. A passage has `id`, `title`, `text`, `format`,
+`document_id`, `sentences` (bounds of its units), `relevant_spans` (kept units; adjacent ones are merged), `relevant`,
+`soft_labels` (the share of samples that kept each of `sentences`) and, if a teacher was used, `teacher_score` (its
+relevance as a logit). Offsets are `[start, end)` code points of `text`.
+
+## How it was made
+
+From {pairs} silver-labelled pairs, made with `secateur data`. A unit is kept if at least {kept_from:.0%} of the samples
+kept it. No query, no document and no {alike} are in two splits. Dropped:
+
+{dropped}
+
+## Usage
+
+`SPLIT/*.jsonl.gz` is the input of `secateur train` and `secateur finetune`; `parquet/` has the same rows for
+`datasets.load_dataset`.
+"""
 
 
 @dataclass(slots=True)
-class PartStatistics:
-    """What one part holds.
+class SplitStatistics:
+    """Counts of a split: queries, passages, relevant ones, units and kept ones.
 
     Attributes:
-        queries: in it.
-        passages: in it.
-        relevant: passages with a kept unit.
-        units: of all passages.
-        kept: units that are kept.
-        kept_units: passages by the number of units that are kept of them, 5 standing for 5 and more.
-        positions: kept units by the tenth of their passage in which they stand.
+        kept_units: Passages by number of kept units; 5 means 5 or more.
+        positions: Kept units by their position in tenths of the passage, from 0.
     """
 
     queries: int = 0
@@ -60,13 +94,9 @@ class PartStatistics:
     positions: Counter[int] = field(default_factory=Counter)
 
 
-def statistics(rows: Sequence[Mapping[str, Any]]) -> PartStatistics:
-    """Count what a part holds.
-
-    Args:
-        rows: published examples.
-    """
-    found = PartStatistics(queries=len(rows))
+def statistics(rows: Sequence[Mapping[str, Any]]) -> SplitStatistics:
+    """Compute the statistics of a split's published examples."""
+    found = SplitStatistics(queries=len(rows))
     for passage in (passage for row in rows for passage in row["passages"]):
         labels = passage["soft_labels"]
         kept = [index for index, share in enumerate(labels) if share >= KEPT_FROM]
@@ -74,73 +104,47 @@ def statistics(rows: Sequence[Mapping[str, Any]]) -> PartStatistics:
         found.relevant += passage["relevant"]
         found.units += len(labels)
         found.kept += len(kept)
-        found.kept_units[min(len(kept), MOST_COUNTED)] += 1
+        found.kept_units[min(len(kept), MAX_COUNTED)] += 1
         found.positions.update(index * _TENTHS // len(labels) for index in kept)
     return found
 
 
-def _table(title: str, heads: Sequence[str], parts: Mapping[str, Sequence[int]]) -> list[str]:
-    lines = [f"| {title} | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
-    return [*lines, *(f"| {part} | {' | '.join(map(str, row))} |" for part, row in parts.items())]
+def _table(headers: Sequence[object], rows: Mapping[str, Sequence[int]]) -> str:
+    lines = [("split", *headers), ("---", *["---:"] * len(headers)), *((name, *row) for name, row in rows.items())]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def _front_matter(facts: CardFacts, parts: Mapping[str, PartStatistics]) -> list[str]:
-    queries = sum(part.queries for part in parts.values())
-    size = next((name for most, name in _SIZES if queries < most), "n>1M")
-    lines = [
-        "---",
-        # A JSON string is a YAML string, whatever it holds.
-        f"pretty_name: {json.dumps(facts.name)}",
-        f"license: {json.dumps(facts.licence)}",
-        f"language:\n- {json.dumps(facts.language)}",
-        "task_categories:\n- text-ranking\n- token-classification",
-        "tags:\n- context-pruning\n- rag\n- secateur",
-        f"size_categories:\n- {size}",
-        "configs:\n- config_name: default\n  data_files:",
-    ]
-    lines += [f"  - split: {json.dumps(part)}\n    path: {json.dumps(f'parquet/{part}/*.parquet')}" for part in parts]
-    return [*lines, "---"]
-
-
-def card(facts: CardFacts, parts: Mapping[str, PartStatistics]) -> str:
+def card(
+    name: str, options: PublishOptions, pairs: int, dropped: Mapping[str, int], splits: Mapping[str, SplitStatistics]
+) -> str:
     """Return the card as Markdown with the Hugging Face Hub's front matter.
 
     Args:
-        facts: about the data set.
-        parts: statistics by part.
+        name: Name of the data set.
+        options: Publishing options.
+        pairs: Number of labelled pairs before any were dropped.
+        dropped: Number of dropped pairs by reason.
+        splits: Statistics by split.
     """
-    labels = [*map(str, range(MOST_COUNTED)), f"{MOST_COUNTED} and more"]
-    counts = {part: [s.queries, s.passages, s.relevant, s.units, s.kept] for part, s in parts.items()}
-    kept = {part: [s.kept_units[number] for number in range(MOST_COUNTED + 1)] for part, s in parts.items()}
-    positions = {part: [s.positions[tenth] for tenth in range(_TENTHS)] for part, s in parts.items()}
-    alike = (
-        f"passages with an estimated Jaccard similarity of {facts.near_duplicates:g} or more (MinHash)"
-        if facts.near_duplicates
-        else "equal passages"
+    queries = sum(split.queries for split in splits.values())
+    counts = {split: [s.queries, s.passages, s.relevant, s.units, s.kept] for split, s in splits.items()}
+    kept = {split: [s.kept_units[number] for number in range(MAX_COUNTED + 1)] for split, s in splits.items()}
+    positions = {split: [s.positions[tenth] for tenth in range(_TENTHS)] for split, s in splits.items()}
+    near = f"passages with an estimated Jaccard similarity of {options.near_duplicates:g} or more (MinHash)"
+    return _CARD.format(
+        name=name,
+        name_json=json.dumps(name),
+        licence=options.licence,
+        licence_json=json.dumps(options.licence),
+        language_json=json.dumps(options.language),
+        size=next((size for limit, size in _SIZES if queries < limit), "n>1M"),
+        files="\n".join(f'  - split: "{split}"\n    path: "parquet/{split}/*.parquet"' for split in splits),
+        description=options.description or "Queries and passages, labelled with the sentences that answer.",
+        contents=_table(["queries", "passages", "relevant passages", "units", "kept units"], counts),
+        kept_units=_table([*range(MAX_COUNTED), f"{MAX_COUNTED} or more"], kept),
+        positions=_table(range(1, _TENTHS + 1), positions),
+        pairs=pairs,
+        kept_from=KEPT_FROM,
+        alike=near if options.near_duplicates else "equal passages",
+        dropped="\n".join(f"- {reason}: {count}" for reason, count in dropped.items() if count) or "- nothing",
     )
-    lines = [
-        *_front_matter(facts, parts),
-        f"\n# {facts.name}\n",
-        facts.description or "Queries and passages, labelled with the sentences that answer.",
-        f"\nLicence: {facts.licence}. The passages stand under the licences of the documents that they come from.\n",
-        "## What it holds\n",
-        *_table("part", ["queries", "passages", "relevant passages", "units", "kept units"], counts),
-        "\nPassages by how many of their units are kept:\n",
-        *_table("part", labels, kept),
-        "\nKept units by the tenth of their passage in which they stand:\n",
-        *_table("part", [str(tenth) for tenth in range(1, _TENTHS + 1)], positions),
-        "\n## Fields\n",
-        "An example has `id`, `source`, `query`, `answers` and `passages`. A passage has `id`, `title`, `text`, "
-        "`document_id`, `sentences` (bounds of its units), `relevant_spans` (the kept units, neighbours merged), "
-        "`relevant`, `soft_labels` (for each of `sentences` the share of samples that kept it) and, where one was "
-        "asked, `teacher_score` (a larger model's relevance as a logit). Offsets are `[start, end)` code points of "
-        "`text`.",
-        "\n## How it was made\n",
-        f"Of {facts.pairs} silver-labelled pairs, made with `secateur data`. A unit is kept when at least "
-        f"{KEPT_FROM:.0%} of the samples kept it. No query, no document and no {alike} stand in two parts. Left out:\n",
-        *([f"- {reason}: {count}" for reason, count in facts.dropped.items() if count] or ["- nothing"]),
-        "\n## How to use it\n",
-        "`PART/*.jsonl.gz` is what `secateur train` and `secateur finetune` read; `parquet/` holds the same rows for "
-        "`datasets.load_dataset`.",
-    ]
-    return "\n".join(lines) + "\n"

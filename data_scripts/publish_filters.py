@@ -1,8 +1,9 @@
-"""Which labelled pairs are good enough to train on, and how many of each count of kept units."""
+"""Selecting the labelled pairs of a data set: filters, and limits on each number of kept units."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,20 +12,23 @@ from secateur.data_scripts.near_duplicates import digest, normalised
 from secateur.data_scripts.records import Labelled
 from secateur.models.errors import DataError, InputError, shown
 
-KEPT_FROM = 0.5  # share of samples
-MOST_COUNTED = 5  # kept units; passages with more are counted together
+KEPT_FROM = 0.5  # share of samples from which a unit is kept
+MAX_COUNTED = 5  # kept units; passages with more are counted with these
 
 
 @dataclass(frozen=True, slots=True)
 class FilterOptions:
-    """What is dropped.
+    """Which pairs are dropped. A bucket is the passages with one number of kept units; 5 means 5 or more.
 
     Attributes:
-        min_characters: of a passage.
-        whole_from: units from which a passage that is kept whole is dropped; 0 drops none.
-        max_empty_share: of passages without a kept unit, in 0 to 1.
-        max_bucket_share: of passages with the same count of kept units, in 0 to 1; 5 stands for 5 and more.
-        seed: of the draws.
+        min_characters: Lowest length of a passage.
+        whole_from: Number of units from which a passage is dropped if all of them are kept; 0 drops none.
+        max_empty_share: Largest share of passages without a kept unit, in [0, 1].
+        max_bucket_share: Largest share of each bucket, in [0, 1].
+        seed: Random seed.
+
+    Raises:
+        InputError: A share is out of range.
     """
 
     min_characters: int = 20
@@ -39,7 +43,7 @@ class FilterOptions:
             ("--max-bucket-share", self.max_bucket_share),
         ):
             if not 0.0 <= share <= 1.0:
-                raise InputError(field, f"must lie in 0 to 1, not {shown(share)}", "give e.g. 0.7, or 1 for no cap")
+                raise InputError(field, f"must be from 0 to 1, not {shown(share)}", "use e.g. 0.7, or 1 for no limit")
 
 
 def kept(label: Labelled) -> list[bool]:
@@ -48,28 +52,19 @@ def kept(label: Labelled) -> list[bool]:
 
 
 def bucket(label: Labelled) -> int:
-    """Return how many units are kept, 5 standing for 5 and more."""
-    return min(sum(kept(label)), MOST_COUNTED)
-
-
-def _fits(label: Labelled) -> bool:
-    """Return whether the units lie in the passage, in order and apart."""
-    end = 0
-    for start, stop in label.units:
-        if not end <= start < stop <= len(label.passage):
-            return False
-        end = stop
-    return True
+    """Return the number of kept units; 5 means 5 or more."""
+    return min(sum(kept(label)), MAX_COUNTED)
 
 
 def _problem(label: Labelled, options: FilterOptions) -> str | None:
+    bounds = [0, *(bound for unit in label.units for bound in unit), len(label.passage)]
     if not label.query.strip():
         return "blank query"
     if not label.units:
         return "no units"
-    if not _fits(label):
+    if bounds != sorted(bounds) or any(start == end for start, end in label.units):
         return "units outside the passage"
-    if not all(math.isfinite(share) and 0.0 <= share <= 1.0 for share in label.labels):
+    if not all(0.0 <= share <= 1.0 for share in label.labels):  # NaN is not
         return "labels outside 0 to 1"
     if len(label.passage.strip()) < options.min_characters:
         return "passage too short"
@@ -82,75 +77,63 @@ def filtered(labels: Iterable[Labelled], options: FilterOptions, dropped: Counte
     """Return the labels that can be trained on.
 
     Args:
-        labels: in any order; of pairs with the same query and passage the first stays.
-        options: what is dropped.
-        dropped: counts by reason go here.
+        labels: Labelled pairs; the first of those with the same query and passage is kept.
+        options: Which pairs are dropped.
+        dropped: Where dropped pairs are counted, by reason.
     """
-    stay = []
+    found = []
     seen: set[tuple[str, str]] = set()
     for label in labels:
-        problem = _problem(label, options)
         pair = digest(normalised(label.query)), digest(normalised(label.passage))
-        if problem is None and pair in seen:
-            problem = "duplicate pair"
-        if problem is not None:
-            dropped[problem] += 1
-            continue
-        seen.add(pair)
-        stay.append(label)
-    return stay
-
-
-def _drawn(labels: Sequence[Labelled], most: int, seed: int) -> set[str]:
-    """Return the ids of ``most`` labels, drawn by their digests: each stands or falls by its own."""
-    order = sorted(labels, key=lambda label: digest(f"{seed}\0{label.id}\0{label.query}\0{label.passage}"))
-    return {f"{label.id}\0{label.query}\0{label.passage}" for label in order[:most]}
-
-
-def _cap(sizes: Sequence[int], share: float) -> int:
-    """Return the largest size to which buckets can be cut so that none holds more than a share of what is left."""
-    low, high = 0, max(sizes, default=0)
-    while low < high:  # what is left, by the cap, falls as the cap grows: one border
-        middle = (low + high + 1) // 2
-        if middle <= share * sum(min(size, middle) for size in sizes) + 1e-9:
-            low = middle
+        problem = _problem(label, options) or ("duplicate pair" if pair in seen else None)
+        if problem is None:
+            seen.add(pair)
+            found.append(label)
         else:
-            high = middle - 1
-    return low
+            dropped[problem] += 1
+    return found
+
+
+def _largest_size(sizes: Sequence[int], share: float) -> int:
+    """Return the largest size to which buckets can be cut so that none exceeds a share of the remaining passages."""
+    sizes_to_try = range(1, max(sizes) + 1)  # a bucket's share of the rest grows with the size
+    return bisect(sizes_to_try, False, key=lambda size: size > share * sum(min(full, size) for full in sizes) + 1e-9)
 
 
 def balanced(labels: Sequence[Labelled], options: FilterOptions, dropped: Counter[str]) -> list[Labelled]:
-    """Return the labels without those of which there are too many of one count of kept units.
+    """Return the labels without the surplus of any bucket.
+
+    The result does not depend on the order of the labels. Buckets are cut first, then the empty passages.
 
     Args:
-        labels: filtered.
-        options: how many are too many. Buckets are cut to one size first, then the empty passages to their share.
-        dropped: counts by reason go here.
+        labels: Filtered pairs.
+        options: Largest shares.
+        dropped: Where dropped pairs are counted, by reason.
 
     Raises:
-        DataError: there are too few buckets for their cap.
+        DataError: There are too few buckets for their largest share.
     """
     buckets: dict[int, list[Labelled]] = {}
     for label in labels:
         buckets.setdefault(bucket(label), []).append(label)
     sizes = {number: len(found) for number, found in buckets.items()}
-    if options.max_bucket_share < 1.0:
-        cap = _cap(list(sizes.values()), options.max_bucket_share)
-        if not cap and labels:
+    if options.max_bucket_share < 1.0 and labels:
+        size = _largest_size(list(sizes.values()), options.max_bucket_share)
+        if not size:
             raise DataError(
-                f"--max-bucket-share {options.max_bucket_share} cannot be met by passages with only {len(sizes)} "
-                f"different counts of kept units; give at least {1 / len(sizes):.2f}"
+                f"--max-bucket-share {options.max_bucket_share} is impossible: the passages have only {len(sizes)} "
+                f"different numbers of kept units; use at least {1 / len(sizes):.2f}"
             )
-        sizes = {number: min(size, cap) for number, size in sizes.items()}
-        if too_many := len(labels) - sum(sizes.values()):
-            dropped["too many with that count of kept units"] += too_many
+        sizes = {number: min(full, size) for number, full in sizes.items()}
+        dropped["surplus with this number of kept units"] += len(labels) - sum(sizes.values())
     if options.max_empty_share < 1.0 and 0 in sizes:
         others = sum(sizes.values()) - sizes[0]
-        most = math.floor(options.max_empty_share * others / (1.0 - options.max_empty_share) + 1e-9)
-        if sizes[0] > most:
-            dropped["too many without a kept unit"] += sizes[0] - most
-            sizes[0] = most
-    chosen: set[str] = set()
-    for number, found in buckets.items():
-        chosen |= _drawn(found, sizes[number], options.seed)
-    return [label for label in labels if f"{label.id}\0{label.query}\0{label.passage}" in chosen]
+        empty = math.floor(options.max_empty_share * others / (1.0 - options.max_empty_share) + 1e-9)
+        dropped["surplus without a kept unit"] += max(0, sizes[0] - empty)
+        sizes[0] = min(sizes[0], empty)
+
+    def order(label: Labelled) -> str:  # random, and independent of the other labels
+        return digest(f"{options.seed}\0{label.id}\0{label.query}\0{label.passage}")
+
+    chosen = {id(label) for number, found in buckets.items() for label in sorted(found, key=order)[: sizes[number]]}
+    return [label for label in labels if id(label) in chosen]

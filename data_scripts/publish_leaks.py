@@ -1,123 +1,89 @@
-"""What stands in two parts of a data set: a query, a document, or a passage that is nearly the same."""
+"""Leaks of a data set: queries, documents and nearly equal passages that are in two splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold, normalised
+from secateur.data_scripts.near_duplicates import NearDuplicates
+from secateur.data_scripts.records import parsed_lines
+from secateur.data_scripts.split import checked_row, row_keys
 from secateur.labelled.examples import data_files
-from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, shown
 
-_SHOWN = 5  # leaks that a message names
+_SHOWN = 5  # leaks that an error message lists
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """Something that stands in two parts.
-
-    Attributes:
-        kind: query, document or passage.
-        text: what it is.
-        parts: the two.
-    """
-
-    kind: str
-    text: str
-    parts: tuple[str, str]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {shown(self.text)} stands in {self.parts[0]} and in {self.parts[1]}"
-
-
-def _keys(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "query", normalised(row["query"])
-    for passage in row["passages"]:
-        if passage.get("document_id"):
-            yield "document", passage["document_id"]
-        yield "passage", normalised(passage["text"])
-
-
-def find_leaks(parts: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float = 0.9) -> list[Leak]:
-    """Return what stands in two parts, each once.
+def find_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float = 0.9) -> list[str]:
+    """Describe each query, document and passage that is in two splits.
 
     Args:
-        parts: rows of the schema in `secateur.labelled.examples`, by part.
-        near_duplicates: similarity from which two passages are nearly the same; 0 looks for equal ones.
+        splits: Rows of the schema in `secateur.labelled.examples`, by split.
+        near_duplicates: Similarity from which two passages are near-duplicates; 0: only equal passages are found.
 
     Raises:
-        InputError: the similarity is out of range.
+        InputError: The similarity is out of range.
         MissingExtraError: `datasketch` is not installed.
     """
-    check_threshold(near_duplicates)
     first: dict[tuple[str, str], str] = {}
-    found: dict[tuple[str, str], Leak] = {}
+    leaks: dict[tuple[str, str], str] = {}
     near = NearDuplicates(near_duplicates) if near_duplicates else None
-    for part, rows in parts.items():
-        for row in rows:
-            for key in _keys(row):
-                kind, text = key
-                if key in first:
-                    if first[key] != part:
-                        found.setdefault(key, Leak(kind, text, (first[key], part)))
-                    continue
-                first[key] = part
-                if near is None or kind != "passage":
-                    continue
-                others = [other for other in near.add(text, text) if first["passage", other] != part]
-                if others:
-                    found.setdefault(key, Leak("near-duplicate passage", text, (first["passage", others[0]], part)))
-    return list(found.values())
+    for split, rows in splits.items():
+        for kind, text in (key for row in rows for key in row_keys(row)):
+            if (kind, text) in first:
+                label, others = kind, [first[kind, text]]
+            else:
+                first[kind, text] = split
+                found = near.add(text, text) if near is not None and kind == "passage" else []
+                label, others = "near-duplicate passage", [first["passage", one] for one in found]
+            other = next((one for one in others if one != split), None)
+            if other is not None:
+                leaks.setdefault((kind, text), f"{label} {shown(text)} is in {other} and in {split}")
+    return list(leaks.values())
 
 
-def refuse_leaks(parts: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float, where: Path) -> None:
-    """Check that nothing stands in two parts.
+def refuse_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float, where: Path) -> None:
+    """Check that nothing is in two splits.
 
     Raises:
-        DataError: something does; the message counts it and names the first.
+        DataError: Something is; the message gives the number of leaks and lists the first ones.
     """
-    leaks = find_leaks(parts, near_duplicates)
+    leaks = find_leaks(splits, near_duplicates)
     if leaks:
-        named = "; ".join(map(str, leaks[:_SHOWN]))
-        raise DataError(f"{where}: {len(leaks)} leaks between its parts; split it anew with `data publish`: {named}")
+        raise DataError(
+            f"{where}: {len(leaks)} leaks between splits; split it again with `data publish`: "
+            + "; ".join(leaks[:_SHOWN])
+        )
 
 
-def _rows(directory: Path) -> Iterator[dict[str, Any]]:
-    for file in data_files(directory):
-        for number, line in filled_lines(file):
-            try:
-                row = parse_json(line)
-                list(_keys(row))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise DataError(f"{file}, line {number}: {type(error).__name__}: {error}") from error
-            yield row
-
-
-def data_parts(directory: Path) -> list[str]:
-    """Return the names of a data set's parts: its directories that hold JSON lines."""
+def split_names(directory: Path) -> list[str]:
+    """Return the names of a data set's splits: its subdirectories with JSON-lines files."""
     if not directory.is_dir():
         return []
-    return sorted(
-        part.name for part in directory.iterdir() if part.is_dir() and [*part.glob("*.jsonl"), *part.glob("*.jsonl.gz")]
-    )
+    found = {path.parent for pattern in ("*/*.jsonl", "*/*.jsonl.gz") for path in directory.glob(pattern)}
+    return sorted(path.name for path in found)
 
 
 def check_leaks(directory: Path, near_duplicates: float = 0.9) -> None:
-    """Check a published data set.
+    """Check that nothing is in two splits of a published data set.
 
     Args:
-        directory: with a directory of labelled examples for each part.
-        near_duplicates: similarity from which two passages are nearly the same; 0 looks for equal ones.
+        directory: Directory with a subdirectory of labelled examples for each split.
+        near_duplicates: Similarity from which two passages are near-duplicates; 0: only equal passages are found.
 
     Raises:
-        DataError: something stands in two parts, or there are not two parts, or a file cannot be read.
-        InputError: the similarity is out of range.
+        DataError: Something is in two splits, there are fewer than two splits, or a file cannot be read.
+        InputError: The similarity is out of range.
     """
-    names = data_parts(directory)
+    names = split_names(directory)
     if len(names) < 2:
         found = ", ".join(names) or "none"
-        raise DataError(f"{directory}: needs two directories of .jsonl or .jsonl.gz files to compare; it has {found}")
-    refuse_leaks({name: _rows(directory / name) for name in names}, near_duplicates, directory)
+        raise DataError(
+            f"{directory}: needs at least two subdirectories with .jsonl or .jsonl.gz files; found: {found}"
+        )
+    splits = {
+        name: (row for file in data_files(directory / name) for row in parsed_lines(file, checked_row))
+        for name in names
+    }
+    refuse_leaks(splits, near_duplicates, directory)

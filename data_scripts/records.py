@@ -1,4 +1,9 @@
-"""The records that the data steps exchange, one JSON line each, validated when they are read."""
+"""The records that the data steps exchange, one JSON line each, validated when they are read.
+
+A field means the same in every record: ``id`` is unique in its file, ``title`` is that of the document and may be
+empty, ``format`` is that of the text, ``answers`` are right answers as they are written in documents, and
+``teacher_score`` is the teacher's relevance as a logit.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +35,7 @@ Format = Annotated[str, AfterValidator(_known)]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A source document.
-
-    Attributes:
-        id: Identifier, unique in its file.
-        text: The full text.
-        title: Title, or the empty string.
-        metadata: Further fields of the source.
-        format: Format of the text.
-    """
+    """A source document; ``metadata`` has the source's further fields."""
 
     id: str
     text: str
@@ -49,17 +46,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a document: the passage that is retrieved and labelled.
-
-    Attributes:
-        id: Identifier, unique in its file.
-        document_id: Identifier of the document.
-        text: ``document.text[start:end]``.
-        title: Title of the document.
-        start: First code point in the document's text.
-        end: End of the span, exclusive.
-        format: Format of the document.
-    """
+    """A piece of a document, ``document.text[start:end]``: the passage that is retrieved and labelled."""
 
     id: str
     document_id: str
@@ -75,12 +62,8 @@ class Query:
     """A query that a user might ask.
 
     Attributes:
-        id: Identifier, unique in its file.
-        query: The query's text.
         chunk_id: Identifier of the chunk that the query was generated from, if any.
-        document_id: Identifier of that chunk's document.
         style: How the query was made, e.g. ``question``, ``keywords``, ``heading``.
-        answers: Known right answers, as they are written in the documents.
     """
 
     id: str
@@ -93,18 +76,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage that was retrieved for a query.
-
-    Attributes:
-        id: Identifier of the chunk.
-        text: Text of the chunk.
-        title: Title of its document.
-        document_id: Identifier of its document.
-        rank: Rank, from 1.
-        score: The retriever's score.
-        teacher_score: Relevance as a logit, set by the teacher step.
-        format: Format of the chunk.
-    """
+    """A chunk that was retrieved for a query, with its rank, from 1, and the retriever's score."""
 
     id: str
     text: str
@@ -132,16 +104,8 @@ class Pair:
     """A query and a passage to label. The first three fields are required; the others are passed on.
 
     Attributes:
-        id: Identifier, unique in its file.
-        query: The query's text.
-        passage: The passage's text.
-        title: Title of the passage's document.
-        query_id: Identifier shared by all pairs of a query; if empty, the query's text identifies it.
+        query_id: Identifier of the query; if empty, its text identifies it.
         passage_id: Identifier of the chunk.
-        document_id: Identifier of the chunk's document.
-        teacher_score: The teacher's relevance as a logit.
-        answers: Known right answers, as they are written in the documents.
-        format: Format of the passage.
     """
 
     id: str
@@ -220,3 +184,21 @@ def read_records(path: Path, kind: type[_T]) -> Iterator[_T]:
     """
     for number, value in json_lines(path):
         yield parse_record(value, kind, f"{path}, line {number}")
+
+
+def parsed_lines(path: Path, parse: Callable[[Any, int], _T]) -> Iterator[_T]:
+    """Convert each line of a JSON-lines file.
+
+    Args:
+        path: The file, gzipped or not.
+        parse: Function that converts a line's value and number.
+
+    Raises:
+        DataError: The file cannot be read or a line cannot be converted; the message names it.
+    """
+    for number, value in json_lines(path):
+        try:
+            result = parse(value, number)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
+            raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+        yield result

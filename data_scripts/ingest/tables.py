@@ -1,4 +1,4 @@
-"""Reading tables, a document a row: JSON lines (BEIR's among them), CSV, Parquet, and Hugging Face datasets on disk."""
+"""Reading tables, a document per row: JSON lines (also BEIR's), CSV, Parquet, and Hugging Face datasets on disk."""
 
 from __future__ import annotations
 
@@ -8,35 +8,32 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut, Unreadable
+from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut
 from secateur.data_scripts.records import Document
 from secateur.labelled.parquet_files import open_parquet
 from secateur.labelled.sources import refuse_media, saved_splits
-from secateur.labelled.text_files import (
-    Limits,
-    byte_lines,
-    encoding_error,
-    other_unicode,
-    parse_json,
-    text_lines,
-)
+from secateur.labelled.text_files import Limits, byte_lines, encoding_error, other_unicode, parse_json, text_lines
 from secateur.models.errors import DataError, InputError, shown
+from secateur.models.segmentation import FORMATS
 
-_IDS = ("id", "_id", "doc_id", "docid", "document_id")
-_TITLES = ("title", "headline", "name")
-_TEXTS = ("text", "contents", "content", "body", "page_content", "passage", "document")
-_BATCH_ROWS = 256  # of Arrow data, read at a time
-_DEPTH = 100  # lists and objects in one another in metadata
+# Usual names of the columns in `Columns`.
+_USUAL = {
+    "id": ("id", "_id", "doc_id", "docid", "document_id"),
+    "title": ("title", "headline", "name"),
+    "text": ("text", "contents", "content", "body", "page_content", "passage", "document"),
+}
+_BATCH_ROWS = 256  # rows of Arrow data that are read at once
+_MAX_DEPTH = 100  # of nested metadata
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A document read off a row.
+    """A document that was read from a row or a file.
 
     Attributes:
-        document: what was read.
-        named: whether the row gives the id, or it is made from the row's place.
-        where: file and line or row, for messages.
+        document: The document.
+        named: Whether its id comes from the row and not from the row's position.
+        where: File, and line or row, for messages.
     """
 
     document: Document
@@ -44,36 +41,38 @@ class Row:
     where: str
 
 
-def _first(names: Collection[str], usual: tuple[str, ...]) -> str | None:
-    return next((name for name in usual if name in names), None)
+def _choose(names: Collection[str], columns: Columns, where: str, *, optional: bool) -> Columns:
+    """Return the columns to read.
 
-
-def _choose(names: Collection[str], columns: Columns, where: str) -> Columns:
-    """Return the columns that a table has for what is asked.
+    Args:
+        names: Columns that exist.
+        columns: Columns that the user named.
+        where: File, and line if known, for messages.
+        optional: Whether a named column of ids or titles may be missing.
 
     Raises:
-        InputError: a named column, or any column of text, is missing.
+        InputError: A column is missing.
     """
-    there = ", ".join(map(str, names)) or "none"
-    for option, name in (("id", columns.id), ("title", columns.title), ("text", columns.text)):
-        if name is not None and name not in names:
-            raise InputError(f"--{option}-column", f"{where} has no column {name!r}", f"its columns are: {there}")
-    text = columns.text or _first(names, _TEXTS)
-    if text is None:
-        raise InputError(
-            "--text-column", f"{where} has no column {' or '.join(_TEXTS)}", f"name one of its columns: {there}"
-        )
-    return Columns(columns.id or _first(names, _IDS), columns.title or _first(names, _TITLES), text)
+    existing = f"use one of its columns: {', '.join(map(str, names)) or 'none'}"
+    chosen: dict[str, str | None] = {}
+    for kind, usual in _USUAL.items():
+        name = getattr(columns, kind)
+        if name is not None and name not in names and not (optional and kind != "text"):
+            raise InputError(f"--{kind}-column", f"{where} has no column {name!r}", existing)
+        chosen[kind] = name if name in names else next((one for one in usual if one in names), None)
+    if chosen["text"] is None:
+        raise InputError("--text-column", f"{where} has no column {' or '.join(_USUAL['text'])}", existing)
+    return Columns(**chosen)
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Return a value as JSON can hold it.
+    """Convert a value to JSON types.
 
     Raises:
-        Unreadable: it is nested deeper than the steps behind this one can read.
+        LeftOut: It is nested too deep for the later steps.
     """
-    if depth > _DEPTH:
-        raise Unreadable("nested too deep", f"its metadata is nested more than {_DEPTH} deep; flatten it")
+    if depth > _MAX_DEPTH:
+        raise LeftOut("nested too deep", f"its metadata is nested more than {_MAX_DEPTH} deep; flatten it")
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | int | float):
@@ -85,33 +84,32 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return None if isinstance(value, bytes) else str(value)
 
 
-def _document(
-    row: dict[str, Any], columns: Columns, found: Found, number: int, where: str, limits: Limits
-) -> Row | LeftOut:
-    assert columns.text is not None
-    text = row.get(columns.text)
+def _row(row: dict[str, Any], columns: Columns, found: Found, number: int, where: str, limits: Limits) -> Row:
+    """Read the document of a row.
+
+    Raises:
+        LeftOut: The row cannot become a document.
+    """
+    text = row.get(columns.text or "")
     if text is None:
-        return LeftOut(where, "empty", f"{columns.text} is null")
+        raise LeftOut("empty", f"{columns.text} is null")
     if not isinstance(text, str):
         detail = f"{columns.text} must be a string, not {shown(text)}; choose another --text-column"
-        return LeftOut(where, "text is not a string", detail)
+        raise LeftOut("text is not a string", detail)
     if len(text) > limits.line:
-        return LeftOut(where, "too large", f"{columns.text} has {len(text)} characters; split it")
+        raise LeftOut("too large", f"{columns.text} has {len(text)} characters; split it")
     id = row.get(columns.id) if columns.id else None
     title = row.get(columns.title) if columns.title else None
     used = {columns.id, columns.title, columns.text}
-    try:
-        metadata = {str(key): _plain(value) for key, value in row.items() if key not in used}
-    except Unreadable as error:
-        return LeftOut(where, error.reason, error.detail)
+    metadata = {str(key): _plain(value) for key, value in row.items() if key not in used}
     if found.beir and isinstance(metadata.get("metadata"), dict):
         metadata |= metadata.pop("metadata")
+    # A column of this name may mean something else: only a passage format is one.
+    format = metadata.pop("format") if metadata.get("format") in tuple(FORMATS) else "text"
     metadata |= {"source": found.name, "row": number}
     named = id is not None and str(id) != ""
-    document = Document(
-        str(id) if named else f"{found.name}#{number}", text, "" if title is None else str(title), metadata
-    )
-    return Row(document, named, where)
+    name = str(id) if named else f"{found.name}#{number}"
+    return Row(Document(name, text, "" if title is None else str(title), metadata, format), named, where)
 
 
 _Rows = Iterator[tuple[dict[str, Any], str] | LeftOut]
@@ -124,26 +122,23 @@ def _json_rows(found: Found, limits: Limits) -> _Rows:
         start, offset = offset, offset + len(data)
         try:
             line = data.decode("utf-8-sig" if number == 1 else "utf-8")
-            if not line.strip():
-                continue
-            row = parse_json(line)
+            row = parse_json(line) if line.strip() else None
         except UnicodeDecodeError as error:
             broken = encoding_error(where, data, error, start)
             if start == 0 and other_unicode(data):
-                raise broken from error  # all lines are, so one message is enough
-            yield LeftOut(where, "wrong encoding", str(broken).removeprefix(f"{where}: "))
-            continue
+                raise broken from error  # every line has this problem, so one message is enough
+            yield LeftOut("wrong encoding", str(broken).removeprefix(f"{where}: "), where)
         except ValueError as error:
-            yield LeftOut(where, "broken line", f"is not JSON ({error}); repair or remove the line")
-            continue
-        if isinstance(row, dict):
-            yield row, where
+            yield LeftOut("broken line", f"is not JSON ({error}); repair or remove the line", where)
         else:
-            yield LeftOut(where, "broken line", f"must be a JSON object, not {shown(row)}")
+            if isinstance(row, dict):
+                yield row, where
+            elif line.strip():
+                yield LeftOut("broken line", f"must be a JSON object, not {shown(row)}", where)
 
 
 def _csv_rows(found: Found, limits: Limits) -> _Rows:
-    csv.field_size_limit(min(limits.line, 2**31 - 1))  # a field is a document, and those are long
+    csv.field_size_limit(min(limits.line, 2**31 - 1))  # a field can be a whole document
     tabs = found.path.name.lower().endswith(".tsv")
     lines = text_lines(found.path, limits, regular=not found.named)
     reader = csv.DictReader(lines, delimiter="\t" if tabs else ",", strict=True)
@@ -152,8 +147,8 @@ def _csv_rows(found: Found, limits: Limits) -> _Rows:
             where = f"{found.path}, line {reader.line_num}"
             if None in row:
                 header = len(reader.fieldnames or ())
-                detail = f"has more fields than the header's {header}; quote fields that hold the delimiter"
-                yield LeftOut(where, "broken line", detail)
+                detail = f"has more fields than the header's {header}; quote fields that contain the delimiter"
+                yield LeftOut("broken line", detail, where)
             else:
                 yield row, where
     except csv.Error as error:
@@ -161,23 +156,20 @@ def _csv_rows(found: Found, limits: Limits) -> _Rows:
 
 
 def _arrow_rows(tables: Iterable[Any], where: str) -> _Rows:
-    """Yield the rows of Arrow tables or batches; one with a value that Python cannot hold is left out by itself."""
+    """Yield the rows of Arrow tables or batches; a row with a value that Python cannot represent is left out."""
     number = 0
     for table in tables:
         try:
             rows = table.to_pylist()
-        except (ValueError, OverflowError):  # e.g. a date behind the year 9999
+        except (ValueError, OverflowError):  # e.g. a date after the year 9999
             rows = [table.slice(start, 1) for start in range(table.num_rows)]
         for row in rows:
             number += 1
             place = f"{where}row {number}"
-            if isinstance(row, dict):
-                yield row, place
-                continue
             try:
-                yield row.to_pylist()[0], place
+                yield row if isinstance(row, dict) else row.to_pylist()[0], place
             except (ValueError, OverflowError) as error:
-                yield LeftOut(place, "broken row", f"{type(error).__name__}: {error}")
+                yield LeftOut("broken row", f"{type(error).__name__}: {error}", place)
 
 
 def _parquet_rows(found: Found, limits: Limits) -> _Rows:
@@ -188,7 +180,7 @@ def _parquet_rows(found: Found, limits: Limits) -> _Rows:
 def _dataset_rows(found: Found, limits: Limits) -> _Rows:
     for name, rows in sorted(saved_splits(found.path, "data").items()):
         refuse_media(found.path, rows)
-        # Arrow's rows are not decoded, so nothing that they name is opened.
+        # Arrow's rows are not decoded, so no file that a value names is opened.
         plain = rows.with_format("arrow")
         tables = (plain[start : start + _BATCH_ROWS] for start in range(0, len(rows), _BATCH_ROWS))
         yield from _arrow_rows(tables, f"{found.path}, {f'split {name}, ' if name else ''}")
@@ -200,58 +192,47 @@ _READERS: dict[str, Callable[[Found, Limits], _Rows]] = {
     "parquet": _parquet_rows,
     "dataset": _dataset_rows,
 }
-_LOOSE = ("lines",)  # formats whose rows need not have the same keys
-
-
-def _loose(row: dict[str, Any], columns: Columns, where: str) -> Columns:
-    """Choose a row's columns by itself: lines of JSON may leave out an id or a title, but not the text."""
-    names = row.keys()
-    return _choose(
-        names,
-        Columns(
-            columns.id if columns.id in names else None, columns.title if columns.title in names else None, columns.text
-        ),
-        where,
-    )
+TABLES = tuple(_READERS)
+"""The kinds of files that are tables."""
 
 
 def read_table(found: Found, columns: Columns, limits: Limits = DEFAULT_LIMITS) -> Iterator[Row | LeftOut]:
-    """Read a table a row at a time.
+    """Read a table row by row.
 
     Args:
-        found: a file of kind lines, csv, parquet or dataset.
-        columns: which columns are meant.
-        limits: what is too much.
+        found: A file of one of the kinds in `TABLES`.
+        columns: Columns to read.
+        limits: Size limits.
 
     Yields:
-        Documents, whose metadata has the other columns, or why a row becomes none.
+        Documents, whose metadata contains the other columns, or why a row does not become one.
 
     Raises:
-        DataError: nothing can be read from here on; the message names file, and line or byte where it is known.
-        InputError: a file that the user named lacks a column; the message names those that are there.
-        MissingExtraError: the format needs a package that is not installed.
+        DataError: The rest of the file cannot be read; the message names the file, and line or byte if known.
+        InputError: A file that the user named lacks a column; the message lists its columns.
+        MissingExtraError: The format needs a package that is not installed.
     """
     chosen: Columns | None = None
-    number = 0
+    # Each JSON line has its own keys and may lack an id or a title; the columns of other tables are fixed.
+    loose = found.kind == "lines"
     try:
-        for entry in _READERS[found.kind](found, limits):
-            number += 1
+        for number, entry in enumerate(_READERS[found.kind](found, limits), 1):
             if isinstance(entry, LeftOut):
                 yield entry
                 continue
             row, where = entry
             try:
-                if found.kind in _LOOSE:
-                    chosen = _loose(row, columns, where)
-                elif chosen is None:
-                    chosen = _choose(row.keys(), columns, str(found.path))
+                if loose or chosen is None:
+                    chosen = _choose(row.keys(), columns, where if loose else str(found.path), optional=loose)
+                yield _row(row, chosen, found, number, where, limits)
+            except LeftOut as left:
+                left.where = where
+                yield left
             except InputError as error:
                 if found.named and number == 1:
                     raise
-                yield LeftOut(where, "no such column", f"{error.problem.removeprefix(where).strip()}; {error.hint}")
-                if found.kind in _LOOSE:
-                    continue
-                return
-            yield _document(row, chosen, found, number, where, limits)
+                yield LeftOut("no such column", f"{error.problem.removeprefix(where).strip()}; {error.hint}", where)
+                if not loose:
+                    return
     except OSError as error:
         raise DataError(f"{found.path}: cannot be read ({error})") from error

@@ -35,7 +35,7 @@ def test_good_data_is_counted_and_passes(tmp_path: Path) -> None:
     report = check(tmp_path, fine(0), fine(1))
     (source,) = report.sources
     assert report.usable
-    assert not source.counts
+    assert not source.problems.counts
     assert (source.queries, source.passages, source.relevant, source.units, source.kept) == (2, 4, 2, 8, 2)
     assert list(report.lines())[-1] == "it can be trained on"
 
@@ -45,22 +45,22 @@ def test_good_data_is_counted_and_passes(tmp_path: Path) -> None:
     [
         ("{broken", "broken line", False),
         ({"id": "a", "query": "q", "passages": [passage(relevant_spans=[[0, 999]])]}, "broken line", False),
-        ({"id": "fine0", "query": "Who?", "passages": [NEGATIVE]}, "id stands twice", False),
+        ({"id": "fine0", "query": "Who?", "passages": [NEGATIVE]}, "repeated id", False),
         ({"id": "a", "query": "  ", "passages": [NEGATIVE]}, "blank query", True),
         ({"id": "a", "query": "q", "passages": []}, "no passages", True),
         ({"id": "a", "query": "q", "passages": [passage(text=" ", relevant_spans=[])]}, "passage without text", True),
         ({"id": "a", "query": "q", "passages": [passage(relevant_spans=[])]}, "relevant passage without a span", True),
-        ({"id": "a", "query": "q", "passages": [passage(relevant_spans=[[12, 13]])]}, "span matches no sentence", True),
+        ({"id": "a", "query": "q", "passages": [passage(relevant_spans=[[12, 13]])]}, "span without text", True),
         ({"id": "a", "query": "q", "passages": [passage(relevant=False)]}, "irrelevant passage with spans", False),
         (
             {"id": "a", "query": "q", "passages": [passage(relevant_spans=[[0, len(TEXT)]])]},
             "passage labelled as a whole",
             True,
         ),
-        ({"id": "a", "query": "q", "passages": [NEGATIVE, NEGATIVE]}, "same passage twice in a query", True),
+        ({"id": "a", "query": "q", "passages": [NEGATIVE, NEGATIVE]}, "repeated passage", True),
         (
             {"id": "a", "query": "q", "passages": [passage(), passage(relevant_spans=[], relevant=False)]},
-            "same passage labelled differently for one query",
+            "repeated passage with another label",
             False,
         ),
     ],
@@ -68,16 +68,16 @@ def test_good_data_is_counted_and_passes(tmp_path: Path) -> None:
 def test_each_problem_is_named_with_its_place(tmp_path: Path, row: object, problem: str, usable: bool) -> None:
     report = check(tmp_path, fine(), row)
     (source,) = report.sources
-    assert source.counts[problem] == 1
-    assert source.places[problem][0].startswith("line 2")
+    assert source.problems.counts[problem] == 1
+    assert source.problems.places[problem][0].startswith("line 2")
     assert report.usable == usable
     assert any(problem in line for line in report.lines())
 
 
 def test_only_the_first_places_are_named(tmp_path: Path) -> None:
     report = check(tmp_path, fine(), *["{"] * 40)
-    assert report.sources[0].counts["broken line"] == 40
-    assert len(report.sources[0].places["broken line"]) == 5
+    assert report.sources[0].problems.counts["broken line"] == 40
+    assert len(report.sources[0].problems.places["broken line"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_only_the_first_places_are_named(tmp_path: Path) -> None:
     [
         ([NEGATIVE], "no passage is labelled as relevant"),
         ([passage()], "every passage is relevant"),
-        ([], "there is no passage"),
+        ([], "there are no passages"),
     ],
 )
 def test_one_sided_data_cannot_be_trained_on(tmp_path: Path, passages: list[dict[str, Any]], said: str) -> None:

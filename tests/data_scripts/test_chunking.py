@@ -89,9 +89,9 @@ def test_options_are_checked(options: dict[str, int], field: str) -> None:
 def test_files_without_text_or_with_one_id_twice_are_errors(tmp_path: Path) -> None:
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     write_json_lines(source, [Document("a", " ")])
-    with pytest.raises(DataError, match="1 documents hold no text"):
+    with pytest.raises(DataError, match="none of its 1 documents has text"):
         chunk(source, out, ChunkOptions())
     write_json_lines(source, [Document("a", "Text."), Document("a", "More.")])
-    with pytest.raises(DataError, match="'a' stands twice"):
+    with pytest.raises(DataError, match="'a' is not unique"):
         chunk(source, out, ChunkOptions())
     assert not out.exists()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from secateur.cli import main
-from secateur.data_scripts.inspecting import draw, inspect, read_samples, to_html
-from secateur.data_scripts.publish_examples import to_examples
+from secateur.data_scripts.inspecting import draw, inspect, read_samples
+from secateur.data_scripts.publish import to_examples
 from secateur.data_scripts.records import Labelled
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError
@@ -61,19 +61,17 @@ def test_the_page_is_escaped_and_needs_nothing_else(labels: Path, tmp_path: Path
     assert main(["data", "inspect", str(labels), "--html", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert "Rome &lt;b&gt;fell&lt;/b&gt;." in text
-    assert text.count("<article>") == 5
-    assert text.count('class="some"') == 5
-    assert "http" not in text
-    assert to_html([]).endswith("</html>\n")
+    assert text.count("Anna won.") == 5
+    assert not any(word in text for word in ("http", "<script", "\x1b"))
 
 
 def test_bad_files_are_named(tmp_path: Path, labels: Path) -> None:
     path = tmp_path / "bad.jsonl"
     for line, message in (
-        ("{", "line 1: JSONDecodeError"),
+        ("{", "line 1: is not JSON"),
         ('{"query": "q"}', "line 1: id: Field required"),
         ('{"query": "q", "passages": [{"text": "a", "sentences": [[0, 1]], "soft_labels": [1, 0]}]}', "1 sentences"),
-        ("", "holds no labelled passage"),
+        ("", "has no labelled passages"),
     ):
         path.write_text(line)
         with pytest.raises(DataError, match=message):

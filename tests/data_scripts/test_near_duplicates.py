@@ -26,5 +26,5 @@ def test_short_texts_match_themselves_only(text: str) -> None:
 
 
 def test_a_threshold_is_a_share() -> None:
-    with pytest.raises(InputError, match=r"must lie in 0 to 1, not 90"):
+    with pytest.raises(InputError, match=r"must be from 0 to 1, not 90"):
         check_threshold(90)

@@ -11,8 +11,7 @@ import yaml
 
 from secateur.cli import main
 from secateur.data_scripts.check import check_data
-from secateur.data_scripts.publish import PublishOptions, publish
-from secateur.data_scripts.publish_examples import relevant_spans, to_examples
+from secateur.data_scripts.publish import PublishOptions, publish, relevant_spans, to_examples
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, bucket, filtered
 from secateur.data_scripts.publish_leaks import check_leaks, find_leaks
 from secateur.data_scripts.records import Labelled
@@ -21,11 +20,11 @@ from secateur.labelled.json_files import write_json_lines
 from secateur.labelled.sources import labelled_sources
 from secateur.models.errors import DataError, InputError
 
-PARTS = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test")
 
 
 def label(number: int = 0, labels: tuple[float, ...] = (1.0, 0.0, 0.0), **changes: Any) -> Labelled:
-    """A pair of its own: every fact in it bears the number."""
+    """Return a distinct pair: each of its facts contains the number."""
     sentences = [f"Fact {number}-{unit} of item{number} is thing{number * 7 + unit}. " for unit in range(len(labels))]
     text, units = "", []
     for sentence in sentences:
@@ -62,7 +61,7 @@ def published(tmp_path: Path) -> Path:
 
 def test_what_is_published_is_what_training_reads(published: Path) -> None:
     assert sorted(path.name for path in published.iterdir()) == ["README.md", "dev", "parquet", "test", "train"]
-    counts = Counter({part: len(rows(published / part)) for part in PARTS})
+    counts = Counter({split: len(rows(published / split)) for split in SPLITS})
     assert counts == {"train": 48, "dev": 6, "test": 6}
     (source,) = labelled_sources(published / "train")
     assert source.name == "my-labels"
@@ -77,7 +76,7 @@ def test_what_is_published_is_what_training_reads(published: Path) -> None:
 def test_parquet_can_be_loaded_with_datasets(published: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
 
-    files = {part: str(published / "parquet" / part / "*.parquet") for part in PARTS}
+    files = {split: str(published / "parquet" / split / "*.parquet") for split in SPLITS}
     loaded = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
     assert loaded["dev"][0] == {
         **rows(published / "dev")[0],
@@ -90,7 +89,7 @@ def test_the_card_says_what_there_is(published: Path) -> None:
     _, front, body = card.split("---\n", 2)
     header = yaml.safe_load(front)
     assert header["license"] == "cc-by-4.0"
-    assert [(published / "parquet" / part) for part in PARTS] == [
+    assert [(published / "parquet" / split) for split in SPLITS] == [
         (published / entry["path"]).parent for entry in header["configs"][0]["data_files"]
     ]
     assert "About: things." in body
@@ -99,8 +98,8 @@ def test_the_card_says_what_there_is(published: Path) -> None:
 
 def test_the_same_labels_make_the_same_files(published: Path, tmp_path: Path) -> None:
     publish(tmp_path / "my labels.jsonl", tmp_path / "again", PublishOptions())
-    for part in PARTS:
-        name = f"{part}/my-labels.jsonl.gz"
+    for split in SPLITS:
+        name = f"{split}/my-labels.jsonl.gz"
         assert (published / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
@@ -154,7 +153,7 @@ def test_empty_passages_are_held_to_their_share_and_order_does_not_matter() -> N
     options = FilterOptions(max_empty_share=0.5)
     stay = balanced(labels, options, dropped)
     assert Counter(map(bucket, stay)) == {0: 10, 1: 10}
-    assert dropped == {"too many without a kept unit": 80}
+    assert dropped == {"surplus without a kept unit": 80}
     assert {found.id for found in balanced(labels[::-1], options, dropped)} == {found.id for found in stay}
 
 
@@ -165,7 +164,7 @@ def test_full_buckets_are_cut() -> None:
     ]
     stay = balanced(labels, FilterOptions(max_bucket_share=0.5), Counter())
     assert Counter(map(bucket, stay)) == {0: 10, 1: 16, 2: 6}
-    with pytest.raises(DataError, match=r"give at least 0\.33"):
+    with pytest.raises(DataError, match=r"use at least 0\.33"):
         balanced(labels, FilterOptions(max_bucket_share=0.2), Counter())
 
 
@@ -179,18 +178,18 @@ def test_queries_of_a_document_and_of_near_duplicates_stay_together(tmp_path: Pa
     write_json_lines(tmp_path / "l.jsonl", [*near, *documents])
     publish(tmp_path / "l.jsonl", tmp_path / "out", PublishOptions(shares={"train": 0.5, "test": 0.5}))
     check_leaks(tmp_path / "out")
-    found = {part: rows(tmp_path / "out" / part) for part in ("train", "test")}
+    found = {split: rows(tmp_path / "out" / split) for split in ("train", "test")}
     assert sum(map(len, found.values())) == 45
-    assert {sum(r["query"] in {n.query for n in near} for r in part) for part in found.values()} == {0, 5}
+    assert {sum(r["query"] in {n.query for n in near} for r in split) for split in found.values()} == {0, 5}
 
 
-def test_negatives_that_tie_all_queries_stay_with_one_part(tmp_path: Path) -> None:
+def test_negatives_that_tie_all_queries_stay_in_one_split(tmp_path: Path) -> None:
     labels = [label(number) for number in range(40)]
     labels += [label(99, (0.0, 0.0), id=f"n{number}", query=label(number).query) for number in range(40)]
     write_json_lines(tmp_path / "l.jsonl", labels)
     report = publish(tmp_path / "l.jsonl", tmp_path / "out", PublishOptions(shares={"train": 0.8, "test": 0.2}))
-    assert report.queries == {"train": 32, "test": 8}
-    assert report.dropped == {"would stand in two parts": 8}
+    assert {name: found.queries for name, found in report.splits.items()} == {"train": 32, "test": 8}
+    assert report.dropped == {"would be in two splits": 8}
     check_leaks(tmp_path / "out")
 
 
@@ -213,12 +212,12 @@ def test_leaks_are_named_and_fail(published: Path, capsys: pytest.CaptureFixture
         assert f": {kind} '" in capsys.readouterr().err
 
 
-def test_leaks_need_two_parts_that_can_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="needs two directories"):
+def test_leaks_need_two_splits_that_can_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs at least two subdirectories"):
         check_leaks(tmp_path)
-    for part in ("a", "b"):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "d.jsonl").write_text('{"query": "q"}')
+    for split in ("a", "b"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "d.jsonl").write_text('{"query": "q"}')
     with pytest.raises(DataError, match=r"d\.jsonl, line 1: KeyError"):
         check_leaks(tmp_path)
     assert find_leaks({"a": [], "b": []}) == []
@@ -227,10 +226,10 @@ def test_leaks_need_two_parts_that_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"shares": {"train": 0.5}}, "add up to 0.5"),
+        ({"shares": {"train": 0.5}}, "not 0.5"),
         ({"shares": {"train": 1.5, "dev": -0.5}}, "dev=-0.5"),
-        ({"shares": {"../train": 1.0}}, "cannot name a part"),
-        ({"shares": {"parquet": 1.0}}, "cannot name a part"),
+        ({"shares": {"../train": 1.0}}, "cannot be the name of a split"),
+        ({"shares": {"parquet": 1.0}}, "cannot be the name of a split"),
         ({"name": "a/b"}, "--name"),
         ({"near_duplicates": 3}, "--near-duplicates"),
     ],
@@ -244,11 +243,11 @@ def test_options_are_checked(options: dict[str, Any], field: str) -> None:
 
 def test_nothing_left_and_old_data_are_errors(published: Path, tmp_path: Path) -> None:
     write_json_lines(tmp_path / "l.jsonl", [label(0, query="")])
-    with pytest.raises(DataError, match=r"nothing is left of its 1 pairs \(blank query: 1\)"):
+    with pytest.raises(DataError, match=r"all of its 1 pairs are dropped \(blank query: 1\)"):
         publish(tmp_path / "l.jsonl", tmp_path / "none")
     write_json_lines(tmp_path / "l.jsonl", [label(0)])
-    with pytest.raises(DataError, match="nothing is left for the part"):
+    with pytest.raises(DataError, match="would be empty"):
         publish(tmp_path / "l.jsonl", tmp_path / "none")
-    with pytest.raises(DataError, match=r"holds other data, dev/my-labels\.jsonl\.gz"):
+    with pytest.raises(DataError, match=r"contains other data, dev/my-labels\.jsonl\.gz"):
         publish(tmp_path / "l.jsonl", published)
     assert not (tmp_path / "none").exists()

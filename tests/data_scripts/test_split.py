@@ -21,20 +21,20 @@ def read(directory: Path) -> list[Example]:
     return [example for file in data_files(directory) for example in read_examples(file)]
 
 
-def test_every_query_lands_in_one_part_and_shares_are_met(tmp_path: Path) -> None:
+def test_every_query_is_in_one_split_and_shares_are_met(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     write(data / "a.jsonl", [(f"query {i}?", f"text {i}") for i in range(80)])
     write(data / "b.jsonl", [(f"other {i}?", f"words {i}") for i in range(20)])
     counts = split(data, tmp_path / "out", SHARES)
-    parts = {name: read(tmp_path / "out" / name) for name in SHARES}
-    assert counts == {"train": 70, "test": 30} == {name: len(found) for name, found in parts.items()}
-    queries = [example.query for found in parts.values() for example in found]
+    splits = {name: read(tmp_path / "out" / name) for name in SHARES}
+    assert counts == {"train": 70, "test": 30} == {name: len(found) for name, found in splits.items()}
+    queries = [example.query for found in splits.values() for example in found]
     assert len(set(queries)) == 100
     assert {file.name for file in data_files(tmp_path / "out" / "train")} == {"a.jsonl", "b.jsonl"}
 
 
-def test_no_part_sees_a_passage_or_a_query_of_another(tmp_path: Path) -> None:
+def test_no_split_sees_a_passage_or_a_query_of_another(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     rows = [(f"query {i}?", f"text {i // 3}") for i in range(90)] + [("Query 5?", f"alone {i}") for i in range(5)]
     write(path, rows)
@@ -53,7 +53,7 @@ def test_questions_that_are_asked_of_every_document_do_not_keep_documents_togeth
     train, test = (read(tmp_path / "out" / name) for name in SHARES)
     assert counts == {"train": 70, "test": 30}
     assert not {e.passages[0].passage.text for e in train} & {e.passages[0].passage.text for e in test}
-    assert "asked in several parts, each time of other passages: 1" in caplog.text
+    assert "in several splits, each time with other passages: 1" in caplog.text
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:
@@ -67,10 +67,10 @@ def test_the_seed_decides(tmp_path: Path) -> None:
     assert found[0] != found[2]
 
 
-def test_queries_that_all_hang_together_cannot_be_split(tmp_path: Path) -> None:
+def test_queries_that_are_all_connected_cannot_be_split(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     write(path, [(f"query {i}?", "the one text") for i in range(50)])
-    with pytest.raises(DataError, match="nothing is left for the part 'test'"):
+    with pytest.raises(DataError, match="the split 'test' would be empty"):
         split(path, tmp_path / "out", SHARES)
 
 

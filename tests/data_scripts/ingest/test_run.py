@@ -67,20 +67,20 @@ def test_files_of_one_name_get_a_number(tmp_path: Path) -> None:
     assert [document.id for document in read(tmp_path / "out.jsonl")] == ["a.txt", "a.txt~2", "a.txt~3"]
 
 
-def test_ids_that_stand_twice_are_an_error_unless_asked_for(tmp_path: Path) -> None:
+def test_repeated_ids_are_an_error_unless_asked_for(tmp_path: Path) -> None:
     table, out = tmp_path / "d.jsonl", tmp_path / "out.jsonl"
     table.write_text("\n".join(json.dumps({"id": "1", "text": text}) for text in ("One.", "Two.", "One.")))
-    with pytest.raises(DataError, match=r"line 2: the id '1' stands at .*line 1 already"):
+    with pytest.raises(DataError, match=r"line 2: the id '1' is already used at .*line 1"):
         ingest([table], out)
     assert not out.exists()
-    assert ingest([table], out, options=IngestOptions(same_ids="suffix")).left_out == {"duplicate": 1}
+    assert ingest([table], out, options=IngestOptions(same_ids="suffix")).left_out.counts == {"duplicate": 1}
     assert [document.id for document in read(out)] == ["1", "1~2"]
 
 
 def test_nothing_left_is_an_error_that_says_why(tmp_path: Path) -> None:
     binary = tmp_path / "a.bin"
     binary.write_bytes(b"\0\1")
-    with pytest.raises(DataError, match=r"holds no document(.|\n)*binary file: 1"):
+    with pytest.raises(DataError, match=r"no document found(.|\n)*binary file: 1"):
         ingest([binary], tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="none: no such file or directory"):
         ingest([tmp_path / "none"], tmp_path / "out.jsonl")

@@ -112,7 +112,7 @@ def test_without_an_id_the_row_is_the_id(tmp_path: Path) -> None:
         (b"[1]", "broken line", "must be a JSON object, not [1]"),
         (b'{"text": 3}', "text is not a string", "text must be a string, not 3"),
         (b'{"text": "caf\xe9"}', "wrong encoding", "byte 35 (0xe9) is not UTF-8"),
-        (b'{"n": 1}', "no such column", "name one of its columns: n"),
+        (b'{"n": 1}', "no such column", "use one of its columns: n"),
         (b'{"text": "b", "m": ' + b"[" * 600 + b"]" * 600 + b"}", "nested too deep", "more than 100 deep"),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_missing_column_names_those_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("n,words\n1,a\n")
     with pytest.raises(InputError, match=r"--text-column.*its columns: n, words"):
         entries(tmp_path / "d.csv")
-    with pytest.raises(InputError, match=r"--id-column: .*no column 'key'; its columns are: n, words"):
+    with pytest.raises(InputError, match=r"--id-column: .*no column 'key'; use one of its columns: n, words"):
         entries(tmp_path / "d.csv", id="key", text="words")
     (tmp_path / "d.jsonl").write_text('{"n": 1}\n{"text": "a"}')
     with pytest.raises(InputError, match=r"line 1 has no column"):

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from secateur.data_scripts.ingest.html import html_text
 from secateur.data_scripts.ingest.sources import LeftOut, find
 from secateur.data_scripts.ingest.texts import markdown_title, read_file
 from secateur.data_scripts.records import Document
-from secateur.models.segmentation import segment
-from secateur.models.types import Passage
 
 
 def read(path: Path) -> Document | LeftOut:
@@ -70,32 +67,6 @@ def test_a_pdf_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         assert isinstance(left, LeftOut)
         assert left.reason == reason, left
         assert name in left.where
-
-
-def test_html_keeps_its_blocks_and_drops_what_is_no_text() -> None:
-    page = html_text(
-        "<title>A &amp; \n b</title><style>x{}</style><nav>Home</nav><h1>Head</h1>Some <b>bold</b>ly\n said.<p>x<br>y"
-        "<ul><li></li><li>one<li><p>two</ul><table><tr><td>1<td>2<tr><td>3</table><pre>  a\n   b</pre><!-- c -->"
-        "<script>bad()</script><p>1 &lt; 2"
-    )
-    assert page.title == "A & b"
-    assert page.text.split("\n\n") == [
-        "Head",
-        "Some boldly said.",
-        "x\ny",
-        "- one",
-        "- two",
-        "1 | 2",
-        "3",
-        "  a\n   b",
-        "1 < 2",
-    ]
-    assert len(segment(Passage(page.text))) == 9
-
-
-def test_html_without_a_title_takes_its_heading() -> None:
-    assert html_text("<h1>Head</h1>").title == "Head"
-    assert html_text("").text == ""
 
 
 @pytest.mark.parametrize(
@@ -165,3 +136,12 @@ def test_a_rule_is_no_front_matter(tmp_path: Path) -> None:
     document = read(write(tmp_path / "a.md", text.encode()))
     assert isinstance(document, Document)
     assert (document.title, document.text) == ("Head", text)
+
+
+def test_front_matter_may_use_an_alias_and_ends_in_time(tmp_path: Path) -> None:
+    document = read(write(tmp_path / "a.md", b"---\na: &a [one, two]\nb: *a\n---\nText."))
+    assert isinstance(document, Document)
+    assert (document.text, document.metadata["front_matter"]["b"]) == ("Text.", ["one", "two"])
+    document = read(write(tmp_path / "b.md", b"---\n" + b"a: b\n" * 20_000 + b"---\nText of the second."))
+    assert isinstance(document, Document)
+    assert document.text.startswith("---\na: b")
