@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from secateur.models.errors import InputError
-from secateur.service.keys import Keys
+from secateur.service.credentials import Keys
 
 PATIENCE = 300.0
 GOOD = {"query": "When was it finished?", "passages": ["It was finished in 1889."]}

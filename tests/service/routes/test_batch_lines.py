@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.service import spooling
-from secateur.service.spooling import Line, Lines
+from secateur.service.routes import prune
+from secateur.service.routes.prune import Line, read_lines
 
 
 def all_lines(file: IO[bytes], max_bytes: int) -> list[Line]:
-    lines = Lines(file, max_bytes)
-    found: list[Line] = []
-    while some := lines.some():
-        found += some
-    assert lines.some() == []
-    return found
+    return list(read_lines(file, max_bytes))
 
 
 CONTENT = st.lists(st.sampled_from([b"\n", b"\r\n", b" ", b"\t", b"a", b"bc", b"{}", b"\x0b"]), max_size=40)
@@ -38,8 +33,7 @@ def test_lines_are_those_of_the_file(parts: list[bytes], block: int, max_bytes: 
         elif text.strip():
             expected.append(Line(number, text))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spooling, "_BLOCK", block)
-        patch.setattr(spooling, "_LINES_AT_ONCE", 3)
+        patch.setattr(prune, "_READ_BYTES", block)
         found = all_lines(io.BytesIO(content), max_bytes)
     blank = {number for number, line in enumerate(io.BytesIO(content), 1) if not line.strip()}
     assert [line for line in found if line.number not in blank] == [line for line in expected if line]
@@ -62,18 +56,22 @@ def test_a_hundred_million_blank_lines_are_passed_over_in_blocks() -> None:
 
 def test_a_line_that_is_too_long_is_not_kept() -> None:
     class Endless(io.RawIOBase):
-        """200 MB of one line, of which no more than a block exists at a time."""
+        """A line of 200 MB and a short one, of which no more than a block exists at a time."""
 
-        left = 200
+        parts = iter([b"a" * 100_000] * 2000 + [b"\n{}\n"])
 
-        def read(self, size: int = -1) -> bytes:
-            self.left -= 1
-            return b"a" * size if self.left > 0 else b"\n{}\n" if self.left == 0 else b""
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            part = next(self.parts, b"")
+            buffer[: len(part)] = part
+            return len(part)
 
     import tracemalloc
 
     tracemalloc.start()
-    found = all_lines(Endless(), 1_000_000)  # type: ignore[arg-type]
+    found = all_lines(io.BufferedReader(Endless(), 1 << 17), 1_000_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == [Line(1, None), Line(2, b"{}")]
