@@ -51,7 +51,7 @@ class Keys:
         except InputError as error:
             log.error("API keys not reloaded: %s", error)
         else:
-            log.info("API keys reloaded: %d keys are valid", len(self._digests))
+            log.info("API keys reloaded: %d API keys are valid", len(self._digests))
 
     def name_of(self, key: bytes) -> str | None:
         """Return the name of a valid key, and None for any other, in constant time."""

@@ -37,7 +37,7 @@ STATUS: dict[type[SecateurError], int] = {
     errors.DiskFullError: 507,
 }
 
-_UNION_TAGS = {"string", "object", "str", "int", "tei", "documents"}
+_UNION_TAGS = {"string", "object", "str", "int", "tei", "jina"}
 # Maximum lengths in characters. A message may quote the caller's text, so it is shortened here.
 _MAX_FIELD = 200
 _MAX_PROBLEM = 500

@@ -28,13 +28,13 @@ _UNITS = ("return_units", "relevant_spans")  # Cohere's spans are made of units;
 
 def _tag(body: Any) -> str:
     if isinstance(body, dict):
-        return "tei" if body.get("documents") is None and body.get("texts") is not None else "documents"
-    return "tei" if isinstance(body, TEIBody) else "documents"
+        return "tei" if body.get("documents") is None and body.get("texts") is not None else "jina"
+    return "tei" if isinstance(body, TEIBody) else "jina"
 
 
 def _add_route(path: str, kind: type[RerankBody], summary: str, description: str) -> None:
     """Add a route for a dialect. Every route also accepts a body of Text Embeddings Inference, which has `texts`."""
-    either: Any = Annotated[Annotated[kind, Tag("documents")] | Annotated[TEIBody, Tag("tei")], Discriminator(_tag)]
+    either: Any = Annotated[Annotated[kind, Tag("jina")] | Annotated[TEIBody, Tag("tei")], Discriminator(_tag)]
 
     @router.post(
         path,

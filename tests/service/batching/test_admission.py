@@ -110,7 +110,7 @@ def test_what_would_come_too_late_is_refused_at_once() -> None:
 
 def test_what_cannot_be_done_in_time_is_told_so() -> None:
     one = admission(1_000_000, turn_tokens=5000, tokens_a_second=1000)
-    with pytest.raises(InputError, match=r"about 90 s \(90000 tokens at 1000 a second\), .* has 30 s") as error:
+    with pytest.raises(InputError, match=r"about 90 s \(90000 tokens at 1000 per second\), .* has 30 s") as error:
         one.check_feasible(tokens(90_000), 30.0)
     assert error.value.field == "passages"
     with pytest.raises(InputError, match="about 90 s"):

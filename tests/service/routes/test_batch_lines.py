@@ -24,24 +24,24 @@ CONTENT = st.lists(st.sampled_from([b"\n", b"\r\n", b" ", b"\t", b"a", b"bc", b"
 @given(parts=CONTENT, block=st.integers(1, 8), max_bytes=st.integers(0, 6))
 def test_lines_are_those_of_the_file(parts: list[bytes], block: int, max_bytes: int) -> None:
     content = b"".join(parts)
-    expected = []
-    for number, line in enumerate(io.BytesIO(content), 1):
-        text = line.removesuffix(b"\n")
-        if len(text) > max_bytes:
-            # What is too long may be blank, which is told apart only as far as it was read.
-            expected.append(Line(number, None) if text.strip() else None)
-        elif text.strip():
-            expected.append(Line(number, text))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prune, "_READ_BYTES", block)
-        found = all_lines(io.BytesIO(content), max_bytes)
-    blank = {number for number, line in enumerate(io.BytesIO(content), 1) if not line.strip()}
-    assert [line for line in found if line.number not in blank] == [line for line in expected if line]
+        found = {line.number: line.content for line in all_lines(io.BytesIO(content), max_bytes)}
+    for number, line in enumerate(io.BytesIO(content), 1):
+        text = line.removesuffix(b"\n")
+        stripped = text.lstrip()  # white space at the start is not part of a line
+        if not stripped or len(text) <= max_bytes:
+            assert found.pop(number, b"") == stripped
+        elif len(stripped) > max_bytes:
+            assert found.pop(number) is None
+        else:  # too long only with its white space
+            assert found.pop(number) in (None, stripped)
+    assert found == {}
 
 
-def test_a_hundred_million_blank_lines_are_passed_over_in_blocks() -> None:
+def test_twenty_million_blank_lines_are_passed_over_in_blocks() -> None:
     """Not line by line: a piece that is read is looked at a constant number of times."""
-    content = b"\n" * 100_000_000 + b"{}\n"
+    content = b"\n" * 20_000_000 + b"{}\n"
     reads = 0
 
     class Counting(io.BytesIO):
@@ -50,8 +50,8 @@ def test_a_hundred_million_blank_lines_are_passed_over_in_blocks() -> None:
             reads += 1
             return super().read(size)
 
-    assert all_lines(Counting(content), 100) == [Line(100_000_001, b"{}")]
-    assert reads < 200
+    assert all_lines(Counting(content), 100) == [Line(20_000_001, b"{}")]
+    assert reads < 50
 
 
 def test_a_line_that_is_too_long_is_not_kept() -> None:
