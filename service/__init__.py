@@ -1,1 +1,20 @@
-"""The REST service."""
+"""The REST service (extra ``serve``)."""
+
+from importlib.util import find_spec
+
+from secateur.models.errors import MissingExtraError
+
+# The only place that checks for the extra: everything else in this package imports what it needs.
+for _module in (
+    "cachetools",
+    "fastapi",
+    "h11",
+    "limits",
+    "prometheus_client",
+    "pydantic_settings",
+    "starlette",
+    "structlog",
+    "uvicorn",
+):
+    if find_spec(_module) is None:
+        raise MissingExtraError(_module.replace("_", "-"), "serve")

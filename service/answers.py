@@ -1,4 +1,4 @@
-"""JSON of answers. What is long is encoded a slice at a time, since the encoder holds the interpreter."""
+"""JSON of answers. Long lists are encoded in slices, since the encoder blocks all other threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from secateur.models.types import PassageResult, PruneResult, UnitScore
 from secateur.service.schemas import PruneBody
 
-_SLICE = 1000  # spans or units that are encoded at once
+_SLICE = 1000  # spans or units per call of the encoder
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -19,10 +19,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 def as_json(content: Any) -> str:
     """Return compact JSON.
 
-    Lists that are the content, or stand in it at the top, are encoded item by item.
+    The items of a list at the top, or of a list in an object at the top, are encoded one by one.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: A number is not finite.
     """
     if isinstance(content, list):
         return f"[{','.join(map(_ENCODER.encode, content))}]"
@@ -40,10 +40,10 @@ def prune_json(model: str, body: PruneBody, result: PruneResult, **first: Any) -
     """Return the JSON of a `PruneResponse`.
 
     Args:
-        model: that answered.
-        body: that was asked.
-        result: of the model.
-        first: fields before all others.
+        model: Name of the model used.
+        body: Body of the request.
+        result: Result of the model.
+        first: Fields before all others.
     """
     head = {**first, "id": f"prune-{uuid.uuid4().hex[:20]}", "model": model}
     tail = {

@@ -20,39 +20,36 @@ from prometheus_client import disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
 
 from secateur.models.pruner import Pruner
+from secateur.service.credentials import Keys
 from secateur.service.engines import Engines, load_pruners, open_store
 from secateur.service.exchange import REQUEST_ID_HEADER, Observer
 from secateur.service.flags import unknown_variables
-from secateur.service.keys import Keys
+from secateur.service.json_body import install_threads
 from secateur.service.logs import configure_logging, log_texts
 from secateur.service.metrics import Metrics
-from secateur.service.middleware.bodies import Bodies
-from secateur.service.middleware.callers import Callers, is_open
-from secateur.service.middleware.forwarded import Forwarded
-from secateur.service.middleware.observe import Observe
-from secateur.service.middleware.paths import Paths
-from secateur.service.middleware.unread import Unread
-from secateur.service.openapi import complete_openapi
+from secateur.service.middleware.auth import AuthMiddleware, is_open
+from secateur.service.middleware.bodies import BodyLimitMiddleware, UnreadBodyMiddleware
+from secateur.service.middleware.exchange import ExchangeMiddleware
+from secateur.service.middleware.proxies import ForwardedMiddleware, PathMiddleware
 from secateur.service.problems import install_problem_handlers
-from secateur.service.protocol import MAX_HEAD_BYTES, Crowd, PatientProtocol
-from secateur.service.routes import batch, docs, health, metrics, playground, prune, rerank
+from secateur.service.protocol import MAX_HEAD_BYTES, BoundedProtocol, ReceivingConnections
+from secateur.service.routes import operations, pages, prune, rerank
 from secateur.service.settings import Settings
-from secateur.service.threads import install_threads
-from secateur.service.tracing import Traced, Tracer
+from secateur.service.tracing import Tracer, TracingMiddleware
 
 log = logging.getLogger(__name__)
 
 
 def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callable[[], None] = lambda: None) -> FastAPI:
-    """Make the application.
+    """Return the application.
 
     Args:
-        pruners: the models to serve, by name; the first is the default.
-        settings: of the service.
-        on_death: called, in any thread, should an engine die; the process is to end then.
+        pruners: Loaded models by name; the first is the default model.
+        settings: Settings of the service.
+        on_death: Callback for the death of an engine, called from any thread; the process should then end.
 
     Raises:
-        SecateurError: the settings' cache, API keys or tracing cannot be used.
+        SecateurError: The cache, the API keys or the tracing of the settings cannot be used.
     """
     store = open_store(settings)
     tracer = Tracer(settings.otlp_endpoint, settings.log_text) if settings.otlp_endpoint else None
@@ -61,7 +58,7 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engines = Engines(pruners, settings, store, app.state.metrics, on_death)
-        with _reloading(keys):
+        with _reload_on_hangup(keys):
             yield
         await app.state.engines.close()
         if tracer is not None:
@@ -73,26 +70,26 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         version=version("secateur"),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
-        openapi_url=None,  # these three are in `docs`
+        openapi_url=None,  # these three are in `routes.pages`
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # see Paths
+        redirect_slashes=False,  # see PathMiddleware
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
     install_threads(app)
     install_problem_handlers(app)
-    for routes in (prune, batch, rerank, health, metrics, playground, docs):
+    for routes in (prune, rerank, operations, pages):
         app.include_router(routes.router)
-    complete_openapi(app, lambda path: keys.required and not is_open(path, settings))
+    pages.complete_openapi(app, lambda path: keys.required and not is_open(path, settings))
     _add_middleware(app, keys, settings, tracer)
     return app
 
 
 def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer | None) -> None:
-    """Put the layers around the routes, the innermost first."""
-    app.add_middleware(Callers, keys=keys, settings=settings)
-    app.add_middleware(Bodies, settings=settings)
+    """Add all middleware, the innermost first."""
+    app.add_middleware(AuthMiddleware, keys=keys, settings=settings)
+    app.add_middleware(BodyLimitMiddleware, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -103,17 +100,17 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
         )
     observers: list[Observer] = [log_texts] if settings.log_text else []
     if tracer is not None:
-        app.add_middleware(Traced, tracer=tracer)
+        app.add_middleware(TracingMiddleware, tracer=tracer)
         observers.append(tracer)
-    app.add_middleware(Observe, metrics=app.state.metrics, observers=tuple(observers))
-    app.add_middleware(Forwarded, proxies=settings.trusted_proxies)
-    app.add_middleware(Paths, settings=settings)
-    app.add_middleware(Unread)
+    app.add_middleware(ExchangeMiddleware, metrics=app.state.metrics, observers=tuple(observers))
+    app.add_middleware(ForwardedMiddleware, proxies=settings.trusted_proxies)
+    app.add_middleware(PathMiddleware, settings=settings)
+    app.add_middleware(UnreadBodyMiddleware)
 
 
 @contextmanager
-def _reloading(keys: Keys) -> Iterator[None]:
-    """Read the keys again on SIGHUP, where there is that signal and this is the thread that may wait for it."""
+def _reload_on_hangup(keys: Keys) -> Iterator[None]:
+    """Read the keys again on SIGHUP, if the system has that signal and this thread may handle it."""
     if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -126,24 +123,24 @@ def _reloading(keys: Keys) -> Iterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """A server that ends, after what is in flight, when an engine has died."""
+    """A server that finishes its requests and ends when an engine has died."""
 
     died = False
     interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop as uvicorn does, and remember whether it was by SIGINT."""
+        """Stop as uvicorn does, and record whether the signal was SIGINT."""
         self.interrupted = self.interrupted or sig == signal.SIGINT
         super().handle_exit(sig, frame)
 
     def die(self) -> None:
-        """Stop accepting; end with a failure. From any thread."""
+        """Stop, and end with a failure. Can be called from any thread."""
         self.died = True
         self.should_exit = True
 
 
-def _allow_connections() -> None:
-    """Let the process have as many open files, of which each connection is one, as it may."""
+def _raise_file_limit() -> None:
+    """Allow as many open files, and so connections, as the process may have."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -157,27 +154,27 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
     """Serve until interrupted.
 
     Args:
-        settings: of the service.
-        pruners: loaded models, by name; None for those of the settings.
+        settings: Settings of the service.
+        pruners: Loaded models by name; None for the models of the settings.
 
     Returns:
-        Whether the end was wanted; False when an engine died.
+        Whether the service was stopped on purpose; False if an engine died.
 
     Raises:
-        SecateurError: a model cannot be loaded, or a setting cannot be used.
-        KeyboardInterrupt: by SIGINT, once all requests were finished.
+        SecateurError: A model cannot be loaded, or a setting cannot be used.
+        KeyboardInterrupt: The service was stopped by SIGINT, and all requests are finished.
     """
     configure_logging(settings)
     for name in unknown_variables(os.environ):
-        log.warning("%s is no setting; see `secateur serve --help`", name)
-    _allow_connections()
-    # The client library's own addition, which doubles the series.
+        log.warning("unknown setting %s; see `secateur serve --help`", name)
+    _raise_file_limit()
+    # The client library adds these by default, which doubles the number of series.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None
     app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
-    crowd = Crowd(settings.max_connections)
-    protocol: Any = partial(PatientProtocol, crowd=crowd, patience_s=settings.receive_timeout_s)
+    receiving = ReceivingConnections(settings.max_connections)
+    protocol: Any = partial(BoundedProtocol, receiving=receiving, timeout_s=settings.receive_timeout_s)
     server = _Server(
         uvicorn.Config(
             app,
@@ -187,15 +184,15 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             ws="none",
             log_config=None,
-            access_log=False,  # the service's own says more
+            access_log=False,  # ExchangeMiddleware logs more
             server_header=False,
-            proxy_headers=False,  # see Forwarded
+            proxy_headers=False,  # see ForwardedMiddleware
             timeout_graceful_shutdown=settings.drain_s,
         )
     )
     server.run()
     if not server.started:
-        raise SystemExit(3)  # the port is taken, or the like; it has logged why
+        raise SystemExit(3)  # for example, the port is in use; uvicorn has logged the reason
     if server.interrupted and not server.died:
         raise KeyboardInterrupt
     return not server.died

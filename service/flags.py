@@ -1,28 +1,23 @@
-"""Flags of `secateur serve`, made from the settings, and the settings' table in the documentation.
-
-``python -m secateur.service.flags FILE`` writes the table into a Markdown file, between its markers.
-"""
+"""Command line of `secateur serve`: a flag for each setting that is not a secret."""
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
+from pydantic_settings import CliApp, CliSettingsSource
 
 from secateur.models.errors import InputError, shown
-from secateur.service.passwords import has_password, without_password
-from secateur.service.settings import ENV_ONLY, Settings
+from secateur.service.credentials import has_password, without_password
+from secateur.service.settings import SECRET, Settings
 
 PREFIX = "SECATEUR_"
-_BEGIN, _END = "<!-- settings:begin -->", "<!-- settings:end -->"
-# Kubernetes puts such variables into every pod beside a Service that is named secateur.
-_OF_KUBERNETES = re.compile(r"SECATEUR_(SERVICE_|PORT_)")
+# Kubernetes adds such variables to every pod beside a Service named secateur.
+_KUBERNETES = re.compile(r"SECATEUR_(SERVICE_|PORT_)")
 
 
 def flag(name: str) -> str:
@@ -36,105 +31,129 @@ def variable(name: str) -> str:
 
 
 def is_secret(name: str) -> bool:
-    """Return whether a setting is a secret, of which no error may show a part."""
-    return not _has_flag(Settings.model_fields[name])
+    """Return whether a setting is a secret, which no error may show."""
+    field = Settings.model_fields.get(name)
+    return field is not None and field.json_schema_extra is SECRET
 
 
-def _has_flag(field: FieldInfo) -> bool:
-    return field.json_schema_extra is not ENV_ONLY
-
-
-def _default(field: FieldInfo) -> str:
-    value = field.default
-    if value is None or value == ():
-        return ""
+def default_of(name: str) -> str:
+    """Return the default of a setting as a flag takes it; empty for none."""
+    value = Settings.model_fields[name].get_default()
     if isinstance(value, bool):
         return "on" if value else "off"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return "" if value is None or value == () else str(value)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give a parser a flag for every setting. One that is not given leaves no trace in the arguments."""
-    parser.allow_abbrev = False  # --api-keys is no short form of --api-keys-file
-    for name, field in Settings.model_fields.items():
-        if not _has_flag(field):
-            continue
-        default = _default(field)
-        text = f"{field.description}{f' Default: {default}.' if default else ''}".replace("%", "%%")
-        kind: dict[str, Any] = (
-            {"action": argparse.BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
-        )
-        parser.add_argument(flag(name), dest=name, default=argparse.SUPPRESS, help=text, **kind)
+def _help(name: str) -> str:
+    default = default_of(name)
+    text = f"{Settings.model_fields[name].description}{f' Default: {default}.' if default else ''}"
+    return text.replace("%", "%%")
 
 
-def read_settings(arguments: argparse.Namespace) -> Settings:
-    """Return the settings by the flags, else the environment, else the defaults.
+def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Any:
+    """Add the flag of a setting, with the help of this project."""
+    name = names[0].removeprefix("--").replace("-", "_")
+    if is_secret(name):
+        return None
+    options["help"] = _help(name)
+    if "metavar" in options and not options["metavar"].startswith("{"):
+        options["metavar"] = "VALUE"
+    return parser.add_argument(*names, **options)
+
+
+def parse_settings(arguments: Sequence[str]) -> Settings:
+    """Return the settings of a command line: from its flags, else the environment, else the defaults.
+
+    Args:
+        arguments: Arguments after ``secateur serve``. ``--help`` prints the help and exits with 0, an unknown flag
+            exits with 2.
 
     Raises:
-        InputError: a value is wrong; it names the flag or the variable.
+        InputError: A value is invalid; the field is the flag or the variable.
     """
-    given = {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
-    for name, value in given.items():
-        if isinstance(value, str) and has_password(value):
-            hint = f"set {variable('redis_password') if name == 'cache' else variable(name)} in the environment instead"
-            raise InputError(flag(name), "a flag with a password is seen by everyone who lists processes", hint)
+    given: dict[str, str] = {}
+    for argument, following in pairwise([*arguments, ""]):
+        name, _, value = argument.partition("=")
+        given[name.removeprefix("--").replace("-", "_")] = value or following
+    _check_secrets(given)
+    parser = ArgumentParser(
+        "secateur serve",
+        description="Serve pruning and reranking over HTTP. Each flag also has a variable, such as SECATEUR_PORT.",
+        formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32),
+        allow_abbrev=False,  # --api-keys is no short form of --api-keys-file
+    )
+    source: CliSettingsSource[ArgumentParser] = CliSettingsSource(
+        Settings,
+        root_parser=parser,
+        parse_args_method=ArgumentParser.parse_args,
+        add_argument_method=_add_argument,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+    )
     try:
-        return Settings(**given)
+        return CliApp.run(Settings, cli_args=list(arguments), cli_settings_source=source)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _usage_error(given, first["loc"], first["type"], first["msg"], first["input"]) from None
+        raise usage_error(error, lambda name: flag(name) if name in given else variable(name)) from None
 
 
-def _usage_error(
-    given: Mapping[str, Any], location: tuple[int | str, ...], kind: str, message: str, value: object
-) -> InputError:
-    name = str(location[0])
-    where = flag(name) if name in given else variable(name)
-    where += "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[1:])
-    if is_secret(name):
-        said = "what is given"  # a secret is not for the terminal
-    elif isinstance(value, str) and value.isprintable() and len(value) < 100:
-        said = without_password(value)
-    else:
-        said = shown(without_password(value) if isinstance(value, str) else value)
-    hint = message.removeprefix("Value error, ").replace("Input should be", "it should be")
-    wrong = "is out of range" if kind.endswith("than_equal") else "cannot be used"
-    return InputError(where, f"{said} {wrong}", hint[:1].lower() + hint[1:])
+def add_flags(parser: ArgumentParser) -> None:
+    """Add all flags to a parser; used until the command line calls `parse_settings`."""
+    for name, field in Settings.model_fields.items():
+        kind: dict[str, Any] = {"action": BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
+        if not is_secret(name):
+            parser.add_argument(flag(name), dest=name, default=SUPPRESS, help=_help(name), **kind)
 
 
-def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """Return the variables that look like settings and are none: a slip of the pen may leave a service open."""
-    known = {variable(name) for name in Settings.model_fields}
-    return sorted(
-        name for name in environment if name.startswith(PREFIX) and name not in known and not _OF_KUBERNETES.match(name)
+def read_settings(arguments: Namespace) -> Settings:
+    """Return the settings of a parser with `add_flags`; used until the command line calls `parse_settings`."""
+    given = {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
+    return parse_settings(
+        [
+            flag(name) if value is True else flag(f"no_{name}") if value is False else f"{flag(name)}={value}"
+            for name, value in given.items()
+        ]
     )
 
 
-def table() -> str:
-    """Return all settings as a Markdown table."""
-    rows = ["| variable | flag | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
-        flags = f"`{flag(name)}`" if _has_flag(field) else ""
-        if field.annotation is bool:
-            flags = f"`{flag(name)}`, `{flag('no_' + name)}`"
-        default = f"`{_default(field)}`" if _default(field) else ""
-        description = (field.description or "").replace("|", "\\|")
-        rows.append(f"| `{variable(name)}` | {flags} | {default} | {description} |")
-    return "\n".join(rows)
-
-
-def with_table(text: str) -> str:
-    """Return a Markdown text with the table between its markers made new.
+def _check_secrets(given: dict[str, str]) -> None:
+    """Refuse secrets among the flags.
 
     Raises:
-        InputError: the markers are missing.
+        InputError: One is a secret, or a URL with a password.
     """
-    pattern = re.compile(f"(?<={re.escape(_BEGIN)}\n).*?(?={re.escape(_END)})", re.DOTALL)
-    if not pattern.search(text):
-        raise InputError("file", f"has no line {_BEGIN} before a line {_END}", "add them where the table is to stand")
-    return pattern.sub(lambda _: table() + "\n", text)
+    for name, value in given.items():
+        if is_secret(name) or (name in Settings.model_fields and has_password(value)):
+            instead = variable("redis_password" if name == "cache" else name)
+            problem = "a secret in a flag is visible to everyone who can list processes"
+            raise InputError(flag(name), problem, f"set {instead} in the environment instead")
 
 
-if __name__ == "__main__":
-    for file in map(Path, sys.argv[1:]):
-        file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")
+def usage_error(error: ValidationError, field_of: Any) -> InputError:
+    """Return the first error of invalid settings, without any secret.
+
+    Args:
+        error: Error of pydantic.
+        field_of: Function that returns what a setting is called for the user.
+    """
+    first = error.errors()[0]
+    name, *rest = first["loc"]
+    value = first["input"]
+    if is_secret(str(name)):
+        value_text = "the value"
+    elif isinstance(value, str) and value.isprintable() and len(value) < 100:
+        value_text = without_password(value)
+    else:
+        value_text = shown(without_password(value) if isinstance(value, str) else value)
+    field = field_of(str(name)) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+    hint = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+    problem = "is out of range" if first["type"].endswith("than_equal") else "is invalid"
+    return InputError(field, f"{value_text} {problem}", hint[:1].lower() + hint[1:])
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Return the variables that look like settings but are none: a typing error may leave a service open."""
+    known = {variable(name) for name in Settings.model_fields}
+    return sorted(
+        name for name in environment if name.startswith(PREFIX) and name not in known and not _KUBERNETES.match(name)
+    )

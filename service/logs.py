@@ -1,104 +1,173 @@
-"""Logs of the service: a JSON object a line, or text. No text of a query or a passage, unless that is switched on."""
+"""Logs of the service: one JSON object or text line per record, without text of queries and passages by default.
+
+Modules log with `logging`, and pass fields as ``extra``. structlog adds the request id and formats the records.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections import deque
 from typing import Any
 
+from structlog.contextvars import merge_contextvars
+from structlog.processors import EventRenamer, JSONRenderer, TimeStamper, format_exc_info
+from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
+from structlog.typing import EventDict
+
 from secateur.models.types import PruneRequest, PruneResult
-from secateur.service.exchange import Exchange, request_id
-from secateur.service.log_writer import LineWriter
+from secateur.service.exchange import Exchange
 from secateur.service.settings import Settings
 
 log = logging.getLogger("secateur.text")
 
-_JSON = json.JSONEncoder(default=str)
+_MAX_BYTES = 8 * 2**20  # of waiting lines; further ones are dropped
+_END_S = 1.0  # for waiting lines when the process ends
+_PAUSE_S = 0.05
+_HEAD = ("time", "level", "logger", "message")
 _PLAIN = re.compile(r"[\w.:/+@-]+", re.ASCII)
 
 
-def log_event(logger: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
-    """Log a message with fields; those that are None are left out."""
-    if not logger.isEnabledFor(level):
-        return
-    # Not by logger.log, which walks the stack for a place in the code that nobody asks for.
-    record = logger.makeRecord(logger.name, level, "", 0, message, (), None)
-    record.fields = {name: value for name, value in fields.items() if value is not None}
-    logger.handle(record)
+class LineWriter(logging.Handler):
+    """Writes each record as a line in a thread, since whoever reads the log may stop reading.
+
+    Lines that cannot be written, or for which there is no room, are dropped; the next line gives their number. Own
+    code, since `logging.handlers.QueueHandler` blocks or raises when its queue is full, and counts no bytes.
+
+    Args:
+        descriptor: Descriptor of the open file. It is not closed.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0  # of unwritten lines
+        self._dropped = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        threading.Thread(target=self._run, name="logs", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record."""
+        try:
+            line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+        except Exception:
+            self.handleError(record)
+            return
+        with self._changed:
+            if self._closed or self._bytes + len(line) > _MAX_BYTES:
+                self._dropped += 1
+                return
+            self._lines.append(line)
+            self._bytes += len(line)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._closed)
+                if not self._lines:
+                    return
+                line = self._lines.popleft()
+            # Not with sys.stderr, whose lock the interpreter needs when it ends, and which this thread might hold.
+            written = self._write(line)
+            with self._changed:
+                self._bytes -= len(line)
+                self._dropped += not written
+                dropped, self._dropped = (self._dropped, 0) if written else (0, self._dropped)
+                self._changed.notify_all()
+            if dropped:
+                message = f"{dropped} log lines were dropped because they could not be written"
+                self.emit(logging.LogRecord(__name__, logging.WARNING, "", 0, message, (), None))
+
+    def _write(self, line: bytes) -> bool:
+        while line:
+            try:
+                line = line[os.write(self._descriptor, line) :]
+            except BlockingIOError:  # another owner of the descriptor has made it non-blocking
+                time.sleep(_PAUSE_S)
+            except OSError:  # the reader is gone, or the disk is full
+                return False
+        return True
+
+    def flush(self) -> None:
+        """Wait a moment for the waiting lines."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._bytes, _END_S)
+
+    def close(self) -> None:
+        """Write the waiting lines if that does not take long, and end."""
+        self.flush()
+        with self._changed:
+            self._closed = True
+            self._lines.clear()
+            self._bytes = 0
+            self._changed.notify_all()
+        super().close()
 
 
-class JSONFormatter(logging.Formatter):
-    """Each record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        content: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if (id := request_id.get()) is not None:
-            content["request_id"] = id
-        content |= getattr(record, "fields", {})
-        if record.exc_info:
-            content["exception"] = self.formatException(record.exc_info)
-        return _JSON.encode(content)
+def _ordered(_: Any, __: str, event: EventDict) -> EventDict:
+    """Put the fields of all records first."""
+    event.pop("color_message", None)  # uvicorn's, for terminals
+    return {**{name: event.pop(name) for name in _HEAD}, **event}
 
 
-class TextFormatter(logging.Formatter):
-    """Each record as a line to read, with its fields at the end."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """Return the time in UTC."""
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line without a traceback."""
-        fields: dict[str, Any] = getattr(record, "fields", {})
-        if (id := request_id.get()) is not None:
-            fields = {"request_id": id, **fields}
-        shown = [f"{name}={_text_value(value)}" for name, value in fields.items()]
-        return " ".join([_printable(super().formatMessage(record)), *shown])
+def render_text(_: Any, __: str, event: EventDict) -> str:
+    """Return a readable line. Own code, since structlog's renderers for text let a value end the line."""
+    exception = event.pop("exception", None)
+    moment, level, logger, message = (event.pop(name) for name in _HEAD)
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    fields = [f"{name}={_text_value(value)}" for name, value in event.items()]
+    line = " ".join([f"{moment} {level.upper()} {logger}: {printable}", *fields])
+    return line if exception is None else f"{line}\n{exception}"
 
 
 def _text_value(value: object) -> str:
-    """Return a field's value, in quotes unless it is a plain word: it can neither end the line nor begin a field."""
+    """Return a field's value, quoted unless it is a plain word: it can neither end the line nor look like a field."""
     text = str(value)
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
-def _printable(message: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+def formatter(log_format: str) -> logging.Formatter:
+    """Return the formatter of a log format, ``json`` or ``text``."""
+    return ProcessorFormatter(
+        processors=[
+            merge_contextvars,
+            ExtraAdder(),
+            add_log_level,
+            add_logger_name,
+            TimeStamper(fmt="iso", utc=True, key="time"),
+            format_exc_info,
+            EventRenamer("message"),
+            ProcessorFormatter.remove_processors_meta,
+            _ordered,
+            JSONRenderer(default=str) if log_format == "json" else render_text,
+        ]
+    )
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send all logs of the process to stderr, as the settings say."""
-    handler = LineWriter(_stderr())
-    handler.setFormatter(JSONFormatter() if settings.log_format == "json" else TextFormatter())
+    """Send all logs of the process to stderr in the configured format."""
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # there is none, or it is not a file of the system
+        descriptor = 2
+    handler = LineWriter(descriptor)
+    handler.setFormatter(formatter(settings.log_format))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
 
 
-def _stderr() -> int:
-    try:
-        return sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # there is none, or it is none of the system's files
-        return 2
-
-
 def log_texts(exchange: Exchange, model: str, request: PruneRequest, result: PruneResult) -> None:
-    """Log the text of a request that was answered; an observer for who has switched that on."""
+    """Log the texts of an answered request: the observer for the setting ``log_text``."""
     kept = {item.index: item.text for item in result.results}
     passages = [
         {"text": passage.text, "kept": kept.get(number)} | ({"title": passage.title} if passage.title else {})
         for number, passage in enumerate(request.passages)
     ]
-    log_event(log, logging.INFO, "text", {"model": model, "query": request.query, "passages": passages})
+    log.info("text", extra={"model": model, "query": request.query, "passages": passages})

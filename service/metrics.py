@@ -1,8 +1,8 @@
-"""What Prometheus is told, under ``secateur_``."""
+"""Prometheus metrics, all named ``secateur_...``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -14,68 +14,53 @@ _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class Metrics:
-    """The service's metrics, in a registry of their own."""
+    """The metrics of the service, in their own registry.
+
+    Attributes:
+        requests: Counter of responses.
+        failures: Counter of failures.
+    """
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "secateur_requests", "Requests answered, by route and status", ["route", "status"], registry=registry
-        )
-        self._failures = Counter("secateur_failures", "Requests not answered, by kind", ["kind"], registry=registry)
-        self._durations = Histogram(
-            "secateur_duration_seconds",
-            "Seconds of each stage of a request",
-            ["model", "stage"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._batch_tokens = Histogram(
-            "secateur_batch_tokens", "Tokens of a step of the engine", ["model"], buckets=_TOKENS, registry=registry
-        )
-        self._batch_fill = Histogram(
-            "secateur_batch_fill", "Share of a step's room that was used", ["model"], buckets=_SHARES, registry=registry
-        )
-        self._batch_requests = Histogram(
-            "secateur_batch_requests",
-            "Requests that share a step",
-            ["model"],
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-            registry=registry,
-        )
+
+        def counter(name: str, help: str, *labels: str) -> Counter:
+            return Counter(f"secateur_{name}", help, labels, registry=registry)
+
+        def histogram(name: str, help: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(f"secateur_{name}", help, ["model", *labels], buckets=buckets, registry=registry)
+
+        self.requests = counter("requests", "Responses by route and status", "route", "status")
+        self.failures = counter("failures", "Failed requests by kind", "kind")
+        self._durations = histogram("duration_seconds", "Duration of each stage of a request", _SECONDS, "stage")
+        self._step_tokens = histogram("batch_tokens", "Tokens per step of the engine", _TOKENS)
+        self._step_fill = histogram("batch_fill", "Used share of a step's token limit", _SHARES)
+        self._step_requests = histogram("batch_requests", "Requests per step of the engine", (1, 2, 4, 8, 16, 32, 64))
         self._queue_tokens = Gauge(
-            "secateur_queue_tokens", "Tokens of requests on which work has not ended", ["model"], registry=registry
+            "secateur_queue_tokens", "Tokens of unfinished requests", ["model"], registry=registry
         )
-        self._kept = Histogram(
-            "secateur_kept_ratio",
-            "Share of a request's tokens that is kept",
-            ["model"],
-            buckets=_SHARES,
-            registry=registry,
-        )
-        self._saved = Counter("secateur_tokens_saved", "Tokens pruned away", ["model"], registry=registry)
-        self._cache = Counter(
-            "secateur_cache_lookups", "Passages looked up in the cache", ["model", "result"], registry=registry
-        )
+        self._kept = histogram("kept_ratio", "Kept share of the tokens of a request", _SHARES)
+        self._saved = counter("tokens_saved", "Dropped tokens", "model")
+        self._lookups = counter("cache_lookups", "Passages looked up in the cache, by result", "model", "result")
 
-    def watch(self, model: str, queue_tokens: Callable[[], int]) -> None:
-        """Ask for the length of a queue whenever metrics are read."""
-        self._queue_tokens.labels(model).set_function(queue_tokens)
+    def watch_queue(self, model: str, tokens: Callable[[], int]) -> None:
+        """Read the length of a queue whenever metrics are read."""
+        self._queue_tokens.labels(model).set_function(tokens)
 
-    def ran(self, model: str, tokens: int, fill: float, requests: int) -> None:
-        """Take note of a step of an engine."""
-        self._batch_tokens.labels(model).observe(tokens)
-        self._batch_fill.labels(model).observe(fill)
-        self._batch_requests.labels(model).observe(requests)
+    def record_step(self, model: str, tokens: int, fill: float, requests: int) -> None:
+        """Record a step of an engine."""
+        self._step_tokens.labels(model).observe(tokens)
+        self._step_fill.labels(model).observe(fill)
+        self._step_requests.labels(model).observe(requests)
 
-    def looked_up(self, model: str, hits: int, misses: int, invalid: int) -> None:
-        """Take note of cache lookups; invalid values are among the misses."""
-        self._cache.labels(model, "hit").inc(hits)
-        self._cache.labels(model, "miss").inc(misses)
-        if invalid:
-            self._cache.labels(model, "invalid").inc(invalid)
+    def record_lookups(self, model: str, hits: int, misses: int, invalid: int) -> None:
+        """Record cache lookups; invalid values are also misses."""
+        for result, count in (("hit", hits), ("miss", misses), ("invalid", invalid)):
+            if count or result != "invalid":
+                self._lookups.labels(model, result).inc(count)
 
-    def answered(self, model: str, result: PruneResult) -> None:
-        """Take note of a result."""
+    def record_result(self, model: str, result: PruneResult) -> None:
+        """Record the timings and the token counts of a result."""
         for stage in ("queue", "tokenize", "inference", "total"):
             self._durations.labels(model, stage).observe(getattr(result.timings, f"{stage}_ms") / 1e3)
         usage = result.usage
@@ -83,14 +68,6 @@ class Metrics:
             self._kept.labels(model).observe(usage.output_tokens / usage.input_tokens)
             self._saved.labels(model).inc(max(0, usage.input_tokens - usage.output_tokens))
 
-    def responded(self, route: str, status: int) -> None:
-        """Take note of an HTTP response."""
-        self._requests.labels(route, str(status)).inc()
-
-    def failed(self, kind: str) -> None:
-        """Take note of a request that was not answered."""
-        self._failures.labels(kind).inc()
-
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,8 +1,8 @@
-"""The service on Ray Serve: replicas that hold an engine each, and a front that asks another one when a replica dies.
+"""The service on Ray Serve: replicas with one engine each, behind a front that retries when a replica dies.
 
-``serve run deploy/ray/serve.yaml`` (see docs/ray.md). A replica runs the same application as `secateur serve`; the
-front passes each request on to one of them, and to another should that one die before it has begun to answer. A
-request leaves nothing behind, so asking twice does no harm.
+``serve run deploy/ray/serve.yaml`` (see docs/ray.md). A replica runs the same application as `secateur serve`. The
+front sends each request to a replica, and to another one if the first dies before its answer starts. Requests have no
+side effects, so a retry is safe.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
-from secateur.models.errors import InputError, MissingExtraError, shown
+from secateur.models.errors import MissingExtraError
 from secateur.service.app import create_app
 from secateur.service.engines import load_pruners
-from secateur.service.flags import is_secret
+from secateur.service.flags import usage_error
 from secateur.service.logs import configure_logging
-from secateur.service.passwords import without_password
+from secateur.service.problems import problem
 from secateur.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,29 +31,22 @@ if TYPE_CHECKING:
 
 _Message = MutableMapping[str, Any]
 
-# Of an ASGI scope, what can travel to another process.
+# The keys of an ASGI scope that can be sent to another process.
 _SCOPE = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "headers")
-_TRIES = 5  # of a request, each with another replica
-_ONGOING = 64  # requests that a replica works on at once, enough for its engine to fill batches
-_QUEUED = 1024  # requests that wait in a front at most
+_TRIES = 5  # per request
+_ONGOING = 64  # concurrent requests of a replica, enough to fill the batches of its engine
+_QUEUED = 1024  # largest number of waiting requests of a front
 
 
 def _settings(arguments: dict[str, Any]) -> Settings:
     try:
         return Settings(**arguments)
     except ValidationError as error:
-        first = error.errors()[0]
-        name, value = str(first["loc"][0]), first["input"]
-        if name in Settings.model_fields and is_secret(name):
-            got = "a secret"
-        else:
-            got = shown(without_password(value) if isinstance(value, str) else value)
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"args.{where}", f"{first['msg']} (got {got})", "see `secateur serve --help`") from None
+        raise usage_error(error, "args.{}".format) from None
 
 
 def _on_share(settings: Settings, processors: int) -> Settings:
-    """Give the runtimes as many threads as the replica has processors, where the settings do not say."""
+    """Set the number of threads to the processors of the replica, unless the settings give one."""
     models = tuple(
         one if one.threads else one.model_copy(update={"threads": processors}) for one in settings.all_models()
     )
@@ -61,10 +54,10 @@ def _on_share(settings: Settings, processors: int) -> Settings:
 
 
 class Replica:
-    """One process with the service's application and its engines.
+    """A process with the service's application and its engines.
 
     Args:
-        arguments: settings of the service, over those in the environment.
+        arguments: Settings of the service, in addition to those in the environment.
     """
 
     async def __init__(self, arguments: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
@@ -75,7 +68,7 @@ class Replica:
         settings = _on_share(_settings(arguments), max(1, processors))
         configure_logging(settings)
         pruners = await asyncio.to_thread(load_pruners, settings)
-        # A process without its engine answers nothing: it ends, and Ray starts another.
+        # A process without its engine is useless: it ends, and Ray starts another.
         self._app = create_app(pruners, settings, on_death=lambda: os._exit(1))
         self._running = AsyncExitStack()
         await self._running.enter_async_context(self._app.router.lifespan_context(self._app))
@@ -84,11 +77,11 @@ class Replica:
         """Answer a request.
 
         Args:
-            scope: of ASGI, what can be pickled of it.
-            body: of the request.
+            scope: ASGI scope, as far as it can be pickled.
+            body: Body of the request.
 
         Yields:
-            The messages of ASGI that the application sends, ``http.response.start`` first.
+            The ASGI messages of the application, ``http.response.start`` first.
         """
         sent: asyncio.Queue[_Message | None] = asyncio.Queue()
         requests: list[_Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -96,7 +89,7 @@ class Replica:
         async def receive() -> _Message:
             if requests:
                 return requests.pop()
-            await asyncio.Event().wait()  # a client that has gone cancels the task
+            await asyncio.Event().wait()  # a client that disconnects cancels the task
             raise AssertionError
 
         async def run() -> None:
@@ -114,25 +107,25 @@ class Replica:
             task.cancel()
 
     def check_health(self) -> None:
-        """Say whether requests are answered; Ray asks.
+        """Check the engines for Ray.
 
         Raises:
-            RuntimeError: they are not.
+            RuntimeError: An engine has stopped.
         """
         if not self._app.state.engines.alive:
             raise RuntimeError("an engine has stopped")
 
     async def __del__(self) -> None:
-        if hasattr(self, "_running"):  # it was made
+        if hasattr(self, "_running"):  # the constructor succeeded
             await self._running.aclose()
 
 
 class Front:
-    """Passes requests on to the replicas.
+    """Sends requests to the replicas.
 
     Args:
-        replicas: handle of their deployment.
-        max_body_bytes: of which a body is not read further; the application refuses it.
+        replicas: Handle of their deployment.
+        max_body_bytes: Size beyond which a body is not read further; the application refuses it.
     """
 
     def __init__(self, replicas: DeploymentHandle[Any], max_body_bytes: int) -> None:
@@ -158,10 +151,10 @@ class Front:
                 if not left:
                     raise
             except BackPressureError:
-                return _busy(request)
+                return problem(request, 503, "all replicas are busy; try again later", {"Retry-After": "1"})
             else:
                 response = StreamingResponse(_chunks(messages), start["status"])
-                # Ray's proxy gives each answer the request's id too, which is the same.
+                # Ray's proxy adds the same request id.
                 response.raw_headers = [(k, v) for k, v in start.get("headers", []) if k.lower() != b"x-request-id"]
                 return response
         raise AssertionError("the last try has returned or raised")
@@ -181,25 +174,14 @@ async def _chunks(messages: AsyncIterator[_Message]) -> AsyncIterator[bytes]:
         yield message.get("body", b"")
 
 
-def _busy(request: Request) -> Response:
-    content = {
-        "type": "about:blank",
-        "title": "Service Unavailable",
-        "status": 503,
-        "detail": "too many requests wait for a replica; try again later",
-        "instance": request.url.path,
-    }
-    return JSONResponse(content, 503, {"Retry-After": "1"}, media_type="application/problem+json")
-
-
 def build(arguments: dict[str, Any]) -> Application:
-    """Make the application that Ray Serve deploys, of the deployments ``Front`` and ``Replica``.
+    """Return the application for Ray Serve, with the deployments ``Front`` and ``Replica``.
 
     Args:
-        arguments: settings of the service (`Settings`), as ``args`` in the Serve configuration.
+        arguments: Settings of the service (`Settings`), as ``args`` in the Serve configuration.
 
     Raises:
-        InputError: one of them is unknown or wrong.
+        InputError: A setting is unknown or invalid.
         MissingExtraError: Ray is not installed.
     """
     settings = _settings(arguments)
@@ -207,7 +189,7 @@ def build(arguments: dict[str, Any]) -> Application:
         from ray import serve
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
-    deployment: Any = serve.deployment  # which its types take for a decorator alone
+    deployment: Any = serve.deployment  # its types allow only a decorator
     replicas = deployment(Replica).options(
         max_ongoing_requests=_ONGOING,
         max_queued_requests=_QUEUED,
@@ -215,7 +197,7 @@ def build(arguments: dict[str, Any]) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=10,
     )
-    # It takes no processor of its own: it passes bytes on.
+    # It needs no processor of its own: it only forwards bytes.
     front = deployment(Front).options(max_ongoing_requests=_QUEUED, ray_actor_options={"num_cpus": 0})
     limit = max(settings.max_body_bytes, settings.max_batch_bytes)
     return front.bind(replicas.bind(arguments), limit)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457), made in one place."""
+"""Errors as problem details (RFC 9457). Every error response of the service is built here."""
 
 from __future__ import annotations
 
@@ -14,101 +14,115 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from secateur.models.errors import InputError, shown
-from secateur.service.batching.errors import (
-    BackendError,
-    DeadlineError,
-    EngineDeadError,
-    EngineError,
-    OverloadedError,
-)
+from secateur.models.errors import InputError, SecateurError, shown
+from secateur.service import errors
 from secateur.service.exchange import exchange_of
-from secateur.service.reading import UnreadableError
-from secateur.service.spooling import NoRoomError
-from secateur.service.validation import MAX_ERRORS, BodyError
+from secateur.service.json_body import MAX_ERRORS, InvalidBodyError
 
 log = logging.getLogger(__name__)
 
+# The status of each error. A subclass without an entry has the status of its base class.
+STATUS: dict[type[SecateurError], int] = {
+    errors.UnreadableBodyError: 400,
+    errors.UnknownModelError: 404,
+    errors.SlowBodyError: 408,
+    errors.BodyTooLargeError: 413,
+    errors.BodyTypeError: 415,
+    InputError: 422,
+    errors.OverloadedError: 429,
+    errors.ClientGoneError: 499,
+    errors.BackendError: 500,
+    errors.EngineDeadError: 503,
+    errors.DeadlineError: 504,
+    errors.DiskFullError: 507,
+}
+
 _UNION_TAGS = {"string", "object", "str", "int", "tei", "jina"}
-# Characters of a message. What quotes the caller's text is bounded here too, wherever it was written.
+# Maximum lengths in characters. A message may quote the caller's text, so it is shortened here.
 _MAX_FIELD = 200
 _MAX_PROBLEM = 500
 _MAX_DETAIL = 1000
 
 
 class FieldError(BaseModel):
-    """One field that was wrong."""
+    """An invalid field."""
 
-    field: str = Field(examples=["passages[3].text"])
-    problem: str = Field(examples=["42 is not a string"])
-    hint: str = Field(examples=["give the passage's text"])
+    field: str = Field(description="Path of the invalid field.", examples=["passages[3].text"])
+    problem: str = Field(description="Reason why the value is invalid.", examples=["42 is not a string"])
+    hint: str = Field(description="Way to correct the value.", examples=["give the passage's text"])
 
 
 class Problem(BaseModel):
     """Problem details, RFC 9457."""
 
-    type: str = Field(examples=["about:blank"])
-    title: str = Field(examples=["Unprocessable Content"])
-    status: int = Field(examples=[422])
-    detail: str = Field(examples=["passages[3].text: 42 is not a string; give the passage's text"])
-    instance: str = Field(examples=["/v1/prune"])
-    request_id: str = Field(examples=["9b2f6a0c1d5e4f7f8a3b6c9d0e1f2a3b"])
-    errors: list[FieldError] | None = Field(None, description="Which fields are wrong, the first 20 of them.")
-    other_errors: int | None = Field(None, description="Number of the wrong fields that are not in `errors`.")
-
-
-class UnknownModelError(Exception):
-    """The request names a model that is not served.
-
-    Args:
-        model: the name asked for.
-        served: the names there are.
-    """
-
-    def __init__(self, model: str, served: Sequence[str]) -> None:
-        super().__init__(f"model: {shown(model)} is not served; use one of {', '.join(served)}")
+    type: str = Field(description="Problem type, always `about:blank`.", examples=["about:blank"])
+    title: str = Field(description="Standard phrase of the HTTP status.", examples=["Unprocessable Content"])
+    status: int = Field(description="HTTP status code.", examples=[422])
+    detail: str = Field(
+        description="Explanation of the problem, with a hint.",
+        examples=["passages[3].text: 42 is not a string; give the passage's text"],
+    )
+    instance: str = Field(description="Path of the request.", examples=["/v1/prune"])
+    request_id: str = Field(
+        description="Request id, also in the server log.", examples=["9b2f6a0c1d5e4f7f8a3b6c9d0e1f2a3b"]
+    )
+    errors: list[FieldError] | None = Field(None, description=f"Invalid fields, at most {MAX_ERRORS}.")
+    other_errors: int | None = Field(None, description="Number of invalid fields not listed in `errors`.")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "A body that cannot be read"},
-    401: {"model": Problem, "description": "No valid API key, where one is needed"},
-    404: {"model": Problem, "description": "Unknown model"},
-    408: {"model": Problem, "description": "The body did not arrive in time"},
-    413: {"model": Problem, "description": "A body that is too large"},
-    415: {"model": Problem, "description": "A body of another type than JSON, or a compressed one"},
-    422: {"model": Problem, "description": "A wrong body"},
-    429: {
-        "model": Problem,
-        "description": "Too much is waiting, or too many requests were made; `Retry-After` says how long to wait",
-    },
-    500: {"model": Problem, "description": "The model failed on this request"},
-    503: {"model": Problem, "description": "The engine has stopped"},
-    504: {"model": Problem, "description": "Not answered in time"},
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        400: "Body that cannot be read",
+        401: "Missing or invalid API key",
+        404: "Unknown model",
+        408: "Body that did not arrive in time",
+        413: "Body that is too large",
+        415: "Body that is not JSON, or is compressed",
+        422: "Invalid body",
+        429: "Full queue or exceeded rate limit; `Retry-After` gives the time to wait",
+        500: "Failure of the model on this request",
+        503: "Stopped engine",
+        504: "Missed deadline",
+    }.items()
 }
 
 _DIALECT_PATHS = {"/rerank", "/infinity/rerank", "/v1/rerank", "/v2/rerank"}
-# As Text Embeddings Inference calls them.
+# Error types of Text Embeddings Inference.
 _ERROR_TYPES = {429: "Overloaded", 500: "Backend", 503: "Unhealthy", 504: "Overloaded"}
 
-_ENGINE_STATUS = {OverloadedError: 429, BackendError: 500, EngineDeadError: 503, DeadlineError: 504}
 
-
-def _content(
-    request: Request, status: int, detail: str, errors: Sequence[FieldError] = (), other_errors: int = 0
+def problem_content(
+    status: int,
+    detail: str,
+    instance: str,
+    request_id: str,
+    fields: Sequence[FieldError] = (),
+    other_errors: int = 0,
 ) -> dict[str, Any]:
+    """Return problem details.
+
+    Args:
+        status: HTTP status code.
+        detail: Explanation; shortened if it is too long.
+        instance: Path of the request.
+        request_id: Id of the request.
+        fields: Invalid fields.
+        other_errors: Number of further invalid fields.
+    """
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": _quotable(detail, _MAX_DETAIL),
-        "instance": request.url.path,
-        "request_id": exchange_of(request).id,
+        "instance": instance,
+        "request_id": request_id,
     }
-    if errors:
-        content["errors"] = [error.model_dump() for error in errors]
+    if fields:
+        content["errors"] = [field.model_dump() for field in fields]
     if other_errors:
         content["other_errors"] = other_errors
-    if request.url.path in _DIALECT_PATHS:  # where clients of other services look
+    if instance in _DIALECT_PATHS:  # clients of other services read these fields
         content |= {
             "message": content["detail"],
             "error": content["detail"],
@@ -117,49 +131,47 @@ def _content(
     return content
 
 
-class ClientGoneError(Exception):
-    """The client closed the connection before it was answered."""
-
-
 def problem_of(request: Request, error: Exception) -> dict[str, Any]:
-    """Return the problem details of an error that a request may meet.
-
-    Raises:
-        TypeError: the error is none of those.
-    """
-    if isinstance(error, UnreadableError):
-        status = error.status_code
-        return {**problem_of(request, error.error), "title": HTTPStatus(status).phrase, "status": status}
-    if isinstance(error, BodyError):
-        return _validation_content(request, error.errors, error.others)
-    if isinstance(error, InputError):
-        found = _told(error.field, error.problem, error.hint)
-        return _content(request, 422, f"{found.field}: {found.problem}; {found.hint}", [found])
-    if isinstance(error, RequestValidationError):
-        return _validation_content(request, error.errors())
-    if isinstance(error, UnknownModelError):
-        return _content(request, 404, str(error))
-    if isinstance(error, EngineError):
-        return _content(request, _ENGINE_STATUS[type(error)], str(error))
-    raise TypeError(f"{type(error).__name__} has no problem details")
+    """Return the problem details of any error; an unexpected one is not described."""
+    fields: Sequence[FieldError] = ()
+    others = 0
+    if isinstance(error, InvalidBodyError):
+        status, (fields, others) = 422, _field_errors(error.errors, error.others)
+        detail = _summary(fields, others)
+    elif isinstance(error, RequestValidationError):
+        status, (fields, others) = 422, _field_errors(error.errors(), 0)
+        detail = _summary(fields, others)
+    elif (found := _status(error)) is not None:
+        status, detail = found, str(error)
+        if isinstance(error, InputError):
+            fields = [_field_error(error.field, error.problem, error.hint)]
+            detail = f"{fields[0].field}: {fields[0].problem}; {fields[0].hint}"
+    else:
+        status, detail = 500, "unexpected error; see the server log for details"
+    return problem_content(status, detail, request.url.path, exchange_of(request.scope).id, fields, others)
 
 
-def unexpected_problem(request: Request) -> dict[str, Any]:
-    """Return the problem details of an error that nobody foresaw."""
-    return _content(request, 500, "an unexpected error; the server's log has the details")
+def _status(error: Exception) -> int | None:
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
+
+
+def error_response(request: Request, error: Exception) -> JSONResponse:
+    """Return the response for any error."""
+    retry = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.OverloadedError) else None
+    return _response(problem_of(request, error), retry)
 
 
 def problem(request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return a problem-details response."""
-    return _response(_content(request, status, detail), headers)
+    """Return a problem-details response for a condition that has no error class."""
+    return _response(problem_content(status, detail, request.url.path, exchange_of(request.scope).id), headers)
 
 
-def _response(content: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
+def _response(content: dict[str, Any], headers: Mapping[str, str] | None) -> JSONResponse:
     return JSONResponse(content, content["status"], headers, media_type="application/problem+json")
 
 
-def _field(location: Sequence[str | int]) -> str:
-    """Write a validation error's location as it stands in JSON: ``passages[3].text``."""
+def _path(location: Sequence[str | int]) -> str:
+    """Return the location of a validation error in JSON notation: ``passages[3].text``."""
     path = ""
     for part in location:
         if isinstance(part, int):
@@ -169,67 +181,64 @@ def _field(location: Sequence[str | int]) -> str:
     return path or "body"
 
 
-def _told(field: str, problem: str, hint: str) -> FieldError:
-    """Return a wrong field with what may be told of it."""
+def _field_error(field: str, problem: str, hint: str) -> FieldError:
     return FieldError(
         field=_quotable(field, _MAX_FIELD), problem=_quotable(problem, _MAX_PROBLEM), hint=_quotable(hint, _MAX_PROBLEM)
     )
 
 
-def _field_error(error: Mapping[str, Any]) -> FieldError:
-    value = error.get("input")
-    given = "" if error["type"] == "missing" else f"{shown(value)} is wrong: "
-    return _told(_field(error["loc"]), f"{given}{error['msg']}", "see /docs for what each field takes")
+def _field_errors(found: Sequence[Mapping[str, Any]], others: int) -> tuple[list[FieldError], int]:
+    """Return the first validation errors of pydantic, and the number of all others."""
+    fields = []
+    for error in found[:MAX_ERRORS]:
+        value = "" if error["type"] == "missing" else f"{shown(error.get('input'))} is invalid: "
+        fields.append(
+            _field_error(_path(error["loc"]), f"{value}{error['msg']}", "see /docs for the values of each field")
+        )
+    return fields, others + len(found) - len(fields)
 
 
-def _validation_content(request: Request, found: Sequence[Mapping[str, Any]], others: int = 0) -> dict[str, Any]:
-    errors = [_field_error(error) for error in found[:MAX_ERRORS]]
-    others += len(found) - len(errors)
-    told = [f"{error.field}: {error.problem}" for error in errors[:3]]
-    if more := len(errors) + others - len(told):
-        told.append(f"and {more} more")
-    return _content(request, 422, "; ".join(told), errors, others)
+def _summary(fields: Sequence[FieldError], others: int) -> str:
+    parts = [f"{field.field}: {field.problem}" for field in fields[:3]]
+    if more := len(fields) + others - len(parts):
+        parts.append(f"and {more} more")
+    return "; ".join(parts)
 
 
 def _quotable(text: str, limit: int) -> str:
-    """Keep a message that quotes the caller's text short, and encodable whatever that holds."""
+    """Shorten a message that may quote the caller's text, and make it encodable."""
     short = text if len(text) <= limit else text[: limit - 3] + "..."
     return short.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Turn every error of the app into problem details."""
+    """Make an app answer every error with problem details."""
 
-    @app.exception_handler(InputError)
-    @app.exception_handler(UnreadableError)
-    @app.exception_handler(UnknownModelError)
-    @app.exception_handler(EngineError)
-    async def known(request: Request, error: Exception) -> JSONResponse:
-        retry = {"Retry-After": str(error.retry_after_s)} if isinstance(error, OverloadedError) else None
-        return _response(problem_of(request, error), retry)
+    @app.exception_handler(SecateurError)
+    async def known(request: Request, error: Exception) -> Response:
+        if (status := _status(error)) is None:
+            raise error
+        if status == 499:
+            return Response(status_code=499)  # nobody reads it, but the log shows it
+        if isinstance(error, errors.DiskFullError):
+            log.error("cannot store a batch in the temporary directory: %s", error.__cause__)
+        return error_response(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         if any(isinstance(item.get("input"), bytes) for item in error.errors()):
-            given = request.headers.get("content-type")
-            return problem(
-                request, 415, f"content-type: {shown(given)} is not JSON; send Content-Type: application/json"
-            )
-        return _response(problem_of(request, error))
+            given = shown(request.headers.get("content-type"))
+            hint = "send Content-Type: application/json"
+            return error_response(request, errors.BodyTypeError("content-type", f"{given} is not JSON", hint))
+        return error_response(request, error)
 
-    @app.exception_handler(NoRoomError)
-    async def no_room(request: Request, error: NoRoomError) -> JSONResponse:
-        log.error("a batch cannot be kept in the directory for temporary files: %s", error.__cause__)
-        return problem(request, 507, str(error))
-
-    @app.exception_handler(ClientGoneError)
-    @app.exception_handler(ClientDisconnect)  # while it sent its body
-    async def client_gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # nobody reads it; the log has it
+    @app.exception_handler(ClientDisconnect)  # while the body was received
+    async def disconnected(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=499)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers or {})
         if headers.get("Allow") == "GET":
-            headers["Allow"] = "GET, HEAD"  # see Paths
+            headers["Allow"] = "GET, HEAD"  # see PathMiddleware
         return problem(request, error.status_code, str(error.detail), headers)

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from secateur.models.options import Option, PruneOptions, option_table
 from secateur.models.segmentation import FORMATS
 from secateur.models.types import Passage, PruneRequest
-from secateur.service.validation import STRING_OR_OBJECT, CleanBody
+from secateur.service.json_body import STRING_OR_OBJECT, StrictBody
 
 EXAMPLE: JsonDict = {
     "query": "When was the Eiffel Tower finished?",
@@ -67,137 +67,139 @@ EXAMPLE_RESPONSE: JsonDict = {
 
 
 def _numeric(value: object) -> object:
-    """Refuse what pydantic would take for a number though JSON has numbers of its own: true, and "3"."""
+    """Refuse true and "3", which pydantic would convert to numbers."""
     if isinstance(value, bool | str):
         raise PydanticCustomError("number_type", "Input should be a number")
     return value
 
 
-Number = Annotated[float, BeforeValidator(_numeric)]
-Whole = Annotated[int, BeforeValidator(_numeric)]
-
-_NOT_BOTH: JsonDict = {
-    "required": ["threshold", "target_recall"],
-    "properties": {"threshold": {"type": "number"}, "target_recall": {"type": "number"}},
+_KINDS: dict[type, Any] = {
+    bool: StrictBool,
+    int: Annotated[int, BeforeValidator(_numeric)],
+    float: Annotated[float, BeforeValidator(_numeric)],
+    str: str,
 }
 
 
 class PassageBody(BaseModel):
-    """A passage with what belongs to it."""
+    """A passage with its properties."""
 
-    text: str = Field(description="What is pruned; offsets in the response are Unicode code points of it.")
-    id: StrictStr | StrictInt | None = Field(None, description="Returned unchanged.")
-    title: str | None = Field(None, description="Read by the model as context; never part of the pruned text.")
+    text: str = Field(description="Text to prune. Offsets in the response are Unicode code points of this text.")
+    id: StrictStr | StrictInt | None = Field(None, description="Id of the passage, returned unchanged.")
+    title: str | None = Field(
+        None, description="Title that the model reads as context. It is never part of the pruned text."
+    )
     format: str | None = Field(
         None, description="Format of the text. Default: text.", json_schema_extra={"enum": [*FORMATS, None]}
     )
-    metadata: dict[str, Any] | None = Field(None, description="Returned unchanged.")
+    metadata: dict[str, Any] | None = Field(None, description="Arbitrary metadata, returned unchanged.")
 
     def passage(self) -> Passage:
-        """Return it as the library's type."""
+        """Return the passage as the library's type."""
         return Passage(self.text, self.id, self.title, self.format or "text", self.metadata)
 
 
 PassageLike = Annotated[Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], STRING_OR_OBJECT]
 
 
-_KINDS: dict[type, Any] = {bool: StrictBool, int: Whole, float: Number, str: str}
-
-
-def _option_field(option: Option) -> Any:
-    """Return type and field of an option. The library checks the range, in its own words; the schema tells it."""
+def option_field(option: Option) -> Any:
+    """Return the type and the field of an option. The schema documents the range; the library checks it."""
     low, high = ("minLength", "maxLength") if option.kind is str else ("minimum", "maximum")
-    schema: JsonDict = {
-        name: limit for name, limit in ((low, option.minimum), (high, option.maximum)) if limit is not None
-    }
+    limits: dict[str, Any] = {low: option.minimum, high: option.maximum}
     if option.choices:
-        schema["enum"] = [*option.choices, None]
+        limits["enum"] = [*option.choices, None]
+    schema: JsonDict = {name: limit for name, limit in limits.items() if limit is not None}
     default = "" if option.default is None else f" Default: {json.dumps(option.default)}."
     return _KINDS[option.kind] | None, Field(None, description=option.description + default, json_schema_extra=schema)
 
 
-class _Asked(CleanBody):
-    query: str = Field(description="The user's question.", json_schema_extra={"pattern": r"\S"})
+class _PruneBody(StrictBody):
+    query: str = Field(description="Question or instruction of the user.", json_schema_extra={"pattern": r"\S"})
     passages: list[PassageLike] = Field(
-        description="Retrieved passages: strings or objects.", json_schema_extra={"minItems": 1}
+        description="Retrieved passages, as strings or objects.", json_schema_extra={"minItems": 1}
     )
 
 
 if TYPE_CHECKING:
-    _WithOptions = _Asked
+    _WithOptions = _PruneBody
 else:
     _WithOptions = create_model(
-        "_WithOptions", __base__=_Asked, **{name: _option_field(option) for name, option in option_table().items()}
+        "_WithOptions", __base__=_PruneBody, **{name: option_field(option) for name, option in option_table().items()}
     )
+
+_BOTH: JsonDict = {
+    "required": ["threshold", "target_recall"],
+    "properties": {"threshold": {"type": "number"}, "target_recall": {"type": "number"}},
+}
 
 
 class PruneBody(_WithOptions):
     """Body of `POST /v1/prune`. Unknown fields are ignored; null means unset."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE], "not": _NOT_BOTH})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE], "not": _BOTH})
 
-    model: str | None = Field(None, description="Name of a served model. Default: the default model.")
+    model: str | None = Field(None, description="Name of a served model; the default model if unset.")
 
-    def request(self) -> PruneRequest:
-        """Return it as the library's type."""
-        given = self.model_dump(exclude={"query", "passages", "model"}, exclude_none=True)
+    def prune_request(self) -> PruneRequest:
+        """Return the request as the library's type."""
+        options = self.model_dump(exclude={"query", "passages", "model"}, exclude_none=True)
         passages = tuple(Passage(p) if isinstance(p, str) else p.passage() for p in self.passages)
-        return PruneRequest(self.query, passages, PruneOptions(**given))
+        return PruneRequest(self.query, passages, PruneOptions(**options))
 
 
 class UnitOut(BaseModel):
     """A unit with its keep probability."""
 
-    start: int
-    end: int
-    kind: str = Field(examples=["sentence"])
-    score: float
-    kept: bool
-    tokens: int
+    start: int = Field(description="Start offset in code points, inclusive.")
+    end: int = Field(description="End offset in code points, exclusive.")
+    kind: str = Field(description="Kind of the unit.", examples=["sentence"])
+    score: float = Field(description="Keep probability, in [0, 1].")
+    kept: bool = Field(description="Whether the unit is part of the pruned text.")
+    tokens: int = Field(description="Number of tokens of the unit.")
 
 
 class ResultOut(BaseModel):
     """A pruned passage."""
 
-    index: int = Field(description="Position in the request's list.")
-    id: str | int | None
-    score: float = Field(description="Relevance, in [0, 1].")
-    text: str = Field(description="The kept spans, joined.")
-    spans: list[tuple[int, int]] = Field(description="Kept [start, end) spans of the original text.")
-    kept_units: int
-    total_units: int
-    empty: bool
-    metadata: dict[str, Any] | None
-    units: list[UnitOut] | None = Field(None, description="Only with return_units.")
+    index: int = Field(description="Position of the passage in the request, from 0.")
+    id: str | int | None = Field(description="Id of the passage in the request.")
+    score: float = Field(description="Relevance of the passage, in [0, 1].")
+    text: str = Field(description="Pruned text: the kept spans, joined.")
+    spans: list[tuple[int, int]] = Field(description="Kept spans of the original text, as [start, end) code points.")
+    kept_units: int = Field(description="Number of kept units.")
+    total_units: int = Field(description="Number of all units.")
+    empty: bool = Field(description="Whether no unit was kept.")
+    metadata: dict[str, Any] | None = Field(description="Metadata of the passage in the request.")
+    units: list[UnitOut] | None = Field(None, description="All units of the passage, only with return_units.")
 
 
 class UsageOut(BaseModel):
-    """Token counts by the model's tokenizer."""
+    """Token counts of the model's tokenizer."""
 
-    query_tokens: int
-    input_tokens: int
-    output_tokens: int
-    compression: float
+    query_tokens: int = Field(description="Number of tokens of the query.")
+    input_tokens: int = Field(description="Number of tokens of all passages.")
+    output_tokens: int = Field(description="Number of tokens of all pruned texts.")
+    compression: float = Field(description="Share of the input tokens that were dropped, in [0, 1].")
 
 
 class TimingsOut(BaseModel):
     """Durations in milliseconds."""
 
-    queue_ms: float
-    tokenize_ms: float
-    inference_ms: float
-    total_ms: float
+    queue_ms: float = Field(description="Time in the queue.")
+    tokenize_ms: float = Field(description="Time for segmentation and tokenization.")
+    inference_ms: float = Field(description="Time from the first to the last run of the model.")
+    total_ms: float = Field(description="Time from admission to the answer.")
 
 
 class PruneResponse(BaseModel):
-    """Body of the response of `POST /v1/prune`."""
+    """Response of `POST /v1/prune`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_RESPONSE]})
 
-    id: str = Field(examples=["prune-5f0c3c1e8a7b4d0b9f3e"])
-    model: str = Field(examples=["secateur-nano-en"])
-    results: list[ResultOut]
-    threshold: float = Field(description="That was used: given, of the target recall, or the model's own.")
-    usage: UsageOut
-    timings: TimingsOut
-    warnings: list[str]
+    id: str = Field(description="Id of the response.", examples=["prune-5f0c3c1e8a7b4d0b9f3e"])
+    model: str = Field(description="Name of the model used.", examples=["secateur-nano-en"])
+    results: list[ResultOut] = Field(description="Pruned passages, the most relevant first unless reorder is false.")
+    threshold: float = Field(description="Threshold used: from the request, the target recall, or the model.")
+    usage: UsageOut = Field(description="Token counts.")
+    timings: TimingsOut = Field(description="Durations.")
+    warnings: list[str] = Field(description="Changes made to the request.")

@@ -1,7 +1,7 @@
-"""OpenTelemetry traces (extra ``otel``): a span a request, and in it one an answer of an engine with its stages.
+"""OpenTelemetry traces (extra ``otel``): one span per request, and in it one per answer of an engine, with its stages.
 
-The latter has OpenInference's attributes of a reranker. The rest (headers of the exporter, sampling, the service's
-attributes) is set by OpenTelemetry's own ``OTEL_`` variables.
+The latter has OpenInference's attributes of a reranker. Everything else (headers of the exporter, sampling, attributes
+of the service) is configured by OpenTelemetry's own ``OTEL_`` variables.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secateur.models.errors import MissingExtraError
 from secateur.models.types import PruneRequest, PruneResult
-from secateur.service.exchange import Exchange, exchange_of_scope
-from secateur.service.middleware.observe import PROBES, route_of
+from secateur.service.exchange import Exchange, exchange_of
+from secateur.service.middleware import HTTPMiddleware
+from secateur.service.middleware.exchange import PROBES, route_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-_DOCUMENTS = 20  # whose scores or text a span has: spans have 128 attributes at most, and the best come first
+_DOCUMENTS = 20  # with score or text in a span: spans have at most 128 attributes, and the best come first
 _STAGES = ("tokenize", "queue", "inference")
-_TIMEOUT_S = 5  # for the collector
+_TIMEOUT_S = 5  # of the collector
 
 
 class Tracer:
-    """Makes spans and sends them to a collector.
+    """Creates spans and sends them to a collector.
 
     Args:
-        endpoint: URL of the collector; without a path, OTLP's own is meant.
-        with_text: whether spans have the text of queries and passages.
+        endpoint: URL of the collector; OTLP's default path is added to a URL without a path.
+        with_text: Whether spans contain the text of queries and passages.
 
     Raises:
         MissingExtraError: OpenTelemetry is not installed.
@@ -58,7 +59,7 @@ class Tracer:
         self._with_text = with_text
 
     def request_span(self, scope: Scope) -> Span:
-        """Begin the span of an HTTP request, within the trace that its headers name."""
+        """Start the span of an HTTP request, within the trace of its headers."""
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -71,7 +72,7 @@ class Tracer:
         )
 
     def __call__(self, exchange: Exchange, model: str, request: PruneRequest, result: PruneResult) -> None:
-        """Make the spans of an answer, which is an observer's work; it has just been given."""
+        """Record the spans of an answer that has just been given: the tracer is an observer."""
         from opentelemetry.trace import set_span_in_context
 
         end = time.time_ns()
@@ -86,7 +87,7 @@ class Tracer:
         span.end(end)
 
     async def close(self) -> None:
-        """Send what was not sent yet."""
+        """Send the remaining spans."""
         await asyncio.to_thread(self._provider.shutdown)
 
 
@@ -107,31 +108,31 @@ def _attributes(model: str, request: PruneRequest, result: PruneResult, with_tex
             yield f"reranker.output_documents.{number}.document.content", item.text
 
 
-class Traced:
-    """ASGI middleware: a span for every request but the probes.
+class TracingMiddleware(HTTPMiddleware):
+    """Creates a span for every request except probes.
 
     Args:
-        app: that answers.
-        tracer: that makes the spans.
+        app: Inner application.
+        tracer: Tracer that creates the spans.
     """
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
-        self._app = app
+        super().__init__(app)
         self._tracer = tracer
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on within a span."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
-            await self._app(scope, receive, send)
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on within a span."""
+        if scope["path"] in PROBES:
+            await self.app(scope, receive, send)
             return
         from opentelemetry.trace import StatusCode, use_span
 
-        exchange = exchange_of_scope(scope)
+        exchange = exchange_of(scope)
         span = self._tracer.request_span(scope)
-        # An exception's message may quote a text, so it is not recorded; the log has it.
+        # An exception's message may quote a text, so it is only logged.
         with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             try:
-                await self._app(scope, receive, send)
+                await self.app(scope, receive, send)
             except Exception:
                 span.set_status(StatusCode.ERROR)
                 raise

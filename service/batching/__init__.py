@@ -1,1 +1,1 @@
-"""Dynamic batching: the requests of all connections share one engine thread a model."""
+"""Dynamic batching: the requests of all connections share one engine per model."""

@@ -1,44 +1,106 @@
-"""Admission: which requests are taken on, by the work that waits already and the time that each has."""
+"""Admission: accepting or refusing requests by the waiting work, their deadlines, and the size of their answers."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from secateur.models.errors import InputError
+from secateur.models.pruner import EncodedRequest
 from secateur.models.types import PruneRequest
-from secateur.service.batching.errors import OverloadedError
-from secateur.service.batching.speed import Load, Speed
+from secateur.service.errors import OverloadedError
 
-_CHARACTERS_A_TOKEN = 4
-_SPECIALS = 3  # special tokens of a window
-_SHARE_OF_DEADLINE = 0.8  # a request that would wait longer than this is refused at once, rather than answered late
-_DOUBT = 1.5  # an estimate may be wrong by this factor
-_LONGEST_RETRY_S = 60
+_CHARACTERS_PER_TOKEN = 4
+_SPECIAL_TOKENS = 3  # of a window
+_SHARE_OF_DEADLINE = 0.8  # a request that would wait longer is refused at once instead of answered too late
+_UNCERTAINTY = 1.5  # an estimate may be wrong by this factor
+_MAX_RETRY_S = 60
+# Initial proportions of costs: a step costs as much as a quarter of its tokens, a window as much as sixteen tokens.
+_STEP_PART = 0.25
+_WINDOW_TOKENS = 16
+_RISE, _FALL = 0.1, 0.4  # corrected share of an error: a slow step may have been an accident, a fast one not
+_HALF_LIFE_S = 60.0  # without steps, costs decay: an old measurement must not refuse work forever
+
+
+class Load(NamedTuple):
+    """An amount of work for the network."""
+
+    windows: int
+    tokens: int
 
 
 def estimated_load(request: PruneRequest, window: int) -> Load:
-    """Return about how much work a request is: its query beside each window of its passages.
+    """Return the approximate work of a request: its query beside each window of its passages.
 
     Args:
-        request: not yet encoded.
-        window: tokens of the model's window, of which a query takes at most half.
+        request: Request that is not encoded yet.
+        window: Number of tokens of the model's window, of which a query takes at most half.
     """
-    query = min(len(request.query) // _CHARACTERS_A_TOKEN + 1, window // 2 - _SPECIALS) + _SPECIALS
+    query = min(len(request.query) // _CHARACTERS_PER_TOKEN + 1, window // 2 - _SPECIAL_TOKENS) + _SPECIAL_TOKENS
     characters = sum(len(passage.text) + len(passage.title or "") for passage in request.passages)
-    text = characters // _CHARACTERS_A_TOKEN
+    text = characters // _CHARACTERS_PER_TOKEN
     windows = len(request.passages) + text // max(1, window - query)
     return Load(windows, windows * query + text)
 
 
-class Reservation:
-    """The work of one request, which counts while anybody is in its context: who waits for it, and who works on it.
+class Speed:
+    """Estimates durations from a cost per step, per window and per token, none of them negative. Thread-safe.
 
-    Attributes:
-        load: how much work it is; set anew once that is known better.
+    The costs follow the measured steps by normalized least mean squares: the error of an estimate is distributed over
+    the costs in proportion to their parts of the step. So many steps of one kind do not distort the estimates for
+    another kind, as a single rate of tokens per second would.
 
     Args:
-        admission: that admitted it.
+        step_tokens: Number of tokens of a full step.
+        clock: Clock in seconds, for tests.
+    """
+
+    def __init__(self, step_tokens: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._step_tokens = step_tokens
+        self._clock = clock
+        self._costs = (0.0, 0.0, 0.0)
+        self._measured_at = -1.0
+
+    @property
+    def known(self) -> bool:
+        """Whether a step has been measured."""
+        return any(self._costs)
+
+    def measure(self, load: Load, seconds: float) -> None:
+        """Learn from a step. Called from one thread only."""
+        parts = self._parts(1.0, load)
+        error = seconds - self._cost(parts)
+        share = 1.0 if not self.known else _RISE if error > 0 else _FALL
+        move = share * error / sum(part * part for part in parts)
+        step, window, token = (max(0.0, cost + move * part) for cost, part in zip(self._costs, parts, strict=True))
+        self._costs = step, window, token
+        self._measured_at = self._clock()
+
+    def seconds(self, load: Load) -> float:
+        """Return the estimated duration of work in full steps; 0 until a step has been measured."""
+        age_s = self._clock() - self._measured_at
+        return self._cost(self._parts(load.tokens / self._step_tokens, load)) * math.pow(0.5, age_s / _HALF_LIFE_S)
+
+    def _parts(self, steps: float, load: Load) -> tuple[float, float, float]:
+        return steps * _STEP_PART, load.windows * _WINDOW_TOKENS / self._step_tokens, load.tokens / self._step_tokens
+
+    def _cost(self, parts: tuple[float, float, float]) -> float:
+        return sum(cost * part for cost, part in zip(self._costs, parts, strict=True))
+
+
+class Reservation:
+    """The work of one request. It counts while anybody is in its context: who waits for it, and who works on it.
+
+    Attributes:
+        load: Amount of work; corrected once it is known exactly.
+
+    Args:
+        admission: Admission that accepted the request.
+        load: Estimated amount of work.
     """
 
     def __init__(self, admission: Admission, load: Load) -> None:
@@ -54,14 +116,15 @@ class Reservation:
 
 
 class Admission:
-    """Knows the work of all admitted requests, and admits those that can be answered in time. Thread-safe.
+    """Accepts the requests that can be answered in time, given the work of all accepted ones. Thread-safe.
 
-    The engine serves requests in turns. So a request waits for what others have up to its own size, or up to one turn
-    if it is smaller: this is what is ahead of it, and a large request does not keep small ones out.
+    The engine serves requests in turns. So a request waits for others' work only up to its own size, or up to one turn
+    if it is smaller: that is the work ahead of it, and a large request does not keep small ones out.
 
     Args:
-        max_tokens: that a request and what is ahead of it may have. A larger one is admitted when nothing else waits.
-        turn_tokens: that a request gets in its turn.
+        max_tokens: Limit on the tokens of a request and of the work ahead of it. A larger request is accepted when
+            nothing else waits.
+        turn_tokens: Number of tokens of a turn.
     """
 
     def __init__(self, max_tokens: int, turn_tokens: int) -> None:
@@ -73,16 +136,16 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """Tokens of the admitted requests on which work has not ended, whether or not anybody waits for the answer."""
+        """Tokens of the accepted requests that are unfinished, whether or not anybody waits for the answer."""
         with self._lock:
             return sum(reservation.load.tokens for reservation in self._holders)
 
     def reserve(self, load: Load, timeout_s: float) -> Reservation:
-        """Admit a request.
+        """Accept a request.
 
         Raises:
-            InputError: it would not be answered in time even alone; see `check_feasible`.
-            OverloadedError: others wait, and it would come too late after them, or the queue is full.
+            InputError: It would take too long even alone; see `check_feasible`.
+            OverloadedError: It would be answered too late after other requests, or the queue is full.
         """
         self.check_feasible(load, timeout_s)
         with self._lock:
@@ -98,10 +161,10 @@ class Admission:
         late = self.speed.seconds(together) > _SHARE_OF_DEADLINE * timeout_s
         if late or together.tokens > self._max_tokens:
             wait_s = math.ceil(self.speed.seconds(ahead))
-            raise OverloadedError(ahead.tokens, min(max(1, wait_s), _LONGEST_RETRY_S))
+            raise OverloadedError(f"{ahead.tokens} tokens are already waiting", min(max(1, wait_s), _MAX_RETRY_S))
 
     def _ahead(self, tokens: int) -> Load:
-        """Return what will be run before a request of so many tokens has ended."""
+        """Return the work that will run before a request with so many tokens ends."""
         most = max(tokens, self._turn_tokens)
         windows = ahead = 0.0
         for load in (reservation.load for reservation in self._holders):
@@ -111,28 +174,65 @@ class Admission:
         return Load(math.ceil(windows), math.ceil(ahead))
 
     def check_feasible(self, load: Load, seconds_left: float) -> None:
-        """Refuse work that takes longer than it may, even alone. Nothing is refused before the speed is known.
+        """Refuse work that takes too long even alone. Nothing is refused before the speed is known.
 
         Raises:
-            InputError: so it is, by the speed that was measured and beyond doubt.
+            InputError: It does, by the measured speed and beyond its uncertainty.
         """
         needed_s = self.speed.seconds(load)
-        if needed_s > _DOUBT * seconds_left:
+        if needed_s > _UNCERTAINTY * seconds_left:
             raise InputError(
                 "passages",
-                f"would take about {needed_s:.3g} s ({load.tokens} tokens at {load.tokens / needed_s:.0f} a second), "
+                f"would take about {needed_s:.3g} s ({load.tokens} tokens at {load.tokens / needed_s:.0f} per second), "
                 f"and the request has {max(0.0, seconds_left):.3g} s",
                 "send fewer or shorter passages, or allow more time",
             )
 
     def hold(self, reservation: Reservation) -> None:
-        """Count a reservation for one more holder."""
+        """Add a holder to a reservation."""
         with self._lock:
             self._holders[reservation] = self._holders.get(reservation, 0) + 1
 
     def release(self, reservation: Reservation) -> None:
-        """Count a reservation for one holder less, and no more after the last one."""
+        """Remove a holder from a reservation, which no longer counts after the last one."""
         with self._lock:
             self._holders[reservation] -= 1
             if not self._holders[reservation]:
                 del self._holders[reservation]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """Limits on an answer. Its texts and metadata are never longer than those of the request.
+
+    Attributes:
+        max_units: Largest number of returned units.
+        max_joiner_characters: Largest number of characters of all joiners together.
+    """
+
+    max_units: int = 100_000
+    max_joiner_characters: int = 4_000_000
+
+
+def check_answer(encoded: EncodedRequest, limits: AnswerLimits) -> None:
+    """Refuse a request whose answer may be too large, before the network runs.
+
+    Raises:
+        InputError: It may have too many units, or too many characters in joiners.
+    """
+    options = encoded.checked.request.options
+    units = sorted(map(len, encoded.units), reverse=True)[: options.top_n]
+    if options.return_units and sum(units) > limits.max_units:
+        raise InputError(
+            "return_units",
+            f"would return up to {sum(units)} units, and the limit is {limits.max_units}",
+            "send fewer or shorter passages, or leave it out",
+        )
+    gaps = sum((count - 1) // 2 for count in units if count)  # the number if every other unit is kept
+    if gaps * len(options.joiner) > limits.max_joiner_characters:
+        raise InputError(
+            "joiner",
+            f"of {len(options.joiner)} characters may be inserted {gaps} times, and the limit is "
+            f"{limits.max_joiner_characters} characters in total",
+            "shorten it, or send fewer or shorter passages",
+        )

@@ -1,4 +1,4 @@
-"""Caches for scores, by what they depend on: the model, the query, the passage. Options are applied afterwards."""
+"""Caches for scores, keyed by all that they depend on: model, query and passage. Options are applied afterwards."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import hashlib
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
+from cachetools import LRUCache
 
 from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError
@@ -24,11 +25,11 @@ from secateur.models.pruner import EncodedRequest, Pruner
 log = logging.getLogger(__name__)
 
 _REDIS_TIMEOUT_S = 0.25
-_REDIS_PAUSE_S = 5.0  # after a failure nothing is asked of Redis for so long
-_REDIS_AT_ONCE = 1000  # keys; the event loop goes on between
-_URL = "give redis://HOST:PORT/NUMBER, and escape special characters of a password in it as in %40"
+_REDIS_PAUSE_S = 5.0  # without requests to Redis after a failure
+_REDIS_CHUNK = 1000  # keys per command pipeline; the event loop continues in between
+_URL = "give redis://HOST:PORT/NUMBER, and escape special characters of a password, such as %40 for @"
 _FILES = (CONFIG, TOKENIZER, ONNX_INT8, ONNX_FP16, WEIGHTS)
-_PACKAGES = ("nupunkt", "nltk", "tokenizers")  # whose versions decide where units and tokens end
+_PACKAGES = ("nupunkt", "nltk", "tokenizers")  # their versions determine units and tokens
 
 
 def _versions() -> Iterable[str]:
@@ -41,9 +42,9 @@ def _versions() -> Iterable[str]:
 
 
 def fingerprint(pruner: Pruner) -> bytes:
-    """Return a digest of a model's files, of what runs them, and of the code that makes units and scores.
+    """Return a digest of a model's files, its backend, and the code that makes units and scores.
 
-    Of a model without files it is new each time.
+    For a model without files, it is different each time.
     """
     if pruner.directory is None:
         return os.urandom(16)
@@ -57,66 +58,59 @@ def fingerprint(pruner: Pruner) -> bytes:
 
 
 class Store(Protocol):
-    """Where values are kept. A store that fails says that it knows nothing."""
+    """Storage of values. A store that fails returns nothing."""
 
     async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """Return the values that there are. Of one that has more bytes than its key's size, no more than one is read.
+        """Return the stored values. A value that is too long may be cut after one byte more than its expected size.
 
         Args:
-            sizes: of the values that are wanted, by their keys.
+            sizes: Expected sizes of the values in bytes, by key.
         """
 
     async def put(self, values: Mapping[bytes, bytes]) -> None:
-        """Keep values."""
+        """Store values."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
 
 
 class MemoryStore:
     """The values used last, in this process.
 
     Args:
-        max_bytes: of keys and values.
+        max_bytes: Limit on keys and values together.
     """
 
     _OVERHEAD = 150  # bytes of an entry beside its value: the key and the objects
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._values: OrderedDict[bytes, bytes] = OrderedDict()
+        self._values: LRUCache[bytes, bytes] = LRUCache(max_bytes, getsizeof=lambda value: self._OVERHEAD + len(value))
 
     async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """Return the values that there are."""
-        found = {key: self._values[key] for key in sizes if key in self._values}
-        for key in found:
-            self._values.move_to_end(key)
-        return found
+        """Return the stored values."""
+        return {key: self._values[key] for key in sizes if key in self._values}
 
     async def put(self, values: Mapping[bytes, bytes]) -> None:
-        """Keep values, at the cost of those not used for longest."""
+        """Store values in the place of those not used for longest."""
         for key, value in values.items():
-            self._bytes += len(value) - len(self._values.pop(key, value)) if key in self._values else len(value)
-            self._values[key] = value
-        while self._bytes + self._OVERHEAD * len(self._values) > self._max_bytes and self._values:
-            self._bytes -= len(self._values.popitem(last=False)[1])
+            with suppress(ValueError):  # larger than the whole cache
+                self._values[key] = value
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no connections."""
 
 
 class RedisStore:
-    """Values in Redis, shared between processes. A Redis that is slow or gone is left alone for some seconds.
+    """Values in Redis, shared between processes. After a failure or a timeout, Redis is not used for some seconds.
 
     Args:
-        url: ``redis://...`` or ``rediss://...``.
-        expire_s: seconds that a value is kept.
-        password: of Redis, where it does not stand in the URL.
+        url: URL, ``redis://...`` or ``rediss://...``.
+        expire_s: Lifetime of a value.
+        password: Password of Redis, unless the URL contains it.
 
     Raises:
-        InputError: the URL cannot be read.
-        MissingExtraError: the redis client is not installed.
+        InputError: The URL is invalid.
+        MissingExtraError: The redis client is not installed.
     """
 
     def __init__(self, url: str, expire_s: int, password: str | None = None) -> None:
@@ -129,30 +123,30 @@ class RedisStore:
             self._client: Any = redis.Redis.from_url(
                 url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S, **options
             )
-        except (ValueError, TypeError):  # whose message may quote the password
-            raise InputError("cache", "the redis:// URL cannot be read", _URL) from None
+        except (ValueError, TypeError):  # their messages may quote the password
+            raise InputError("cache", "the redis:// URL is invalid", _URL) from None
         self._expire_s = expire_s
         self._paused_until = 0.0
 
     async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """Return the values that there are. One of another type than Redis's strings counts as an empty value."""
+        """Return the stored values. A value that is not a Redis string counts as empty."""
         found: dict[bytes, bytes] = {}
         for keys in _parts(sizes):
             replies = await self._ask([("GETRANGE", key, 0, sizes[key]) for key in keys])
             for key, reply in zip(keys, replies, strict=False):
                 if isinstance(reply, Exception):
                     found[key] = b""
-                elif reply:  # empty for a key that there is not
+                elif reply:  # empty for a missing key
                     found[key] = reply
         return found
 
     async def put(self, values: Mapping[bytes, bytes]) -> None:
-        """Keep values until they expire."""
+        """Store values until they expire."""
         for keys in _parts(values):
             await self._ask([("SET", key, values[key], "EX", self._expire_s) for key in keys])
 
     async def _ask(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """Return the replies to commands, which are values and exceptions; none while Redis is left alone."""
+        """Return the replies to commands, values and exceptions; none during a pause."""
         if time.monotonic() < self._paused_until:
             return []
         try:
@@ -171,7 +165,7 @@ class RedisStore:
 
     def _pause(self, error: Exception) -> None:
         self._paused_until = time.monotonic() + _REDIS_PAUSE_S
-        log.warning("the cache in Redis fails (%s); going on without it for %.0f s", error, _REDIS_PAUSE_S)
+        log.warning("the Redis cache failed (%s); continuing without it for %.0f s", error, _REDIS_PAUSE_S)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -180,17 +174,17 @@ class RedisStore:
 
 def _parts(keys: Iterable[bytes]) -> Iterable[list[bytes]]:
     left = iter(keys)
-    while part := list(islice(left, _REDIS_AT_ONCE)):
+    while part := list(islice(left, _REDIS_CHUNK)):
         yield part
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What a cache knows.
+class Lookup:
+    """Result of a cache lookup.
 
     Attributes:
-        scores: by key.
-        invalid: number of values that are not as scores are; they are not used.
+        scores: Cached scores by key.
+        invalid: Number of values that are not valid scores, and not used.
     """
 
     scores: Mapping[bytes, PassageScores]
@@ -198,11 +192,11 @@ class Known:
 
 
 class ScoreCache:
-    """Scores of passages for one model. What comes from the store is checked: others may write there.
+    """Cache for the scores of one model. Values from the store are checked, since others may write there.
 
     Args:
-        store: where they are kept; may be shared between models.
-        pruner: whose scores they are.
+        store: Storage, possibly shared between models.
+        pruner: Pruner that computes the scores.
     """
 
     def __init__(self, store: Store, pruner: Pruner) -> None:
@@ -211,7 +205,7 @@ class ScoreCache:
         self._warned = False
 
     def key(self, encoded: EncodedRequest, number: int) -> bytes:
-        """Return the key of a passage's scores."""
+        """Return the key of the scores of a passage."""
         passage = encoded.checked.request.passages[number]
         digest = hashlib.blake2b(self._prefix, digest_size=20)
         for part in (
@@ -226,27 +220,27 @@ class ScoreCache:
             digest.update(data)
         return b"secateur:" + digest.digest()
 
-    async def get(self, units: Mapping[bytes, int]) -> Known:
-        """Return the scores that are known.
+    async def get(self, units: Mapping[bytes, int]) -> Lookup:
+        """Return the cached scores.
 
         Args:
-            units: numbers of units of the passages whose scores are wanted, by their keys.
+            units: Number of units of each passage, by key.
         """
         found = await self._store.get({key: _size(count) for key, count in units.items()})
         read = {key: _read(value, units[key]) for key, value in found.items()}
         scores = {key: its for key, its in read.items() if its is not None}
         if len(scores) < len(read) and not self._warned:
             self._warned = True
-            log.warning("the cache holds values that are no scores; they are not used, and are replaced")
-        return Known(scores, len(read) - len(scores))
+            log.warning("the cache contains values that are not scores; they are ignored and replaced")
+        return Lookup(scores, len(read) - len(scores))
 
     async def put(self, scores: Mapping[bytes, PassageScores]) -> None:
-        """Keep scores."""
+        """Store scores."""
         await self._store.put({key: _written(value) for key, value in scores.items()})
 
 
 def _size(units: int) -> int:
-    """Return the bytes of the scores of a passage with so many units."""
+    """Return the size in bytes of the scores of a passage with so many units."""
     return 8 * (1 + units)
 
 
@@ -255,10 +249,10 @@ def _written(scores: PassageScores) -> bytes:
 
 
 def _read(value: bytes, units: int) -> PassageScores | None:
-    """Return the scores of a passage with so many units; None if the value is not that."""
+    """Return the scores of a passage with so many units; None for an invalid value."""
     if len(value) != _size(units):
         return None
     numbers = np.frombuffer(value, "<f8")
-    if not ((numbers >= 0) & (numbers <= 1)).all():  # NaN is neither
+    if not ((numbers >= 0) & (numbers <= 1)).all():  # false for NaN, too
         return None
     return PassageScores(float(numbers[0]), numbers[1:])

@@ -1,4 +1,4 @@
-"""The engine: merges the windows of all requests into batches, which one thread runs."""
+"""The engine: one thread runs batches of windows from all requests."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -17,34 +17,34 @@ from secateur.models.merging import PassageScores, WindowOutput, merge
 from secateur.models.pruner import EncodedRequest, Pruner
 from secateur.models.requests import check_request
 from secateur.models.types import Passage, PruneRequest, PruneResult, Timings
-from secateur.service.batching.admission import Admission, estimated_load
-from secateur.service.batching.answers import AnswerLimits, check_answer
+from secateur.service.batching.admission import Admission, AnswerLimits, Load, check_answer, estimated_load
 from secateur.service.batching.cache import ScoreCache
-from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError
-from secateur.service.batching.jobs import Job, Slot, WindowQueue
-from secateur.service.batching.speed import Load
-from secateur.service.batching.threads import Threads
+from secateur.service.batching.jobs import Job, Slot, Threads, WindowQueue
+from secateur.service.errors import BackendError, DeadlineError, EngineDeadError
 from secateur.service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# A step of the engine takes about this many tokens: enough to fill the runtime and to sort by length, few enough for a
-# small request to get its turn soon.
+# Tokens of a step: enough to fill the runtime and to sort by length, few enough for a small request to be served soon.
 _STEP_TOKENS = {"cpu": 4096, "cuda": 32768}
 PROBE = PruneRequest("Is the engine warm?", tuple(Passage("The engine is warm. " * n) for n in (1, 8, 40)))
 """A request that every engine can answer."""
 
+_BACKGROUND_STEPS = 2  # of waiting background work, so that the engine has no pause, and others wait for no more
+_POLL_S = 0.01
+_PATIENCE_S = 5.0  # after this time, one piece of background work starts in spite of waiting requests
+
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What an engine takes on.
+    """Limits of an engine.
 
     Attributes:
-        timeout_s: seconds that a request has if it does not say.
-        max_queue_tokens: of a request and what is ahead of it.
-        step_tokens: that are run at once; None for what suits the device.
-        answers: what one answer may hold.
-        max_units: of a request.
+        timeout_s: Time limit of a request without its own.
+        max_queue_tokens: Largest number of tokens of a request and the work ahead of it.
+        step_tokens: Number of tokens per step; None for the default of the device.
+        answers: Limits on one answer.
+        max_units: Largest number of units of a request.
     """
 
     timeout_s: float = 30.0
@@ -55,19 +55,19 @@ class EngineLimits:
 
 
 class Engine:
-    """Prunes for many callers at once. Made in a running event loop; its answers are awaited there.
+    """Prunes for many callers at once. Must be created in a running event loop, and its answers awaited there.
 
-    Requests are checked, encoded and finished in a few threads; one thread of the engine's own runs the network on the
-    windows of whichever requests wait, in turns, and sorts by length within a step. A request is told to `admission`
-    until all of its work has ended, also when nobody waits for it any more.
+    Requests are checked, encoded and finished in a few threads. One thread of the engine runs the network on the
+    windows of all waiting requests, in turns, sorted by length within a step. A request counts in `admission` until
+    all of its work has ended, even if nobody waits for it any more.
 
     Args:
-        pruner: a loaded pruner.
-        name: under which the model is served; None for the model's own.
-        limits: what it takes on.
-        cache: for scores; None for no cache.
-        metrics: told what happens.
-        on_death: called, in any thread, should the engine's thread end by an error.
+        pruner: Loaded pruner.
+        name: Name under which the model is served; None for the model's own name.
+        limits: Limits of the engine.
+        cache: Cache for scores; None for no cache.
+        metrics: Metrics of the service.
+        on_death: Callback for the end of the engine's thread by an error, called from any thread.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Engine:
         self.admission = Admission(limits.max_queue_tokens, self.step_tokens)
         self._cache = cache
         self._metrics = metrics or Metrics()
-        self._metrics.watch(self.name, lambda: self.admission.waiting)
+        self._metrics.watch_queue(self.name, lambda: self.admission.waiting)
         self._on_death = on_death
         self._queue = WindowQueue()
         self._jobs: set[Job] = set()
@@ -103,22 +103,22 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether requests are answered."""
+        """Whether the engine answers requests."""
         return not self._dead and self._thread.is_alive()
 
     async def prune(self, request: PruneRequest, timeout_s: float | None = None) -> PruneResult:
-        """Prune one request. Cancelling the call drops what has not run yet.
+        """Prune one request. Cancelling the call skips its remaining work.
 
         Args:
-            request: not yet checked.
-            timeout_s: seconds until an answer is worth nothing; None for the engine's limit.
+            request: Request that is not checked yet.
+            timeout_s: Time limit; None for the engine's own.
 
         Raises:
-            InputError: the request is wrong, or more than can be done in its time.
-            OverloadedError: too much waits already.
-            DeadlineError: the time is over.
-            BackendError: the runtime failed on this request.
-            EngineDeadError: the engine has stopped.
+            InputError: The request is invalid, or cannot be answered within its time limit.
+            OverloadedError: Too much work is waiting.
+            DeadlineError: The time limit was exceeded.
+            BackendError: The backend failed on this request.
+            EngineDeadError: The engine has stopped.
         """
         if not self.alive or self._closing:
             raise EngineDeadError
@@ -133,7 +133,7 @@ class Engine:
                 raise DeadlineError(timeout_s) from None
             finally:
                 job.abandoned = True
-        self._metrics.answered(self.name, result)
+        self._metrics.record_result(self.name, result)
         return result
 
     async def _prune(self, request: PruneRequest, job: Job, deadline: float) -> PruneResult:
@@ -177,7 +177,7 @@ class Engine:
                 self._idle.set()
 
     def _encode(self, request: PruneRequest, job: Job) -> tuple[EncodedRequest, list[bytes], float]:
-        """Return a request as windows, the cache's keys of its passages (none without a cache), and the seconds."""
+        """Return a request as windows, the cache keys of its passages (none without a cache), and the duration."""
         started = time.perf_counter()
         checked = check_request(request.query, request.passages, request.options)
         encoded = self.pruner.encode(checked, job.watch)
@@ -186,17 +186,17 @@ class Engine:
         return encoded, keys, time.perf_counter() - started
 
     async def _cached(self, encoded: EncodedRequest, keys: Sequence[bytes]) -> dict[int, PassageScores]:
-        """Return the known scores by the number of the passage."""
+        """Return the cached scores by passage number."""
         if self._cache is None:
             return {}
         units = [len(passage.unit_tokens) for passage in encoded.passages]
         known = await self._cache.get(dict(zip(keys, units, strict=True)))
         found = {number: known.scores[key] for number, key in enumerate(keys) if key in known.scores}
-        self._metrics.looked_up(self.name, len(found), len(keys) - len(found), known.invalid)
+        self._metrics.record_lookups(self.name, len(found), len(keys) - len(found), known.invalid)
         return found
 
     async def _outputs(self, job: Job, windows: Sequence[Window]) -> list[WindowOutput]:
-        """Wait for the windows of a job."""
+        """Run the windows of a job, and wait for their outputs."""
         if not windows:
             return []
         job.windows = windows
@@ -209,14 +209,14 @@ class Engine:
             self._jobs.discard(job)
 
     def _work(self) -> None:
-        """Run steps until the queue is closed; what the engine's thread does."""
+        """Run steps until the queue is closed: the work of the engine's thread."""
         try:
             while slots := self._queue.take(self.step_tokens):
                 self._step(slots)
         except BaseException as error:
             self._dead = True
             self._queue.close()
-            log.critical("the engine of %s has died", self.name, exc_info=error)
+            log.critical("the engine of %s died", self.name, exc_info=error)
             for job in list(self._jobs):
                 job.fail(EngineDeadError())
             self._on_death()
@@ -230,22 +230,22 @@ class Engine:
             by_job: dict[Job, list[Slot]] = {}
             for slot in slots:
                 by_job.setdefault(slot.job, []).append(slot)
-            log.exception("a batch of %d requests failed; each is tried alone", len(by_job))
+            log.exception("a batch of %d requests failed; running each alone", len(by_job))
             for job, its_slots in by_job.items():
                 self._run_alone(job, its_slots)
 
     def _run_alone(self, job: Job, slots: Sequence[Slot]) -> None:
-        """Run a job's part of a batch that failed. If that fails too, the job is at fault, or else the runtime.
+        """Run a job's part of a failed batch alone. If that fails, too, either the job or the backend is at fault.
 
         Raises:
-            Exception: it is the runtime: it no longer runs what it ran before, so the engine is to die.
+            Exception: The backend is: it no longer runs what it ran before, so the engine must die.
         """
         try:
             self._run(slots)
         except BackendUnusableError:
             raise
         except Exception:
-            log.exception("a request failed alone too")
+            log.exception("a request failed alone")
             self.pruner.prune_request(PROBE)
             job.fail(BackendError())
 
@@ -257,15 +257,49 @@ class Engine:
                 held.enter_context(job.reservation)
             started = time.perf_counter()
             outputs = self.pruner.run([slot.window for slot in slots])
-            self.admission.speed.ran(load, time.perf_counter() - started)
-        self._metrics.ran(self.name, load.tokens, load.tokens / self.step_tokens, len(jobs))
+            self.admission.speed.measure(load, time.perf_counter() - started)
+        self._metrics.record_step(self.name, load.tokens, load.tokens / self.step_tokens, len(jobs))
         for slot, output in zip(slots, outputs, strict=True):
             slot.job.deliver(slot.number, output)
 
     async def close(self) -> None:
-        """Take no more requests, answer those that there are, end the threads."""
+        """Accept no more requests, answer the accepted ones, end the threads."""
         self._closing = True
         await self._idle.wait()
         self._queue.close()
         await asyncio.to_thread(self._thread.join)
         await self._threads.close()
+
+
+class Background:
+    """Work of an engine that yields to all other requests: it starts when almost nothing else waits.
+
+    Args:
+        engine: Engine that does the work.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = asyncio.Lock()  # first come, first served
+        self._tokens = 0
+
+    @asynccontextmanager
+    async def turn(self, tokens: int) -> AsyncIterator[None]:
+        """Wait until work of about so many tokens may start; do it within the context."""
+        now = asyncio.get_running_loop().time
+        async with self._turn:
+            until = now() + _PATIENCE_S
+            while not self._may_start(tokens, patient=now() < until):
+                await asyncio.sleep(_POLL_S)
+            self._tokens += tokens
+        try:
+            yield
+        finally:
+            self._tokens -= tokens
+
+    def _may_start(self, tokens: int, *, patient: bool) -> bool:
+        # Work that has just started is not yet counted by the engine.
+        waiting = max(self._tokens, self._engine.admission.waiting)
+        if waiting == 0 or waiting + tokens <= _BACKGROUND_STEPS * self._engine.step_tokens:
+            return True
+        return not patient and self._tokens == 0

@@ -1,39 +1,42 @@
-"""Requests on their way through an engine, and the queue in which their windows wait."""
+"""Requests inside an engine: the queue of their windows, and the threads for the work beside the network."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from secateur.models.encoding import Window
 from secateur.models.errors import InputError
 from secateur.models.merging import WindowOutput
 from secateur.service.batching.admission import Reservation
+from secateur.service.errors import AbandonedError
 
+_LONG_TOKENS = 16_384  # a request with more runs in threads of its own, where it keeps no short one waiting
 
-class AbandonedError(Exception):
-    """Nobody waits for this work any more, so it was stopped."""
+T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request on its way through the engine.
+    """One request inside the engine.
 
     Attributes:
-        reservation: held by whoever works on it.
-        max_units: that its passages may have together.
-        abandoned: nobody waits for the answer any more; what has not run is not run.
+        reservation: Reservation, held by everyone who works on the job.
+        max_units: Limit on the units of all passages together.
+        abandoned: Whether nobody waits for the answer; remaining work is skipped.
         started: `time.perf_counter` when the first window was taken; None before.
-        windows: to be run.
-        taken: how many of them the queue has given out.
-        turn: tokens of those that it has given out in the job's turn.
-        answer: the outputs of the windows, in order.
+        windows: Windows to run.
+        taken: Number of windows that were taken from the queue.
+        turn: Tokens of the windows that were taken in the current turn.
+        answer: Outputs of the windows, in order.
     """
 
     reservation: Reservation
@@ -48,11 +51,11 @@ class Job:
     _units: int = 0
 
     def watch(self, units: int) -> None:
-        """Take note of units that were found in the passages. From the thread that looks for them.
+        """Count units found in the passages. Called from the thread that segments them.
 
         Raises:
-            AbandonedError: nobody waits any more.
-            InputError: there are too many.
+            AbandonedError: Nobody waits for the answer.
+            InputError: There are too many units.
         """
         if self.abandoned:
             raise AbandonedError
@@ -61,18 +64,18 @@ class Job:
             raise InputError(
                 "passages",
                 f"have more than {self.max_units} units (sentences, list items) together",
-                "send fewer, or several requests",
+                "split the request",
             )
 
     def deliver(self, number: int, output: WindowOutput) -> None:
-        """Take the output of a window; the last one gives the answer. From the engine's thread."""
+        """Receive the output of a window; the last one completes the answer. Called from the engine's thread."""
         self._outputs[number] = output
         if len(self._outputs) == len(self.windows):
-            with suppress(InvalidStateError):  # whoever waited has gone
+            with suppress(InvalidStateError):  # nobody waits any more
                 self.answer.set_result([self._outputs[n] for n in range(len(self.windows))])
 
     def fail(self, error: BaseException) -> None:
-        """Give an error instead of an answer, from any thread. A job that has its answer already keeps it."""
+        """Set an error instead of an answer, from any thread. A job that has its answer keeps it."""
         with suppress(InvalidStateError):
             self.answer.set_exception(error)
             self.abandoned = True
@@ -91,10 +94,10 @@ class Slot(NamedTuple):
 
 
 class WindowQueue:
-    """Windows of the jobs in turn: one that has had as many tokens as a step holds goes to the back. Thread-safe.
+    """Windows of the jobs, in turns: a job that has had as many tokens as a step holds goes to the back. Thread-safe.
 
-    So jobs that fit a step are served in the order in which they came; a new one waits for no more than a step of each
-    that came before, and a large one gets its turn whatever comes after it.
+    So jobs that fit into a step are served in order of arrival. A new job waits for at most one step of each earlier
+    job, and a large job gets its turn whatever arrives after it.
     """
 
     def __init__(self) -> None:
@@ -103,7 +106,7 @@ class WindowQueue:
         self._closed = False
 
     def put(self, job: Job) -> bool:
-        """Append a job; False if the queue is closed."""
+        """Append a job; return False if the queue is closed."""
         with self._changed:
             if self._closed:
                 return False
@@ -112,12 +115,12 @@ class WindowQueue:
             return True
 
     def take(self, tokens: int) -> list[Slot]:
-        """Wait for windows and take as many as fit the tokens, at least one.
+        """Wait for windows, and take as many as fit into a number of tokens, at least one.
 
-        Windows of abandoned jobs are passed over.
+        Windows of abandoned jobs are skipped.
 
         Returns:
-            Nothing once the queue is closed and empty.
+            The windows; none once the queue is closed and empty.
         """
         with self._changed:
             while not (taken := self._first(tokens)) and not self._closed:
@@ -145,9 +148,40 @@ class WindowQueue:
                 self._jobs.rotate(-1)
         return taken
 
-    def close(self) -> list[Job]:
-        """Take no more jobs; return those that still have windows here, which stay to be taken."""
+    def close(self) -> None:
+        """Accept no more jobs. The remaining windows can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            return list(self._jobs)
+
+
+class Threads:
+    """Threads for checking, segmenting, encoding and selecting: one pool for short requests and one for long ones.
+
+    Args:
+        name: Name of the model, for the names of the threads.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.workers = min(4, os.cpu_count() or 1)
+        self._short = ThreadPoolExecutor(self.workers, f"secateur-short-{name}")
+        self._long = ThreadPoolExecutor(max(1, self.workers // 2), f"secateur-long-{name}")
+
+    async def run(self, job: Job, work: Callable[[], T]) -> T:
+        """Run a part of a job. If the job is abandoned, the part does not start, or stops at its next `Job.watch`.
+
+        The job's reservation is held until the work has really ended.
+        """
+
+        def held() -> T:
+            with job.reservation:
+                job.watch(0)
+                return work()
+
+        pool = self._long if job.reservation.load.tokens > _LONG_TOKENS else self._short
+        return await asyncio.get_running_loop().run_in_executor(pool, held)
+
+    async def close(self) -> None:
+        """Wait for running work, and end the threads."""
+        for pool in (self._short, self._long):
+            await asyncio.to_thread(pool.shutdown)

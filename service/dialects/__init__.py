@@ -1,1 +1,1 @@
-"""What clients of other rerank services send and read, translated to and from the library's own types."""
+"""Rerank APIs of other services, translated to and from the library's types."""

@@ -1,40 +1,44 @@
-"""What rerank dialects share."""
+"""Parts shared by the rerank dialects."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, Tag, WithJsonSchema
 
 from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult
+from secateur.service.json_body import STRING_OR_OBJECT, StrictBody
 from secateur.service.settings import Settings
-from secateur.service.validation import STRING_OR_OBJECT, CleanBody
 
-_LEAST = 1e-7  # of a probability whose logit is asked for
+_MIN_PROBABILITY = 1e-7  # whose logit is returned
 
-# Read as pydantic does by default, since the services that these dialects stand for do: "true" and 1 are true, "3" is
-# 3. The schema says what is taken; NaN in quotes is no number here either.
-_IN_QUOTES = {"type": "string"}
-Flag = Annotated[bool, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "integer"}, _IN_QUOTES]})]
-Whole = Annotated[int, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "boolean"}, _IN_QUOTES]})]
+# Validated leniently, as the services do that use pydantic's defaults: "true" and 1 are true, "3" is 3. The schema
+# shows the accepted types. NaN in quotes is not a number here either.
+_QUOTED = {"type": "string"}
+Flag = Annotated[bool, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "integer"}, _QUOTED]})]
+Whole = Annotated[int, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "boolean"}, _QUOTED]})]
 Real = Annotated[
     float,
     Field(allow_inf_nan=False),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "boolean"}, _IN_QUOTES]}),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "boolean"}, _QUOTED]}),
 ]
+
+THRESHOLD = Field(None, description="Secateur extension: lowest score of a kept unit; the model's threshold if unset.")
+TARGET_RECALL = Field(None, description="Secateur extension: share of answering units to keep, instead of a threshold.")
+PRUNED_TEXT = Field(description="Secateur extension: the part of the text that is worth reading.")
 
 
 class DocumentBody(BaseModel, extra="allow"):
     """A document as an object."""
 
-    text: str | None = Field(None, description="What is ranked and pruned.")
+    text: str | None = Field(None, description="Text to rank and prune.")
 
     def given(self) -> dict[str, Any]:
-        """Return all that it came with, not copied."""
+        """Return all fields of the request, not copied."""
         text = {"text": self.text} if "text" in self.model_fields_set else {}
         return {**text, **(self.model_extra or {})}
 
@@ -42,29 +46,32 @@ class DocumentBody(BaseModel, extra="allow"):
 Document = Annotated[Annotated[str, Tag("string")] | Annotated[DocumentBody, Tag("object")], STRING_OR_OBJECT]
 
 
-class RerankBody(CleanBody):
+class RerankBody(StrictBody):
     """Body of a rerank request. Unknown fields are ignored; null means unset."""
 
+    response: ClassVar[Any]
+
     model: str | None = Field(
-        None, description="Name of a served model. Any other name, as clients must send one, gets the default model."
+        None,
+        description="Name of a served model. Clients must send some name, so an unknown one means the default model.",
     )
-    query: str = Field(description="The user's question.")
-    documents: list[Document] = Field(description="Retrieved documents: strings, or objects with `text`.")
+    query: str = Field(description="Question or instruction of the user.")
+    documents: list[Document] = Field(description="Retrieved documents, as strings or as objects with `text`.")
     top_n: Whole | None = Field(
         None,
         ge=0,
-        description="Return only the n most relevant; default, and 0: all.",
+        description="Largest number of returned documents, the most relevant first; all if unset or 0.",
         json_schema_extra={"minimum": 0},
     )
-    return_documents: Flag | None = Field(None, description="Return the documents too; default false.")
-    threshold: Real | None = Field(None, description="Secateur's own: units with at least this score are kept.")
-    target_recall: Real | None = Field(None, description="Secateur's own: share of answers to keep, instead.")
+    return_documents: Flag | None = Field(None, description="Whether to return the documents. Default: false.")
+    threshold: Real | None = THRESHOLD
+    target_recall: Real | None = TARGET_RECALL
 
     def texts(self) -> Iterator[str]:
-        """Yield what is ranked of each document.
+        """Yield the text to rank of each document.
 
         Raises:
-            InputError: an object has no text.
+            InputError: An object has no text.
         """
         for index, document in enumerate(self.documents):
             text = document if isinstance(document, str) else document.text
@@ -72,60 +79,72 @@ class RerankBody(CleanBody):
                 raise InputError(f"documents[{index}].text", "is missing", "give the document's text")
             yield text
 
-    def document(self, index: int) -> dict[str, Any]:
-        """Return a document as an object with all that it came with."""
+    def document(self, index: int) -> Any:
+        """Return a document as the response contains it: an object with all its fields."""
         document = self.documents[index]
         return {"text": document} if isinstance(document, str) else document.given()
 
     def not_applied(self, *names: str) -> tuple[str, ...]:
-        """Return a warning for each of these fields that was given: they would change what is read, or when."""
+        """Return a warning for each given field that has no effect here."""
         given = [name for name in names if getattr(self, name) is not None]
-        return tuple(f"{name}: not applied, documents are read whole and in turn" for name in given)
+        return tuple(f"{name}: not applied; documents are read completely and in order" for name in given)
 
-    def request(
-        self, settings: Settings, *, units: bool = False, threshold: float | None = None, keep_title: bool = True
-    ) -> PruneRequest:
-        """Return it as the library's type.
+    def prune_request(self, settings: Settings) -> PruneRequest:
+        """Return the request as the library's type.
 
         Args:
-            settings: of the service, whose limit holds while texts are made.
-            units: return each unit with its score.
-            threshold: in place of the body's own.
-            keep_title: see `PruneOptions`.
+            settings: Settings, whose limit on characters is checked while texts are made.
 
         Raises:
-            InputError: a document has no text, or they have too many characters together.
+            InputError: A document has no text, or they have too many characters together.
         """
-        options = PruneOptions(
-            threshold=self.threshold if threshold is None else threshold,
-            target_recall=self.target_recall,
-            top_n=self.top_n or None,
-            keep_title=keep_title,
-            return_units=units,
-            truncate_query=True,  # what else could a client do that cannot ask for it
-        )
         passages = []
         left = settings.max_characters
         for text in self.texts():
             left -= len(text)
             if left < 0:
-                raise InputError(
-                    "documents",
-                    f"have more than {settings.max_characters} characters together",
-                    "send fewer, or several requests",
-                )
+                problem = f"more than {settings.max_characters} characters exceed the limit"
+                raise InputError("documents", problem, "split the request")
             passages.append(Passage(text))
-        return PruneRequest(self.query, tuple(passages), options)
+        return PruneRequest(self.query, tuple(passages), PruneOptions(**self.options()))
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the request."""
+        return {
+            "threshold": self.threshold,
+            "target_recall": self.target_recall,
+            "top_n": self.top_n or None,
+            "truncate_query": True,  # these clients have no way to ask for it
+        }
+
+    def ranked(self, result: PruneResult) -> list[dict[str, Any]]:
+        """Return the ranked documents with the fields that all dialects share."""
+        ranked = []
+        for item in result.results:
+            content: dict[str, Any] = {"index": item.index, "relevance_score": item.score}
+            if self.return_documents:
+                content["document"] = self.document(item.index)
+            ranked.append({**content, "pruned_text": item.text})
+        return ranked
+
+    def content(self, model: str, result: PruneResult) -> dict[str, Any]:
+        """Return the content of the response.
+
+        Args:
+            model: Name of the model used.
+            result: Result of the model.
+        """
+        raise NotImplementedError
 
 
 def logit(probability: float) -> float:
-    """Return the logit of a probability; of 0 and 1 that of their neighbours."""
-    inside = min(max(probability, _LEAST), 1 - _LEAST)
+    """Return the logit of a probability; of 0 and 1, a finite one."""
+    inside = min(max(probability, _MIN_PROBABILITY), 1 - _MIN_PROBABILITY)
     return math.log(inside / (1 - inside))
 
 
-def tokens(result: PruneResult) -> int:
-    """Return the tokens that were read."""
+def read_tokens(result: PruneResult) -> int:
+    """Return the number of tokens of the query and all passages."""
     return result.usage.query_tokens + result.usage.input_tokens
 
 
@@ -133,7 +152,7 @@ def span_scores(result: PassageResult) -> list[dict[str, Any]]:
     """Return the kept spans of a passage, best first, each with the score of its best unit."""
     spans = []
     units = result.units or ()
-    first = 0  # unit that may touch the span; both lists ascend
+    first = 0  # unit that may overlap the span; both lists ascend
     for start, end in result.spans:
         while units[first].end <= start:
             first += 1

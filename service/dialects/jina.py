@@ -1,4 +1,4 @@
-"""The rerank API of Jina, as vLLM and Infinity have it too, and version 1 of Cohere's, which shares a path with it.
+"""The rerank API of Jina, also that of vLLM and Infinity, and version 1 of Cohere's, which shares a path with it.
 
 Sources: https://api.jina.ai/redoc, https://docs.vllm.ai (Re-rank API), https://github.com/michaelfeil/infinity,
 https://docs.cohere.com/v1/reference/rerank
@@ -10,37 +10,89 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
 from secateur.models.errors import InputError, shown
 from secateur.models.types import PruneResult
 from secateur.service.dialects.cohere import meta
-from secateur.service.dialects.common import Flag, RerankBody, Whole, logit, tokens
+from secateur.service.dialects.common import PRUNED_TEXT, Flag, RerankBody, Whole, logit, read_tokens
 
 
-class JinaBody(RerankBody):
+class JinaResult(BaseModel):
+    """A ranked document."""
+
+    index: int = Field(description="Position of the document in the request, from 0.")
+    relevance_score: float = Field(description="Relevance of the document, in [0, 1]; its logit with raw_scores.")
+    document: dict[str, Any] | str | None = Field(None, description="The document, only with return_documents.")
+    pruned_text: str = PRUNED_TEXT
+
+
+class JinaResponse(BaseModel):
+    """Response of `POST /rerank` with `documents`, and of `POST /v1/rerank`."""
+
+    id: str = Field(description="Id of the response.")
+    object: str = Field(description="Kind of the response.", examples=["rerank"])
+    model: str = Field(description="Name of the model used.")
+    created: int = Field(description="Time of the response, in seconds since 1970.")
+    results: list[JinaResult] = Field(description="Ranked documents, the most relevant first.")
+    usage: dict[str, int] = Field(description="Token counts.")
+    meta: dict[str, Any] | None = Field(None, description="Metadata for Cohere's clients, only from `/v1/rerank`.")
+
+
+class _Body(RerankBody):
+    response: ClassVar[Any] = JinaResponse
+
+    def content(self, model: str, result: PruneResult) -> dict[str, Any]:
+        """Return the content of a `JinaResponse`."""
+        return {
+            "id": f"rerank-{uuid.uuid4().hex[:20]}",
+            "object": "rerank",
+            "model": model,
+            "created": int(time.time()),
+            "results": self.ranked(result),
+            "usage": {"prompt_tokens": read_tokens(result), "total_tokens": read_tokens(result)},
+        }
+
+
+class JinaBody(_Body):
     """Body of `POST /rerank` with `documents`."""
 
-    raw_scores: Flag | None = Field(None, description="Return logits in place of probabilities (Infinity).")
+    raw_scores: Flag | None = Field(None, description="Whether to return logits instead of probabilities (Infinity).")
+
+    def ranked(self, result: PruneResult) -> list[dict[str, Any]]:
+        """Return the ranked documents."""
+        ranked = super().ranked(result)
+        if self.raw_scores:
+            for content in ranked:
+                content["relevance_score"] = logit(content["relevance_score"])
+        return ranked
 
 
-class CohereV1Body(RerankBody):
-    """Body of `POST /v1/rerank`, as Cohere's version 1 and Jina send it."""
+class InfinityBody(JinaBody):
+    """Body of `POST /infinity/rerank`."""
+
+    def document(self, index: int) -> Any:
+        """Return a document as a string."""
+        return super().document(index)["text"]
+
+
+class CohereV1Body(_Body):
+    """Body of `POST /v1/rerank`, from clients of Cohere's version 1 or of Jina."""
 
     rank_fields: list[str] | None = Field(
-        None, max_length=100, description="Of documents that are objects: what is ranked."
+        None, max_length=100, description="Names of the fields to rank, for documents that are objects."
     )
-    max_chunks_per_doc: Whole | None = Field(None, description="Not applied: documents are read whole.")
+    max_chunks_per_doc: Whole | None = Field(None, description="Not applied: documents are read completely.")
 
     def texts(self) -> Iterator[str]:
-        """Yield what is ranked of each document: its text, or a line for each of `rank_fields` that it has.
+        """Yield the text to rank of each document: its text, or one line for each of its `rank_fields`.
 
         Raises:
-            InputError: a document has none of them.
+            InputError: A document has none of them.
         """
-        # Once each: their number times that of the documents is the client's choice, their text is not.
+        # Without repetitions: the client chooses the number of fields times documents, but their text is limited.
         places = {name: place for place, name in enumerate(dict.fromkeys(self.rank_fields or ()))}
         if not places or places.keys() == {"text"}:
             yield from super().texts()
@@ -51,63 +103,17 @@ class CohereV1Body(RerankBody):
                 continue
             given = document.given()
             names = sorted(given.keys() & places.keys(), key=places.__getitem__)
-            lines = [f"{name}: {_plain(given[name])}" for name in names if given[name] is not None]
+            lines = [f"{name}: {_as_text(given[name])}" for name in names if given[name] is not None]
             if not lines:
                 raise InputError(f"documents[{index}]", f"has none of {shown(self.rank_fields)}", "give one of them")
             yield "\n".join(lines)
 
+    def content(self, model: str, result: PruneResult) -> dict[str, Any]:
+        """Return the content of a `JinaResponse` with Cohere's metadata."""
+        warnings = (*self.warnings, *result.warnings, *self.not_applied("max_chunks_per_doc"))
+        return super().content(model, result) | {"meta": meta("1", result, warnings)}
 
-def _plain(value: Any) -> str:
-    """Return a field's value as text: what is no string as the JSON that it came as."""
+
+def _as_text(value: Any) -> str:
+    """Return the value of a field as text, as JSON unless it is a string."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-class JinaResult(BaseModel):
-    """A ranked document."""
-
-    index: int = Field(description="Position in the request's list.")
-    relevance_score: float = Field(description="In [0, 1]; a logit with raw_scores.")
-    document: dict[str, Any] | str | None = Field(None, description="Only with return_documents.")
-    pruned_text: str = Field(description="Secateur's own: what is worth reading of the document.")
-
-
-class JinaResponse(BaseModel):
-    """Body of the response of `POST /rerank` with `documents`, and of `POST /v1/rerank`."""
-
-    id: str
-    object: str = Field(examples=["rerank"])
-    model: str
-    created: int = Field(description="Seconds since 1970.")
-    results: list[JinaResult] = Field(description="By falling relevance.")
-    usage: dict[str, int]
-    meta: dict[str, Any] | None = Field(None, description="Only on `/v1/rerank`, where Cohere's clients read it.")
-
-
-def jina_content(body: RerankBody, model: str, result: PruneResult, *, plain: bool = False) -> dict[str, Any]:
-    """Return the content of a `JinaResponse`.
-
-    Args:
-        body: of the request.
-        model: that answered.
-        result: of it.
-        plain: documents are returned as strings, as Infinity does, not as objects, as all others do.
-    """
-    raw = isinstance(body, JinaBody) and bool(body.raw_scores)
-    results = []
-    for item in result.results:
-        content: dict[str, Any] = {"index": item.index, "relevance_score": logit(item.score) if raw else item.score}
-        if body.return_documents:
-            document = body.document(item.index)
-            content["document"] = document["text"] if plain else document
-        results.append({**content, "pruned_text": item.text})
-    found = {
-        "id": f"rerank-{uuid.uuid4().hex[:20]}",
-        "object": "rerank",
-        "model": model,
-        "created": int(time.time()),
-        "results": results,
-        "usage": {"prompt_tokens": tokens(result), "total_tokens": tokens(result)},
-    }
-    if isinstance(body, CohereV1Body):
-        found["meta"] = meta("1", result, (*body.warnings, *result.warnings, *body.not_applied("max_chunks_per_doc")))
-    return found

@@ -1,146 +1,109 @@
-"""Bodies: not too large, not compressed, not too slow, and all that are in memory together not too much."""
+"""Limits on request bodies, and what happens to a body that nobody has read."""
 
 from __future__ import annotations
 
 import asyncio
 
 from fastapi import Request
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secateur.service.problems import problem
+from secateur.models.errors import SecateurError
+from secateur.service.errors import (
+    BodyTooLargeError,
+    BodyTypeError,
+    OverloadedError,
+    SlowBodyError,
+    UnreadableBodyError,
+)
+from secateur.service.middleware import HTTPMiddleware
+from secateur.service.problems import error_response
 from secateur.service.settings import Settings
 
 BATCH_PATH = "/v1/prune/batch"
 
-_BYTES_A_SECOND = 65_536  # the pace of the slowest body that is read
-_FREE_BYTES = 65_536  # bodies up to this size do not count: they are few in memory beside their connections
-_BATCH_BYTES = 1 << 20  # in memory, of the body of a batch; the rest is on disk
+_BYTES_PER_SECOND = 65_536  # pace of the slowest body that is accepted
+_FREE_BYTES = 65_536  # smaller bodies are not counted: they need little memory beside their connections
+_BATCH_BYTES = 1 << 20  # of the body of a batch in memory; the rest is on disk
 _RETRY_AFTER_S = 1
 
+_PENDING_BYTES = 65_536  # of an unread body that is read before the answer
+_PENDING_S = 0.2
+_LINGER_S = 2.0
+_CLOSE = (b"connection", b"close")
 
-class Bodies:
-    """ASGI middleware; see the module. Nothing is counted before the application reads.
+
+class BodyLimitMiddleware(HTTPMiddleware):
+    """Limits the size, encoding and pace of each body, and the memory of all bodies. A body counts while it is read.
 
     Args:
-        app: that reads the bodies.
-        settings: of the service.
+        app: Inner application.
+        settings: Settings of the service.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
-        self._settings = settings
-        self._allowance = _Allowance(settings.all_bodies_bytes())
+        super().__init__(app)
+        self.settings = settings
+        self.bytes = 0  # of all bodies in memory
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse or pass on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request or pass it on."""
         batch = scope["path"] == BATCH_PATH
-        max_bytes = self._settings.max_batch_bytes if batch else self._settings.max_body_bytes
-        if (refused := _refused(Request(scope), headers, max_bytes)) is not None:
-            await refused(scope, receive, send)
+        max_bytes = self.settings.max_batch_bytes if batch else self.settings.max_body_bytes
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if (error := _refusal(headers, max_bytes)) is not None:
+            await error_response(Request(scope), error)(scope, receive, send)
             return
-        share = _Share(self._allowance, _BATCH_BYTES if batch else max_bytes)
-        body = _Body(receive, _announced(headers), max_bytes, self._settings.receive_timeout_s, share)
+        announced = 0 if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
+        body = _Body(self, receive, announced, max_bytes, _BATCH_BYTES if batch else max_bytes)
         try:
-            await self._app(scope, body.receive, send)
+            await self.app(scope, body.receive, send)
         finally:
-            share.release()
+            body.release()
 
 
-def _announced(headers: dict[bytes, bytes]) -> int:
-    return 0 if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
-
-
-def _refused(request: Request, headers: dict[bytes, bytes], max_bytes: int) -> Response | None:
-    """Return the answer to a body that is not read at all."""
+def _refusal(headers: dict[bytes, bytes], max_bytes: int) -> SecateurError | None:
+    """Return why a body is not read at all."""
     length = headers.get(b"content-length", b"0")
     if b"content-length" in headers and b"transfer-encoding" in headers:
-        return problem(request, 400, "the request has Content-Length and Transfer-Encoding; send one of them")
+        return UnreadableBodyError("content-length", "given together with Transfer-Encoding", "send one of them")
     encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if encoding != "identity":
-        return problem(request, 415, f"content-encoding: {encoding!r} is not read; send the body as it is")
-    if len(length) > 18 or int(length) > max_bytes:  # h11 has seen to it that it is a number
-        return problem(request, 413, _too_large(max_bytes))
+        return BodyTypeError("content-encoding", f"{encoding!r} is not supported", "send the body uncompressed")
+    if len(length) > 18 or int(length) > max_bytes:  # h11 has checked that it is a number
+        return BodyTooLargeError(max_bytes)
     return None
 
 
-def _too_large(max_bytes: int) -> str:
-    return f"body: it has more than {max_bytes} bytes; send fewer passages at once"
-
-
-class _Allowance:
-    """What all bodies in memory may take together.
-
-    Args:
-        max_bytes: of all shares.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.taken = 0
-
-
-class _Share:
-    """What one body takes of the allowance, until its request has been answered.
-
-    Args:
-        allowance: of all bodies.
-        max_bytes: of this one that are in memory at once.
-    """
-
-    def __init__(self, allowance: _Allowance, max_bytes: int) -> None:
-        self._allowance = allowance
-        self._max_bytes = max_bytes
-        self._bytes = 0
-
-    def grow(self, size: int) -> bool:
-        """Take what a body of so many bytes needs; False, and nothing is taken, where too little is left."""
-        more = (min(size, self._max_bytes) if size > _FREE_BYTES else 0) - self._bytes
-        if more > 0:
-            if self._allowance.taken + more > self._allowance.max_bytes:
-                return False
-            self._allowance.taken += more
-            self._bytes += more
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        self._allowance.taken -= self._bytes
-        self._bytes = 0
-
-
 class _Body:
-    """The body of one request, on its way in.
+    """The body of one request while it arrives.
 
     Args:
-        receive: of the server.
-        announced: its length, where the head says one.
-        max_bytes: that it may have.
-        patience_s: that the client may pause.
-        share: of the allowance.
+        limits: Middleware with the settings and the memory of all bodies.
+        receive: ASGI callable of the server.
+        announced: Length in the head, or 0.
+        max_bytes: Size limit.
+        memory_bytes: Limit on what is in memory at once.
     """
 
-    def __init__(self, receive: Receive, announced: int, max_bytes: int, patience_s: float, share: _Share) -> None:
+    def __init__(
+        self, limits: BodyLimitMiddleware, receive: Receive, announced: int, max_bytes: int, memory_bytes: int
+    ) -> None:
+        self._limits = limits
         self._receive = receive
         self._announced = announced
         self._max_bytes = max_bytes
-        self._patience_s = patience_s
-        self._share = share
-        self._deadline = asyncio.get_running_loop().time() + patience_s
+        self._memory_bytes = memory_bytes
+        self._timeout_s = limits.settings.receive_timeout_s
+        self._deadline = asyncio.get_running_loop().time() + self._timeout_s
         self._bytes = 0
+        self._reserved = 0
         self._ended = False
 
     async def receive(self) -> Message:
-        """Return the next part, or what follows the body.
+        """Return the next part of the body, or what follows it.
 
         Raises:
-            HTTPException: it is too large, too slow, or there is no memory left for it. What reads bodies would take
-                any other error for a wrong body.
+            BodyTooLargeError, SlowBodyError, OverloadedError: The body exceeds a limit.
         """
         if self._ended:
             return await self._receive()
@@ -149,24 +112,101 @@ class _Body:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(408, "the body did not arrive in time; send it faster") from None
-        if message["type"] == "http.request":
-            self._took(len(message.get("body", b"")))
-            self._ended = not message.get("more_body", False)
-        else:
-            self._ended = True
-        return message
-
-    def _took(self, size: int) -> None:
+            raise SlowBodyError from None
+        size = len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
         self._bytes += size
         if self._bytes > self._max_bytes:
-            raise HTTPException(413, _too_large(self._max_bytes))
+            raise BodyTooLargeError(self._max_bytes)
         self._reserve()
-        # Bytes buy time at the slowest pace; nobody can save up more than one pause.
-        longest = asyncio.get_running_loop().time() + self._patience_s
-        self._deadline = min(self._deadline + size / _BYTES_A_SECOND, longest)
+        # Bytes extend the deadline at the slowest pace, but no client can save up more than one timeout.
+        latest = asyncio.get_running_loop().time() + self._timeout_s
+        self._deadline = min(self._deadline + size / _BYTES_PER_SECOND, latest)
+        return message
 
     def _reserve(self) -> None:
-        if not self._share.grow(max(self._announced, self._bytes)):
-            detail = "the bodies of other requests take all memory that there is for them; try again later"
-            raise HTTPException(429, detail, {"Retry-After": str(_RETRY_AFTER_S)})
+        """Reserve memory for what has arrived or is announced."""
+        size = max(self._announced, self._bytes)
+        more = (min(size, self._memory_bytes) if size > _FREE_BYTES else 0) - self._reserved
+        if more > 0:
+            if self._limits.bytes + more > self._limits.settings.all_bodies_bytes():
+                raise OverloadedError("the bodies of other requests use all memory available for them", _RETRY_AFTER_S)
+            self._limits.bytes += more
+            self._reserved += more
+
+    def release(self) -> None:
+        """Release the reserved memory."""
+        self._limits.bytes -= self._reserved
+        self._reserved = 0
+
+
+class UnreadBodyMiddleware(HTTPMiddleware):
+    """Makes sure that an unread body neither occupies its connection nor costs the client its answer.
+
+    If an answer starts before the body of its request has been read, a small body that is already arriving is read,
+    and the connection is kept. Otherwise the answer has ``Connection: close``, and for a moment the rest of the body
+    is read and discarded: closing a connection on which the client still sends resets it, and may lose the answer.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        connection = _Connection(dict(scope["headers"]), receive, send)
+        await self.app(scope, connection.receive, connection.send)
+
+
+class _Connection:
+    """One request and its answer.
+
+    Args:
+        headers: Headers of the request.
+        receive: ASGI callable of the server.
+        send: ASGI callable of the server.
+    """
+
+    def __init__(self, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        length = headers.get(b"content-length", b"0")
+        chunked = b"transfer-encoding" in headers
+        self._read = not chunked and not length.strip(b"0")
+        # Neither a client that waits for 100 Continue, nor one that announces much, is waited for.
+        self._expects = b"expect" in headers
+        self._large = self._expects or (length.isdigit() and len(length) > 9) or int(length) > _PENDING_BYTES
+        # RFC 9112, 6.1: bytes after such a request may be a smuggled request.
+        self._ambiguous = chunked and b"content-length" in headers
+        self._linger = False
+
+    async def receive(self) -> Message:
+        """Return the next part of the body, or what follows it."""
+        self._expects = False  # the server has now sent 100 Continue
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._read = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer."""
+        if message["type"] == "http.response.start":
+            if not (self._read or self._large):
+                await self._discard(_PENDING_S, _PENDING_BYTES)
+            self._linger = not self._read and not self._expects
+            if self._ambiguous or not self._read:
+                headers = [item for item in message.get("headers", ()) if item[0].lower() != _CLOSE[0]]
+                message = {**message, "headers": [*headers, _CLOSE]}
+        elif self._linger and not message.get("more_body", False):
+            self._linger = False
+            await self._send({**message, "more_body": True})
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await self._discard(_LINGER_S, None)
+        await self._send(message)
+
+    async def _discard(self, seconds: float, max_bytes: int | None) -> None:
+        """Read the rest of the body, within a time and a number of bytes."""
+        left = max_bytes
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._read and (left is None or left > 0):
+                    message = await self.receive()
+                    left = None if left is None else left - len(message.get("body", b""))
+        except TimeoutError:
+            pass

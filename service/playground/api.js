@@ -1,9 +1,9 @@
-/** Calls to this server, and its errors in words. */
+/** Requests to this server, and messages for its errors. */
 
-/** Where the API is: above this file, also behind a proxy that serves it under a path. */
+/** Root of the API: the parent of this folder, also behind a proxy with a path prefix. */
 export const BASE = new URL("..", import.meta.url).href;
 
-/** What the server, or the way to it, said instead of an answer. */
+/** An error of the server or of the connection. */
 export class Failure extends Error {
   /**
    * @param {number} status of the response; 0 for none.
@@ -21,7 +21,7 @@ const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1).replace
 const LEADS = {
   429: "The server is busy.",
   500: "The model failed on this request.",
-  503: "The server cannot answer at present.",
+  503: "The server cannot answer now.",
   504: "The server took too long.",
 };
 

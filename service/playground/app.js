@@ -1,4 +1,4 @@
-/** The playground: asks the server on demand, and selects in the page while the threshold moves. */
+/** The playground: sends requests on demand, and selects sentences in the page while the threshold moves. */
 
 import { ask, BASE, Failure } from "./api.js";
 import { addPassage, addPasted, passages, setPassages } from "./editor.js";
@@ -12,7 +12,7 @@ const element = (tag, properties) => Object.assign(document.createElement(tag), 
 const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
 
 const state = {
-  threshold: null, // chosen by hand; null for the model's own
+  threshold: null, // chosen by the user; null for the model's own
   own: null, // the model's own, once it is known
   answer: null, // the last response, with the passages it is about
   running: null, // aborts the last request
@@ -22,7 +22,7 @@ const state = {
 let waiting; // the timer of the next request
 let announcing; // the timer of the next announcement
 
-/* What is asked */
+/* The request */
 
 const wellFormed = (text) => text.toWellFormed?.() ?? text;
 
@@ -85,7 +85,7 @@ function setBusy(busy) {
   find("prune").textContent = busy ? "Pruning…" : "Prune";
 }
 
-/* What is shown */
+/* The result */
 
 function show(answer, sent, request) {
   state.answer = { ...answer, sent };
@@ -105,7 +105,7 @@ function show(answer, sent, request) {
   select();
 }
 
-/** Say which sentences are kept: here for a threshold, by the server for all else. */
+/** Mark the kept sentences: selected here for a threshold, by the server otherwise. */
 function select() {
   const { answer } = state;
   if (!answer) return;
@@ -123,7 +123,7 @@ function select() {
   announce(`${keptUnits} of ${all} sentences kept, ${keptTokens} of ${tokens} tokens, ${saved} saved.`);
 }
 
-/** Tell screen readers, once the dial rests. */
+/** Announce the result to screen readers once the slider rests. */
 function announce(text) {
   clearTimeout(announcing);
   announcing = setTimeout(() => (find("status").textContent = text), 300);
@@ -135,9 +135,9 @@ function moveDial(value, except) {
   find("slider").setAttribute("aria-valuetext", shown(value));
 }
 
-/* What went wrong */
+/* Errors */
 
-/** Return where the problem of a field is shown, and what to focus for it. */
+/** Return the element that shows the problem of a field, and the element to focus. */
 function placeOf(field, sent) {
   const [, index] = /^passages\[(\d+)\]/.exec(field) ?? [];
   const passage = sent[index];
@@ -189,7 +189,7 @@ async function copySnippet() {
   setTimeout(() => (find("copy").textContent = "Copy"), 2000);
 }
 
-/* Wiring */
+/* Events */
 
 function loadExample({ query, passages }) {
   find("query").value = query;
@@ -216,7 +216,7 @@ async function showModels() {
   writeSnippet();
 }
 
-/** Ask again shortly after the last change, once the server has been asked. */
+/** Repeat the last request shortly after a change, if there was one. */
 function pruneSoon() {
   clearTimeout(waiting);
   if (state.running) waiting = setTimeout(prune, 300);
@@ -246,7 +246,7 @@ function install() {
   find("ask").addEventListener("input", () => {
     writeSnippet();
     if (!state.answer) return;
-    find("stale").textContent = "The question or passages have changed since: press Prune.";
+    find("stale").textContent = "The question or the passages have changed. Press Prune.";
     find("stale").hidden = false;
   });
   document.addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-/** The boxes for the passages. */
+/** Input fields of the passages. */
 
 const list = document.getElementById("passages");
 const template = document.getElementById("passage");
@@ -37,7 +37,7 @@ function append({ title = "", text = "" }) {
   return box;
 }
 
-/** Replace all passages; none leaves one empty box. */
+/** Replace all passages; without any, one empty box remains. */
 export function setPassages(passages) {
   list.replaceChildren();
   (passages.length ? passages : [{}]).forEach(append);
@@ -65,5 +65,5 @@ function read(box) {
   return { box, body, title: title.value.trim(), text: body.value };
 }
 
-/** Return the passages that hold text, each with its box. */
+/** Return the passages that contain text, each with its box. */
 export const passages = () => [...list.children].map(read).filter((passage) => passage.text.trim());

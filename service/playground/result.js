@@ -4,10 +4,10 @@ import { codePoints } from "./selection.js";
 
 const find = (id) => document.getElementById(id);
 
-/** Write a probability so that small ones still differ. */
+/** Format a probability so that small ones still differ. */
 export const shown = (score) => (score >= 0.01 || score === 0 ? score.toFixed(2) : score.toFixed(4));
 
-/** Where a probability stands on the dial, which is wider near 0, and back. */
+/** Position of a probability on the slider, which is wider near 0, and back. */
 export const toDial = (score) => Math.sqrt(score);
 export const fromDial = (position) => Math.round(position ** 2 * 1e4) / 1e4;
 
@@ -24,7 +24,7 @@ function unitItem(text, unit) {
   return item;
 }
 
-/** Let the arrow keys go through the sentences of a passage, which is one stop of the Tab key. */
+/** Move through the sentences of a passage with the arrow keys; the passage is one stop of the Tab key. */
 function walk(event) {
   const items = [...event.currentTarget.children];
   const here = items.indexOf(document.activeElement);
@@ -53,7 +53,7 @@ function rankedItem(result, passage) {
   return item;
 }
 
-/** Draw passages and the marks above the dial; `mark` then says what is kept. */
+/** Draw passages and the marks above the slider; `mark` then shows what is kept. */
 export function draw(results, passages) {
   find("ranking").replaceChildren(...results.map((result) => rankedItem(result, passages[result.index])));
   const ticks = results.flatMap((result) => result.units).map((unit) => {

@@ -1,4 +1,4 @@
-/** Which sentences are kept at a threshold: what the server does, done here so that it takes no time. */
+/** Selection of sentences by a threshold, as the server does it, but without a request. */
 
 /** Fold case as far as comparing a heading with a title needs. */
 const folded = (text) => text.trim().toUpperCase().toLowerCase();

@@ -1,9 +1,9 @@
-/** The present request as code to copy. A key is named by its variable, never written out. */
+/** The current request as code to copy. It refers to the API key by its variable. */
 
 const KEY = "SECATEUR_API_KEY";
 const INDENT = "    ";
 
-/** Write a value as a Python literal; strings as JSON, whose escapes Python reads. */
+/** Format a value as a Python literal; strings as JSON, whose escapes Python understands. */
 function python(value, margin = "") {
   const inner = margin + INDENT;
   if (Array.isArray(value)) {
@@ -64,7 +64,7 @@ for document in rerank.compress_documents(documents, ${JSON.stringify(body.query
 `;
 }
 
-/** By name: how to write the code, and what to know of it. */
+/** Languages by name: a function that returns the code, and a note. */
 export const SNIPPETS = {
   curl: { write: curlSnippet, note: "Add \"return_units\": true for every sentence’s probability." },
   python: { write: pythonSnippet, note: "pip install httpx" },

@@ -1,1 +1,1 @@
-"""Routes, one module a concern."""
+"""Routes of the REST API."""

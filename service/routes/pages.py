@@ -1,76 +1,63 @@
-"""Pages of the service's own files: nothing from elsewhere, and links that also hold behind a proxy's prefix."""
+"""The playground at `/`, the API reference at `/docs` and `/openapi.json`.
+
+Pages use only the service's own files, and their links also work behind a proxy with a path prefix.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from secateur.service.middleware.paths import root_of
+from secateur.service.middleware.proxies import prefix_of, root_of
+
+router = APIRouter(include_in_schema=False)
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
 }
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _RELATIVE = re.compile(rb'\b(href|src)="(?![#/]|data:)')
+_PAGE = "index.html"
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file, as it is sent."""
+    """A file and its response headers. Own code instead of `StaticFiles`, which cannot change links or headers."""
 
     content: bytes
     headers: dict[str, str]
 
 
-class Pages:
-    """The files of a folder, one of which is a page at another path.
+def _file(name: str, content: bytes) -> _File:
+    headers = {
+        "Content-Type": _TYPES[name[name.rindex(".") :]],
+        "Content-Security-Policy": _POLICY,
+        "Cache-Control": "no-cache",  # clients ask each time, which the tag makes cheap
+        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+    }
+    return _File(content, headers)
 
-    Args:
-        folder: in this package.
-        policy: which content they may load and run, as `Content-Security-Policy`.
-    """
 
-    def __init__(self, folder: str, policy: str) -> None:
-        self._folder = folder
-        self._policy = policy
-        self._files = {
-            file.name: self._file(file.name, file.read_bytes())
-            for file in files("secateur.service").joinpath(folder).iterdir()
-            if file.name.endswith(tuple(_TYPES))
-        }
+def _read(folder: str) -> dict[str, _File]:
+    found = files("secateur.service").joinpath(folder).iterdir()
+    return {file.name: _file(file.name, file.read_bytes()) for file in found if file.name.endswith(tuple(_TYPES))}
 
-    def _file(self, name: str, content: bytes) -> _File:
-        headers = {
-            "Content-Type": _TYPES[name[name.rindex(".") :]],
-            "Content-Security-Policy": self._policy,
-            "Cache-Control": "no-cache",  # ask each time; the tag makes that cheap
-            "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-        }
-        return _File(content, headers)
 
-    def page(self, request: Request) -> Response:
-        """Return the page, whose links are relative to the service's root."""
-        name = "index.html"
-        file = self._files[name]
-        if root := root_of(request.scope):
-            file = self._file(name, _RELATIVE.sub(rb'\1="' + root.encode(), file.content))
-        return _answer(request, file)
-
-    def file(self, request: Request, name: str) -> Response:
-        """Return a file.
-
-        Raises:
-            HTTPException: there is none of that name.
-        """
-        if name not in self._files:
-            raise HTTPException(404, f"{self._folder} has no {name!r}")
-        return _answer(request, self._files[name])
+_FOLDERS = {folder: _read(folder) for folder in ("docs", "playground")}
 
 
 def _answer(request: Request, file: _File) -> Response:
@@ -78,3 +65,63 @@ def _answer(request: Request, file: _File) -> Response:
     if file.headers["ETag"] in known or "*" in known:
         return Response(status_code=304, headers=file.headers)
     return Response(file.content, headers=file.headers)
+
+
+@router.get("/")
+@router.get("/docs")
+async def page(request: Request) -> Response:
+    """Return a page, with links relative to the root of the service."""
+    file = _FOLDERS["docs" if request.scope["path"] == "/docs" else "playground"][_PAGE]
+    if root := root_of(request.scope):
+        file = _file(_PAGE, _RELATIVE.sub(rb'\1="' + root.encode(), file.content))
+    return _answer(request, file)
+
+
+@router.get("/docs/{name}")
+@router.get("/playground/{name}")
+async def file(request: Request, name: str) -> Response:
+    """Return a file of a page.
+
+    Raises:
+        HTTPException: There is no such file.
+    """
+    folder = request.scope["path"].split("/")[1]
+    if name not in _FOLDERS[folder]:
+        raise HTTPException(404, f"{folder} has no file {name!r}")
+    return _answer(request, _FOLDERS[folder][name])
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> JSONResponse:
+    """Return the OpenAPI schema, with the path prefix that the client uses."""
+    content = request.app.openapi()
+    if prefix := prefix_of(request.scope):
+        content = {**content, "servers": [{"url": prefix}]}
+    return JSONResponse(content)
+
+
+def complete_openapi(app: FastAPI, needs_key: Callable[[str], bool]) -> None:
+    """Add to the OpenAPI schema what FastAPI does not: the media type of errors, and the paths that need a key.
+
+    Args:
+        app: App with all its routes.
+        needs_key: Function that returns whether a path needs an API key.
+    """
+    original = app.openapi
+
+    def completed() -> dict[str, Any]:
+        content = original()  # cached by FastAPI, so the second time nothing changes
+        for path, operations in content["paths"].items():
+            for operation in operations.values():
+                for response in operation["responses"].values():
+                    bodies = response.get("content", {})
+                    # FastAPI gives them the media type of the route's response.
+                    for media_type in [name for name, body in bodies.items() if body.get("schema") == _PROBLEM]:
+                        bodies["application/problem+json"] = bodies.pop(media_type)
+                if needs_key(path):
+                    operation["security"] = [{"APIKey": []}]
+                    schemes = content["components"].setdefault("securitySchemes", {})
+                    schemes["APIKey"] = {"type": "http", "scheme": "bearer"}
+        return content
+
+    app.openapi = completed  # type: ignore[method-assign]

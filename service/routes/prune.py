@@ -1,23 +1,237 @@
-"""`POST /v1/prune`, the native API."""
+"""The native API: `POST /v1/prune`, and `POST /v1/prune/batch` with one request per line."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, NamedTuple
 
-from secateur.service.answers import prune_json
-from secateur.service.problems import PROBLEMS
-from secateur.service.reading import StrictRoute
-from secateur.service.routes.running import answer, engines, respond
+import anyio.to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from secateur.models.errors import SecateurError, shown
+from secateur.models.types import PruneRequest
+from secateur.service.answers import as_json, prune_json
+from secateur.service.errors import BodyTooLargeError, BodyTypeError, DiskFullError, OverloadedError
+from secateur.service.json_body import LARGE, StrictRoute, off_loop, read_body
+from secateur.service.middleware.bodies import BATCH_PATH
+from secateur.service.problems import PROBLEMS, problem_of
+from secateur.service.routes.runner import check_limits, engines, record, respond, run, timeout_s
 from secateur.service.schemas import PruneBody, PruneResponse
 
-router = APIRouter(tags=["prune"], route_class=StrictRoute)
+log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["prune"])
+_strict = APIRouter(route_class=StrictRoute)
+
+_IN_FLIGHT = 32  # lines in progress: enough to fill steps with short ones
+_IN_FLIGHT_BYTES = 1 << 20  # of these lines together, or one larger line
+_MAX_WAIT_S = 1.0  # before a line asks an engine with a full queue again
+_CHARACTERS_PER_TOKEN = 4
+_IN_MEMORY = 1 << 20  # bytes of a body in memory; the rest is in a temporary file
+_WRITE_BYTES = 1 << 18
+_READ_BYTES = 1 << 20
+_LINE = re.compile(rb"[^\s][^\n]*")  # without the white space before it
+_TYPES = (
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/json-lines",
+    "application/json",
+)
 
 
-@router.post("/v1/prune", summary="Prune and rerank passages", response_model=PruneResponse, responses=PROBLEMS)
+@_strict.post("/v1/prune", summary="Prune and rerank passages", response_model=PruneResponse, responses=PROBLEMS)
 async def prune(request: Request, body: PruneBody) -> Response:
-    """Score every sentence and every passage against the query; return what is worth reading."""
+    """Score every sentence and every passage against the query, and return what is worth reading."""
     engine = engines(request).named(body.model)
-    asked = body.request()
-    result = await answer(request, engine, asked)
-    # The result is well-formed by construction; validating it again would cost more than making it.
-    return await respond(request, lambda: prune_json(engine.name, body, result), large=asked.options.return_units)
+    prune_request = body.prune_request()
+    result = await run(request, engine, prune_request)
+    # The result is valid by construction; validating it again would cost more than making it.
+    large = prune_request.options.return_units
+    return await respond(request, lambda: prune_json(engine.name, body, result), large=large)
+
+
+router.include_router(_strict)
+
+
+class Line(NamedTuple):
+    """A line that is not blank.
+
+    Attributes:
+        number: Number of the line, from 1.
+        content: Content of the line; None if it is too long.
+    """
+
+    number: int
+    content: bytes | None
+
+
+def read_lines(file: IO[bytes], max_bytes: int) -> Iterator[Line]:
+    """Yield the lines of a file. Blank lines are counted but not yielded, millions of them in a moment.
+
+    Args:
+        file: File, read from its current position.
+        max_bytes: Size limit of a line.
+    """
+    number = 1
+    while block := file.read(_READ_BYTES):
+        too_long = False
+        if not block.endswith(b"\n"):
+            rest = file.readline(max_bytes + 1)
+            block += rest
+            too_long = len(rest) > max_bytes and not rest.endswith(b"\n")
+            while too_long and rest and not rest.endswith(b"\n"):
+                rest = file.readline(_READ_BYTES)  # skipped
+        start = 0
+        for found in _LINE.finditer(block):
+            number += block.count(b"\n", start, found.start())
+            start = found.start()
+            size = found.end() - start
+            cut = too_long and found.end() == len(block)
+            yield Line(number, found[0] if size <= max_bytes and not cut else None)
+        number += block.count(b"\n", start) + too_long
+
+
+async def store_body(request: Request) -> IO[bytes]:
+    """Store the whole body: many clients read nothing of the answer before they have sent everything.
+
+    Raises:
+        DiskFullError: The temporary directory has no room for it.
+    """
+    file: Any = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (closed by the response)
+    try:
+        waiting = bytearray()
+        async for chunk in request.stream():
+            waiting += chunk
+            if len(waiting) >= _WRITE_BYTES:
+                await anyio.to_thread.run_sync(_write, file, waiting)
+                waiting = bytearray()
+        await anyio.to_thread.run_sync(_write, file, waiting)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file  # type: ignore[no-any-return]
+
+
+def _write(file: IO[bytes], data: bytes | bytearray) -> None:
+    try:
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        raise DiskFullError from error
+
+
+def _check_type(request: Request) -> None:
+    """Refuse types that a web page of another origin may send without permission: forms, plain text, or no type.
+
+    Raises:
+        BodyTypeError: The content type is not lines of JSON.
+    """
+    given = request.headers.get("content-type", "")
+    if given.partition(";")[0].strip().lower() not in _TYPES:
+        problem = f"{shown(given)} is not lines of JSON" if given else "is missing"
+        raise BodyTypeError("content-type", problem, f"send Content-Type: {_TYPES[0]}")
+
+
+def _tokens(request: PruneRequest) -> int:
+    texts = sum(len(passage.text) for passage in request.passages)
+    return (texts + len(request.query) * len(request.passages)) // _CHARACTERS_PER_TOKEN + 1
+
+
+async def _run_line(request: Request, line: Line) -> str:
+    settings = request.app.state.settings
+    if line.content is None:
+        raise BodyTooLargeError(settings.max_body_bytes)
+    body = await read_body(request, line.content.rstrip(b"\r"), PruneBody.model_validate)
+    engine = engines(request).named(body.model)
+    prune_request = body.prune_request()
+    check_limits(settings, prune_request)
+    while True:
+        try:
+            async with engines(request).background(engine).turn(_tokens(prune_request)):
+                result = await engine.prune(prune_request, timeout_s(request))
+        except OverloadedError as error:
+            await asyncio.sleep(min(error.retry_after_s, _MAX_WAIT_S))
+        else:
+            break
+    await record(request, engine, prune_request, result)
+
+    def content() -> str:
+        return prune_json(engine.name, body, result, line=line.number)
+
+    large = prune_request.options.return_units or len(line.content) >= LARGE
+    return await off_loop(request, content) if large else content()
+
+
+async def _answer_line(request: Request, line: Line) -> str:
+    try:
+        return await _run_line(request, line) + "\n"
+    except Exception as error:
+        if not isinstance(error, SecateurError):
+            log.exception("unexpected error on line %d of a batch", line.number)
+        return as_json({"line": line.number, "error": problem_of(request, error)}) + "\n"
+
+
+async def _answer_lines(request: Request, file: IO[bytes]) -> AsyncGenerator[str]:
+    lines = read_lines(file, request.app.state.settings.max_body_bytes)
+    tasks: deque[tuple[asyncio.Task[str], int]] = deque()
+    try:
+        while line := await anyio.to_thread.run_sync(next, lines, None):
+            size = len(line.content or b"")
+            while tasks and (len(tasks) == _IN_FLIGHT or sum(its for _, its in tasks) + size > _IN_FLIGHT_BYTES):
+                yield await tasks[0][0]
+                tasks.popleft()
+            tasks.append((asyncio.create_task(_answer_line(request, line)), size))
+        while tasks:
+            yield await tasks[0][0]
+            tasks.popleft()
+    finally:
+        for task, _ in tasks:
+            task.cancel()
+
+
+class _BatchResponse(StreamingResponse):
+    """The answers to a batch. However the response ends, its lines are cancelled and its file is closed.
+
+    Args:
+        request: Request of the batch.
+        file: File with the lines.
+    """
+
+    def __init__(self, request: Request, file: IO[bytes]) -> None:
+        self._answers = _answer_lines(request, file)
+        self._file = file
+        super().__init__(self._answers, media_type=_TYPES[0])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answers."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answers.aclose()
+            self._file.close()
+
+
+@router.post(
+    BATCH_PATH,
+    summary="Prune for many queries",
+    response_class=StreamingResponse,
+    responses=PROBLEMS | {507: {**PROBLEMS[500], "description": "No disk space on the server for the batch"}},
+    openapi_extra={"requestBody": {"required": True, "content": {_TYPES[0]: {"schema": {"type": "string"}}}}},
+)
+async def batch(request: Request) -> StreamingResponse:
+    """Answer each line, a body of `/v1/prune`, with one line, in order: its response or its error, and its number.
+
+    Lines yield to other requests, however long that takes. Each has the time limit of a request once it has started.
+    """
+    _check_type(request)
+    timeout_s(request)
+    return _BatchResponse(request, await store_body(request))

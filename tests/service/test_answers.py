@@ -45,7 +45,16 @@ def test_a_result_in_slices_is_the_whole(slice_: int, return_units: bool, monkey
     units = tuple(UnitScore(n, n + 1, "sentence", n / 10, n % 2 == 0, n) for n in range(7))
     results = tuple(
         PassageResult(
-            n, "id" if n else None, 0.5, "a\u2028é", ((0, 1), (3, 4), (6, 7))[:n], n, 7, n == 0, {"m": [n]}, units[:n]
+            n,
+            "id" if n else None,
+            0.5,
+            "a\u2028é",
+            ((0, 1), (3, 4), (6, 7))[:n],
+            n,
+            7,
+            n == 0,
+            {"m": [n]},
+            units[:n] if return_units else None,
         )
         for n in range(4)
     )

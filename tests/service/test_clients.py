@@ -12,7 +12,7 @@ import subprocess
 import sys
 import venv
 from collections import Counter
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +67,7 @@ CLIENTS = [
 ]
 HEADER = ("client", "version", "what points it here", "route", "ranks as the library does")
 
-EXTRA_CALLS = {"cohere_sdk": Counter({"/v1/rerank": 1})}  # beside one call of each client
+EXTRA_CALLS = Counter({"/v1/rerank": 1})  # beside one call of each client
 
 Outcomes = dict[str, dict[str, Any]]
 
@@ -107,34 +107,29 @@ def python_of(script: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def outcomes_of(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcomes]:
-    """Runs a script once; what each of its clients says, by name."""
+def outcomes(server: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcomes]:
+    """Runs all scripts at once; what each of their clients says, by script and name."""
     asked = tmp_path_factory.mktemp("clients") / "asked.json"
     asked.write_text(json.dumps({"query": QUERY, "documents": DOCUMENTS}), encoding="utf-8")
-    known: dict[str, Outcomes] = {}
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "HAYSTACK_TELEMETRY_ENABLED": "False"}
+    commands = {
+        script: [python_of(script), str(SCRIPTS / f"{script}.py"), server.url, str(asked)]
+        for script in dict.fromkeys(client.script for client in CLIENTS)
+    }
 
-    def run(script: str) -> Outcomes:
-        if script not in known:
-            before = answered(server.url)
-            command = [python_of(script), str(SCRIPTS / f"{script}.py"), server.url, str(asked)]
-            done = subprocess.run(
-                command,
-                cwd=asked.parent,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            routes = Counter(client.route for client in CLIENTS if client.script == script)
-            assert answered(server.url) - before == routes + EXTRA_CALLS.get(script, Counter())
-            lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-            known[script] = {line["client"]: line for line in lines}
-        return known[script]
+    def run(command: list[str]) -> Outcomes:
+        done = subprocess.run(
+            command, cwd=asked.parent, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        return {line["client"]: line for line in lines}
 
-    return run
+    before = answered(server.url)
+    with ThreadPoolExecutor(len(commands)) as pool:
+        found = dict(zip(commands, pool.map(run, commands.values()), strict=True))
+    assert answered(server.url) - before == Counter(client.route for client in CLIENTS) + EXTRA_CALLS
+    return found
 
 
 def expected_ranking(pruner: Pruner) -> list[tuple[int, float]]:
@@ -151,32 +146,29 @@ def agrees(outcome: dict[str, Any], expected: list[tuple[int, float]]) -> bool:
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=[client.name for client in CLIENTS])
-def test_the_client_ranks_as_the_library_does(
-    client: Client, outcomes_of: Callable[[str], Outcomes], pruner: Pruner
-) -> None:
-    outcome = outcomes_of(client.script)[client.name]
+def test_the_client_ranks_as_the_library_does(client: Client, outcomes: dict[str, Outcomes], pruner: Pruner) -> None:
+    outcome = outcomes[client.script][client.name]
     assert "error" not in outcome, outcome["error"]
     expected = expected_ranking(pruner)
     assert agrees(outcome, expected)
     assert len(outcome["ranking"]) == (3 if client.name == "cohere v2, async" else len(expected))
 
 
-def test_cohere_reads_spans(outcomes_of: Callable[[str], Outcomes], pruner: Pruner) -> None:
-    outcomes = outcomes_of("cohere_sdk")
+def test_cohere_reads_spans(outcomes: dict[str, Outcomes], pruner: Pruner) -> None:
     expected = pruner.prune(QUERY, DOCUMENTS, threshold=0.3, keep_title=False)
     for name in ("cohere v2", "cohere v2, async"):
-        found = outcomes[name]["spans"]
+        found = outcomes["cohere_sdk"][name]["spans"]
         assert any(found)
         for spans, item in zip(found, expected.results, strict=False):
             assert {(start, end) for start, end, _ in spans} <= set(item.spans)
             assert len(spans) == min(2, len(item.spans))
 
 
-def test_the_table_of_clients_is_fresh(outcomes_of: Callable[[str], Outcomes], pruner: Pruner) -> None:
+def test_the_table_of_clients_is_fresh(outcomes: dict[str, Outcomes], pruner: Pruner) -> None:
     expected = expected_ranking(pruner)
     rows = []
     for client in CLIENTS:
-        outcome = outcomes_of(client.script)[client.name]
+        outcome = outcomes[client.script][client.name]
         passed = "yes" if agrees(outcome, expected) else "no"
         rows.append([client.name, outcome["version"], client.url, f"`{client.route}`", passed])
     table = markdown_table(HEADER, rows)

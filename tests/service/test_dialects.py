@@ -384,7 +384,7 @@ SETTINGS = Settings()
 
 def texts_of(**body: Any) -> list[str]:
     """Return what is ranked of the documents of a body of `/v1/rerank`."""
-    request = CohereV1Body.model_validate({"query": "q", **body}).request(SETTINGS)
+    request = CohereV1Body.model_validate({"query": "q", **body}).prune_request(SETTINGS)
     return [passage.text for passage in request.passages]
 
 
@@ -430,7 +430,7 @@ def test_what_rank_fields_would_make_counts_before_it_is_made() -> None:
     document = {f"field {number}": "x" * 90 for number in range(100)}
     body = Counted.model_validate({"query": "q", "documents": [document] * 2000, "rank_fields": list(document)})
     with pytest.raises(InputError) as raised:
-        body.request(SETTINGS)
+        body.prune_request(SETTINGS)
     assert raised.value.field == "documents"
     assert made <= SETTINGS.max_characters / 10_000 + 1
 

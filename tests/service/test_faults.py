@@ -189,7 +189,7 @@ def test_a_request_that_can_never_be_done_in_time_starves_nobody(client: httpx.C
     assert response.status_code == 422
     (error,) = response.json()["errors"]
     assert error["field"] == "passages"
-    assert re.search(r"would take about \S+ s \(\d+ tokens at \d+ a second\)", error["problem"])
+    assert re.search(r"would take about \S+ s \(\d+ tokens at \d+ per second\)", error["problem"])
 
 
 def test_work_of_a_client_that_is_gone_is_dropped(troubled_shared: Troubled) -> None:

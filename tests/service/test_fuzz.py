@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 HERE = Path(__file__).parent
-EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "50")
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "20")
 
 
 def test_no_request_that_schemathesis_makes_is_a_server_error(start_server: Any, tmp_path: Path) -> None:

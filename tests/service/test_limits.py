@@ -40,10 +40,10 @@ def field(small: httpx.Client, query: str, passages: list[Any]) -> tuple[int, st
 
 def test_passages_characters_and_query_are_counted(small: httpx.Client) -> None:
     assert field(small, "q" * 20, ["a"] * 3)[0] == 200
-    assert field(small, "q" * 21, ["a"]) == (422, "query", "has 21 characters, and 20 are allowed")
-    assert field(small, "q", ["a"] * 4) == (422, "passages", "are 4, and 3 are allowed")
+    assert field(small, "q" * 21, ["a"]) == (422, "query", "21 characters exceed the limit of 20")
+    assert field(small, "q", ["a"] * 4) == (422, "passages", "4 items exceed the limit of 3")
     assert field(small, "q", ["a" * 50, "b" * 50])[0] == 200
-    said = "have 101 characters together, and 100 are allowed"
+    said = "101 characters exceed the limit of 100"
     assert field(small, "q", ["a" * 50, "b" * 51]) == (422, "passages", said)
     assert field(small, "q", [{"text": "a" * 50, "title": "b" * 51}]) == (422, "passages", said)
 
@@ -100,7 +100,7 @@ def test_a_body_is_refused_by_its_bytes(small: httpx.Client, path: str, limit: i
     refused = post(limit + 1)
     assert refused.status_code == 413
     assert refused.headers["content-type"] == "application/problem+json"
-    assert f"more than {limit} bytes" in refused.json()["detail"]
+    assert str(limit) in refused.json()["detail"]
 
 
 def test_the_refusals_are_counted(small: httpx.Client) -> None:
@@ -113,8 +113,8 @@ def test_the_refusals_are_counted(small: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("body", "field", "said"),
     [
-        pytest.param({"query": "q", "passages": ["a"] * 500_000}, "passages", "are 500000", id="passages"),
-        pytest.param({"query": "q", "documents": ["a"] * 500_000}, "documents", "are 500000", id="documents"),
+        pytest.param({"query": "q", "passages": ["a"] * 500_000}, "passages", "500000 items", id="passages"),
+        pytest.param({"query": "q", "documents": ["a"] * 500_000}, "documents", "500000 items", id="documents"),
         pytest.param(
             {"query": "q", "passages": ["a"], "x": [1] * 9_000_000}, "body", "250000 values", id="a flat list"
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -197,5 +196,6 @@ def test_no_request_fails_while_replicas_are_replaced_by_a_new_deployment(url: s
 
 
 def test_a_setting_that_there_is_not_is_refused_before_anything_starts() -> None:
-    with pytest.raises(InputError, match=re.escape("args.timeout: Extra inputs are not permitted (got 3)")):
+    with pytest.raises(InputError) as caught:
         build({"timeout": 3})
+    assert (caught.value.field, caught.value.problem) == ("args.timeout", "3 is invalid")

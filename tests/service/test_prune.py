@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -236,16 +235,15 @@ def test_sixteen_at_once_get_each_its_own_answer(server: Any, pruner: Pruner) ->
 
 
 def test_liveness_answers_while_a_large_request_runs(client: httpx.Client) -> None:
-    waits = []
+    """By order, not by a clock: several answers come before the large one."""
+    before = 0
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(prune, client, query="When was it finished?", passages=[LONG_PASSAGE])
+        running = pool.submit(prune, client, query="When was it finished?", passages=[LONG_PASSAGE * 2])
         while not running.done():
-            started = time.perf_counter()
             assert client.get("/health/live").json() == {"status": "live"}
-            waits.append(time.perf_counter() - started)
-    inference = running.result()["timings"]["inference_ms"] / 1e3
-    assert len(waits) >= 5
-    assert max(waits) < inference / 2, "inference must not block the event loop"
+            before += not running.done()
+        running.result()
+    assert before >= 3, "inference must not block the event loop"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM")

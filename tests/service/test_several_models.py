@@ -99,8 +99,8 @@ def test_the_cache_answers_again_and_its_death_fails_nothing(
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("SECATEUR_CACHE", "disk", "'disk' is no cache"),
-        ("SECATEUR_MODELS", '[{"name": "a"}, {"name": "a"}]', "two are named 'a'"),
+        ("SECATEUR_CACHE", "disk", "'disk' is not a cache"),
+        ("SECATEUR_MODELS", '[{"name": "a"}, {"name": "a"}]', "two models are named 'a'"),
         ("SECATEUR_MODELS", '[{"name": "a", "model": "/nowhere"}]', "/nowhere"),
         ("SECATEUR_MODELS", '[{"mdoel": "a"}]', "mdoel"),
         ("SECATEUR_MODELS", "[", "models"),

@@ -9,7 +9,7 @@ from live_server import Server
 from raw_http import connect
 from siege import siege
 
-STALLED = 40
+STALLED = 16  # about half a gigabyte together
 STALLED_BYTES = 31_000_000
 
 

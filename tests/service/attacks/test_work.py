@@ -19,27 +19,27 @@ def body(query: str = "When was it finished?", **fields: Any) -> bytes:
     return json.dumps({"query": query, **fields}).encode()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("\x0ca" * 1_000_000, id="form feeds"),
-        pytest.param("a. " * 1_300_000, id="short sentences"),
-        pytest.param("A.B." * 990_000, id="abbreviations"),
-        pytest.param("\n" * 3_900_000, id="line breaks"),
-        pytest.param("- a\n" * 970_000, id="list items"),
-        pytest.param("1. " * 1_300_000, id="numbers"),
-        pytest.param("(" * 3_900_000, id="brackets"),
-        pytest.param("! ? " * 970_000, id="sentence ends"),
-        pytest.param("\u00a0\u2003" * 1_900_000, id="wide spaces"),
-        pytest.param("a" * 3_900_000, id="one word"),
-        pytest.param("\U0001f600" * 1_000_000, id="emoji"),
-    ],
-)
-def test_work_ends_with_its_deadline(target: Server, text: str) -> None:
+TEXTS = {
+    "form feeds": "\x0ca" * 1_000_000,
+    "short sentences": "a. " * 1_300_000,
+    "abbreviations": "A.B." * 990_000,
+    "line breaks": "\n" * 3_900_000,
+    "list items": "- a\n" * 970_000,
+    "numbers": "1. " * 1_300_000,
+    "brackets": "(" * 3_900_000,
+    "sentence ends": "! ? " * 970_000,
+    "wide spaces": "\u00a0\u2003" * 1_900_000,
+    "one word": "a" * 3_900_000,
+    "emoji": "\U0001f600" * 1_000_000,
+}
+
+
+def test_work_ends_with_its_deadline(target: Server) -> None:
     """Its own passage cannot be read in time; everybody else is served within seconds of it."""
     with siege(target):
-        statuses = send_copies(4, target, "/v1/prune", body(passages=[text]), {"X-Request-Timeout-Ms": "300"})
-        assert set(statuses) <= {422, 429, 504}, statuses
+        for name, text in TEXTS.items():
+            statuses = send_copies(2, target, "/v1/prune", body(passages=[text]), {"X-Request-Timeout-Ms": "300"})
+            assert set(statuses) <= {422, 429, 504}, (name, statuses)
 
 
 def test_a_request_that_cannot_meet_its_deadline_starves_nobody(target: Server) -> None:
@@ -110,14 +110,14 @@ def test_a_batch_leaves_interactive_requests_their_speed(target: Server) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "status"),
+    "content",
     [
-        pytest.param(b"\n" * 100_000_000, 200, id="100 MB of line breaks"),
-        pytest.param(b"x" * 250_000_000, 200, id="one line of 250 MB"),
-        pytest.param(b"{}\n" * 50_000, 200, id="50,000 wrong lines"),
-        pytest.param(b'{"query":"q","passages":[' + b"1," * 9_000 + b"1]}\n", 200, id="a line with 9,001 errors"),
+        pytest.param(b"\n" * 50_000_000, id="50 MB of line breaks"),
+        pytest.param(b"x" * 80_000_000, id="one line of 80 MB, more than a line may have"),
+        pytest.param(b"{}\n" * 20_000, id="20,000 wrong lines"),
+        pytest.param(b'{"query":"q","passages":[' + b"1," * 9_000 + b"1]}\n", id="a line with 9,001 errors"),
     ],
 )
-def test_a_batch_of_nothing(target: Server, content: bytes, status: int) -> None:
+def test_a_batch_of_nothing(target: Server, content: bytes) -> None:
     with siege(target):
-        assert send(target, "/v1/prune/batch", content, {"Content-Type": "application/x-ndjson"}) == status
+        assert send(target, "/v1/prune/batch", content, {"Content-Type": "application/x-ndjson"}) == 200

@@ -14,9 +14,8 @@ from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
 from secateur.models.types import Passage, PruneRequest
-from secateur.service.batching.admission import Admission, Reservation, estimated_load
-from secateur.service.batching.errors import OverloadedError
-from secateur.service.batching.speed import Load
+from secateur.service.batching.admission import Admission, Load, Reservation, estimated_load
+from secateur.service.errors import OverloadedError
 
 LOADS = st.builds(Load, st.integers(1, 3000), st.integers(1, 3_000_000))
 TIMEOUTS = st.floats(0.001, 300)
@@ -29,7 +28,7 @@ def tokens(number: int) -> Load:
 def admission(max_tokens: int, turn_tokens: int = 50, tokens_a_second: float | None = None) -> Admission:
     made = Admission(max_tokens, turn_tokens)
     if tokens_a_second is not None:
-        made.speed.ran(tokens(turn_tokens), turn_tokens / tokens_a_second)
+        made.speed.measure(tokens(turn_tokens), turn_tokens / tokens_a_second)
     return made
 
 
@@ -111,7 +110,7 @@ def test_what_would_come_too_late_is_refused_at_once() -> None:
 
 def test_what_cannot_be_done_in_time_is_told_so() -> None:
     one = admission(1_000_000, turn_tokens=5000, tokens_a_second=1000)
-    with pytest.raises(InputError, match=r"about 90 s \(90000 tokens at 1000 a second\), .* has 30 s") as error:
+    with pytest.raises(InputError, match=r"about 90 s \(90000 tokens at 1000 per second\), .* has 30 s") as error:
         one.check_feasible(tokens(90_000), 30.0)
     assert error.value.field == "passages"
     with pytest.raises(InputError, match="about 90 s"):
@@ -128,7 +127,7 @@ def test_nothing_feasible_is_refused_while_nothing_waits(
     one = Admission(1000, 4096)
     assert admits(one, load, timeout_s)  # nothing is known
     for ran, seconds in steps:
-        one.speed.ran(ran, seconds)
+        one.speed.measure(ran, seconds)
     assert admits(one, load, max(timeout_s, one.speed.seconds(load)))
 
 
@@ -137,7 +136,7 @@ def test_less_work_and_more_time_are_never_refused_instead(
     waiting: list[Load], load: Load, more: Load, timeout_s: float, longer: float
 ) -> None:
     one = Admission(1_000_000, 4096)
-    one.speed.ran(Load(8, 4096), 0.4)
+    one.speed.measure(Load(8, 4096), 0.4)
     with ExitStack() as stack:
         for each in waiting:
             stack.enter_context(one.reserve(each, 1e9)) if admits(one, each, 1e9) else None

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from secateur.service.batching import background
-from secateur.service.batching.background import Background
+from secateur.service.batching import engine
+from secateur.service.batching.engine import Background
 
 
 @dataclass
@@ -73,7 +73,7 @@ def test_work_waits_while_others_wait() -> None:
 
 
 def test_work_is_not_starved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(engine, "_PATIENCE_S", 0.02)
 
     async def run() -> None:
         queue = Queue()

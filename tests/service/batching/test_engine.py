@@ -17,10 +17,10 @@ from secateur.models.errors import BackendUnusableError, InputError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest, PruneResult
+from secateur.service.batching.admission import Load
 from secateur.service.batching.cache import MemoryStore, ScoreCache
 from secateur.service.batching.engine import Engine, EngineLimits
-from secateur.service.batching.errors import BackendError, DeadlineError, EngineDeadError, OverloadedError
-from secateur.service.batching.speed import Load
+from secateur.service.errors import BackendError, DeadlineError, EngineDeadError, OverloadedError
 
 SENTENCES = [
     "The Eiffel Tower was finished in March 1889.",
@@ -353,7 +353,7 @@ def test_what_cannot_be_done_in_its_time_is_refused_and_keeps_nobody_out(trouble
 
     async def use(engine: Engine) -> None:
         step = Load(16, 4096)
-        engine.admission.speed.ran(step, 1.0)
+        engine.admission.speed.measure(step, 1.0)
         run = backend.rows
         with pytest.raises(InputError, match=r"passages: would take about .* s \(5\d\d\d\d\d tokens at .* has 30 s"):
             await engine.prune(many, 30.0)
@@ -371,7 +371,7 @@ def test_what_proves_too_long_once_encoded_is_refused_then(troubled: Pruner, bac
     chinese = PruneRequest(QUERIES[0], (Passage("\u6f22" * 60_000),))
 
     async def use(engine: Engine) -> None:
-        engine.admission.speed.ran(Load(8, 4096), 5.0)
+        engine.admission.speed.measure(Load(8, 4096), 5.0)
         with pytest.raises(InputError, match=r"passages: would take about .* s \([67]\d\d\d\d tokens at"):
             await engine.prune(chinese, 30.0)
         assert engine.admission.waiting == 0

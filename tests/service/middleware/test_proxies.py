@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from secateur.service.middleware.forwarded import Forwarded
+from secateur.service.middleware.proxies import ForwardedMiddleware
 
 
 def seen(proxies: tuple[str, ...], peer: str | None, *headers: tuple[str, str]) -> tuple[Any, str]:
@@ -23,7 +23,7 @@ def seen(proxies: tuple[str, ...], peer: str | None, *headers: tuple[str, str]) 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         found.append(scope)
 
-    asyncio.run(Forwarded(app, proxies)(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(ForwardedMiddleware(app, proxies)(scope, None, None))  # type: ignore[arg-type]
     client = found[0]["client"]
     return client and client[0], found[0]["scheme"]
 

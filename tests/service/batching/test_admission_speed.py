@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.service.batching.speed import Load, Speed
+from secateur.service.batching.admission import Load, Speed
 
 FULL = 4096
 LOADS = st.builds(Load, st.integers(0, 10**6), st.integers(0, 10**9))
@@ -32,7 +32,7 @@ def true_seconds(load: Load) -> float:
 def speed_after(*steps: Load) -> Speed:
     speed = Speed(FULL, Clock())
     for load in steps:
-        speed.ran(load, true_seconds(load))
+        speed.measure(load, true_seconds(load))
     return speed
 
 
@@ -40,7 +40,7 @@ def speed_after(*steps: Load) -> Speed:
 def test_an_estimate_is_finite_and_not_negative(steps: list[tuple[Load, float]], load: Load) -> None:
     speed = Speed(FULL)
     for ran, seconds in steps:
-        speed.ran(ran, seconds)
+        speed.measure(ran, seconds)
     assert 0 <= speed.seconds(load) < math.inf
 
 
@@ -48,7 +48,7 @@ def test_an_estimate_is_finite_and_not_negative(steps: list[tuple[Load, float]],
 def test_more_work_takes_no_less_time(steps: list[tuple[Load, float]], load: Load, windows: int, tokens: int) -> None:
     speed = Speed(FULL, Clock())
     for ran, seconds in steps:
-        speed.ran(ran, seconds)
+        speed.measure(ran, seconds)
     assert speed.seconds(load) <= speed.seconds(Load(load.windows + windows, load.tokens + tokens))
 
 
@@ -85,9 +85,9 @@ def test_a_mix_is_learned() -> None:
 def test_a_slow_step_is_soon_forgotten() -> None:
     full = Load(8, FULL)
     speed = speed_after(*[full] * 10)
-    speed.ran(full, 20.0)
+    speed.measure(full, 20.0)
     for _ in range(6):
-        speed.ran(full, true_seconds(full))
+        speed.measure(full, true_seconds(full))
     assert speed.seconds(full) < 1.3 * true_seconds(full)
 
 
@@ -95,13 +95,13 @@ def test_a_slower_machine_is_noticed() -> None:
     full = Load(8, FULL)
     speed = speed_after(*[full] * 10)
     for _ in range(40):
-        speed.ran(full, 3 * true_seconds(full))
+        speed.measure(full, 3 * true_seconds(full))
     assert speed.seconds(full) == pytest.approx(3 * true_seconds(full), rel=0.05)
 
 
 def test_what_was_measured_long_ago_fades() -> None:
     clock = Clock()
     speed = Speed(FULL, clock)
-    speed.ran(Load(8, FULL), 1000.0)
+    speed.measure(Load(8, FULL), 1000.0)
     clock.now += 600
     assert speed.seconds(Load(8, FULL)) < 1

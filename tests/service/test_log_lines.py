@@ -18,9 +18,8 @@ import httpx
 import pytest
 from live_server import PATIENCE
 
-from secateur.service import log_writer
-from secateur.service.log_writer import LineWriter
-from secateur.service.logs import TextFormatter, log_event
+from secateur.service import logs
+from secateur.service.logs import LineWriter, formatter
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
 
@@ -54,8 +53,8 @@ def test_lines_come_in_order_and_whole(pipe: tuple[int, int]) -> None:
 
 
 def test_what_nobody_reads_is_dropped_and_counted(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_writer, "_MAX_BYTES", 20_000)
-    monkeypatch.setattr(log_writer, "_END_S", 0.1)
+    monkeypatch.setattr(logs, "_MAX_BYTES", 20_000)
+    monkeypatch.setattr(logs, "_END_S", 0.1)
     reader, writer = pipe
     handler = LineWriter(writer)
     for number in range(1000):
@@ -93,10 +92,10 @@ def test_a_field_of_a_text_log_is_one_word() -> None:
     found: list[str] = []
     logger = logging.Logger("logger")
     handler = logging.Handler()
-    handler.emit = lambda record: found.append(TextFormatter().format(record))  # type: ignore[method-assign]
+    handler.emit = lambda record: found.append(formatter("text").format(record))  # type: ignore[method-assign]
     logger.addHandler(handler)
     values = {"a": "plain/1:2@x", "b": "key 1a2b", "c": "x\ny d=1", "d": 'say "hi"', "e": "a=b", "f": "", "g": 1.5}
-    log_event(logger, logging.INFO, "two\nlines\x1b[31m", values | {"h": "\u2028é"})
+    logger.info("two\nlines\x1b[31m", extra=values | {"h": "\u2028é"})
     (line,) = found
     assert len(line.splitlines()) == 1
     assert line.partition(" INFO ")[2] == (

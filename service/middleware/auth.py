@@ -1,0 +1,152 @@
+"""API keys and rate limits."""
+
+from __future__ import annotations
+
+import math
+import time
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from cachetools import LRUCache
+from fastapi import Request
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from secateur.service.credentials import Keys, given_keys
+from secateur.service.errors import OverloadedError
+from secateur.service.exchange import exchange_of
+from secateur.service.middleware import HTTPMiddleware
+from secateur.service.problems import error_response, problem
+from secateur.service.settings import Settings
+
+_OPEN = {"/", "/docs", "/openapi.json", "/favicon.ico", "/health"}
+_OPEN_FOLDERS = ("/health/", "/playground/", "/docs/")
+_METRICS = "/metrics"
+_WRONG_KEYS = "30/minute"
+_MAX_KNOWN = 10_000
+# A client with so many addresses is not stopped by a rate limit, but must not fill the memory.
+_MAX_COUNTERS = 10_000
+_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
+
+
+def is_open(path: str, settings: Settings) -> bool:
+    """Return whether a path needs no key."""
+    return path in _OPEN or path.startswith(_OPEN_FOLDERS) or (path == _METRICS and not settings.metrics_need_key)
+
+
+class RateLimiter:
+    """Limits how often each caller does something, over a sliding window and in bounded memory.
+
+    Args:
+        rate: Number of times and period, such as ``600/minute``.
+    """
+
+    def __init__(self, rate: str) -> None:
+        self._rate = parse(rate)
+        self._storage = MemoryStorage()
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
+
+    def hit(self, caller: str) -> bool:
+        """Count one more, unless that exceeds the rate; return whether it was counted."""
+        if len(self._storage.storage) >= _MAX_COUNTERS:
+            self._storage.reset()
+        return self._limiter.hit(self._rate, caller)
+
+    def test(self, caller: str) -> bool:
+        """Return whether one more would be counted."""
+        return self._limiter.test(self._rate, caller)
+
+    def exceeded(self, what: str, caller: str) -> OverloadedError:
+        """Return the error for a caller over the limit: "more than 600 requests per minute"."""
+        period = self._rate.get_expiry()
+        wait_s = self._limiter.get_window_stats(self._rate, caller).reset_time - time.time()
+        message = f"more than {self._rate.amount} {what} per {_PERIODS.get(period, f'{period} s')}"
+        return OverloadedError(message, max(1, math.ceil(wait_s)))
+
+
+def client_of(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 network that an IPv6 client usually has."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network((int(parsed) >> 64 << 64, 64)))
+    return address
+
+
+class WrongKeys:
+    """Limits the wrong keys of each client.
+
+    A key that was valid from the same client before remains valid, so that nobody is locked out by others with the
+    same address, which all clients behind an untrusted proxy share.
+    """
+
+    def __init__(self) -> None:
+        self.limiter = RateLimiter(_WRONG_KEYS)
+        self.known: LRUCache[tuple[str, str], None] = LRUCache(_MAX_KNOWN)
+
+    def may_try(self, client: str, name: str | None) -> bool:
+        """Return whether a client may try a key with this name, None for a wrong key, and record it."""
+        if name is None:
+            return self.limiter.hit(client)
+        if (client, name) not in self.known and not self.limiter.test(client):
+            return False
+        self.known[client, name] = None
+        return True
+
+
+class AuthMiddleware(HTTPMiddleware):
+    """Checks API keys and the rate limit. Health, documentation and playground are open to everyone.
+
+    Args:
+        app: Inner application.
+        keys: Valid keys; if there are none, every request is allowed.
+        settings: Settings of the service.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys, settings: Settings) -> None:
+        super().__init__(app)
+        self._keys = keys
+        self._settings = settings
+        self._limiter = RateLimiter(settings.rate_limit) if settings.rate_limit else None
+        self._wrong_keys = WrongKeys()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request or pass it on."""
+        if is_open(scope["path"], self._settings):
+            await self.app(scope, receive, send)
+            return
+        client = scope.get("client")
+        address: str = client[0] if client else ""
+        exchange_of(scope).caller = address or None
+        request = Request(scope)
+        refused = self._check_key(request, client_of(address)) if self._keys.required else None
+        refused = refused or self._check_rate(request, client_of(address))
+        await (refused or self.app)(scope, receive, send)
+
+    def _check_key(self, request: Request, client: str) -> Response | None:
+        """Return the refusal of a request without a valid key; record the caller."""
+        given = given_keys(dict(request.scope["headers"]))
+        name = next((name for key in given if (name := self._keys.name_of(key))), None)
+        if given and not self._wrong_keys.may_try(client, name):
+            return _limited(request, self._wrong_keys.limiter.exceeded("wrong API keys", client))
+        if name is None:
+            what = "invalid API key" if given else "missing API key"
+            return problem(request, 401, f"{what}; send Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+        exchange_of(request.scope).caller = f"key {name}"
+        return None
+
+    def _check_rate(self, request: Request, client: str) -> Response | None:
+        """Return the refusal of a request over the rate limit."""
+        if self._limiter is None or request.scope["path"] == _METRICS:
+            return None
+        caller = (exchange_of(request.scope).caller if self._keys.required else client) or ""
+        return None if self._limiter.hit(caller) else _limited(request, self._limiter.exceeded("requests", caller))
+
+
+def _limited(request: Request, error: OverloadedError) -> Response:
+    exchange_of(request.scope).failure = "rate_limited"
+    return error_response(request, error)

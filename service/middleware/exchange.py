@@ -1,0 +1,132 @@
+"""The id, log line and metrics of each request, and the headers of every response."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from secateur.service.exchange import Exchange, Observer, valid_id
+from secateur.service.metrics import Metrics
+from secateur.service.middleware import HTTPMiddleware
+from secateur.service.middleware.proxies import method_of
+from secateur.service.problems import error_response
+
+log = logging.getLogger("secateur.access")
+
+_UNMATCHED = "unmatched"  # one label for all unknown paths, whose number is unlimited
+PROBES = (
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+)  # frequent, so only logged on debug
+_GONE = 499
+
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+_KINDS = {
+    400: "unreadable",
+    401: "unauthorized",
+    404: "not_found",
+    405: "wrong_method",
+    408: "slow_client",
+    413: "too_large",
+    415: "wrong_type",
+    422: "invalid",
+    429: "overloaded",
+    499: "client_gone",
+    503: "engine_dead",
+    504: "late",
+    507: "no_room",
+}
+
+
+def _with_common_headers(headers: list[tuple[bytes, bytes]], id: bytes) -> list[tuple[bytes, bytes]]:
+    """Add the headers of all responses, unless the route has set its own."""
+    given = dict(headers)
+    added = [item for item in _SECURITY_HEADERS if item[0] not in given]
+    if _NO_CONTENT_POLICY[0] not in given and not given.get(b"content-type", b"").startswith(b"text/html"):
+        added.append(_NO_CONTENT_POLICY)
+    return [*headers, (b"x-request-id", id), *added]
+
+
+def route_of(scope: Scope) -> str:
+    """Return the path template of the route that answered."""
+    return getattr(scope.get("route"), "path", None) or _UNMATCHED
+
+
+class ExchangeMiddleware(HTTPMiddleware):
+    """Creates the `Exchange` of each request, and logs and counts it.
+
+    Args:
+        app: Inner application.
+        metrics: Metrics of the service.
+        observers: Notified of every request that an engine has answered.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, observers: tuple[Observer, ...] = ()) -> None:
+        super().__init__(app)
+        self._metrics = metrics
+        self._observers = observers
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and record it."""
+        exchange = Exchange(valid_id(dict(scope["headers"]).get(b"x-request-id")), self._observers)
+        scope.setdefault("state", {})["exchange"] = exchange
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = _with_common_headers(list(message.get("headers", ())), exchange.id.encode())
+            await send(message)
+
+        with bound_contextvars(request_id=exchange.id):
+            try:
+                await self.app(scope, receive, send_with_headers)
+            except Exception as error:
+                log.exception("unexpected error")
+                if exchange.status is not None:
+                    exchange.failure = "error"
+                    raise  # too late for another answer; the server closes the connection
+                await error_response(Request(scope), error)(scope, receive, send_with_headers)
+            finally:
+                self._record(scope, exchange)
+
+    def _record(self, scope: Scope, exchange: Exchange) -> None:
+        status = exchange.status or _GONE
+        route = route_of(scope)
+        failure = exchange.failure or (None if status < 400 else _KINDS.get(status, "error"))
+        self._metrics.requests.labels(route, str(status)).inc()
+        if failure:
+            self._metrics.failures.labels(failure).inc()
+        fields = {
+            "method": method_of(scope),
+            "route": route,
+            "status": status,
+            "duration_ms": round((time.perf_counter() - exchange.started) * 1e3, 2),
+            "caller": exchange.caller,
+            "failure": failure,
+        }
+        if exchange.requests:
+            fields |= {
+                "model": exchange.model,
+                "requests": exchange.requests,
+                "passages": exchange.passages,
+                "input_tokens": exchange.input_tokens,
+                "output_tokens": exchange.output_tokens,
+                "queue_ms": round(exchange.queue_ms, 2),
+                "tokenize_ms": round(exchange.tokenize_ms, 2),
+                "inference_ms": round(exchange.inference_ms, 2),
+            }
+        level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
+        log.log(level, "request", extra={name: value for name, value in fields.items() if value is not None})

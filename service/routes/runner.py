@@ -1,0 +1,113 @@
+"""Running a request on an engine: its limits, its deadline, a client that disconnects, and the response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fastapi import Request, Response
+
+from secateur.models.errors import InputError, shown
+from secateur.models.types import PruneRequest, PruneResult
+from secateur.service.batching.engine import Engine
+from secateur.service.engines import Engines
+from secateur.service.errors import ClientGoneError
+from secateur.service.exchange import exchange_of
+from secateur.service.json_body import check_count, is_large, off_loop
+from secateur.service.settings import Settings
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+
+
+def engines(request: Request) -> Engines:
+    """Return the engines of the app."""
+    found: Engines = request.app.state.engines
+    return found
+
+
+def check_limits(settings: Settings, request: PruneRequest) -> None:
+    """Refuse a request that is too large, whatever API it used.
+
+    Raises:
+        InputError: It has too many passages or characters.
+    """
+    check_characters("query", len(request.query), settings.max_query_characters, "shorten the query")
+    check_count("passages", len(request.passages), settings)
+    characters = sum(len(passage.text) + len(passage.title or "") for passage in request.passages)
+    check_characters("passages", characters, settings.max_characters, "split the request")
+
+
+def check_characters(field: str, characters: int, limit: int, hint: str) -> None:
+    """Check a number of characters.
+
+    Raises:
+        InputError: It exceeds the limit.
+    """
+    if characters > limit:
+        raise InputError(field, f"{characters} characters exceed the limit of {limit}", hint)
+
+
+def timeout_s(request: Request) -> float:
+    """Return the time limit of a request, from its header or the settings.
+
+    Raises:
+        InputError: The header is not a valid number of milliseconds.
+    """
+    settings: Settings = request.app.state.settings
+    given = request.headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return settings.timeout_ms / 1e3
+    valid = given.isascii() and given.isdigit() and len(given) <= 10 and 1 <= int(given) <= settings.max_timeout_ms
+    if not valid:
+        hint = f"give 1 to {settings.max_timeout_ms}"
+        raise InputError(TIMEOUT_HEADER, f"{shown(given)} is not a valid number of milliseconds", hint)
+    return int(given) / 1e3
+
+
+async def _disconnected(request: Request) -> None:
+    """Wait until the client closes the connection. The body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def run(request: Request, engine: Engine, prune_request: PruneRequest) -> PruneResult:
+    """Run a request. If the client disconnects, the remaining work is dropped.
+
+    Raises:
+        ClientGoneError: The client has disconnected.
+        InputError, EngineError: See `check_limits` and `Engine.prune`.
+    """
+    check_limits(request.app.state.settings, prune_request)
+    work = asyncio.ensure_future(engine.prune(prune_request, timeout_s(request)))
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            result = work.result()
+            await record(request, engine, prune_request, result)
+            return result
+        raise ClientGoneError
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def record(request: Request, engine: Engine, prune_request: PruneRequest, result: PruneResult) -> None:
+    """Record a result in the exchange, and notify its observers."""
+    exchange = exchange_of(request.scope)
+    exchange.record(engine.name, prune_request, result)
+    if exchange.observers:
+        await off_loop(request, exchange.notify, engine.name, prune_request, result)
+
+
+async def respond(request: Request, content: Callable[[], str], *, large: bool = False) -> Response:
+    """Return a JSON response. One that may be large is encoded in a thread.
+
+    Args:
+        request: Request to answer.
+        content: Function that returns the JSON text.
+        large: Whether the response may be large although the request was not.
+    """
+    if not (large or is_large(request)):
+        return Response(content(), media_type="application/json")
+    return Response(await off_loop(request, lambda: content().encode()), media_type="application/json")
