@@ -16,8 +16,8 @@ from secateur.pipelines.finetune import (
     FinetuneOptions,
     FinetuneReport,
     VerdictRow,
-    _settings,
-    choose_settings,
+    _schedule,
+    choose_schedule,
     finetune,
     verdict_table,
 )
@@ -89,17 +89,17 @@ def test_warnings_stand_below_the_table() -> None:
 
 
 def test_small_data_is_seen_several_times_and_slow_machines_see_less() -> None:
-    small, large = choose_settings(200, 10.0, 60), choose_settings(20_000, 1000.0, 600)
+    small, large = choose_schedule(200, 10.0, 60), choose_schedule(20_000, 1000.0, 600)
     assert small.epochs == 3
     assert large.epochs == 1
     assert small.learning_rate < large.learning_rate
-    slow = choose_settings(20_000, 1.0, 10)
+    slow = choose_schedule(20_000, 1.0, 10)
     assert slow.pairs * slow.epochs <= 600
-    tiny = choose_settings(60, 10.0, 60)
+    tiny = choose_schedule(60, 10.0, 60)
     assert tiny.pairs * tiny.epochs / tiny.batch_size >= 30
 
 
-def test_a_second_sitting_goes_on_with_the_settings_of_the_first(
+def test_a_second_session_goes_on_with_the_schedule_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However fast the machine then is: other pairs would not fit the checkpoints."""
@@ -107,9 +107,9 @@ def test_a_second_sitting_goes_on_with_the_settings_of_the_first(
     found = []
     for speed in (10.0, 99.0):
         monkeypatch.setattr("secateur.pipelines.finetune._pairs_per_second", lambda _, speed=speed: speed)
-        found.append(_settings(tmp_path, queries, options))
+        found.append(_schedule(tmp_path, queries, options))
     assert found == [(found[0][0], False), (found[0][0], True)]
-    other, resumed = _settings(tmp_path, queries, FinetuneOptions(minutes=2))
+    other, resumed = _schedule(tmp_path, queries, FinetuneOptions(minutes=2))
     assert other != found[0][0]
     assert not resumed
 

@@ -25,11 +25,11 @@ from secateur.training import export as export_module
 from secateur.training.bases import base_directory
 from secateur.training.config import (
     DataConfig,
-    DistillConfig,
     LoraConfig,
     LossConfig,
     OptimConfig,
     StopConfig,
+    TeacherConfig,
     TrainConfig,
 )
 from secateur.training.export import export
@@ -435,10 +435,10 @@ def test_streaming_learns_too(tiny_base: Path, data: Path, tmp_path: Path) -> No
 
 def test_a_small_model_learns_from_a_large_one(tiny_base: Path, trained: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(tiny_base, data, tmp_path)
-    distill = DistillConfig(str(trained), backend="torch")
+    teacher = TeacherConfig(str(trained), backend="torch")
     loss = LossConfig(token_bce=1.0, unit_bce=0.0, relevance_bce=0.0, relevance_mse=1.0)
-    directory = train(replace(config, distill=distill, loss=loss))
-    assert read_config(directory).training["config"]["distill"]["teacher"] == "model"
+    directory = train(replace(config, teacher=teacher, loss=loss))
+    assert read_config(directory).training["config"]["teacher"]["model"] == "model"
     text = "It rained all day. Anna went to Oslo. Nobody saw the cat."
     passages = [text, "The shop sells bread. It is closed on Monday."]
     student, teacher = (
