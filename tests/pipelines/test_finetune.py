@@ -32,10 +32,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneReport:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_module, "CALIBRATION_PAIRS", 60)
+        patch.setattr(export_module, "CALIBRATION_PAIRS", 40)
         patch.setattr(export_module, "CHECK_PAIRS", 60)
         patch.setattr("secateur.training.calibration.MIN_QUERIES", 15)
-        return finetune(data, tmp_path_factory.mktemp("out") / "machines", FinetuneOptions(minutes=2))
+        patch.setattr("secateur.pipelines.finetune._pairs_per_second", lambda _: 1.0)  # so 45 pairs, once
+        return finetune(data, tmp_path_factory.mktemp("out") / "machines", FinetuneOptions(minutes=0.75))
 
 
 def test_the_new_model_is_whole_and_prunes(report: FinetuneReport) -> None:

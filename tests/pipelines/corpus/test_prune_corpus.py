@@ -166,7 +166,7 @@ def test_killed_three_times_the_output_is_that_of_an_unbroken_run(tmp_path: Path
         with journal.open("ab") as file:
             file.write(b'{"pruned": [{"index": 0, "te')  # what a kill in the middle of a line leaves
     run = subprocess.run(_command(corpus, broken), cwd=tmp_path, capture_output=True, text=True, check=True)
-    earlier = re.search(r"(\d+) rows had been done by an earlier run", run.stdout)
+    earlier = re.search(r"(\d+) rows were finished by an earlier run", run.stdout)
     assert earlier is not None and 80 <= int(earlier[1]) < 160
     assert broken.read_bytes() == whole.read_bytes()
     assert not journal.exists()
@@ -312,7 +312,7 @@ def test_splits_and_missing_corpora_are_said(tmp_path: Path) -> None:
     assert prune_corpus(tmp_path / "both" / "test", tmp_path / "out").rows == 1
     with pytest.raises(DataError, match="no such file or directory"):
         prune_corpus(tmp_path / "nowhere.jsonl", tmp_path / "out")
-    with pytest.raises(InputError, match=r"--out: out\.csv has no ending that is known"):
+    with pytest.raises(InputError, match=r"--out: out\.csv has an unknown ending"):
         prune_corpus(tmp_path / "both" / "test", tmp_path / "out.csv")
 
 
@@ -322,7 +322,7 @@ def test_another_run_s_journal_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="row 4"):
         prune_corpus(corpus, out, CorpusOptions(block=2))
     other = CorpusOptions(block=2, pruning=PruneOptions(threshold=0.5), keep_broken=True)
-    with pytest.raises(DataError, match="belongs to a run with another options; finish that one, or delete the file"):
+    with pytest.raises(DataError, match="belongs to a run with another options; finish that one"):
         prune_corpus(corpus, out, other)
     _lines(corpus, rows[:3])
     with pytest.raises(DataError, match="belongs to a run with another corpus"):
