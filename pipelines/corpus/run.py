@@ -102,8 +102,10 @@ class CorpusReport:
 
 
 def _check(corpus: Corpus, columns: Columns, options: CorpusOptions) -> tuple[CorpusReport, set[bool]]:
-    """Check all rows before any is run; return the counts, and whether rows have a single passage, a list, or either."""
-    report, single, problems = CorpusReport(), set(), []
+    """Check all rows before any is run; return the counts, and whether rows have a single passage (True) or a list."""
+    report = CorpusReport()
+    single: set[bool] = set()
+    problems: list[str] = []
     for row in corpus.read():
         report.rows += 1
         if options.column in row or f"{options.column}_error" in row:
