@@ -12,9 +12,13 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
+
+if TYPE_CHECKING:
+    from secateur.eval.report.compare import ComparisonRow
 
 log = logging.getLogger(__name__)
 
@@ -47,32 +51,6 @@ class FinetuneOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictRow:
-    """One figure on the held-out split.
-
-    Attributes:
-        figure: Name of the figure; higher is better.
-        before: Value of the base.
-        after: Value of the new model.
-        low: Lower end of the 95% interval of the difference.
-        high: Upper end.
-    """
-
-    figure: str
-    before: float
-    after: float
-    low: float
-    high: float
-
-    @property
-    def outcome(self) -> str:
-        """`better`, `worse` or `no significant change`."""
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no significant change"
-
-
-@dataclass(frozen=True, slots=True)
 class FinetuneReport:
     """The result of fine-tuning.
 
@@ -81,7 +59,7 @@ class FinetuneReport:
         queries: Number of queries, by split.
         pairs: Number of training pairs.
         epochs: Passes over them.
-        rows: Figures before and after.
+        rows: Figures of the base and the new model on the held-out split.
         losses: Share of answers lost on the held-out split (mean over sources), by target recall.
         warnings: What to know before using the model.
     """
@@ -90,7 +68,7 @@ class FinetuneReport:
     queries: dict[str, int]
     pairs: int
     epochs: int
-    rows: tuple[VerdictRow, ...]
+    rows: tuple[ComparisonRow, ...]
     losses: dict[float, float]
     warnings: tuple[str, ...] = ()
 
@@ -198,22 +176,6 @@ def _train(work: Path, name: str, schedule: Schedule, options: FinetuneOptions, 
     return train(config)
 
 
-def _check(data: Path) -> None:
-    from secateur.data_scripts.check import check_data
-
-    report = check_data(data)
-    if not report.usable:
-        problem = next(line.strip() for line in report.lines() if "error:" in line)
-        raise DataError(f"{data}: {problem}; `secateur data check {data}` lists all problems")
-
-
-def _verdict_rows(before: Path, after: Path) -> tuple[VerdictRow, ...]:
-    from secateur.eval.significance import paired
-
-    rows = [row for row in paired(before, after) if row.scope == "macro" and row.figure in SHOWN]
-    return tuple(VerdictRow(row.figure, row.a, row.b, row.low, row.high) for row in rows)
-
-
 def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> FinetuneReport:
     """Fine-tune a model on labelled examples of a domain.
 
@@ -227,8 +189,10 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
         ModelError: the base cannot be loaded.
         ExportError: the exported files are not faithful to the weights.
     """
+    from secateur.data_scripts.check import check_data
     from secateur.data_scripts.split import split
     from secateur.eval.run import RunOptions, evaluate
+    from secateur.eval.significance import paired
     from secateur.models.checkpoint import resolve
     from secateur.training.calibration import calibrate, held_out_losses
     from secateur.training.export import check_enough, export
@@ -236,7 +200,10 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
 
     options = options or FinetuneOptions()
     resolve(options.base)
-    _check(data)
+    checked = check_data(data)
+    if not checked.usable:
+        problem = next(line.strip() for line in checked.lines() if "error:" in line)
+        raise DataError(f"{data}: {problem}; `secateur data check {data}` lists all problems")
     work = out / WORK
     queries = split(data, work, _SHARES, options.seed)
     check_enough(work / TRAIN)
@@ -256,7 +223,7 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     metrics = evaluate(work / TEST, after, RunOptions(systems=(f"secateur:{out}",)))
     figures = CardFigures.of(metrics).with_losses(held_out_losses(out, work / TEST), unseen=())
     write_card(out, figures)
-    rows = _verdict_rows(before, after)
+    rows = tuple(row for row in paired(before, after) if row.scope == "macro" and row.figure in SHOWN)
     report = FinetuneReport(out, queries, schedule.pairs, schedule.epochs, rows, dict(figures.losses))
     if report.worse:
         warnings.append("the new model is significantly WORSE than its base: do not use it")
@@ -275,7 +242,7 @@ def verdict_table(report: FinetuneReport) -> str:
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     lines += [
-        f"| {row.figure} | {row.before:.3f} | {row.after:.3f} | {row.after - row.before:+.3f} | "
+        f"| {row.figure} | {row.a:.3f} | {row.b:.3f} | {row.difference:+.3f} | "
         f"[{row.low:+.3f}, {row.high:+.3f}] | {row.outcome} |"
         for row in report.rows
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,6 @@ from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
 from secateur.models.types import PassageResult, PruneRequest
-from secateur.pipelines.corpus.rows import as_passages
 
 Item = tuple[object, object]  # query and passages of a row, unchecked
 
@@ -56,8 +55,10 @@ def request_of(item: Item, options: PruneOptions) -> tuple[PruneRequest, bool]:
         InputError: the row is broken; the message names the field.
     """
     query, value = item
-    passages, single = as_passages(value)
-    return check_request(query, passages, options).request, single
+    single = isinstance(value, str | Mapping)
+    if not single and not isinstance(value, list):
+        raise InputError("passages", f"{value!r:.60} is neither a text nor a list", "give one of them")
+    return check_request(query, [value] if single else value, options).request, single
 
 
 def _content(result: PassageResult, score_only: bool) -> dict[str, Any]:

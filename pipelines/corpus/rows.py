@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,6 @@ from secateur.labelled.json_files import json_lines
 from secateur.labelled.parquet_files import open_parquet
 from secateur.labelled.sources import saved_splits
 from secateur.models.errors import DataError, InputError
-from secateur.models.requests import PassageLike
 
 Row = dict[str, Any]
 
@@ -180,16 +179,3 @@ def find_columns(corpus: Corpus, columns: Columns, query: str | None) -> Columns
         title=None if columns.title is None else find(columns.title, (), "--title-column"),
         fixed_query=query,
     )
-
-
-def as_passages(value: object) -> tuple[list[PassageLike], bool]:
-    """Return a row's passages as a list, and whether it has a single one.
-
-    Raises:
-        InputError: the value is neither a text nor a list.
-    """
-    if isinstance(value, str | Mapping):
-        return [value], True
-    if isinstance(value, list):
-        return value, False
-    raise InputError("passages", f"{value!r:.60} is neither a text nor a list", "give one of them")

@@ -8,6 +8,7 @@ import pytest
 from machines import write_machines
 
 from secateur.data_scripts.split import split
+from secateur.eval.report.compare import ComparisonRow
 from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
@@ -15,7 +16,6 @@ from secateur.models.sums import check_sums
 from secateur.pipelines.finetune import (
     FinetuneOptions,
     FinetuneReport,
-    VerdictRow,
     _schedule,
     choose_schedule,
     finetune,
@@ -55,7 +55,7 @@ def test_the_verdict_compares_before_and_after_on_queries_that_were_held_out(rep
     assert report.queries == {"train": 84, "calibration": 18, "test": 18}
     assert not report.worse
     assert {row.figure for row in report.rows} >= {"area", "mrr"}
-    assert all(0 <= row.before <= 1 and 0 <= row.after <= 1 and row.low <= row.high for row in report.rows)
+    assert all(0 <= row.a <= 1 and 0 <= row.b <= 1 and row.low <= row.high for row in report.rows)
     table = verdict_table(report)
     assert "| area |" in table
     assert "promised recall" in table
@@ -75,13 +75,19 @@ def test_the_card_tells_how_the_model_was_made(report: FinetuneReport) -> None:
     assert str(report.model.parent) not in card
 
 
+def row(difference: float, low: float, high: float) -> ComparisonRow:
+    return ComparisonRow(
+        figure="area", scope="macro", a=0.7, b=0.7 + difference, difference=difference, low=low, high=high, p=0.1
+    )
+
+
 def test_a_worse_model_is_called_so() -> None:
-    row = VerdictRow("area", 0.7, 0.6, -0.15, -0.05)
     queries = {"train": 1, "calibration": 1, "test": 1}
-    assert row.outcome == "worse"
-    assert FinetuneReport(Path("m"), queries, 1, 1, (row,), {}).worse
-    fine = VerdictRow("area", 0.7, 0.71, -0.01, 0.03)
-    assert not FinetuneReport(Path("m"), queries, 1, 1, (fine,), {}).worse
+    assert FinetuneReport(Path("m"), queries, 1, 1, (row(-0.1, -0.15, -0.05),), {}).worse
+    assert not FinetuneReport(Path("m"), queries, 1, 1, (row(0.01, -0.01, 0.03),), {}).worse
+    assert "| area | 0.700 | 0.600 | -0.100 | [-0.150, -0.050] | worse |" in verdict_table(
+        FinetuneReport(Path("m"), queries, 1, 1, (row(-0.1, -0.15, -0.05),), {})
+    )
 
 
 def test_warnings_stand_below_the_table() -> None:
