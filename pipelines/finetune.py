@@ -1,6 +1,6 @@
-"""Retraining on a domain in one command: split, train, export, calibrate, measure before and after, say the verdict.
+"""Fine-tuning on a domain in one command: split, train, export, calibrate, compare before and after.
 
-Everything lands in one directory: the model, and under ``work/`` the split data, the checkpoints and both reports.
+Everything is written to one directory: the model, and under ``work/`` the split data, the checkpoints and both reports.
 """
 
 from __future__ import annotations
@@ -10,28 +10,35 @@ import logging
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secateur.models.errors import DataError, InputError
+from secateur.models.files import write_atomically
+
+if TYPE_CHECKING:
+    from secateur.eval.report.compare import ComparisonRow
 
 log = logging.getLogger(__name__)
 
 TRAIN, CALIBRATION, TEST = "train", "calibration", "test"
 _SHARES = {TRAIN: 0.7, CALIBRATION: 0.15, TEST: 0.15}
 _PAIRS_PER_QUERY = 3.0  # a positive, its hard negatives and some of the others
-_FEW, _MANY = 500, 5000
-_STEPS_MIN = 40
+_FEW, _MANY = 500, 5000  # queries
+_MIN_STEPS = 40
 WORK = "work"
 SHOWN = ("area", "mrr", "compression_at_retention.0.90", "compression_at_retention.0.95")
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneOptions:
-    """How to retrain.
+    """How to fine-tune.
 
     Attributes:
-        base: model directory or shipped model's name to start from.
-        minutes: that training may take, about; fewer pairs are drawn where the machine is too slow for all.
-        seed: of the split and of training.
+        base: Model directory or name of a shipped model to start from.
+        minutes: Approximate time for training; fewer pairs are sampled if the machine is too slow for all.
+        seed: Seed of the split and of training.
     """
 
     base: str = "secateur-nano-en"
@@ -39,95 +46,47 @@ class FinetuneOptions:
     seed: int = 13
 
     def __post_init__(self) -> None:
-        from secateur.models.errors import InputError
-
         if not (math.isfinite(self.minutes) and self.minutes > 0):
-            raise InputError("--minutes", f"{self.minutes} is no time to train in", "give more than 0")
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictRow:
-    """One figure on the held-out share.
-
-    Attributes:
-        figure: its name; higher is better.
-        before: of the model that training started from.
-        after: of the new one.
-        low: lower end of the difference's 95% interval.
-        high: upper end.
-    """
-
-    figure: str
-    before: float
-    after: float
-    low: float
-    high: float
-
-    @property
-    def outcome(self) -> str:
-        """`better`, `worse` or `no significant change`."""
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no significant change"
+            raise InputError("--minutes", f"{self.minutes} is not a positive number", "give more than 0")
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneReport:
-    """What retraining brought.
+    """The result of fine-tuning.
 
     Attributes:
-        model: the new model's directory.
-        queries: by part of the split.
-        pairs: trained on, each once an epoch.
-        epochs: passes over them.
-        rows: figures before and after.
-        losses: for each calibrated recall, the share of answers lost on the held-out share.
-        warnings: what the user should know before using the model.
+        model: Directory of the new model.
+        queries: Number of queries, by split.
+        pairs: Number of training pairs.
+        epochs: Passes over them.
+        rows: Figures of the base and the new model on the held-out split.
+        losses: Share of answers lost on the held-out split (mean over sources), by target recall.
+        warnings: What to know before using the model.
     """
 
     model: Path
     queries: dict[str, int]
     pairs: int
     epochs: int
-    rows: tuple[VerdictRow, ...]
+    rows: tuple[ComparisonRow, ...]
     losses: dict[float, float]
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
     @property
     def worse(self) -> bool:
-        """Whether the new model prunes or ranks significantly worse than the one it started from."""
+        """Whether the new model prunes or ranks significantly worse than its base."""
         return any(row.outcome == "worse" for row in self.rows if row.figure in ("area", "mrr"))
 
 
-def _pairs_per_second(base: str) -> float:
-    """Measure how fast this machine trains: forward passes of typical pairs, three of which cost what a step does."""
-    import torch
-
-    from secateur.models.checkpoint import resolve
-    from secateur.models.network import load_network
-    from secateur.training.trainer import use_bf16
-
-    cuda = torch.cuda.is_available()
-    network = load_network(resolve(base)).to("cuda" if cuda else "cpu")
-    ids = torch.full((8, 256), 1000, device="cuda" if cuda else "cpu")
-    seconds = []
-    with torch.inference_mode(), torch.autocast(ids.device.type, torch.bfloat16, enabled=use_bf16("auto")):
-        for _ in range(4):
-            started = time.perf_counter()
-            network(ids, torch.ones_like(ids))[0].cpu()
-            seconds.append(time.perf_counter() - started)
-    return len(ids) / (3 * min(seconds))
-
-
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What a data set of this size on a machine of this speed is trained with.
+class Schedule:
+    """The training settings that depend on the size of the data and the speed of the machine.
 
     Attributes:
-        pairs: drawn.
-        epochs: passes over them.
-        learning_rate: peak rate.
-        batch_size: pairs a step.
+        pairs: Number of sampled pairs.
+        epochs: Passes over them.
+        learning_rate: Peak learning rate.
+        batch_size: Pairs per step.
     """
 
     pairs: int
@@ -136,161 +95,154 @@ class Settings:
     batch_size: int
 
 
-def choose_settings(queries: int, pairs_per_second: float, minutes: float) -> Settings:
-    """Choose settings: small data is seen several times at a low rate, large data once, within the time given.
+def choose_schedule(queries: int, pairs_per_second: float, minutes: float) -> Schedule:
+    """Choose a schedule: small data several times at a low rate, large data once, within the given time.
 
     Args:
-        queries: to train on.
-        pairs_per_second: that the machine trains.
-        minutes: that training may take.
+        queries: Number of training queries.
+        pairs_per_second: Training speed of the machine.
+        minutes: Time for training.
     """
     epochs, rate = (3, 3e-5) if queries < _FEW else (2, 5e-5) if queries < _MANY else (1, 1e-4)
     wanted = round(queries * _PAIRS_PER_QUERY)
     affordable = max(1, int(pairs_per_second * minutes * 60))
     epochs = max(1, min(epochs, affordable // wanted))
     pairs = min(wanted, affordable)
-    batch = 16 if pairs * epochs >= 16 * _STEPS_MIN else max(4, pairs * epochs // _STEPS_MIN)
-    return Settings(pairs, epochs, rate, batch)
+    batch = 16 if pairs * epochs >= 16 * _MIN_STEPS else max(4, pairs * epochs // _MIN_STEPS)
+    return Schedule(pairs, epochs, rate, batch)
 
 
-def _settings(work: Path, queries: dict[str, int], options: FinetuneOptions) -> tuple[Settings, bool]:
-    """Return the settings, and whether they are those of an earlier sitting, whose checkpoints then fit.
+def _pairs_per_second(base: str) -> float:
+    """Measure the training speed of this machine: a step costs about three forward passes."""
+    import torch
 
-    They depend on how fast the machine was when it was asked, so they are asked for once and kept.
+    from secateur.models.checkpoint import resolve
+    from secateur.models.network import load_network
+    from secateur.training.trainer import use_bf16
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = load_network(resolve(base)).to(device)
+    ids = torch.full((8, 256), 1000, device=device)  # typical pairs
+    seconds = []
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=use_bf16("auto")):
+        for _ in range(4):
+            started = time.perf_counter()
+            network(ids, torch.ones_like(ids))[0].cpu()
+            seconds.append(time.perf_counter() - started)
+    return len(ids) / (3 * min(seconds))
+
+
+def _schedule(work: Path, queries: dict[str, int], options: FinetuneOptions) -> tuple[Schedule, bool]:
+    """Return the schedule, and whether an earlier session began with it, so that its checkpoints fit.
+
+    The schedule depends on the speed of the machine, which varies, so it is chosen once and stored.
     """
-    from secateur.models.files import write_atomically
-
-    path = work / "settings.json"
-    asked = {"queries": queries, **asdict(options)}
+    path = work / "schedule.json"
+    inputs = {"queries": queries, **asdict(options)}
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["asked"] == asked:
-            return Settings(**kept["settings"]), True
-    settings = choose_settings(queries[TRAIN], _pairs_per_second(options.base), options.minutes)
-    write_atomically(path, json.dumps({"asked": asked, "settings": asdict(settings)}, indent=1) + "\n")
-    return settings, False
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["inputs"] == inputs:
+            return Schedule(**stored["schedule"]), True
+    schedule = choose_schedule(queries[TRAIN], _pairs_per_second(options.base), options.minutes)
+    write_atomically(path, json.dumps({"inputs": inputs, "schedule": asdict(schedule)}, indent=1) + "\n")
+    return schedule, False
 
 
-def _train(work: Path, name: str, settings: Settings, options: FinetuneOptions, *, resume: bool) -> Path:
+def _train(work: Path, name: str, schedule: Schedule, options: FinetuneOptions, *, resume: bool) -> Path:
     from secateur.models.checkpoint import read_config, resolve
     from secateur.training.config import DataConfig, LossConfig, OptimConfig, TrainConfig
     from secateur.training.run import train
 
     base = read_config(resolve(options.base))
-    return train(
-        TrainConfig(
-            name=name,
-            base=str(options.base),
-            out=work,
-            data=DataConfig(train=work / TRAIN, pairs=settings.pairs, hard_negatives=1.5, title_share=0.3),
-            loss=LossConfig(relevance_listwise=0.2),
-            optim=OptimConfig(
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                learning_rate=settings.learning_rate,
-                head_multiplier=2.0,
-                pad_to_multiple_of=32,
-            ),
-            window=base.window,
-            segmenter=base.segmenter,
-            seed=options.seed,
-            resume=resume,
-        )
+    optim = OptimConfig(
+        epochs=schedule.epochs,
+        batch_size=schedule.batch_size,
+        learning_rate=schedule.learning_rate,
+        head_multiplier=2.0,
+        pad_to_multiple_of=32,
     )
-
-
-def _losses(model: Path, test: Path, thresholds: dict[float, float]) -> dict[float, float]:
-    """Return the share of answering units lost on the held-out share, by promised recall."""
-    from secateur.models.pruner import Pruner
-    from secateur.training.calibration import expected_loss, usable_examples
-    from secateur.training.scoring import score_examples
-
-    pruner = Pruner.load(model)
-    scored = [passages for examples in usable_examples(test).values() for passages in score_examples(pruner, examples)]
-    return {recall: expected_loss(scored, threshold) for recall, threshold in thresholds.items()}
-
-
-def _check(data: Path) -> None:
-    from secateur.data_scripts.check import check_data
-    from secateur.models.errors import DataError
-
-    report = check_data(data)
-    if not report.usable:
-        problems = [line.strip() for line in report.lines() if "error:" in line]
-        raise DataError(f"{data}: {problems[0]}; `secateur data check {data}` says all")
-
-
-def _verdict_rows(before: Path, after: Path) -> tuple[VerdictRow, ...]:
-    from secateur.eval.significance import paired
-
-    rows = [row for row in paired(before, after) if row.scope == "macro" and row.figure in SHOWN]
-    return tuple(VerdictRow(row.figure, row.a, row.b, row.low, row.high) for row in rows)
+    config = TrainConfig(
+        name=name,
+        base=options.base,
+        out=work,
+        data=DataConfig(train=work / TRAIN, pairs=schedule.pairs, hard_negatives=1.5, title_share=0.3),
+        loss=LossConfig(relevance_listwise=0.2),
+        optim=optim,
+        window=base.window,
+        segmenter=base.segmenter,
+        seed=options.seed,
+        resume=resume,
+    )
+    return train(config)
 
 
 def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> FinetuneReport:
-    """Retrain a model on labelled examples of a domain.
+    """Fine-tune a model on labelled examples of a domain.
 
     Args:
-        data: labelled examples; 70% of the queries are trained on, 15% calibrate, 15% test.
-        out: directory of the new model; a killed run goes on from it.
-        options: how.
+        data: Labelled examples; 70% of the queries are for training, 15% for calibration, 15% for testing.
+        out: Directory of the new model; a killed run resumes from it.
+        options: How to fine-tune.
 
     Raises:
         DataError: the data cannot be used.
-        ModelError: the model to start from cannot be loaded.
+        ModelError: the base cannot be loaded.
         ExportError: the exported files are not faithful to the weights.
     """
+    from secateur.data_scripts.check import check_data
     from secateur.data_scripts.split import split
     from secateur.eval.run import RunOptions, evaluate
+    from secateur.eval.significance import paired
     from secateur.models.checkpoint import resolve
-    from secateur.models.errors import DataError
-    from secateur.training.calibration import calibrate
+    from secateur.training.calibration import calibrate, held_out_losses
     from secateur.training.export import check_enough, export
     from secateur.training.model_card import CardFigures, write_card
 
     options = options or FinetuneOptions()
     resolve(options.base)
-    _check(data)
+    checked = check_data(data)
+    if not checked.usable:
+        problem = next(line.strip() for line in checked.lines() if "error:" in line)
+        raise DataError(f"{data}: {problem}; `secateur data check {data}` lists all problems")
     work = out / WORK
     queries = split(data, work, _SHARES, options.seed)
     check_enough(work / TRAIN)
-    settings, resume = _settings(work, queries, options)
-    log.info("%s queries; %s", queries, settings)
-    trained = _train(work, out.name, settings, options, resume=resume)
+    schedule, resume = _schedule(work, queries, options)
+    log.info("%s queries; %s", queries, schedule)
+    trained = _train(work, out.name, schedule, options, resume=resume)
     for path in trained.iterdir():
         shutil.copyfile(path, out / path.name)
     export(out, work / TRAIN)
     warnings = []
-    losses: dict[float, float] = {}
     try:
-        calibration = calibrate(out, work / CALIBRATION)
-        losses = _losses(out, work / TEST, {level.target_recall: level.threshold for level in calibration.levels})
+        calibrate(out, work / CALIBRATION)
     except DataError as error:
         warnings.append(f"not calibrated, so target_recall cannot be used: {error}")
     before, after = work / "before", work / "after"
     evaluate(work / TEST, before, RunOptions(systems=(f"secateur:{options.base}",)))
     metrics = evaluate(work / TEST, after, RunOptions(systems=(f"secateur:{out}",)))
-    rows = _verdict_rows(before, after)
-    report = FinetuneReport(out, queries, settings.pairs, settings.epochs, rows, losses, tuple(warnings))
+    figures = CardFigures.of(metrics).with_losses(held_out_losses(out, work / TEST), unseen=())
+    write_card(out, figures)
+    rows = tuple(row for row in paired(before, after) if row.scope == "macro" and row.figure in SHOWN)
+    report = FinetuneReport(out, queries, schedule.pairs, schedule.epochs, rows, dict(figures.losses))
     if report.worse:
-        warnings.append("the new model is significantly WORSE than the one it started from: keep that one")
+        warnings.append("the new model is significantly WORSE than its base: do not use it")
     elif not any(row.outcome == "better" for row in rows):
-        warnings.append("no figure changed significantly: more labelled queries are needed to tell, or to gain")
-    write_card(out, CardFigures.of(metrics, queries[TEST], losses))
-    return FinetuneReport(out, queries, settings.pairs, settings.epochs, rows, losses, tuple(warnings))
+        warnings.append("no figure changed significantly: label more queries")
+    return replace(report, warnings=tuple(warnings))
 
 
 def verdict_table(report: FinetuneReport) -> str:
-    """Return the report as a Markdown table with its warnings."""
+    """Return the report as Markdown: tables and warnings."""
     lines = [
-        f"Trained on {report.queries[TRAIN]} queries ({report.pairs} pairs, {report.epochs} times), calibrated on "
+        f"Trained on {report.queries[TRAIN]} queries ({report.pairs} pairs, {report.epochs} epochs), calibrated on "
         f"{report.queries[CALIBRATION]}, measured on {report.queries[TEST]}.",
         "",
         "| figure | before | after | change | 95% interval | verdict |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     lines += [
-        f"| {row.figure} | {row.before:.3f} | {row.after:.3f} | {row.after - row.before:+.3f} | "
+        f"| {row.figure} | {row.a:.3f} | {row.b:.3f} | {row.difference:+.3f} | "
         f"[{row.low:+.3f}, {row.high:+.3f}] | {row.outcome} |"
         for row in report.rows
     ]

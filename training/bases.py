@@ -1,4 +1,4 @@
-"""Where a run starts: an encoder or an earlier model, with its tokenizer, made ready for training."""
+"""The base of a run: an encoder or an earlier model with its tokenizer, prepared for training."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from secateur.training.config import LoraConfig, TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """What is trained.
+class Base:
+    """The encoder or model from which training starts.
 
     Attributes:
-        directory: that it was read from.
-        network: encoder and heads.
-        encoder: encodes pairs for the window used in training.
-        pad_id: the tokenizer's padding token.
+        directory: Directory that it was read from.
+        network: Encoder and heads.
+        encoder: Pair encoder with the window used in training.
+        pad_id: Padding token of the tokenizer.
     """
 
     directory: Path
@@ -45,16 +45,16 @@ class Start:
 
 
 def base_directory(base: str) -> Path:
-    """Return the directory that a config's ``base`` means.
+    """Return the directory of a configuration's ``base``.
 
     Raises:
-        ModelError: the package or the directory is missing, or has no fast tokenizer.
+        ModelError: the package is not installed, or the directory has no fast tokenizer.
     """
     if base.startswith("package:"):
         package, _, inner = base.removeprefix("package:").partition("/")
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise ModelError(f"base: the Python package {package!r} is not installed")
+            raise ModelError(f"base: the Python package {package!r} is not installed; install it")
         directory = Path(next(iter(spec.submodule_search_locations))) / inner
     else:
         directory = Path(base).expanduser()
@@ -65,7 +65,7 @@ def base_directory(base: str) -> Path:
 
             directory = Path(snapshot_download(base, ignore_patterns=["*.bin", "*.onnx", "*.h5", "*.msgpack"]))
     if not (directory / TOKENIZER).is_file():
-        raise ModelError(f"base: {directory} has no {TOKENIZER}; only encoders with a fast tokenizer can be trained")
+        raise ModelError(f"base: {directory} has no {TOKENIZER}; choose an encoder with a fast tokenizer")
     return directory
 
 
@@ -81,7 +81,7 @@ def _add_lora(encoder: Any, lora: LoraConfig) -> Any:
 
 
 def _heads(config: TrainConfig, base: Path) -> tuple[RankHead, PruneHead]:
-    """Return the heads of the model to be, `auto` resolved by what it starts from."""
+    """Return the forms of the heads, with `auto` resolved by the base."""
     if has_heads(base):
         earlier = read_config(base)
         own_rank, own_prune = earlier.rank_head, earlier.prune_head
@@ -94,8 +94,8 @@ def _heads(config: TrainConfig, base: Path) -> tuple[RankHead, PruneHead]:
     )
 
 
-def start(config: TrainConfig) -> Start:
-    """Load what a run starts from and make it ready.
+def load_base(config: TrainConfig) -> Base:
+    """Load the base of a run and prepare it for training.
 
     Raises:
         ModelError: the base cannot be used.
@@ -117,16 +117,16 @@ def start(config: TrainConfig) -> Start:
     network = make(base, model_config, encoder.template, dropout)
     positions = check_encoder(network.encoder.config.to_dict(), base).positions  # type: ignore[union-attr,operator]
     if positions is not None and config.window > positions:
-        raise DataError(f"window: {config.window} is more than the {positions} positions of the encoder")
+        raise DataError(f"window: {config.window} exceeds the encoder's {positions} positions; choose a smaller window")
     if config.optim.freeze_embeddings:
         for parameter in network.encoder.get_input_embeddings().parameters():  # type: ignore[operator]
             parameter.requires_grad = False
     if config.optim.gradient_checkpointing:
-        # Reentrant checkpointing needs an input with a gradient, which frozen embeddings do not give.
+        # Reentrant checkpointing needs an input with a gradient, which frozen embeddings do not have.
         network.encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     if config.lora is not None:
         network.encoder = _add_lora(network.encoder, config.lora)
-    return Start(base, network, encoder, int(read_encoder_config(base).get("pad_token_id") or 0))
+    return Base(base, network, encoder, int(read_encoder_config(base).get("pad_token_id") or 0))
 
 
 def merge_lora(network: PruningNetwork) -> None:

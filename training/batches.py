@@ -1,4 +1,4 @@
-"""Batches: whole queries, of similar length, padded to one length; the same ones under the same seed."""
+"""Batches: whole queries of similar length, padded to one length; the same seed gives the same batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from secateur.training.losses import IGNORED
 from secateur.training.pairs import Group
@@ -23,9 +23,9 @@ def pack(items: Sequence[_Item], sizes: Sequence[int], batch_size: int) -> list[
     """Fill batches with items in the given order until each has ``batch_size`` pairs, or a few more.
 
     Args:
-        items: queries.
-        sizes: pairs of each.
-        batch_size: pairs of a batch.
+        items: Queries.
+        sizes: Number of pairs of each query.
+        batch_size: Pairs per batch.
     """
     packed: list[list[_Item]] = [[]]
     pairs = 0
@@ -38,31 +38,18 @@ def pack(items: Sequence[_Item], sizes: Sequence[int], batch_size: int) -> list[
     return packed
 
 
-class GroupDataset(Dataset[Group]):
-    """Encoded pairs, an item a query."""
-
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self.groups = groups
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> Group:
-        return self.groups[index]
-
-
 class GroupBatchSampler(Sampler[list[int]]):
-    """All batches of a run, one epoch after the other.
+    """All batches of a run, epoch by epoch.
 
     Queries are shuffled, sorted by length within chunks, and packed; the batches of a chunk come in random order.
 
     Args:
-        groups: the pairs by query.
-        batch_size: pairs of a batch, about: a query more may exceed it by some.
-        epochs: passes over the groups, not necessarily whole.
-        seed: of the order.
-        rank: of this process among those that train together; each gets its share of every batch of all.
-        world: number of these processes.
+        groups: The pairs by query.
+        batch_size: Approximate number of pairs per batch; the last query may exceed it.
+        epochs: Passes over the groups; may be fractional.
+        seed: Seed of the order.
+        rank: Rank of this process among those that train together; each gets its share of every batch.
+        world: Number of these processes.
     """
 
     def __init__(
@@ -97,12 +84,12 @@ class GroupBatchSampler(Sampler[list[int]]):
 
 
 class GroupCollator:
-    """Pads the pairs of a batch to one length, a multiple of ``multiple``.
+    """Pads the pairs of a batch to one length.
 
     Args:
-        pad_id: the tokenizer's padding token.
-        multiple: few distinct lengths keep kernels warm.
-        passage_type: token type of the passage.
+        pad_id: Padding token of the tokenizer.
+        multiple: Number that the length is a multiple of; fewer distinct lengths keep kernels warm.
+        passage_type: Token type of the passage.
     """
 
     def __init__(self, pad_id: int, multiple: int, passage_type: int) -> None:
@@ -111,7 +98,7 @@ class GroupCollator:
         self._passage_type = passage_type
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, Tensor]:
-        """Return the network's inputs int64[batch, tokens], and the fields of `joint.Targets`."""
+        """Return the network's inputs int64[batch, tokens], and the fields of `losses.Targets`."""
         pairs = [pair for group in groups for pair in group]
         longest = max(map(len, pairs))
         shape = (len(pairs), -(-longest // self._multiple) * self._multiple)
@@ -131,10 +118,10 @@ class GroupCollator:
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
-            "unit_ids": torch.where(labels == IGNORED, -1, units),  # what has no label is no text
+            "unit_ids": torch.where(labels == IGNORED, -1, units),  # tokens without a label are not text
             "labels": labels,
             "units": units,
             "relevant": torch.tensor([float(pair.relevant) for pair in pairs]),
-            "teacher": torch.tensor([pair.teacher for pair in pairs]),
+            "teacher_scores": torch.tensor([pair.teacher_score for pair in pairs]),
             "groups": torch.tensor([number for number, group in enumerate(groups) for _ in group]),
         }

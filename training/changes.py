@@ -1,4 +1,4 @@
-"""Changing labelled passages at random: cut, shuffled, with their answers removed."""
+"""Random changes to labelled passages: cutting, shuffling, removing their answers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class LabelledUnits:
     """A passage with a label for each of its units.
 
     Attributes:
-        passage: whose text the units tile.
-        units: at least one.
-        labels: for each unit the probability that it is to be kept, in [0, 1].
-        relevant: whether the passage answers the query.
-        teacher: a reranker's logit for query and passage, where there is one.
+        passage: Passage whose text the units tile.
+        units: Units of the passage, at least one.
+        labels: Probability that a unit is to be kept, for each unit, in [0, 1].
+        relevant: Whether the passage answers the query.
+        teacher_score: Relevance logit of a teacher, if there is one.
     """
 
     passage: Passage
     units: tuple[Unit, ...]
     labels: tuple[float, ...]
     relevant: bool
-    teacher: float | None = None
+    teacher_score: float | None = None
 
     def take(self, order: Sequence[int]) -> LabelledUnits:
-        """Return the passage made of some of its units, in the given order, as they stand or apart by a space."""
+        """Return a passage made of some of the units, in the given order, separated by white space."""
         text = ""
         units: list[Unit] = []
         for position in order:
@@ -42,15 +42,14 @@ class LabelledUnits:
             text += self.passage.text[unit.start : unit.end]
             units.append(Unit(start, len(text), unit.kind))
         labels = tuple(self.labels[position] for position in order)
-        # A teacher's score was of the whole passage.
-        teacher = self.teacher if list(order) == list(range(len(self.units))) else None
-        return LabelledUnits(
-            replace(self.passage, text=text), tuple(units), labels, self.relevant and any(labels), teacher
-        )
+        # The teacher scored the whole passage.
+        teacher_score = self.teacher_score if list(order) == list(range(len(self.units))) else None
+        passage = replace(self.passage, text=text)
+        return LabelledUnits(passage, tuple(units), labels, self.relevant and any(labels), teacher_score)
 
 
 def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledUnits | None:
-    """Segment a passage; None when there is nothing to learn (no text, or labels that match no unit)."""
+    """Segment a passage; None if nothing can be learned from it (no text, or labels that match no unit)."""
     units = segment(labelled.passage, segmenter)
     labels = labelled.unit_labels(units)
     if not units or (labelled.relevant and not any(labels)):
@@ -59,13 +58,12 @@ def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledU
 
 
 def random_run(labels: Sequence[float], rng: random.Random, max_units: int) -> range:
-    """Return a random run of units that holds every relevant one (Provence, section 3).
+    """Return a random run of units that contains every relevant one (Provence, section 3).
 
     Args:
-        labels: of the units.
-        rng: decides.
-        max_units: its length is drawn from 1 to this, or to the number of units; a longer one where the relevant units
-            ask for it.
+        labels: Labels of the units.
+        rng: Source of every random choice.
+        max_units: Longest run, unless the relevant units are further apart; the length is uniform from 1 to this.
     """
     relevant = [position for position, label in enumerate(labels) if label > 0]
     count = len(labels)
@@ -80,11 +78,11 @@ def random_run(labels: Sequence[float], rng: random.Random, max_units: int) -> r
 
 
 def shuffled(units: LabelledUnits, rng: random.Random) -> LabelledUnits:
-    """Put the units into another order, so that position tells nothing."""
+    """Shuffle the units, so that position carries no signal."""
     return units.take(rng.sample(range(len(units.units)), len(units.units)))
 
 
 def without_answers(units: LabelledUnits) -> LabelledUnits | None:
-    """Remove the relevant units, which leaves a passage on the topic that does not answer; None if nothing is left."""
+    """Remove the relevant units, which leaves an on-topic passage without an answer; None if nothing is left."""
     rest = [position for position, label in enumerate(units.labels) if not label]
     return units.take(rest) if rest else None

@@ -20,29 +20,28 @@ _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which pairs are drawn, and how their passages are changed.
+    """Which pairs are sampled, and how their passages are changed.
 
     Attributes:
-        train: labelled examples: a file, a directory with one a source (JSON lines, gzipped or not, or Parquet), or a
-            Hugging Face dataset on disk.
-        streaming: read the examples again and again instead of keeping them and their pairs in memory.
-        workers: processes that encode pairs while streaming; they change no batch.
-        validation: the same, of examples that are not trained on; see `StopConfig`.
-        exclude: sources left out.
-        pairs: number of (query, passage) pairs to draw.
-        mix_exponent: a source is drawn in proportion to its number of queries to this power (1: as they
-            are, 0: evenly), the inverse of a mixture's temperature.
-        source_weights: by source, a factor of its share; 1 where none is given.
-        hard_negatives: irrelevant passages of the same query drawn with each positive; 1.5 means one or two.
-        answering_negatives: take negatives only of the passages that answer another query of the training data, for
-            queries that have such a one: those that never do would be learned by heart, see `drawing.Answering`. A
-            query may so have fewer negatives than asked for.
-        random_negative_share: share of all pairs whose passage belongs to another query of the same source.
-        no_answer_share: share of positives that come a second time with their answering units removed, as negatives.
-        recut_share: share of passages cut to a random run of units that holds the relevant ones.
-        recut_max_units: units of such a run at most, unless the relevant ones lie further apart (Provence: 10).
-        shuffle_share: share of passages whose units are put into another order, so that position tells nothing.
-        title_share: share of titled passages that are shown with their title.
+        train: Labelled examples: a file, a directory with one file per source (JSON lines, gzipped or not, or
+            Parquet), or a Hugging Face dataset on disk.
+        validation: Labelled examples that are not trained on, in the same forms; see `StopConfig`.
+        streaming: Whether to read the examples repeatedly instead of keeping them and their pairs in memory.
+        workers: Processes that encode pairs while streaming. Their number does not change the batches.
+        exclude: Sources to leave out.
+        pairs: Number of (query, passage) pairs to sample.
+        mix_exponent: Exponent of a source's size in its share of the pairs; 1 samples in proportion to size, 0 evenly.
+            It is the inverse of a mixture's temperature.
+        source_weights: Factor of a source's share, by source; 1 for all others.
+        hard_negatives: Irrelevant passages of the same query sampled with each positive; 1.5 means one or two.
+        answering_negatives: Whether to take negatives only from passages that answer another query of the training
+            data, where the query has such; see `sampling.AnsweringPassages`. A query may get fewer negatives.
+        random_negative_share: Share of pairs whose passage belongs to another query of the same source.
+        no_answer_share: Share of positives that are repeated, as negatives, with their answering units removed.
+        recut_share: Share of passages cut to a random run of units that contains the relevant ones.
+        recut_max_units: Longest such run, unless the relevant units are further apart (Provence: 10).
+        shuffle_share: Share of passages whose units are shuffled, so that position carries no signal.
+        title_share: Share of titled passages that are shown with their title.
     """
 
     __pydantic_config__ = _STRICT
@@ -67,60 +66,49 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Weights of the losses (0: not computed; see `secateur.training.losses`) and their settings.
+    """Weights of the losses of `secateur.training.losses`; a loss with weight 0 is not computed.
 
     Attributes:
-        token_bce: of binary cross-entropy a token.
-        token_cross_entropy: of two-class cross-entropy a token.
-        token_focal: of focal loss a token.
-        unit_bce: of binary cross-entropy a unit.
-        relevance_bce: of binary cross-entropy a pair.
-        relevance_listwise: of softmax cross-entropy over a query's passages.
-        relevance_mse: of squared error to a teacher's logit, where the data has one (Provence: 0.05).
-        relevance_margin_mse: of squared error of margins to a teacher's, where the data has one.
-        label_smoothing: of token labels.
-        positive_weight: how many times as much a kept token counts in `token_bce`.
-        focal_gamma: of `token_focal`.
+        token_bce: Weight of binary cross-entropy per token.
+        unit_bce: Weight of binary cross-entropy per unit.
+        relevance_bce: Weight of binary cross-entropy per pair.
+        relevance_listwise: Weight of softmax cross-entropy over a query's passages.
+        relevance_mse: Weight of the squared error to a teacher's logits, where there are any (Provence: 0.05).
+        relevance_margin_mse: Weight of the squared error of margins to a teacher's, where there are any.
     """
 
     __pydantic_config__ = _STRICT
 
     token_bce: _NotNegative = 0.5
-    token_cross_entropy: _NotNegative = 0.0
-    token_focal: _NotNegative = 0.0
     unit_bce: _NotNegative = 0.5
     relevance_bce: _NotNegative = 0.4
     relevance_listwise: _NotNegative = 0.0
     relevance_mse: _NotNegative = 0.05
     relevance_margin_mse: _NotNegative = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    positive_weight: _Positive = 1.0
-    focal_gamma: _NotNegative = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class OptimConfig:
-    """How the network is fitted.
+    """How the network is optimised.
 
     Attributes:
-        epochs: passes over the pairs.
-        batch_size: pairs a step and process, about: the passages of a query stay together.
-        learning_rate: peak rate of the encoder.
-        head_multiplier: the heads learn this much faster.
-        warmup: share of steps with a rising rate; it falls linearly after.
-        layer_decay: each layer of the encoder learns this much slower than the one above it; 1 for all the same.
-        weight_decay: decoupled weight decay, not on biases and norms.
-        gradient_accumulation: batches whose gradients are added up for a step.
-        gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time.
-        max_tokens: window in training; shorter than the model's own saves time.
-        dropout: overrides the encoder's rates.
-        attention_dropout: overrides its rate on attention weights; as `dropout` where not given. With 0 the fused
-            attention kernels stay in use: on processors `dropout` alone then costs a sixth more time instead of
-            three quarters.
-        freeze_embeddings: leave the embedding layer as it is.
-        pad_to_multiple_of: padded lengths are multiples of this.
-        max_grad_norm: gradients are clipped to this norm.
-        precision: `auto` (bf16 where the processor multiplies it in hardware), `bf16`, `fp16` (CUDA only) or `fp32`.
+        epochs: Passes over the pairs.
+        batch_size: Approximate number of pairs per step and process; the passages of a query stay together.
+        learning_rate: Peak learning rate of the encoder.
+        head_multiplier: Factor of the learning rate for the heads.
+        warmup: Share of steps with a rising learning rate; it falls linearly afterwards.
+        layer_decay: Factor of the learning rate from each layer of the encoder to the one below; 1 for a uniform rate.
+        weight_decay: Decoupled weight decay, not applied to biases and norms.
+        gradient_accumulation: Batches whose gradients are added up for a step.
+        gradient_checkpointing: Whether to recompute activations instead of keeping them: less memory, more time.
+        max_tokens: Window in training; a shorter one than the model's saves time.
+        dropout: Dropout rate of the encoder; None for its own.
+        attention_dropout: Dropout rate of attention weights; `dropout` if unset. With 0 the fused attention kernels
+            stay in use: on CPUs, `dropout` then costs a sixth more time instead of three quarters.
+        freeze_embeddings: Whether to leave the embedding layer unchanged.
+        pad_to_multiple_of: Number that padded lengths are a multiple of.
+        max_grad_norm: Norm that gradients are clipped to.
+        precision: `auto` (bf16 where the hardware supports it), `bf16`, `fp16` (CUDA only) or `fp32`.
     """
 
     __pydantic_config__ = _STRICT
@@ -145,14 +133,14 @@ class OptimConfig:
 
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
-    """Low-rank adaptation of the encoder's linear layers (Hu et al. 2021), merged into them when the run ends.
+    """Low-rank adaptation of the encoder's linear layers (Hu et al. 2021), merged into the weights at the end.
 
-    The heads are always trained whole.
+    The heads are trained in full.
 
     Attributes:
-        rank: of the updates.
-        alpha: their scale, times the rank.
-        dropout: on the adapters' input.
+        rank: Rank of the updates.
+        alpha: Scale of the updates, times the rank.
+        dropout: Dropout rate of the adapters' input.
     """
 
     __pydantic_config__ = _STRICT
@@ -163,32 +151,32 @@ class LoraConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class DistillConfig:
-    """A teacher whose keep probabilities and relevance are learned instead of the data's own labels.
+class TeacherConfig:
+    """Distillation: a model whose keep probabilities become the labels (Hinton et al. 2015).
 
-    Its relevance logit is what `relevance_mse` and `relevance_margin_mse` learn.
+    Its relevance logits are the targets of the losses `relevance_mse` and `relevance_margin_mse`.
 
     Attributes:
-        teacher: model directory, published checkpoint's directory, or shipped model's name.
-        backend: that runs it, see `Pruner.load`.
-        gold_share: of the data's labels in the mixture with the teacher's.
+        model: Model directory, directory of a published checkpoint, or name of a shipped model.
+        backend: Backend that runs the teacher, see `Pruner.load`.
+        gold_share: Share of the data's own labels in the mixture with the teacher's.
     """
 
     __pydantic_config__ = _STRICT
 
-    teacher: str
+    model: str
     backend: Literal["auto", "openvino", "onnx", "torch"] = "auto"
     gold_share: _Share = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class StopConfig:
-    """Which checkpoint is the result, judged on ``data.validation`` each time that one is saved.
+    """Which checkpoint is the result, judged on ``data.validation`` whenever one is saved.
 
     Attributes:
         metric: `unit_ap` (average precision of units by keep probability over all passages) or `mrr`.
-        queries: validation queries at most, evenly from all sources.
-        patience: checkpoints without a better one after which the run ends; None to run to the end.
+        queries: Largest number of validation queries, taken evenly from all sources.
+        patience: Checkpoints without improvement after which the run stops; None to run to the end.
     """
 
     __pydantic_config__ = _STRICT
@@ -203,29 +191,28 @@ class TrainConfig:
     """A training run.
 
     Attributes:
-        name: the model's name.
-        base: where training starts: a Hugging Face encoder, or an earlier secateur model, whose heads go on learning;
-            a directory, a shipped model's name, a hub name, or ``package:NAME/PATH`` for a directory inside an
-            installed Python package.
-        base_share: of the starting model's weights in the finished one, the rest being what training made of them: the
-            two averaged are often better than either, above all on data unlike the training data (WiSE-FT, Wortsman et
-            al., CVPR 2022, arXiv 2109.01903). Needs an earlier secateur model as base, and no LoRA.
-        out: directory for checkpoints and the finished model.
-        data: see `DataConfig`.
-        loss: see `LossConfig`.
-        optim: see `OptimConfig`.
-        lora: train low-rank updates of the encoder instead of its weights.
-        distill: learn from a larger model's scores; see `secateur distill`.
-        stop: which checkpoint is the result.
-        window: tokens that the finished model reads at once.
-        rank_head: form of the relevance head, see `secateur.models.heads`; `auto` for the earlier model's or the
+        name: Name of the model.
+        base: Hugging Face encoder, or an earlier secateur model, whose heads are trained further: a directory, the
+            name of a shipped model, a hub name, or ``package:NAME/PATH`` for a directory in a Python package.
+        base_share: Share of the base's weights in an average with the trained ones. The average is often better than
+            either, above all on data unlike the training data (WiSE-FT, Wortsman et al., CVPR 2022, arXiv 2109.01903).
+            Requires an earlier secateur model as the base, and no LoRA.
+        out: Directory for checkpoints and the finished model.
+        data: Sampling of the training pairs.
+        loss: Weights of the losses.
+        optim: Optimisation.
+        lora: Low-rank updates of the encoder; None to train its weights.
+        teacher: Model to distil; None to train on the data's own labels.
+        stop: Choice of the resulting checkpoint.
+        window: Tokens that the finished model reads at once.
+        rank_head: Form of the rank head, see `secateur.models.heads`; `auto` for the earlier model's or the
             cross-encoder's own, and `pooled` on a bare encoder.
-        prune_head: form of the token head; `auto` for the earlier model's, and `bilinear` on anything else.
-        segmenter: sentence segmenter.
-        seed: of everything that is drawn.
-        save_steps: steps between checkpoints.
-        report_to: installed trackers that `transformers` knows, e.g. `tensorboard`, `wandb`, `mlflow`.
-        resume: continue from the last checkpoint in ``out``, if there is one.
+        prune_head: Form of the prune head; `auto` for the earlier model's, and `bilinear` on anything else.
+        segmenter: Sentence segmenter.
+        seed: Seed of every random choice.
+        save_steps: Steps between checkpoints.
+        report_to: Installed trackers that `transformers` supports, e.g. `tensorboard`, `wandb`, `mlflow`.
+        resume: Whether to continue from the last checkpoint in ``out``, if there is one.
     """
 
     __pydantic_config__ = _STRICT
@@ -237,7 +224,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     lora: LoraConfig | None = None
-    distill: DistillConfig | None = None
+    teacher: TeacherConfig | None = None
     stop: StopConfig = field(default_factory=StopConfig)
     window: Annotated[int, Field(ge=32, multiple_of=32)] = 512
     rank_head: RankHead | Literal["auto"] = "auto"
@@ -256,14 +243,14 @@ def load_config(path: Path) -> TrainConfig:
 
 
 def config_dict(config: TrainConfig) -> dict[str, Any]:
-    """Return the configuration as plain JSON values, without directories (which belong to one machine)."""
+    """Return the configuration as plain JSON values, without the directories of this machine."""
     content = asdict(config)
     for key in ("out", "resume", "save_steps", "report_to"):
         content.pop(key)
     for key in ("train", "validation"):
         content["data"].pop(key)
-    if config.distill is not None:
-        content["distill"]["teacher"] = Path(config.distill.teacher).name
+    if config.teacher is not None:
+        content["teacher"]["model"] = Path(config.teacher.model).name
     base = Path(config.base)
     if base.is_dir():
         content["base"] = read_config(base).name if has_heads(base) else base.resolve().name

@@ -1,4 +1,4 @@
-"""Export: torch weights to the two ONNX files that serving reads, each proved faithful before it is written."""
+"""Export: torch weights to the two ONNX files that serving reads, each checked against torch before it is written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.labelled.sources import labelled_sources
@@ -34,6 +35,7 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import PairEncoder, Window
 from secateur.models.errors import DataError, ExportError
+from secateur.models.files import atomic_path
 from secateur.models.merging import merge, window_outputs
 from secateur.models.network import PruningNetwork, load_network
 from secateur.models.segmentation import segment
@@ -49,6 +51,7 @@ MIN_PAIRS = 100
 MAX_BATCH_EFFECT = 1e-4
 MAX_FLIPS = {"fp16": 0.005, "int8": 0.03}
 _OPSET = 17
+_UNLIMITED = 1 << 30  # tokens of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,11 @@ class ExportReport:
     """How faithful an ONNX file is.
 
     Attributes:
-        file: its name.
-        runtime: that ran it.
-        flips: share of units whose keep decision at the default threshold differs from torch.
-        batch_effect: largest change of any probability between a window run alone and in a batch.
-        megabytes: its size.
+        file: Name of the file.
+        runtime: Backend that ran it.
+        flips: Share of units whose keep decision at the default threshold differs from torch.
+        batch_effect: Largest difference of any probability between a window run alone and in a batch.
+        megabytes: Size of the file.
     """
 
     file: str
@@ -71,7 +74,7 @@ class ExportReport:
 
 
 class _Probabilities(nn.Module):
-    """The network with the sigmoid inside, as the ONNX files have it."""
+    """The network with sigmoid outputs, as in the ONNX files."""
 
     def __init__(self, network: PruningNetwork, names: Sequence[str]) -> None:
         super().__init__()
@@ -83,49 +86,39 @@ class _Probabilities(nn.Module):
         return relevance.sigmoid(), keep.sigmoid()
 
 
-class _Pairs:
-    """Real (query, passage) pairs, encoded.
-
-    Args:
-        directory: the model directory, whose tokenizer and settings are used.
-        pairs: queries and passages.
-    """
+class _EncodedPairs:
+    """Real (query, passage) pairs, encoded with the tokenizer and settings of a model directory."""
 
     def __init__(self, directory: Path, pairs: Sequence[tuple[str, Passage]]) -> None:
         config = read_config(directory)
-        self.encoder = PairEncoder(load_tokenizer(directory), config.window)
-        self.pad_id = int(read_encoder_config(directory).get("pad_token_id") or 0)
+        self._encoder = PairEncoder(load_tokenizer(directory), config.window)
+        self._pad_id = int(read_encoder_config(directory).get("pad_token_id") or 0)
         segmenter = get_segmenter(config.segmenter)
-        self.passages = []
+        self._passages = []
         for query, passage in pairs:
-            query_ids, _ = self.encoder.encode_query(query, truncate=True)
-            units = segment(passage, segmenter)
-            self.passages += self.encoder.encode(query_ids, [passage], [units])
-        self.windows = [w for encoded in self.passages for w in encoded.running]
+            query_ids, _ = self._encoder.encode_query(query, truncate=True)
+            self._passages += self._encoder.encode(query_ids, [passage], [segment(passage, segmenter)])
+        self.windows = [w for encoded in self._passages for w in encoded.running]
 
     def batches(self, limits: BatchLimits, windows: Sequence[Window] | None = None) -> list[Batch]:
-        return make_batches(
-            self.windows if windows is None else windows,
-            limits,
-            pad_id=self.pad_id,
-            passage_type=self.encoder.template.passage_type,
-        )
+        windows = self.windows if windows is None else windows
+        return make_batches(windows, limits, pad_id=self._pad_id, passage_type=self._encoder.template.passage_type)
 
-    def unit_scores(self, backend: Backend) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def unit_scores(self, backend: Backend) -> NDArray[np.float64]:
         """Return float64[all units], keep probabilities."""
         batches = self.batches(backend.limits)
         outputs = iter(window_outputs(batches, backend.run_all(batches), backend.about))
         return np.concatenate(
-            [merge(encoded, [next(outputs) for _ in encoded.running]).units for encoded in self.passages]
+            [merge(encoded, [next(outputs) for _ in encoded.running]).units for encoded in self._passages]
         )
 
 
-def _draw(data: Path, count: int) -> list[tuple[str, Passage]]:
-    """Draw up to ``count`` pairs, evenly from all sources; their labels are not used."""
+def _sample_pairs(data: Path, count: int) -> list[tuple[str, Passage]]:
+    """Return up to ``count`` pairs, evenly from all sources; their labels are not used."""
     rng = random.Random(0)
     sources = labelled_sources(data)
     share = -(-count // len(sources))
-    drawn: list[tuple[str, Passage]] = []
+    sampled: list[tuple[str, Passage]] = []
     for source in sources:
         pairs = [
             (example.query, labelled.passage)
@@ -133,33 +126,31 @@ def _draw(data: Path, count: int) -> list[tuple[str, Passage]]:
             for labelled in example.passages
             if example.query.strip() and labelled.passage.text.strip()
         ]
-        drawn += rng.sample(pairs, min(share, len(pairs)))
-    rng.shuffle(drawn)
-    if len(drawn) < MIN_PAIRS:
-        raise DataError(f"{data}: export needs at least {MIN_PAIRS} (query, passage) pairs, it has {len(drawn)}")
-    if len(drawn) < count:
-        log.warning("%s: has %d (query, passage) pairs, %d are better", data, len(drawn), count)
-    return drawn[:count]
+        sampled += rng.sample(pairs, min(share, len(pairs)))
+    rng.shuffle(sampled)
+    if len(sampled) < MIN_PAIRS:
+        raise DataError(f"{data}: export needs at least {MIN_PAIRS} (query, passage) pairs, it has {len(sampled)}")
+    if len(sampled) < count:
+        log.warning("%s: only %d (query, passage) pairs; export works best with %d", data, len(sampled), count)
+    return sampled[:count]
 
 
 def check_enough(data: Path) -> None:
-    """Refuse data by which no model can be exported, before one is trained for it.
+    """Refuse data that is too small for an export, before a model is trained.
 
     Raises:
         DataError: it has too few pairs, or cannot be read.
     """
-    _draw(data, MIN_PAIRS)
+    _sample_pairs(data, MIN_PAIRS)
 
 
 def _write_fp32(network: PruningNetwork, batch: Batch, path: Path) -> None:
     network.encoder.set_attn_implementation("eager")  # type: ignore[operator]
-    names = ["input_ids", "attention_mask"]
-    names += [
-        name for name, read in (("token_type_ids", network.uses_types), ("unit_ids", network.reads_units)) if read
-    ]
+    optional = {"token_type_ids": network.uses_types, "unit_ids": network.reads_units}
+    names = ["input_ids", "attention_mask", *(name for name, read in optional.items() if read)]
     axes = {name: {0: "batch", 1: "tokens"} for name in [*names, "keep"]} | {"relevance": {0: "batch"}}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of shape checks that hold for every shape
+        warnings.simplefilter("ignore")  # the tracer warns about shape checks that hold for every shape
         torch.onnx.export(
             _Probabilities(network, names),
             tuple(torch.from_numpy(getattr(batch, name)) for name in names),
@@ -175,8 +166,8 @@ def _write_fp32(network: PruningNetwork, batch: Batch, path: Path) -> None:
 def _write_fp16(fp32: Path, path: Path) -> None:
     """Store weights in fp16 and compute in fp32.
 
-    Computing in fp16 too rounds the sums of differently shaped batches apart: a pair's probabilities then move by up
-    to 1e-3 with its neighbours, ten times what is allowed.
+    With fp16 arithmetic, sums round differently in batches of different shapes: a pair's probabilities then change by
+    up to 1e-3 with its neighbours, ten times what is allowed.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -195,7 +186,7 @@ def _write_fp16(fp32: Path, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _write_int8(fp32: Path, path: Path, pairs: _Pairs) -> None:
+def _write_int8(fp32: Path, path: Path, pairs: _EncodedPairs) -> None:
     """Quantise statically (QDQ) with SmoothQuant, on real pairs."""
     import nncf
     import onnx
@@ -209,7 +200,7 @@ def _write_int8(fp32: Path, path: Path, pairs: _Pairs) -> None:
 
     quantized = nncf.quantize(
         model,
-        nncf.Dataset(pairs.batches(BatchLimits(rows=1, tokens=1 << 30)), feed),
+        nncf.Dataset(pairs.batches(BatchLimits(rows=1, tokens=_UNLIMITED)), feed),
         subset_size=len(pairs.windows),
         model_type=nncf.ModelType.TRANSFORMER,
         # 7-bit weights: processors without VNNI add products of 8-bit values in 16 bits, which overflow.
@@ -220,21 +211,21 @@ def _write_int8(fp32: Path, path: Path, pairs: _Pairs) -> None:
 
 def _probabilities(
     backend: Backend, batches: Sequence[Batch], windows: Sequence[Window]
-) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
+) -> Iterator[NDArray[np.float32]]:
     outputs = window_outputs(batches, backend.run_all(batches), backend.about)
     for window, output in zip(windows, outputs, strict=True):
         yield np.append(output.keep[window.text_start : window.text_start + len(window.token_unit)], output.relevance)
 
 
-def batch_effect(backend: Backend, pairs: _Pairs) -> float:
-    """Return the largest change of any probability between a window run alone and among others, unsorted.
+def _batch_effect(backend: Backend, pairs: _EncodedPairs) -> float:
+    """Return the largest difference of any probability between a window run alone and in a batch, unsorted.
 
-    The others are 15, or as many as the runtime ever puts into one batch.
+    A batch has 16 windows, or as many as the runtime ever puts into one.
     """
     windows = pairs.windows[:64]
     rows = min(16, backend.limits.rows)
     limits = replace(backend.limits, rows=rows)
-    # Batches of the windows as they come, so that short ones stand beside long ones.
+    # Batches in the given order, so that short windows are padded to long ones.
     mixed = [
         replace(batch, rows=batch.rows + start)
         for start in range(0, len(windows), rows)
@@ -245,78 +236,62 @@ def batch_effect(backend: Backend, pairs: _Pairs) -> float:
 
 
 def export(directory: Path, data: Path) -> list[ExportReport]:
-    """Write a model directory's ONNX files, and their sums.
+    """Write the ONNX files of a model directory, and their sums.
 
     Args:
-        directory: a trained model directory with fp32 weights.
-        data: labelled examples whose queries and passages calibrate the quantisation and prove the files.
+        directory: Trained model directory with fp32 weights.
+        data: Labelled examples whose queries and passages calibrate the quantisation and check the files.
 
     Returns:
         A report for each file and runtime.
 
     Raises:
-        ExportError: a file is not faithful; nothing is written, and the message says why.
-        ModelError: the weights, or what belongs to them, differ from their sums.
+        DataError: there are too few pairs, or a file cannot be written.
+        ExportError: a file is not faithful to the weights; nothing is written.
+        ModelError: the weights, or the files beside them, differ from their sums.
     """
     check_sums(directory, (CONFIG, TOKENIZER, WEIGHTS))
-    config = read_config(directory)
-    drawn = _draw(data, CALIBRATION_PAIRS + CHECK_PAIRS)
-    cut = len(drawn) * CALIBRATION_PAIRS // (CALIBRATION_PAIRS + CHECK_PAIRS)
-    calibration, check = _Pairs(directory, drawn[:cut]), _Pairs(directory, drawn[cut:])
-    reference = check.unit_scores(TorchBackend(directory, "cpu")) >= config.threshold
+    threshold = read_config(directory).threshold
+    sampled = _sample_pairs(data, CALIBRATION_PAIRS + CHECK_PAIRS)
+    cut = len(sampled) * CALIBRATION_PAIRS // (CALIBRATION_PAIRS + CHECK_PAIRS)
+    calibration, check = _EncodedPairs(directory, sampled[:cut]), _EncodedPairs(directory, sampled[cut:])
+    reference = check.unit_scores(TorchBackend(directory, "cpu")) >= threshold
     writers: list[tuple[str, str, Callable[[Path, Path], None], list[Callable[[Path, str], Backend]]]] = [
         ("fp16", ONNX_FP16, _write_fp16, [OnnxBackend, OpenVinoBackend]),
         ("int8", ONNX_INT8, lambda a, b: _write_int8(a, b, calibration), [OpenVinoBackend, OnnxBackend]),
     ]
     reports = []
-    with tempfile.TemporaryDirectory() as folder:
-        fp32 = Path(folder) / "model.onnx"
-        _write_fp32(load_network(directory), check.batches(BatchLimits(rows=2, tokens=1 << 30))[0], fp32)
-        for precision, name, write, runtimes in writers:
-            path = Path(folder) / Path(name).name
-            log.info("writing %s", name)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fp32 = folder / "model.onnx"
+        _write_fp32(load_network(directory), check.batches(BatchLimits(rows=2, tokens=_UNLIMITED))[0], fp32)
+        for precision, file, write, runtimes in writers:
+            path = folder / Path(file).name
+            log.info("writing %s", file)
             write(fp32, path)
             for runtime in runtimes:
-                report = _report(name, path, runtime(path, precision), check, reference, config.threshold)
+                backend = runtime(path, precision)
+                flips = float(((check.unit_scores(backend) >= threshold) != reference).mean())
+                effect = _batch_effect(backend, check)
+                report = ExportReport(file, backend.name, flips, effect, path.stat().st_size / 1e6)
                 log.info("%s", report)
                 _refuse_if_unfaithful(report, MAX_FLIPS[precision])
                 reports.append(report)
-        for _, name, _, _ in writers:
-            target = directory / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            shutil.copyfile(Path(folder) / target.name, partial)
-            partial.replace(target)
-    write_sums(directory, changed=[name for _, name, _, _ in writers])
+        for _, file, _, _ in writers:
+            with atomic_path(directory / file) as partial:
+                shutil.copyfile(folder / Path(file).name, partial)
+    write_sums(directory, changed=[file for _, file, _, _ in writers])
     return reports
-
-
-def _report(
-    name: str,
-    path: Path,
-    backend: Backend,
-    check: _Pairs,
-    reference: np.ndarray[Any, np.dtype[np.bool_]],
-    threshold: float,
-) -> ExportReport:
-    kept = check.unit_scores(backend) >= threshold
-    return ExportReport(
-        file=name,
-        runtime=backend.name,
-        flips=float((kept != reference).mean()),
-        batch_effect=batch_effect(backend, check),
-        megabytes=path.stat().st_size / 1e6,
-    )
 
 
 def _refuse_if_unfaithful(report: ExportReport, max_flips: float) -> None:
     if report.flips > max_flips:
         raise ExportError(
-            f"{report.file} on {report.runtime} keeps other units than torch for {report.flips:.2%} of the units of "
-            f"{CHECK_PAIRS} real pairs, more than {max_flips:.1%}; nothing was written"
+            f"{report.file} on {report.runtime}: keep decisions differ from torch for {report.flips:.2%} of the units "
+            f"of {CHECK_PAIRS} real pairs, more than {max_flips:.1%}; nothing was written"
         )
     if report.batch_effect > MAX_BATCH_EFFECT:
         raise ExportError(
-            f"{report.file} on {report.runtime} gives a pair other probabilities in a batch than alone, by up to "
+            f"{report.file} on {report.runtime}: probabilities in a batch differ from those alone by up to "
             f"{report.batch_effect:.1e}, more than {MAX_BATCH_EFFECT:.0e}; nothing was written"
         )

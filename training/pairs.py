@@ -1,4 +1,4 @@
-"""Training pairs: drawn passages, changed at random, encoded and labelled token by token, kept together by query."""
+"""Training pairs: sampled passages, changed at random, encoded, labelled token by token, and grouped by query."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from secateur.models.errors import DataError
 from secateur.models.pruner import Pruner
 from secateur.models.segmenters import Segmenter
 from secateur.training.changes import LabelledUnits, labelled_units, random_run, shuffled, without_answers
-from secateur.training.config import DataConfig, DistillConfig
-from secateur.training.drawing import Drawn, draw, read_sources
+from secateur.training.config import DataConfig, TeacherConfig
 from secateur.training.losses import IGNORED
-from secateur.training.teaching import taught
+from secateur.training.sampling import SampledQuery, read_sources, sample_queries
+from secateur.training.teacher_scores import with_teacher_scores
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ class Pair:
         input_ids: int32[tokens].
         labels: float32[tokens], probability that a token is to be kept, in [0, 1]; `IGNORED` on query, title and
             special tokens.
-        units: int16[tokens], each labelled token's unit, counted from the window's first; 0 elsewhere.
-        passage_start: position where the passage's token type begins.
-        relevant: whether the window holds an answer.
-        teacher: a reranker's logit; nan where there is none.
+        units: int16[tokens], the unit of each labelled token, counted from the window's first; 0 elsewhere.
+        passage_start: Position where the passage's token type begins.
+        relevant: Whether the window contains an answer.
+        teacher_score: Relevance logit of a teacher; nan where there is none.
     """
 
     input_ids: NDArray[np.int32]
@@ -43,7 +43,7 @@ class Pair:
     units: NDArray[np.int16]
     passage_start: int
     relevant: bool
-    teacher: float
+    teacher_score: float
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -54,13 +54,13 @@ Group = tuple[Pair, ...]
 
 
 class GroupBuilder:
-    """Changes, encodes and labels what was drawn. The same seed gives the same group, whatever was built before.
+    """Changes, encodes and labels sampled queries. The same seed and number give the same group, in any order.
 
     Args:
-        encoder: with the window used in training.
-        segmenter: sentence segmenter.
-        config: shares of the changes.
-        seed: of every random choice.
+        encoder: Pair encoder with the window used in training.
+        segmenter: Sentence segmenter.
+        config: Shares of the changes.
+        seed: Seed of every random choice.
     """
 
     def __init__(self, encoder: PairEncoder, segmenter: Segmenter, config: DataConfig, seed: int) -> None:
@@ -69,19 +69,19 @@ class GroupBuilder:
         self._config = config
         self._seed = seed
 
-    def build(self, number: int, drawn: Drawn) -> Group:
-        """Build the pairs of a query; passages that nothing can be learned from are left out.
+    def build(self, number: int, sampled: SampledQuery) -> Group:
+        """Build the pairs of a query, without the passages that nothing can be learned from.
 
         Args:
-            number: of the draw in its run, which decides on its changes.
-            drawn: query and passages.
+            number: Number of the query in the run, which determines its random changes.
+            sampled: Query and passages.
         """
-        return self.encode(number, drawn.query, self.change(number, drawn))
+        return self.encode(number, sampled.query, self.change(number, sampled))
 
-    def change(self, number: int, drawn: Drawn) -> list[LabelledUnits]:
-        """Return a query's passages as they will be learned from; see `build`."""
+    def change(self, number: int, sampled: SampledQuery) -> list[LabelledUnits]:
+        """Segment and change a query's passages; see `build`."""
         rng = random.Random(f"{self._seed}/{number}")
-        return [self._changed(units, rng) for units in self._passages(drawn)]
+        return [self._changed(units, rng) for units in self._passages(sampled)]
 
     def encode(self, number: int, query: str, passages: Sequence[LabelledUnits]) -> Group:
         """Encode and label changed passages; see `build`."""
@@ -90,9 +90,9 @@ class GroupBuilder:
         pairs = [self._encode(query_ids, units, rng) for units in passages]
         return tuple(pair for pair in pairs if pair is not None)
 
-    def _passages(self, drawn: Drawn) -> list[LabelledUnits]:
-        found = [units for p in drawn.passages if (units := labelled_units(p, self._segmenter)) is not None]
-        if drawn.no_answer and found and found[0].relevant:
+    def _passages(self, sampled: SampledQuery) -> list[LabelledUnits]:
+        found = [units for p in sampled.passages if (units := labelled_units(p, self._segmenter)) is not None]
+        if sampled.no_answer and found and found[0].relevant:
             rest = without_answers(found[0])
             found += [rest] if rest is not None else []
         return found
@@ -110,51 +110,53 @@ class GroupBuilder:
     def _encode(self, query_ids: Sequence[int], units: LabelledUnits, rng: random.Random) -> Pair | None:
         windows = self._encoder.encode(query_ids, [units.passage], [units.units])[0].windows
         labels = np.asarray(units.labels, dtype=np.float32)
-        # A window of a relevant passage that holds none of its answer would teach that it is not relevant.
-        holding = [w for w in windows if not units.relevant or (labels[w.token_unit] == labels.max()).any()]
-        if not holding:
+        # A window of a relevant passage without its answer would be learned as irrelevant.
+        usable = [w for w in windows if not units.relevant or (labels[w.token_unit] == labels.max()).any()]
+        if not usable:
             return None
-        window = rng.choice(holding)
+        window = rng.choice(usable)
         token_labels = np.full(len(window), IGNORED, dtype=np.float32)
         text = slice(window.text_start, window.text_start + len(window.token_unit))
         token_labels[text] = labels[window.token_unit]
         token_units = np.zeros(len(window), dtype=np.int16)
         token_units[text] = window.token_unit - window.token_unit[:1]
-        teacher = math.nan if units.teacher is None or len(windows) > 1 else units.teacher
-        return Pair(window.ids, token_labels, token_units, window.passage_start, units.relevant, teacher)
+        # The teacher scored the whole passage, not a window of it.
+        teacher_score = math.nan if units.teacher_score is None or len(windows) > 1 else units.teacher_score
+        return Pair(window.ids, token_labels, token_units, window.passage_start, units.relevant, teacher_score)
 
 
 def build_groups(
-    config: DataConfig, encoder: PairEncoder, segmenter: Segmenter, seed: int, distill: DistillConfig | None = None
+    config: DataConfig, encoder: PairEncoder, segmenter: Segmenter, seed: int, teacher: TeacherConfig | None = None
 ) -> tuple[list[Group], dict[str, int]]:
-    """Read, draw, change, encode and label all pairs of a run.
+    """Read, sample, change, encode and label all pairs of a run.
 
     Args:
-        config: what to draw.
-        encoder: with the window used in training.
-        segmenter: sentence segmenter.
-        seed: the same seed gives the same pairs in the same order.
-        distill: the teacher to label by.
+        config: What to sample.
+        encoder: Pair encoder with the window used in training.
+        segmenter: Sentence segmenter.
+        seed: Seed of every random choice; the same seed gives the same pairs in the same order.
+        teacher: Teacher that labels the pairs.
 
     Returns:
-        The pairs by query, and the number of queries of each source that they were drawn from.
+        The pairs by query, and the number of queries of each source.
 
     Raises:
         DataError: there is nothing to learn from.
     """
     sources = read_sources(config)
-    drawn = draw(sources, config, random.Random(seed))
+    sampled = sample_queries(sources, config, random.Random(seed))
     builder = GroupBuilder(encoder, segmenter, config, seed)
-    queries = [one.query for one in drawn]
-    passages = [builder.change(number, one) for number, one in enumerate(drawn)]
-    if distill is not None:
-        log.info("%s labels %d passages", distill.teacher, sum(map(len, passages)))
-        passages = taught(queries, passages, Pruner.load(distill.teacher, backend=distill.backend), distill.gold_share)
+    queries = [one.query for one in sampled]
+    passages = [builder.change(number, one) for number, one in enumerate(sampled)]
+    if teacher is not None:
+        log.info("%s labels %d passages", teacher.model, sum(map(len, passages)))
+        pruner = Pruner.load(teacher.model, backend=teacher.backend)
+        passages = with_teacher_scores(queries, passages, pruner, teacher.gold_share)
     built = (builder.encode(n, query, units) for n, (query, units) in enumerate(zip(queries, passages, strict=True)))
     groups = [group for group in built if group]
-    pairs = sum(map(len, groups))
     if not any(pair.relevant for group in groups for pair in group):
         raise DataError(f"{config.train}: no relevant span matches any unit; check the offsets")
-    lost = sum(map(len, drawn)) - pairs
-    log.info("%d pairs of %d queries, %d left out: labels match no unit", pairs, len(groups), lost)
+    pairs = sum(map(len, groups))
+    lost = sum(map(len, sampled)) - pairs
+    log.info("%d pairs of %d queries; %d left out because their labels match no unit", pairs, len(groups), lost)
     return groups, {name: len(examples) for name, examples in sources.items()}

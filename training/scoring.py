@@ -1,31 +1,32 @@
-"""Scoring labelled examples with a pruner: what calibration looks at."""
+"""Scoring passages with a pruner: labelled examples for calibration, training passages for distillation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.labelled.blocks import blocks
 from secateur.labelled.examples import Example
 from secateur.models.errors import DataError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.types import PassageResult, PruneRequest
+from secateur.models.types import Passage, PassageResult, PruneRequest
 
-_CHUNK = 64  # queries that are batched together
+_BLOCK = 64  # queries that are batched together
 _OPTIONS = PruneOptions(threshold=0.5, reorder=False, keep_title=False, return_units=True, truncate_query=True)
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredPassage:
-    """A labelled passage with a pruner's scores.
+class LabelledScores:
+    """The scores and gold labels of a passage's units.
 
     Attributes:
         scores: float64[units], keep probabilities.
         gold: bool[units], whether a unit overlaps a labelled span.
-        relevant: whether the passage answers its query.
+        relevant: Whether the passage answers its query.
     """
 
     scores: NDArray[np.float64]
@@ -33,42 +34,41 @@ class ScoredPassage:
     relevant: bool
 
 
-def _scored(example: Example, results: Sequence[PassageResult]) -> list[ScoredPassage]:
-    found = []
-    for labelled, result in zip(example.passages, results, strict=True):
-        units = result.units or ()
-        gold = [any(u.start < end and u.end > start for start, end in labelled.spans) for u in units]
-        if units:
-            scores = np.array([u.score for u in units], dtype=np.float64)
-            found.append(ScoredPassage(scores, np.array(gold, dtype=bool), labelled.relevant))
-    return found
+def score_passages(
+    pruner: Pruner, queries: Iterable[tuple[str, Sequence[Passage]]]
+) -> Iterator[tuple[PassageResult, ...]]:
+    """Yield the results of each query's passages, in their order, with every unit's score."""
+    for block in blocks(queries, _BLOCK):
+        requests = [PruneRequest(query, tuple(passages), _OPTIONS) for query, passages in block if passages]
+        results = iter(pruner.prune_many(requests))
+        for _, passages in block:
+            yield next(results).results if passages else ()
 
 
 def score_examples(
     pruner: Pruner, examples: Sequence[Example], *, titles: bool = True
-) -> Iterator[list[ScoredPassage]]:
-    """Score the passages of each example; those without text are left out.
+) -> Iterator[list[LabelledScores]]:
+    """Score the passages of each example, except those without text.
 
     Args:
-        pruner: the model.
-        examples: queries with passages.
-        titles: show the passages' titles to the model.
+        pruner: The model.
+        examples: Queries with passages.
+        titles: Whether the model reads the passages' titles.
 
     Raises:
         DataError: an example has no query or no passage.
     """
     for example in examples:
         if not example.query.strip() or not example.passages:
-            raise DataError(
-                f"example {example.id!r}: has no query or no passages; `secateur data check` names all such"
-            )
-    for start in range(0, len(examples), _CHUNK):
-        chunk = examples[start : start + _CHUNK]
-        requests = []
-        for example in chunk:
-            passages = [labelled.passage for labelled in example.passages]
-            if not titles:
-                passages = [type(p)(p.text) for p in passages]
-            requests.append(PruneRequest(example.query, tuple(passages), _OPTIONS))
-        for example, result in zip(chunk, pruner.prune_many(requests), strict=True):
-            yield _scored(example, result.results)
+            raise DataError(f"example {example.id!r}: has no query or no passage; `secateur data check` lists all such")
+    queries = (
+        (e.query, [p.passage if titles else replace(p.passage, title=None) for p in e.passages]) for e in examples
+    )
+    for example, results in zip(examples, score_passages(pruner, queries), strict=True):
+        found = []
+        for labelled, result in zip(example.passages, results, strict=True):
+            if units := result.units:
+                gold = [any(u.start < end and u.end > start for start, end in labelled.spans) for u in units]
+                scores = np.array([u.score for u in units], dtype=np.float64)
+                found.append(LabelledScores(scores, np.array(gold, dtype=bool), labelled.relevant))
+        yield found

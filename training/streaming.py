@@ -1,4 +1,4 @@
-"""Streaming: batches from examples that are read again and again, for data that does not fit into memory."""
+"""Streaming: batches from examples that are read repeatedly, for data that does not fit into memory."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ from secateur.labelled.sources import LabelledSource
 from secateur.models.errors import DataError
 from secateur.training.batches import CHUNK, pack
 from secateur.training.config import DataConfig
-from secateur.training.drawing import Answering, Drawer, Drawn, mixture, usable, usable_sources
 from secateur.training.pairs import Group, GroupBuilder
+from secateur.training.sampling import (
+    AnsweringPassages,
+    PassageSampler,
+    SampledQuery,
+    mixture,
+    usable_examples,
+    usable_sources,
+)
 
 _BUFFER = 1000  # examples of a source that are shuffled together
 
 
-class _Stream:
-    """The examples of one source in some order, for ever, and the passages drawn for them."""
-
-    def __init__(self, source: LabelledSource, drawer: Drawer, rng: random.Random) -> None:
-        self._examples = self._forever(source)
-        self._rng = rng
-        self._drawer = drawer
-        self._buffer = list(islice(self._examples, _BUFFER))
-
-    @staticmethod
-    def _forever(source: LabelledSource) -> Iterator[Example]:
-        while True:
-            yield from usable(source)
-
-    def draw(self) -> Drawn:
-        """Draw a query: one of the buffer, whose place the next one takes."""
-        place = self._rng.randrange(len(self._buffer))
-        example = self._buffer[place]
-        self._buffer[place] = next(self._examples)
-        return self._drawer.draw(example, self._buffer)
+def _forever(source: LabelledSource) -> Iterator[Example]:
+    while True:
+        yield from usable_examples(source)
 
 
-def _characters(drawn: Drawn) -> int:
-    """Return what a query's longest passage has, by which batches are sorted before anything is encoded."""
-    return max(len(p.passage.text) for p in drawn.passages)
+def _sample_source(source: LabelledSource, sampler: PassageSampler, rng: random.Random) -> Iterator[SampledQuery]:
+    """Yield queries of one source for ever: one of the buffer, whose place the next one takes."""
+    examples = _forever(source)
+    buffer = list(islice(examples, _BUFFER))
+    while True:
+        place = rng.randrange(len(buffer))
+        example, buffer[place] = buffer[place], next(examples)
+        yield sampler.sample(example, buffer)
+
+
+def _longest(sampled: SampledQuery) -> int:
+    """Return the characters of a query's longest passage, which batches are sorted by before anything is encoded."""
+    return max(len(p.passage.text) for p in sampled.passages)
 
 
 class BatchStream(IterableDataset[list[Group]]):
-    """The batches of a run, as many as were asked for; the same under the same seed, with any number of workers.
+    """The batches of a run; the same under the same seed, with any number of workers.
 
-    Every worker draws all batches, which is cheap, and encodes its own.
+    Every worker samples all batches, which is cheap, and encodes its own.
 
     Args:
-        config: what to draw.
-        builder: changes and encodes what is drawn.
-        batches: how many.
-        batch_size: pairs of a batch, about.
-        seed: of every random choice.
-        rank: of this process among those that train together; each gets its share of every batch of all.
-        world: number of these processes.
+        config: What to sample.
+        builder: Changes and encodes sampled queries.
+        batches: Number of batches.
+        batch_size: Approximate number of pairs per batch.
+        seed: Seed of every random choice.
+        rank: Rank of this process among those that train together; each gets its share of every batch.
+        world: Number of these processes.
 
     Raises:
         DataError: there is nothing to train on.
@@ -81,15 +81,15 @@ class BatchStream(IterableDataset[list[Group]]):
         self._seed = seed
         self._rank, self._world = rank, world
         self._sources = usable_sources(config)
-        self._answering = Answering() if config.answering_negatives else None
+        self._answering = AnsweringPassages() if config.answering_negatives else None
         counts = {name: self._count(source) for name, source in self._sources.items()}
         self.sizes = {name: count for name, count in counts.items() if count}
         if not self.sizes:
-            raise DataError(f"{config.train}: no labelled example to train on")
+            raise DataError(f"{config.train}: no labelled example with a query and a passage; check the data")
 
     def _count(self, source: LabelledSource) -> int:
         count = 0
-        for example in usable(source):
+        for example in usable_examples(source):
             count += 1
             if self._answering:
                 self._answering.add([example])
@@ -98,26 +98,26 @@ class BatchStream(IterableDataset[list[Group]]):
     def __len__(self) -> int:
         return self._batches
 
-    def _drawn(self, rng: random.Random) -> Iterator[tuple[int, Drawn]]:
+    def _sampled(self, rng: random.Random) -> Iterator[tuple[int, SampledQuery]]:
         shares = mixture(self.sizes, self._config)
-        drawers = {name: Drawer(self._config, rng, self._answering) for name in shares}
-        streams = [_Stream(self._sources[name], drawers[name], rng) for name in shares]
+        samplers = {name: PassageSampler(self._config, rng, self._answering) for name in shares}
+        streams = [_sample_source(self._sources[name], sampler, rng) for name, sampler in samplers.items()]
         number = 0
         while True:
             (stream,) = rng.choices(streams, weights=list(shares.values()))
-            yield number, stream.draw()
+            yield number, next(stream)
             number += 1
 
-    def _packed(self) -> Iterator[list[tuple[int, Drawn]]]:
+    def _packed(self) -> Iterator[list[tuple[int, SampledQuery]]]:
         rng = random.Random(self._seed)
-        drawn = self._drawn(rng)
+        sampled = self._sampled(rng)
         while True:
-            chunk: list[tuple[int, Drawn]] = []
+            chunk: list[tuple[int, SampledQuery]] = []
             pairs = 0
             while pairs < CHUNK * self._batch_size:
-                chunk.append(next(drawn))
+                chunk.append(next(sampled))
                 pairs += len(chunk[-1][1])
-            chunk.sort(key=lambda one: -_characters(one[1]))
+            chunk.sort(key=lambda one: -_longest(one[1]))
             batches = pack(chunk, [len(one) for _, one in chunk], self._batch_size)
             rng.shuffle(batches)
             yield from batches
@@ -125,10 +125,12 @@ class BatchStream(IterableDataset[list[Group]]):
     def __iter__(self) -> Iterator[list[Group]]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        usable_batches = (batch for batch in self._packed() if len(batch) >= self._world)
-        for batch in islice(usable_batches, worker, self._batches, workers):
-            built = (self._builder.build(number, drawn) for number, drawn in batch[self._rank :: self._world])
+        shared = (batch for batch in self._packed() if len(batch) >= self._world)
+        for batch in islice(shared, worker, self._batches, workers):
+            built = (self._builder.build(number, sampled) for number, sampled in batch[self._rank :: self._world])
             groups = [group for group in built if group]
             if not groups:
-                raise DataError(f"{self._config.train}: a whole batch teaches nothing; `secateur data check` says why")
+                raise DataError(
+                    f"{self._config.train}: nothing can be learned from a whole batch; run `secateur data check`"
+                )
             yield groups

@@ -1,4 +1,4 @@
-"""The trainer: `transformers.Trainer` with the joint loss, batches of whole queries, and checkpoints that are whole."""
+"""The trainer: `transformers.Trainer` with the joint loss, batches of whole queries, and complete checkpoints."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from secateur.labelled.hardware import has_bf16
 from secateur.models.errors import DataError, ModelError
-from secateur.training.batches import GroupCollator, GroupDataset
+from secateur.training.batches import GroupCollator
 from secateur.training.config import TrainConfig
-from secateur.training.losses.joint import Targets, joint_loss, loss_parts
+from secateur.training.losses import Targets, joint_loss, loss_parts
 from secateur.training.pairs import Group
 from secateur.training.validation import validate
 
-_COMPLETE = "complete"  # stands in a checkpoint that was written to its end
+CHECKPOINTS = "checkpoints"  # folder of a run's output directory
+_COMPLETE = "complete"  # file that marks a checkpoint as complete
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 def use_bf16(precision: str) -> bool:
-    """Whether to train in bf16: where asked for, or by `auto` where the hardware multiplies it.
+    """Whether to train in bf16: if asked for, or with `auto` where the hardware supports it.
 
-    Without such hardware bf16 is emulated, some twenty times slower than fp32.
+    Without such hardware bf16 is emulated, about twenty times slower than fp32.
     """
     if precision != "auto":
         return precision == "bf16"
@@ -40,38 +41,40 @@ def use_bf16(precision: str) -> bool:
 
 
 def check_machine(config: TrainConfig) -> None:
-    """Refuse a run that this machine cannot do, before anything is read for it.
+    """Refuse a run that this machine cannot do, before anything is read.
 
     Raises:
-        DataError: fp16 is asked for without a CUDA device, or a tracker that is not installed.
+        DataError: fp16 is asked for without a CUDA device, or a tracker is not installed.
     """
     if config.optim.precision == "fp16" and not torch.cuda.is_available():
-        raise DataError("optim.precision: fp16 needs a CUDA device, and there is none; use auto, bf16 or fp32")
+        raise DataError("optim.precision: fp16 needs a CUDA device, but there is none; use auto, bf16 or fp32")
     trackers: list[str] = []
     if config.report_to:
         trackers = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
     for name in config.report_to:
         if name not in trackers:
-            found = f"found are {', '.join(trackers)}" if trackers else "none is"
-            raise DataError(f"report_to: no tracker {name!r} is installed ({found}); install it, or leave it out")
+            raise DataError(
+                f"report_to: the tracker {name!r} is not installed (installed: {', '.join(trackers) or 'none'}); "
+                "install it or leave it out"
+            )
 
 
 def last_checkpoint(directory: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end; None if there is none."""
-    whole = [path.parent for path in directory.glob(f"checkpoint-*/{_COMPLETE}")]
-    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    """Return the newest complete checkpoint; None if there is none."""
+    complete = [path.parent for path in directory.glob(f"checkpoint-*/{_COMPLETE}")]
+    return max(complete, key=lambda path: int(path.name.partition("-")[2]), default=None)
 
 
 class PruningTrainer(Trainer):
     """Trains a `PruningNetwork`.
 
     Args:
-        config: weights of the losses, and how to fit.
-        network: encoder and heads.
-        arguments: see `training_arguments`.
-        loader: the batches of all epochs, those of this process.
-        validation: those to judge checkpoints by; none of them for none.
-        collator: pads groups.
+        config: Weights of the losses, and optimisation.
+        network: Encoder and heads.
+        arguments: Settings of `transformers`, see `training_arguments`.
+        loader: This process's batches of all epochs.
+        validation: Encoded queries to judge checkpoints by; empty for no validation.
+        collator: Function that pads groups.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class PruningTrainer(Trainer):
             model=network,
             args=arguments,
             train_dataset=loader.dataset,
-            eval_dataset=GroupDataset(validation) if validation else None,
+            eval_dataset=cast("Dataset[Group]", validation) if validation else None,
             data_collator=collator,
             callbacks=stopping,
         )
@@ -102,7 +105,7 @@ class PruningTrainer(Trainer):
         self._loader = loader
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches, which are shared out among processes already."""
+        """Return the batches, which are divided among processes already."""
         return self._loader
 
     def compute_loss(
@@ -112,7 +115,7 @@ class PruningTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Return the joint loss of a batch (and the logits, when asked for).
+        """Return the joint loss of a batch (and the logits, if asked for).
 
         Raises:
             DataError: the loss is not finite.
@@ -153,7 +156,7 @@ class PruningTrainer(Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Judge the network as it is on the validation pairs."""
+        """Measure the network on the validation pairs."""
         found = validate(self.accelerator.unwrap_model(self.model), self._validation, self._collator)
         metrics = {f"eval_{name}": value for name, value in asdict(found).items()}
         self.log(dict(metrics))
@@ -162,18 +165,18 @@ class PruningTrainer(Trainer):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        folder = self._config.out / "checkpoints" / f"checkpoint-{self.state.global_step}"
+        folder = self._config.out / CHECKPOINTS / f"checkpoint-{self.state.global_step}"
         if self.args.should_save and folder.is_dir():
             (folder / _COMPLETE).touch()
 
     def _layer_scale(self, name: str, layers: int) -> float:
-        """Return how fast a parameter of the encoder learns: slower the further below the heads it lies."""
+        """Return the factor of an encoder parameter's learning rate: lower for each layer further below the heads."""
         layer = _LAYER.search(name)
         depth = layers - int(layer[1]) - 1 if layer else layers
         return float(self._config.optim.layer_decay**depth)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with faster heads and slower lower layers; no decay on biases, norms and scalars."""
+        """Return AdamW with faster heads and slower lower layers; no decay on biases, norms and scalars."""
         if self.optimizer is None:
             optim = self._config.optim
             named = dict((model or self.model).named_parameters())  # type: ignore[union-attr]
@@ -193,12 +196,12 @@ class PruningTrainer(Trainer):
 
 
 def training_arguments(config: TrainConfig, *, judged: bool) -> TrainingArguments:
-    """Return a run's settings as `transformers` wants them; ``judged``: checkpoints are, on validation pairs."""
+    """Return a run's settings for `transformers`; with ``judged`` every checkpoint is measured on validation pairs."""
     optim = config.optim
     cuda = torch.cuda.is_available()
     return TrainingArguments(
-        output_dir=str(config.out / "checkpoints"),
-        num_train_epochs=1,  # the batches are those of all epochs
+        output_dir=str(config.out / CHECKPOINTS),
+        num_train_epochs=1,  # the loader yields the batches of all epochs
         per_device_train_batch_size=optim.batch_size,
         gradient_accumulation_steps=optim.gradient_accumulation,
         learning_rate=optim.learning_rate,
@@ -221,5 +224,5 @@ def training_arguments(config: TrainConfig, *, judged: bool) -> TrainingArgument
         logging_first_step=True,
         remove_unused_columns=False,
         report_to=list(config.report_to) or "none",
-        ddp_find_unused_parameters=True,  # an encoder's own pooler takes no part
+        ddp_find_unused_parameters=True,  # an encoder's own pooler is not used
     )

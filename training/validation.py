@@ -1,4 +1,4 @@
-"""Validation during training: how well units and passages are told apart on examples that are not trained on."""
+"""Validation during training: how well units and passages are ranked on examples that are not trained on."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.network import PruningNetwork
 from secateur.models.segmenters import get_segmenter
+from secateur.training.batches import pack
 from secateur.training.config import DataConfig, TrainConfig
-from secateur.training.drawing import Drawn, read_sources
-from secateur.training.losses import IGNORED
+from secateur.training.losses import unit_means
 from secateur.training.pairs import Group, GroupBuilder
+from secateur.training.sampling import SampledQuery, read_sources
 
-_PAIRS = 32  # pairs of a batch, at least
+_PAIRS = 32  # fewest pairs of a batch
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
+class ValidationScores:
     """Figures on validation examples.
 
     Attributes:
-        unit_ap: average precision of answering units, ranked by mean keep probability over all passages, in [0, 1].
-        mrr: mean reciprocal rank of the first relevant passage among its query's; nan without a query to rank.
+        unit_ap: Average precision of answering units, ranked by mean keep probability over all passages, in [0, 1].
+        mrr: Mean reciprocal rank of the first relevant passage of a query; nan without a query to rank.
     """
 
     unit_ap: float
@@ -37,7 +38,7 @@ class Validation:
 
 
 def _evenly(sources: dict[str, list[Example]], count: int) -> list[Example]:
-    """Take up to ``count`` examples, as many from each source as there are, always the same ones."""
+    """Return up to ``count`` examples, evenly from all sources; always the same ones."""
     rng = random.Random(0)
     shuffled = [rng.sample(examples, len(examples)) for examples in sources.values()]
     rows = [[examples[i] for examples in shuffled if i < len(examples)] for i in range(max(map(len, shuffled)))]
@@ -45,81 +46,62 @@ def _evenly(sources: dict[str, list[Example]], count: int) -> list[Example]:
 
 
 def validation_groups(config: TrainConfig, encoder: PairEncoder) -> list[Group]:
-    """Encode validation queries with all their passages as they are.
+    """Encode validation queries with all their passages, unchanged.
 
     Raises:
-        DataError: none of them has an answer.
+        DataError: none of the queries has an answer.
     """
     if config.data.validation is None:
         return []
-    titles = float(config.data.title_share > 0)  # what the model learns to read, it is judged with
+    titles = float(config.data.title_share > 0)  # a model is judged with titles if it is trained with them
     plain = DataConfig(train=config.data.validation, recut_share=0.0, shuffle_share=0.0, title_share=titles)
     examples = _evenly(read_sources(replace(plain, exclude=config.data.exclude)), config.stop.queries)
     builder = GroupBuilder(encoder, get_segmenter(config.segmenter), plain, config.seed)
-    groups = [builder.build(number, Drawn(e.query, e.passages)) for number, e in enumerate(examples)]
+    groups = [builder.build(number, SampledQuery(e.query, e.passages)) for number, e in enumerate(examples)]
     groups = [group for group in groups if group]
     if not any(pair.relevant for group in groups for pair in group):
-        raise DataError(f"data.validation: no passage of {plain.train} answers its query; nothing can be judged")
+        raise DataError(f"data.validation: no passage of {plain.train} answers its query; add queries with an answer")
     return groups
 
 
-def average_precision(scores: np.ndarray, gold: np.ndarray) -> float:
-    """Return the area under the precision-recall curve, as the mean precision at each answering unit."""
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(gold, scores))
-
-
-def _unit_means(keep: Tensor, labels: Tensor, units: Tensor) -> tuple[list[float], list[bool]]:
-    """Return the mean keep probability and the label of each unit of one window."""
-    known = labels != IGNORED
-    width = int(units.max()) + 1
-    ones = torch.ones_like(keep[known])
-    counts, kept, gold = (
-        torch.zeros(width).index_add(0, units[known], values) for values in (ones, keep[known], labels[known])
-    )
-    present = counts > 0
-    return (kept[present] / counts[present]).tolist(), (gold[present] > 0.5 * counts[present]).tolist()
+def _reciprocal_ranks(relevance: Tensor, relevant: Tensor, groups: Tensor) -> list[float]:
+    """Return the reciprocal rank of the best relevant passage of each query that has others as well."""
+    ranks = []
+    for group in range(int(groups.max()) + 1):
+        scores, wanted = relevance[groups == group], relevant[groups == group] > 0
+        if wanted.any() and not wanted.all():
+            ranks.append(1 / (1 + int((scores[~wanted] >= scores[wanted].max()).sum())))
+    return ranks
 
 
 def validate(
     network: PruningNetwork, groups: Sequence[Group], collate: Callable[[Sequence[Group]], dict[str, Tensor]]
-) -> Validation:
-    """Measure a network.
+) -> ValidationScores:
+    """Measure a network, which is left in training or evaluation mode as it was.
 
     Args:
-        network: which is left in the mode that it was in.
-        groups: see `validation_groups`.
-        collate: pads groups.
+        network: The network.
+        groups: Encoded queries, see `validation_groups`.
+        collate: Function that pads groups.
     """
+    from sklearn.metrics import average_precision_score
+
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    scores: list[float] = []
-    gold: list[bool] = []
+    scores: list[Tensor] = []
+    gold: list[Tensor] = []
     ranks: list[float] = []
-    order = sorted(range(len(groups)), key=lambda i: -max(map(len, groups[i])))
+    by_length = sorted(groups, key=lambda group: -max(map(len, group)))
     with torch.inference_mode():
-        start = 0
-        while start < len(order):
-            stop = start
-            pairs = 0
-            while stop < len(order) and pairs < _PAIRS:
-                pairs += len(groups[order[stop]])
-                stop += 1
-            batch = collate([groups[i] for i in order[start:stop]])
+        for batch_groups in pack(by_length, [len(group) for group in by_length], _PAIRS):
+            batch = collate(batch_groups)
             inputs = {k: batch[k].to(device) for k in ("input_ids", "attention_mask", "token_type_ids", "unit_ids")}
             relevance, keep = (output.float().cpu() for output in network(**inputs))
-            for row in range(len(keep)):
-                found = _unit_means(keep[row].sigmoid(), batch["labels"][row], batch["units"][row])
-                scores += found[0]
-                gold += found[1]
-            for group in range(int(batch["groups"].max()) + 1):
-                inside = batch["groups"] == group
-                wanted = batch["relevant"][inside] > 0
-                if wanted.any() and not wanted.all():
-                    best = relevance[inside][wanted].max()
-                    ranks.append(1 / (1 + int((relevance[inside][~wanted] >= best).sum())))
-            start = stop
+            unit_scores, unit_labels = unit_means(keep, batch["labels"], batch["units"])
+            scores.append(unit_scores)
+            gold.append(unit_labels > 0.5)
+            ranks += _reciprocal_ranks(relevance, batch["relevant"], batch["groups"])
     network.train(was_training)
-    return Validation(average_precision(np.array(scores), np.array(gold)), float(np.mean(ranks)) if ranks else np.nan)
+    unit_ap = float(average_precision_score(torch.cat(gold).numpy(), torch.cat(scores).numpy()))
+    return ValidationScores(unit_ap, float(np.mean(ranks)) if ranks else np.nan)

@@ -1,9 +1,9 @@
-"""What is made of a row: its passages pruned, or scored. The work on one block of rows, here or on a Ray worker."""
+"""Pruning or scoring the passages of one block of rows, in this process or on a Ray worker."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
 from secateur.models.types import PassageResult, PruneRequest
-from secateur.pipelines.corpus.rows import as_passages
 
-Item = tuple[object, object]  # query and passages, as they stand in the row
+Item = tuple[object, object]  # query and passages of a row, unchecked
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Which model runs and how; see `Pruner.load`."""
+    """The arguments of `Pruner.load`."""
 
     model: str | Path | None = None
     backend: str = "auto"
@@ -32,70 +31,59 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was made of a row.
+    """The result of a row.
 
     Attributes:
-        pruned: of a single passage an object, of a list of passages a list of objects; None where the row is broken.
-        error: why it is.
+        pruned: An object for a single passage, a list of objects for a list of passages; None for a broken row.
+        error: Reason why the row is broken.
     """
 
     pruned: dict[str, Any] | list[dict[str, Any]] | None = None
     error: str | None = None
 
 
-# One model a process, however many blocks it gets.
-@cache
-def load(choice: ModelChoice) -> Pruner:
-    """Load the model."""
-    return Pruner.load(
-        choice.model,
-        backend=choice.backend,
-        device=choice.device,
-        precision=choice.precision,
-        threads=choice.threads,
-        verify=choice.verify,
-    )
+@cache  # one model per process
+def _load(choice: ModelChoice) -> Pruner:
+    arguments = asdict(choice)
+    return Pruner.load(arguments.pop("model"), **arguments)
 
 
 def request_of(item: Item, options: PruneOptions) -> tuple[PruneRequest, bool]:
-    """Return what is asked of a row, and whether of a single passage.
+    """Return the request of a row, and whether it has a single passage.
 
     Raises:
         InputError: the row is broken; the message names the field.
     """
     query, value = item
-    passages, single = as_passages(value)
-    return check_request(query, passages, options).request, single
+    single = isinstance(value, str | Mapping)
+    if not single and not isinstance(value, list):
+        raise InputError("passages", f"{value!r:.60} is neither a text nor a list", "give one of them")
+    return check_request(query, [value] if single else value, options).request, single
 
 
-def _row(result: PassageResult, score_only: bool) -> dict[str, Any]:
+def _content(result: PassageResult, score_only: bool) -> dict[str, Any]:
     if score_only:
         units = [{"start": unit.start, "end": unit.end, "score": unit.score} for unit in result.units or ()]
         return {"score": result.score, "units": units}
-    return {
-        "text": result.text,
-        "score": result.score,
-        "spans": [list(span) for span in result.spans],
-        "kept_units": result.kept_units,
-        "total_units": result.total_units,
-    }
+    content = {name: getattr(result, name) for name in ("text", "score", "spans", "kept_units", "total_units")}
+    return content | {"spans": [list(span) for span in result.spans]}
 
 
 def prune_block(block: Sequence[Item], choice: ModelChoice, options: PruneOptions, score_only: bool) -> list[Outcome]:
-    """Prune the passages of rows; one whose row is broken stops no other.
+    """Prune the passages of rows; a broken row does not affect the others.
 
-    The rows of a block run in the same batches whatever runs beside, so its outcomes are always the same.
+    The rows of a block are batched together, so its outcomes do not depend on other blocks.
 
     Args:
-        block: queries and passages.
-        choice: the model.
-        options: of pruning.
-        score_only: return scores of passages and units, and no texts.
+        block: Queries and passages.
+        choice: The model.
+        options: Pruning options.
+        score_only: Whether to return scores of passages and units instead of texts.
     """
-    pruner = load(choice)
-    outcomes: dict[int, Outcome] = {}
-    asked: list[tuple[int, PruneRequest, bool]] = []
+    pruner = _load(choice)
     options = replace(options, return_units=score_only)
+    outcomes = [Outcome()] * len(block)
+    valid: list[tuple[int, PruneRequest, bool]] = []
     for number, item in enumerate(block):
         try:
             request, single = request_of(item, options)
@@ -103,11 +91,11 @@ def prune_block(block: Sequence[Item], choice: ModelChoice, options: PruneOption
         except InputError as error:
             outcomes[number] = Outcome(error=str(error))
         else:
-            asked.append((number, request, single))
-    for (number, _, single), result in zip(asked, pruner.prune_many([one for _, one, _ in asked]), strict=True):
+            valid.append((number, request, single))
+    for (number, _, single), result in zip(valid, pruner.prune_many([one for _, one, _ in valid]), strict=True):
         if single:
-            # Left out by an option, a single passage is null, not broken.
-            outcomes[number] = Outcome(next((_row(one, score_only) for one in result.results), None))
+            # A single passage that an option leaves out is null, not broken.
+            outcomes[number] = Outcome(next((_content(one, score_only) for one in result.results), None))
         else:
-            outcomes[number] = Outcome([{"index": one.index, **_row(one, score_only)} for one in result.results])
-    return [outcomes[number] for number in range(len(block))]
+            outcomes[number] = Outcome([{"index": one.index, **_content(one, score_only)} for one in result.results])
+    return outcomes

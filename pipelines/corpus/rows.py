@@ -1,20 +1,19 @@
-"""The rows of a corpus, from JSON lines, Parquet or a Hugging Face dataset on disk, and what is asked of each."""
+"""The rows of a corpus (JSON lines, Parquet, or a Hugging Face dataset on disk), and the query and passages of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from secateur.labelled.json_files import json_lines
 from secateur.labelled.parquet_files import open_parquet
 from secateur.labelled.sources import saved_splits
-from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError
-from secateur.models.requests import PassageLike
 
 Row = dict[str, Any]
 
@@ -23,24 +22,8 @@ _PASSAGES_NAMES = ("passages", "documents", "contexts", "texts", "passage", "doc
 _BATCH = 1024  # rows that are read at once
 
 
-class Corpus(Protocol):
-    """Rows of a dataset, as often as they are asked for."""
-
-    path: Path
-
-    def columns(self) -> list[str]:
-        """Return the names of the columns; of JSON lines, those of the first row."""
-
-    def read(self, start: int = 0) -> Iterator[Row]:
-        """Yield the rows from one on.
-
-        Raises:
-            DataError: one cannot be read; the message names it.
-        """
-
-
 class Lines:
-    """JSON lines, gzipped or not, each an object; blank lines are no rows."""
+    """JSON lines, gzipped or not, each an object. Blank lines are skipped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,19 +33,19 @@ class Lines:
         return next((list(row) for row in self.read()), [])
 
     def read(self, start: int = 0) -> Iterator[Row]:
-        """Yield the rows from one on."""
-        for number, line in islice(filled_lines(self.path), start, None):
-            try:
-                row = parse_json(line)
-            except ValueError as error:
-                raise DataError(f"{self.path}, line {number}: is not JSON ({error})") from error
+        """Yield the rows from the given one.
+
+        Raises:
+            DataError: a line is not a JSON object.
+        """
+        for number, row in islice(json_lines(self.path), start, None):
             if not isinstance(row, dict):
                 raise DataError(f"{self.path}, line {number}: is not an object")
             yield row
 
 
 class Tables:
-    """Data in Arrow's form: a Parquet file, or a dataset that `datasets` saved to disk."""
+    """Data in Arrow's format: a Parquet file, or a dataset that `datasets` saved to disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,7 +55,7 @@ class Tables:
         """The Hugging Face dataset; None for a Parquet file.
 
         Raises:
-            DataError: there is none, or it has several splits.
+            DataError: the directory holds no dataset, or several splits.
             MissingExtraError: `datasets` is not installed.
         """
         if self.path.is_file():
@@ -103,7 +86,11 @@ class Tables:
             yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
 
     def read(self, start: int = 0) -> Iterator[Row]:
-        """Yield the rows from one on."""
+        """Yield the rows from the given one.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
         with _reading(self.path):
             done = 0
             for table in self.tables():
@@ -112,12 +99,15 @@ class Tables:
                 done += table.num_rows
 
 
+Corpus = Lines | Tables
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn Arrow's errors into ours."""
     try:
         yield
-    except (OSError, ValueError, OverflowError) as error:  # pyarrow's are ValueErrors; odd dates overflow
+    except (OSError, ValueError, OverflowError) as error:  # pyarrow's are ValueErrors; extreme dates overflow
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
@@ -128,7 +118,7 @@ def open_corpus(path: Path) -> Corpus:
         path: ``.jsonl`` or ``.jsonl.gz``, ``.parquet``, or a directory that `datasets` wrote by ``save_to_disk``.
 
     Raises:
-        DataError: it is not there, or of another kind.
+        DataError: it does not exist, or has another format.
     """
     if path.name.endswith((".jsonl", ".jsonl.gz", ".ndjson")) and path.is_file():
         return Lines(path)
@@ -140,79 +130,52 @@ def open_corpus(path: Path) -> Corpus:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a row has what is asked; None: the first column with a usual name.
+    """Names of the columns to read; None for the first one with a usual name.
 
     Attributes:
-        query: the question.
-        passages: a text, or a list of texts or of objects with ``text`` and perhaps ``title``.
-        title: of the passage, where that is a text.
+        query: Column of the query.
+        passages: Column of a text, or of a list of texts or of objects with ``text`` and optionally ``title``.
+        title: Column of the passage's title, if the passage is a text; None for no title.
+        fixed_query: Query for all rows, used instead of a column.
     """
 
     query: str | None = None
     passages: str | None = None
     title: str | None = None
+    fixed_query: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The columns of one corpus.
-
-    Attributes:
-        query: name of the query's column; None where one query is asked of all rows.
-        passages: name of the passages' column.
-        title: name of the title's column, if there is one.
-        fixed: the query that is asked of all rows.
-    """
-
-    query: str | None
-    passages: str
-    title: str | None
-    fixed: str | None
-
-    def of(self, row: Row) -> tuple[object, object]:
-        """Return a row's query and passages, not yet checked: a text, or a list."""
-        passages = row.get(self.passages)
+    def item(self, row: Row) -> tuple[object, object]:
+        """Return a row's query and passages, unchecked; the names must be known, see `find_columns`."""
+        passages = row.get(self.passages or "")
         if self.title is not None and isinstance(passages, str):
             passages = {"text": passages, "title": row.get(self.title)}
-        return (self.fixed if self.query is None else row.get(self.query)), passages
+        return (self.fixed_query if self.query is None else row.get(self.query)), passages
 
 
-def _column(corpus: Corpus, there: list[str], wanted: str | None, usual: tuple[str, ...], flag: str) -> str:
-    found = wanted if wanted is not None else next((name for name in usual if name in there), None)
-    if found in there:
-        return found
-    named = f"no column {wanted!r}" if wanted is not None else f"none of the columns {', '.join(usual)}"
-    raise InputError(flag, f"{corpus.path} has {named}", f"it has {', '.join(there) or 'no rows'}; name one of them")
-
-
-def find_columns(corpus: Corpus, columns: Columns, query: str | None) -> Asked:
-    """Return the columns that are meant.
+def find_columns(corpus: Corpus, columns: Columns, query: str | None) -> Columns:
+    """Return the columns with the names that the corpus has.
 
     Args:
-        corpus: that has them.
-        columns: as the user names them.
-        query: to ask of all rows instead of a column's.
+        corpus: The corpus.
+        columns: Columns named by the user.
+        query: Query for all rows.
 
     Raises:
         InputError: there is no such column.
     """
-    there = corpus.columns()
-    return Asked(
-        query=None if query is not None else _column(corpus, there, columns.query, _QUERY_NAMES, "--query-column"),
-        passages=_column(corpus, there, columns.passages, _PASSAGES_NAMES, "--passages-column"),
-        title=None if columns.title is None else _column(corpus, there, columns.title, (), "--title-column"),
-        fixed=query,
+    existing = corpus.columns()
+
+    def find(wanted: str | None, usual: tuple[str, ...], flag: str) -> str:
+        found = wanted if wanted is not None else next((name for name in usual if name in existing), None)
+        if found in existing:
+            return found
+        problem = f"no column {wanted!r}" if wanted is not None else f"none of the columns {', '.join(usual)}"
+        hint = f"it has {', '.join(existing) or 'no rows'}; name one of them"
+        raise InputError(flag, f"{corpus.path} has {problem}", hint)
+
+    return Columns(
+        query=None if query is not None else find(columns.query, _QUERY_NAMES, "--query-column"),
+        passages=find(columns.passages, _PASSAGES_NAMES, "--passages-column"),
+        title=None if columns.title is None else find(columns.title, (), "--title-column"),
+        fixed_query=query,
     )
-
-
-def as_passages(value: object) -> tuple[list[PassageLike], bool]:
-    """Return a row's passages as a list, and whether it was a single one.
-
-    Raises:
-        InputError: it is neither a text nor a list.
-    """
-    if isinstance(value, str | Mapping):
-        return [value], True
-    if isinstance(value, list):
-        return value, False
-    raise InputError("passages", f"{value!r:.60} is neither a text nor a list", "give one of them")

@@ -1,4 +1,4 @@
-"""`secateur prune-corpus`: a dataset in, the same with one more column out; killed and run again, it goes on."""
+"""`secateur prune-corpus`: write a dataset with its pruned passages in a further column; a killed run resumes."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from secateur.models.options import PruneOptions
 from secateur.models.requests import check_options
 from secateur.pipelines.corpus.journal import Journal, open_journal
 from secateur.pipelines.corpus.pruning import Item, ModelChoice, prune_block, request_of
-from secateur.pipelines.corpus.rows import Asked, Columns, Corpus, find_columns, open_corpus
+from secateur.pipelines.corpus.rows import Columns, Corpus, find_columns, open_corpus
 from secateur.pipelines.corpus.writing import form_of, write
 
 log = logging.getLogger(__name__)
 
-_SHOWN = 3  # broken rows in an error
-_EVERY_S = 10.0  # between lines that say how far it is, where no bar can be shown
+_SHOWN = 3  # broken rows in an error message
+_LOG_SECONDS = 10.0  # between progress messages where no bar can be shown
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusOptions:
-    """How a corpus is pruned.
+    """How to prune a corpus.
 
     Attributes:
-        columns: where the rows have queries and passages.
-        query: asked of all rows, instead of a column's.
-        pruning: options of `Pruner.prune`.
-        model: that runs, and how.
-        score_only: write scores of passages and units, and no pruned texts.
-        column: name of the new column.
-        keep_broken: give a broken row no outcome but an error in a column of its own, instead of stopping.
-        block: rows that run together, and that a kill can cost.
-        ray: run on a Ray cluster; the result is the same.
+        columns: Columns of the queries and passages.
+        query: Query for all rows, used instead of a column.
+        pruning: Options of `Pruner.prune`.
+        model: The model and its backend.
+        score_only: Whether to write scores of passages and units instead of texts.
+        column: Name of the new column.
+        keep_broken: Whether to write the error of a broken row to a column of its own instead of stopping.
+        block: Rows that run together, and the most that a kill can lose.
+        ray: Whether to run on a Ray cluster; the result is the same.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -58,22 +58,30 @@ class CorpusOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pruning", check_options(self.pruning))
         if self.block < 1:
-            raise InputError("--block", f"{self.block} is no number of rows", "give 1 or more")
+            raise InputError("--block", f"{self.block} is not a number of rows", "give 1 or more")
         if not self.column:
             raise InputError("--column", "is empty", "give the new column a name")
+
+    def as_key(self) -> str:
+        """Return the options that an outcome depends on, apart from the model's content."""
+        content = asdict(self)
+        for name in ("column", "keep_broken", "ray"):
+            del content[name]
+        del content["model"]["model"], content["model"]["threads"]
+        return json.dumps(content, sort_keys=True, default=str)
 
 
 @dataclass(slots=True)
 class CorpusReport:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        rows: of the corpus.
-        passages: of these rows.
-        broken: rows without an outcome.
-        earlier: rows that an earlier run had done.
-        seconds: that the others took.
-        passages_now: passages of these.
+        rows: Number of rows in the corpus.
+        passages: Number of passages in the rows that are not broken.
+        broken: Number of rows without an outcome.
+        earlier: Number of rows that an earlier run finished.
+        seconds: Time for the other rows.
+        passages_now: Number of passages in the other rows.
     """
 
     rows: int = 0
@@ -84,121 +92,102 @@ class CorpusReport:
     passages_now: int = 0
 
     def lines(self) -> list[str]:
-        """Return them for people to read."""
-        said = [f"{self.rows} rows with {self.passages} passages; {self.broken} rows are broken"]
+        """Return the report as lines of text."""
+        lines = [f"{self.rows} rows with {self.passages} passages; {self.broken} rows are broken"]
         if self.earlier:
-            said.append(f"{self.earlier} rows had been done by an earlier run")
+            lines.append(f"{self.earlier} rows were finished by an earlier run")
         if self.passages_now:
-            said.append(f"{self.passages_now / max(self.seconds, 1e-9):.1f} passages a second")
-        return said
+            lines.append(f"{self.passages_now / max(self.seconds, 1e-9):.1f} passages per second")
+        return lines
 
 
-@dataclass(slots=True)
-class _Checked:
-    """What the first look at all rows tells.
-
-    Attributes:
-        rows: their number.
-        passages: of all rows that are not broken.
-        single: whether rows have a text, a list, or either.
-        problems: the first few broken rows'.
-        broken: number of broken rows.
-    """
-
-    rows: int = 0
-    passages: int = 0
-    single: set[bool] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)
-    broken: int = 0
-
-
-def _check(corpus: Corpus, asked: Asked, options: CorpusOptions) -> _Checked:
-    """Look at all rows before any is run."""
-    checked = _Checked()
-    for number, row in enumerate(corpus.read(), 1):
-        checked.rows += 1
+def _check(corpus: Corpus, columns: Columns, options: CorpusOptions) -> tuple[CorpusReport, set[bool]]:
+    """Check all rows before any is run; return the counts, and whether rows have a single passage (True) or a list."""
+    report = CorpusReport()
+    single: set[bool] = set()
+    problems: list[str] = []
+    for row in corpus.read():
+        report.rows += 1
         if options.column in row or f"{options.column}_error" in row:
             raise InputError("--column", f"{corpus.path} has a column {options.column!r} already", "give another name")
         try:
-            request, single = request_of(asked.of(row), options.pruning)
+            request, is_single = request_of(columns.item(row), options.pruning)
         except InputError as error:
-            checked.broken += 1
-            if len(checked.problems) < _SHOWN:
-                checked.problems.append(f"row {number}: {error}")
+            report.broken += 1
+            problems += [f"row {report.rows}: {error}"] if len(problems) < _SHOWN else []
         else:
-            checked.passages += len(request.passages)
-            checked.single.add(single)
-    if checked.broken and not options.keep_broken:
+            report.passages += len(request.passages)
+            single.add(is_single)
+    first = " | ".join(problems)
+    if report.broken and not options.keep_broken:
         raise DataError(
-            f"{corpus.path}: {checked.broken} of {checked.rows} rows are broken ({' | '.join(checked.problems)}); "
+            f"{corpus.path}: {report.broken} of {report.rows} rows are broken ({first}); "
             "fix them, or give --keep-broken"
         )
-    if checked.broken == checked.rows:
-        raise DataError(f"{corpus.path}: no row can be pruned ({' | '.join(checked.problems) or 'it is empty'})")
-    return checked
+    if report.broken == report.rows:
+        raise DataError(f"{corpus.path}: no row can be pruned ({first or 'it is empty'})")
+    return report, single
 
 
 @contextmanager
-def _told(done: int, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how far it is: a bar on a terminal, otherwise a line now and then."""
+def _progress(done: int, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows the number of finished rows: in a bar on a terminal, otherwise in the log."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if console.is_terminal:
-        bar = Progress(TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
-        with bar:
-            task = bar.add_task("rows", total=total, completed=done)
-            yield lambda rows: bar.update(task, completed=rows)
-        return
-    said = time.monotonic()
+    parts = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    last = time.monotonic()
+    with Progress(*parts, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("rows", total=total, completed=done)
 
-    def tell(rows: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= _EVERY_S:
-            said = time.monotonic()
-            log.info("%d of %d rows", rows, total)
+        def show(rows: int) -> None:
+            nonlocal last
+            bar.update(task, completed=rows)
+            if bar.disable and time.monotonic() - last >= _LOG_SECONDS:
+                last = time.monotonic()
+                log.info("%d of %d rows", rows, total)
 
-    yield tell
+        yield show
 
 
-def _run(corpus: Corpus, asked: Asked, journal: Journal, rows: int, options: CorpusOptions) -> int:
-    """Do the rows that are left; return how many passages they had."""
+def _run(corpus: Corpus, columns: Columns, journal: Journal, rows: int, options: CorpusOptions) -> int:
+    """Run the remaining rows; return the number of their passages."""
     passages = 0
 
     def items() -> Iterator[Item]:
         nonlocal passages
         for row in corpus.read(journal.done):
-            item = asked.of(row)
+            item = columns.item(row)
             passages += len(item[1]) if isinstance(item[1], list) else 1
             yield item
 
     model = options.model
     if options.ray and model.threads is None:
-        model = replace(model, threads=1)  # Ray gives each worker a processor
+        model = replace(model, threads=1)  # Ray gives each worker one processor
     work = partial(prune_block, choice=model, options=options.pruning, score_only=options.score_only)
-    with _told(journal.done, rows) as tell:
+    with _progress(journal.done, rows) as show:
         for outcomes in map_blocks(work, blocks(items(), options.block), ray=options.ray):
             for number, outcome in enumerate(outcomes, journal.done + 1):
                 if outcome.error is not None and not options.keep_broken:
                     raise DataError(
-                        f"{corpus.path}, row {number}: {outcome.error}; or give --keep-broken, which goes on from here"
+                        f"{corpus.path}, row {number}: {outcome.error}; or give --keep-broken, which resumes from here"
                     )
             journal.append(outcomes)
-            tell(journal.done)
+            show(journal.done)
     return passages
 
 
 def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) -> CorpusReport:
     """Prune, or score, the passages of each row for its query.
 
-    Outcomes are kept in a journal beside ``out`` until all are there; a run that was killed goes on from it, and what
-    it writes is what an unbroken one would have written.
+    Outcomes are kept in a journal beside ``out`` until all rows are finished. A killed run resumes from it, and its
+    output is the same as that of an uninterrupted run.
 
     Args:
-        path: of the corpus, see `open_corpus`.
-        out: the same rows with one more column; its ending says the form, see `form_of`. Replaced at the end.
-        options: how.
+        path: The corpus, see `open_corpus`.
+        out: Output with the same rows and a further column, replaced at the end; for its format see `form_of`.
+        options: How to prune.
 
     Raises:
         InputError: an option is wrong, or a column is missing.
@@ -208,42 +197,33 @@ def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) ->
     options = options or CorpusOptions()
     form = form_of(out)
     corpus = open_corpus(path)
-    asked = find_columns(corpus, options.columns, options.query)
-    checked = _check(corpus, asked, options)
-    if form != "lines" and len(checked.single) > 1:
-        raise DataError(f"{path}: some rows have one passage and some a list, which only JSON lines can hold")
+    columns = find_columns(corpus, options.columns, options.query)
+    report, single = _check(corpus, columns, options)
+    if form != "lines" and len(single) > 1:
+        raise DataError(
+            f"{path}: some rows have one passage and some a list, which only JSON lines can hold; write .jsonl"
+        )
     run = {
         "version": version("secateur"),
         "corpus": fingerprint(path),
         "model": fingerprint(resolve(options.model.model)),
-        "options": json.dumps(_deciding(options), sort_keys=True, default=str),
+        "options": options.as_key(),
     }
-    report = CorpusReport(checked.rows, checked.passages)
     place = out.with_name(f"{out.name}.journal")
-    with open_journal(place, run, options.block, checked.rows) as journal:
+    with open_journal(place, run, options.block, report.rows) as journal:
         report.earlier = journal.done
         started = time.perf_counter()
-        report.passages_now = _run(corpus, asked, journal, checked.rows, options)
+        report.passages_now = _run(corpus, columns, journal, report.rows, options)
         report.seconds = time.perf_counter() - started
         report.broken = sum(outcome.error is not None for outcome in journal.read())
-        single = next(iter(checked.single))
         write(
             out,
             corpus,
             journal.read,
             options.column,
             errors=options.keep_broken,
-            single=single,
+            single=single.pop(),
             score_only=options.score_only,
         )
         place.unlink()
     return report
-
-
-def _deciding(options: CorpusOptions) -> dict[str, object]:
-    """Return the options that an outcome depends on."""
-    content = asdict(options)
-    for name in ("column", "keep_broken", "ray"):
-        del content[name]
-    del content["model"]["model"], content["model"]["threads"]
-    return content

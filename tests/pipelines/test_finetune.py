@@ -8,6 +8,7 @@ import pytest
 from machines import write_machines
 
 from secateur.data_scripts.split import split
+from secateur.eval.report.compare import ComparisonRow
 from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
@@ -15,9 +16,8 @@ from secateur.models.sums import check_sums
 from secateur.pipelines.finetune import (
     FinetuneOptions,
     FinetuneReport,
-    VerdictRow,
-    _settings,
-    choose_settings,
+    _schedule,
+    choose_schedule,
     finetune,
     verdict_table,
 )
@@ -32,10 +32,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneReport:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_module, "CALIBRATION_PAIRS", 60)
+        patch.setattr(export_module, "CALIBRATION_PAIRS", 40)
         patch.setattr(export_module, "CHECK_PAIRS", 60)
         patch.setattr("secateur.training.calibration.MIN_QUERIES", 15)
-        return finetune(data, tmp_path_factory.mktemp("out") / "machines", FinetuneOptions(minutes=2))
+        patch.setattr("secateur.pipelines.finetune._pairs_per_second", lambda _: 1.0)  # so 45 pairs, once
+        return finetune(data, tmp_path_factory.mktemp("out") / "machines", FinetuneOptions(minutes=0.75))
 
 
 def test_the_new_model_is_whole_and_prunes(report: FinetuneReport) -> None:
@@ -54,7 +55,7 @@ def test_the_verdict_compares_before_and_after_on_queries_that_were_held_out(rep
     assert report.queries == {"train": 84, "calibration": 18, "test": 18}
     assert not report.worse
     assert {row.figure for row in report.rows} >= {"area", "mrr"}
-    assert all(0 <= row.before <= 1 and 0 <= row.after <= 1 and row.low <= row.high for row in report.rows)
+    assert all(0 <= row.a <= 1 and 0 <= row.b <= 1 and row.low <= row.high for row in report.rows)
     table = verdict_table(report)
     assert "| area |" in table
     assert "promised recall" in table
@@ -74,13 +75,19 @@ def test_the_card_tells_how_the_model_was_made(report: FinetuneReport) -> None:
     assert str(report.model.parent) not in card
 
 
+def row(difference: float, low: float, high: float) -> ComparisonRow:
+    return ComparisonRow(
+        figure="area", scope="macro", a=0.7, b=0.7 + difference, difference=difference, low=low, high=high, p=0.1
+    )
+
+
 def test_a_worse_model_is_called_so() -> None:
-    row = VerdictRow("area", 0.7, 0.6, -0.15, -0.05)
     queries = {"train": 1, "calibration": 1, "test": 1}
-    assert row.outcome == "worse"
-    assert FinetuneReport(Path("m"), queries, 1, 1, (row,), {}).worse
-    fine = VerdictRow("area", 0.7, 0.71, -0.01, 0.03)
-    assert not FinetuneReport(Path("m"), queries, 1, 1, (fine,), {}).worse
+    assert FinetuneReport(Path("m"), queries, 1, 1, (row(-0.1, -0.15, -0.05),), {}).worse
+    assert not FinetuneReport(Path("m"), queries, 1, 1, (row(0.01, -0.01, 0.03),), {}).worse
+    assert "| area | 0.700 | 0.600 | -0.100 | [-0.150, -0.050] | worse |" in verdict_table(
+        FinetuneReport(Path("m"), queries, 1, 1, (row(-0.1, -0.15, -0.05),), {})
+    )
 
 
 def test_warnings_stand_below_the_table() -> None:
@@ -89,17 +96,17 @@ def test_warnings_stand_below_the_table() -> None:
 
 
 def test_small_data_is_seen_several_times_and_slow_machines_see_less() -> None:
-    small, large = choose_settings(200, 10.0, 60), choose_settings(20_000, 1000.0, 600)
+    small, large = choose_schedule(200, 10.0, 60), choose_schedule(20_000, 1000.0, 600)
     assert small.epochs == 3
     assert large.epochs == 1
     assert small.learning_rate < large.learning_rate
-    slow = choose_settings(20_000, 1.0, 10)
+    slow = choose_schedule(20_000, 1.0, 10)
     assert slow.pairs * slow.epochs <= 600
-    tiny = choose_settings(60, 10.0, 60)
+    tiny = choose_schedule(60, 10.0, 60)
     assert tiny.pairs * tiny.epochs / tiny.batch_size >= 30
 
 
-def test_a_second_sitting_goes_on_with_the_settings_of_the_first(
+def test_a_second_session_goes_on_with_the_schedule_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However fast the machine then is: other pairs would not fit the checkpoints."""
@@ -107,9 +114,9 @@ def test_a_second_sitting_goes_on_with_the_settings_of_the_first(
     found = []
     for speed in (10.0, 99.0):
         monkeypatch.setattr("secateur.pipelines.finetune._pairs_per_second", lambda _, speed=speed: speed)
-        found.append(_settings(tmp_path, queries, options))
+        found.append(_schedule(tmp_path, queries, options))
     assert found == [(found[0][0], False), (found[0][0], True)]
-    other, resumed = _settings(tmp_path, queries, FinetuneOptions(minutes=2))
+    other, resumed = _schedule(tmp_path, queries, FinetuneOptions(minutes=2))
     assert other != found[0][0]
     assert not resumed
 

@@ -53,5 +53,11 @@ def toy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def labelled_sample() -> Path:
+    """Real labelled examples of five sources; see tests/data/README.md."""
+    return Path(__file__).parents[1] / "data" / "labelled"
+
+
+@pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     return load_tokenizer(resolve(None))

@@ -19,7 +19,7 @@ def group(*lengths: int) -> Group:
             np.zeros(n, dtype=np.int16),
             passage_start=2,
             relevant=index == 0,
-            teacher=float("nan"),
+            teacher_score=float("nan"),
         )
         for index, n in enumerate(lengths)
     )
@@ -68,7 +68,7 @@ def test_pairs_are_padded_and_know_their_query() -> None:
     assert batch["input_ids"].shape == (3, 16)
     assert batch["groups"].tolist() == [0, 0, 1]
     assert batch["relevant"].tolist() == [1, 0, 1]
-    assert torch.isnan(batch["teacher"]).all()
+    assert torch.isnan(batch["teacher_scores"]).all()
     assert batch["input_ids"][1].tolist() == [7] * 3 + [9] * 13
     assert batch["attention_mask"].sum(1).tolist() == [5, 3, 11]
     assert batch["unit_ids"][1].tolist() == [0] * 3 + [-1] * 13

@@ -72,9 +72,9 @@ def test_units_that_ended_the_text_get_a_space_behind_them() -> None:
 
 
 def test_a_teachers_score_goes_with_the_whole_passage_only() -> None:
-    assert units_of().take([0, 1, 2, 3]).teacher == 1.5
-    assert units_of().take([1, 2]).teacher is None
-    assert units_of().take([1, 0, 2, 3]).teacher is None
+    assert units_of().take([0, 1, 2, 3]).teacher_score == 1.5
+    assert units_of().take([1, 2]).teacher_score is None
+    assert units_of().take([1, 0, 2, 3]).teacher_score is None
 
 
 def test_shuffling_loses_and_adds_nothing() -> None:

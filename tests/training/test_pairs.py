@@ -14,11 +14,11 @@ from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage, PassageResult, Unit, UnitScore
-from secateur.training.config import DataConfig, DistillConfig
-from secateur.training.drawing import Drawn
+from secateur.training.config import DataConfig, TeacherConfig
 from secateur.training.losses import IGNORED
 from secateur.training.pairs import GroupBuilder, Pair, build_groups
-from secateur.training.teaching import scores_on
+from secateur.training.sampling import SampledQuery
+from secateur.training.teacher_scores import scores_on_units
 
 TEXT = "Rome is old. Anna won the race. It rained all day. The crowd went home."
 
@@ -32,7 +32,7 @@ def build(
     plain = {"recut_share": 0.0, "title_share": 0.0, "shuffle_share": 0.0}
     config = DataConfig(train=Path(), **(plain | changes))  # type: ignore[arg-type]
     builder = GroupBuilder(PairEncoder(tokenizer, window), get_segmenter(), config, 0)
-    return builder.build(0, Drawn("Who won?", (passage,), no_answer))
+    return builder.build(0, SampledQuery("Who won?", (passage,), no_answer))
 
 
 def tokens(tokenizer: Tokenizer, pair: Pair, label: float) -> list[str]:
@@ -42,7 +42,7 @@ def tokens(tokenizer: Tokenizer, pair: Pair, label: float) -> list[str]:
 def test_tokens_are_labelled_by_their_unit(tokenizer: Tokenizer, toy_example: MakeExample) -> None:
     (pair,) = build(tokenizer, toy_example("x").passages[0])
     assert pair.relevant
-    assert np.isnan(pair.teacher)
+    assert np.isnan(pair.teacher_score)
     assert tokens(tokenizer, pair, 1) == ["anna", "won", "the", "race", "."]
     assert set(pair.units[pair.labels == 1].tolist()) == {1}
     assert set(pair.units[pair.labels == 0].tolist()) == {0, 2, 3}
@@ -59,7 +59,7 @@ def test_a_long_passage_gives_a_window_that_holds_the_answer(tokenizer: Tokenize
     (pair,) = build(tokenizer, LabelledPassage(Passage(text), ((start, start + 18),), True, teacher=2.0), window=64)
     assert len(pair) <= 64
     assert (pair.labels == 1).any()
-    assert np.isnan(pair.teacher)  # it scored the passage, not this window
+    assert np.isnan(pair.teacher_score)  # it scored the passage, not this window
 
 
 def test_a_passage_comes_again_without_its_answer(tokenizer: Tokenizer, toy_example: MakeExample) -> None:
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_pairs(toy: Path, tokenizer: Tokenizer) -> 
 
 def test_a_group_does_not_depend_on_those_before_it(tokenizer: Tokenizer, toy_example: MakeExample) -> None:
     config = DataConfig(train=Path(), shuffle_share=0.5)
-    drawn = [Drawn(e.query, e.passages) for e in map(toy_example, "abcd")]
+    drawn = [SampledQuery(e.query, e.passages) for e in map(toy_example, "abcd")]
     builders = [GroupBuilder(PairEncoder(tokenizer, 128), get_segmenter(), config, 5) for _ in range(2)]
     forwards = [builders[0].build(i, drawn[i]) for i in range(4)]
     backwards = [builders[1].build(i, drawn[i]) for i in reversed(range(4))][::-1]
@@ -118,22 +118,21 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, said: str, toy_row: M
         list(read_examples(path))
 
 
-@pytest.mark.shared
-def test_the_shared_training_data_can_be_labelled(shared_data: Path, tokenizer: Tokenizer) -> None:
-    config = DataConfig(train=shared_data / "dev", pairs=300)
+def test_real_data_can_be_labelled(labelled_sample: Path, tokenizer: Tokenizer) -> None:
+    config = DataConfig(train=labelled_sample, pairs=300)
     groups, sources = build_groups(config, PairEncoder(tokenizer, 320), get_segmenter(), 0)
     pairs = [pair for group in groups for pair in group]
-    assert len(sources) == 13
+    assert len(sources) == 5
     assert len(pairs) > 290
-    assert 0.3 < np.mean([pair.relevant for pair in pairs]) < 0.6
+    assert 0.4 < np.mean([pair.relevant for pair in pairs]) < 0.9
 
 
 def test_a_teachers_scores_become_labels(tmp_path: Path, toy: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=toy, pairs=40, recut_share=0.5, shuffle_share=0.5)
     encoder = PairEncoder(tokenizer, 128)
     gold, _ = build_groups(config, encoder, get_segmenter(), 1)
-    soft, _ = build_groups(config, encoder, get_segmenter(), 1, DistillConfig("secateur-nano-en"))
-    mixed, _ = build_groups(config, encoder, get_segmenter(), 1, DistillConfig("secateur-nano-en", gold_share=0.5))
+    soft, _ = build_groups(config, encoder, get_segmenter(), 1, TeacherConfig("secateur-nano-en"))
+    mixed, _ = build_groups(config, encoder, get_segmenter(), 1, TeacherConfig("secateur-nano-en", gold_share=0.5))
     for groups in zip(gold, soft, mixed, strict=True):
         for one, two, three in zip(*groups, strict=True):
             np.testing.assert_array_equal(one.input_ids, two.input_ids)
@@ -141,8 +140,8 @@ def test_a_teachers_scores_become_labels(tmp_path: Path, toy: Path, tokenizer: T
             assert ((two.labels != IGNORED) == known).all()
             assert ((two.labels[known] >= 0) & (two.labels[known] <= 1)).all()
             np.testing.assert_allclose(three.labels[known], (one.labels[known] + two.labels[known]) / 2, atol=1e-5)
-            assert np.isnan(one.teacher)
-            assert np.isfinite(two.teacher)
+            assert np.isnan(one.teacher_score)
+            assert np.isfinite(two.teacher_score)
     # What answers it scores above what does not.
     positives = [
         (taught.labels[known.labels == 1].mean(), taught.labels[known.labels == 0].mean())
@@ -157,4 +156,4 @@ def test_a_teachers_scores_become_labels(tmp_path: Path, toy: Path, tokenizer: T
 def test_a_teacher_that_segments_otherwise_is_read_by_characters() -> None:
     units = [UnitScore(0, 4, "sentence", 0.2, False), UnitScore(4, 10, "sentence", 0.8, True)]
     result = PassageResult(0, None, 0.5, "", (), 1, 2, False, units=tuple(units))
-    assert scores_on([Unit(0, 2), Unit(2, 6), Unit(6, 10)], result, 10) == pytest.approx([0.2, 0.5, 0.8])
+    assert scores_on_units([Unit(0, 2), Unit(2, 6), Unit(6, 10)], result, 10) == pytest.approx([0.2, 0.5, 0.8])

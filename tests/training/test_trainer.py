@@ -25,12 +25,13 @@ from secateur.training import export as export_module
 from secateur.training.bases import base_directory
 from secateur.training.config import (
     DataConfig,
-    DistillConfig,
     LoraConfig,
     LossConfig,
     OptimConfig,
     StopConfig,
+    TeacherConfig,
     TrainConfig,
+    load_config,
 )
 from secateur.training.export import export
 from secateur.training.run import train
@@ -143,7 +144,7 @@ def test_the_result_can_be_averaged_with_where_it_started(trained: Path, data: P
 
 
 def test_nothing_is_averaged_with_heads_that_were_not_trained(tiny_base: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"base_share: .* has no heads of ours"):
+    with pytest.raises(DataError, match="base_share: "):
         train(replace(config_for(tiny_base, data, tmp_path), base_share=0.5))
 
 
@@ -243,14 +244,14 @@ def test_gradients_add_up_over_batches_and_activations_can_be_computed_twice(
         "twice": {"batch_size": 16, "gradient_checkpointing": True},
     }.items():
         config = config_for(trained, data, tmp_path / name)
-        config = replace(config, optim=replace(config.optim, **changes), data=replace(config.data, pairs=64))
+        config = replace(config, optim=replace(config.optim, **changes), data=replace(config.data, pairs=32))
         weights.append(load_file(train(config) / "model.safetensors"))
     for name, tensor in weights[0].items():
         assert torch.allclose(tensor, weights[1][name], atol=1e-5), name
     config = config_for(trained, data, tmp_path / "accumulated")
     optim = replace(config.optim, batch_size=4, gradient_accumulation=4)
-    directory = train(replace(config, optim=optim, data=replace(config.data, pairs=64)))
-    assert read_config(directory).training["steps"] == 4
+    directory = train(replace(config, optim=optim, data=replace(config.data, pairs=32)))
+    assert read_config(directory).training["steps"] == 2
 
 
 def test_a_tracker_is_told_the_loss_its_parts_and_the_validation(tiny_base: Path, data: Path, tmp_path: Path) -> None:
@@ -285,7 +286,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_data_is_read(
     tiny_base: Path, tmp_path: Path, name: str
 ) -> None:
     config = config_for(tiny_base, tmp_path / "no_such_data", tmp_path / "out")
-    with pytest.raises(DataError, match=rf"report_to: no tracker '{name}' .*tensorboard"):
+    with pytest.raises(DataError, match=rf"report_to: the tracker '{name}' .*tensorboard"):
         train(replace(config, report_to=(name,)))
 
 
@@ -305,27 +306,26 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_base: Path, data: Path, tm
 
 
 def test_two_processes_learn_what_one_does_with_twice_the_batch(tiny_base: Path, data: Path, tmp_path: Path) -> None:
-    losses = {}
-    for name, batch, launcher in (
-        ("one", 16, [sys.executable, "-m", "secateur"]),
-        ("two", 8, [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "secateur"]),
-    ):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(
-            f"name: tiny\nbase: {tiny_base}\nout: {tmp_path / name}\nwindow: 128\n"
-            f"data:\n  train: {data}\n  pairs: 480\n"
-            f"optim:\n  batch_size: {batch}\n  learning_rate: 1.0e-3\n  max_tokens: 64\n  precision: fp32\n",
-            encoding="utf-8",
-        )
-        subprocess.run([*launcher, "train", str(path)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        losses[name] = read_config(tmp_path / name / "model").training["final_loss"]
-    assert losses["two"] == pytest.approx(losses["one"], rel=0.02)
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        f"name: tiny\nbase: {tiny_base}\nout: {tmp_path / 'two'}\nwindow: 128\n"
+        f"data:\n  train: {data}\n  pairs: 480\n"
+        "optim:\n  batch_size: 8\n  learning_rate: 1.0e-3\n  max_tokens: 64\n  precision: fp32\n",
+        encoding="utf-8",
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "secateur"]
+    subprocess.run([*launcher, "train", str(path)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    config = load_config(path)
+    one = train(replace(config, out=tmp_path / "one", optim=replace(config.optim, batch_size=16)))
+    losses = [read_config(model).training["final_loss"] for model in (one, tmp_path / "two" / "model")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def test_export_writes_both_files_and_they_agree_with_torch(
     trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    monkeypatch.setattr(export_module, "CHECK_PAIRS", 60)
     assert check_sums(trained, [TOKENIZER, WEIGHTS])
     reports = export(trained, data)
     assert check_sums(trained, [ONNX_INT8, ONNX_FP16])
@@ -337,7 +337,7 @@ def test_export_writes_both_files_and_they_agree_with_torch(
         assert result.results[0].text == "Hugo went to Lima."
 
 
-@pytest.mark.parametrize(("limit", "said"), [("MAX_FLIPS", "keeps other units"), ("MAX_BATCH_EFFECT", "in a batch")])
+@pytest.mark.parametrize(("limit", "said"), [("MAX_FLIPS", "differ from torch"), ("MAX_BATCH_EFFECT", "in a batch")])
 def test_an_unfaithful_file_is_refused_and_nothing_is_written(
     trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
 ) -> None:
@@ -345,7 +345,8 @@ def test_an_unfaithful_file_is_refused_and_nothing_is_written(
     copy.mkdir()
     for name in ("config.json", TOKENIZER, "model.safetensors"):
         (copy / name).write_bytes((trained / name).read_bytes())
-    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 20)
+    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    monkeypatch.setattr(export_module, "CHECK_PAIRS", 60)
     impossible = {"fp16": -1.0, "int8": -1.0} if limit == "MAX_FLIPS" else -1.0
     monkeypatch.setattr(export_module, limit, impossible)
     with pytest.raises(ExportError, match=said):
@@ -364,6 +365,7 @@ def test_a_head_that_pools_units_is_exported_and_the_same_everywhere(
     tiny_base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    monkeypatch.setattr(export_module, "CHECK_PAIRS", 60)
     directory = train(replace(config_for(tiny_base, data, tmp_path), prune_head="unit_pooled"))
     assert all(r.batch_effect <= export_module.MAX_BATCH_EFFECT for r in export(directory, data))
     passages = ["It rained all day. Hugo went to Lima. Nobody saw the cat.", "Hugo went to Oslo. " * 40, ""]
@@ -435,10 +437,10 @@ def test_streaming_learns_too(tiny_base: Path, data: Path, tmp_path: Path) -> No
 
 def test_a_small_model_learns_from_a_large_one(tiny_base: Path, trained: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(tiny_base, data, tmp_path)
-    distill = DistillConfig(str(trained), backend="torch")
+    teacher = TeacherConfig(str(trained), backend="torch")
     loss = LossConfig(token_bce=1.0, unit_bce=0.0, relevance_bce=0.0, relevance_mse=1.0)
-    directory = train(replace(config, distill=distill, loss=loss))
-    assert read_config(directory).training["config"]["distill"]["teacher"] == "model"
+    directory = train(replace(config, teacher=teacher, loss=loss))
+    assert read_config(directory).training["config"]["teacher"]["model"] == "model"
     text = "It rained all day. Anna went to Oslo. Nobody saw the cat."
     passages = [text, "The shop sells bread. It is closed on Monday."]
     student, teacher = (

@@ -166,18 +166,40 @@ def test_killed_three_times_the_output_is_that_of_an_unbroken_run(tmp_path: Path
         with journal.open("ab") as file:
             file.write(b'{"pruned": [{"index": 0, "te')  # what a kill in the middle of a line leaves
     run = subprocess.run(_command(corpus, broken), cwd=tmp_path, capture_output=True, text=True, check=True)
-    earlier = re.search(r"(\d+) rows had been done by an earlier run", run.stdout)
+    earlier = re.search(r"(\d+) rows were finished by an earlier run", run.stdout)
     assert earlier is not None and 80 <= int(earlier[1]) < 160
     assert broken.read_bytes() == whole.read_bytes()
     assert not journal.exists()
+
+
+# Ray's own time limits, which a busy machine exceeds.
+RAY_PATIENCE = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_gcs_server_port_wait_time_s": "600",
+    "RAY_gcs_server_request_timeout_seconds": "600",
+    "RAY_health_check_failure_threshold": "60",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_worker_register_timeout_seconds": "600",
+}
 
 
 def test_on_ray_the_output_is_the_same(tmp_path: Path) -> None:
     corpus = _lines(tmp_path / "in.jsonl", _rows(30))
     here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
     prune_corpus(corpus, here, CorpusOptions(block=4))
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    subprocess.run(_command(corpus, there, "--ray"), cwd=tmp_path, check=True, env=environment, capture_output=True)
+    for _ in range(5):
+        run = subprocess.run(
+            _command(corpus, there, "--ray"),
+            cwd=tmp_path,
+            env=os.environ | RAY_PATIENCE,
+            capture_output=True,
+            text=True,
+        )
+        if not re.search("timed out during startup|no cluster could be", run.stderr):  # a limit that cannot be set
+            break
+    assert run.returncode == 0, run.stderr
     assert there.read_bytes() == here.read_bytes()
 
 
@@ -312,7 +334,7 @@ def test_splits_and_missing_corpora_are_said(tmp_path: Path) -> None:
     assert prune_corpus(tmp_path / "both" / "test", tmp_path / "out").rows == 1
     with pytest.raises(DataError, match="no such file or directory"):
         prune_corpus(tmp_path / "nowhere.jsonl", tmp_path / "out")
-    with pytest.raises(InputError, match=r"--out: out\.csv has no ending that is known"):
+    with pytest.raises(InputError, match=r"--out: out\.csv has an unknown ending"):
         prune_corpus(tmp_path / "both" / "test", tmp_path / "out.csv")
 
 
@@ -322,7 +344,7 @@ def test_another_run_s_journal_is_not_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="row 4"):
         prune_corpus(corpus, out, CorpusOptions(block=2))
     other = CorpusOptions(block=2, pruning=PruneOptions(threshold=0.5), keep_broken=True)
-    with pytest.raises(DataError, match="belongs to a run with another options; finish that one, or delete the file"):
+    with pytest.raises(DataError, match="belongs to a run with another options; finish that one"):
         prune_corpus(corpus, out, other)
     _lines(corpus, rows[:3])
     with pytest.raises(DataError, match="belongs to a run with another corpus"):

@@ -10,11 +10,11 @@ import pytest
 from secateur.labelled.examples import Example
 from secateur.models.errors import DataError
 from secateur.training.config import DataConfig
-from secateur.training.drawing import Drawn, draw, draw_counts, read_sources
+from secateur.training.sampling import SampledQuery, read_sources, sample_queries, sample_sizes
 
 QUERIES = 400
 
-Draw = Callable[..., list[Drawn]]
+Sample = Callable[..., list[SampledQuery]]
 
 
 def config(**changes: object) -> DataConfig:
@@ -28,48 +28,50 @@ def examples(toy_example: Callable[[str], Example]) -> list[Example]:
 
 
 @pytest.fixture(scope="module")
-def drawn(examples: list[Example]) -> Draw:
-    return lambda **changes: draw({"toy": examples}, config(**changes), random.Random(1))
+def sampled(examples: list[Example]) -> Sample:
+    return lambda **changes: sample_queries({"toy": examples}, config(**changes), random.Random(1))
 
 
 def test_small_sources_are_drawn_more_than_their_size() -> None:
     sizes = {"large": 10_000, "small": 100}
-    assert draw_counts(sizes, config(pairs=1000, mix_exponent=0.5)) == {"large": 909, "small": 91}
+    assert sample_sizes(sizes, config(pairs=1000, mix_exponent=0.5)) == {"large": 909, "small": 91}
 
 
 def test_a_source_weight_is_a_factor_of_its_share() -> None:
     sizes = {"a": 100, "b": 100, "c": 100}
-    assert draw_counts(sizes, config(pairs=100, source_weights={"a": 2.0, "b": 0.0})) == {"a": 67, "c": 33}
-    with pytest.raises(DataError, match="weight 0"):
-        draw_counts({"a": 10}, config(source_weights={"a": 0.0}))
+    assert sample_sizes(sizes, config(pairs=100, source_weights={"a": 2.0, "b": 0.0})) == {"a": 67, "c": 33}
+    with pytest.raises(DataError, match="weight of every source is 0"):
+        sample_sizes({"a": 10}, config(source_weights={"a": 0.0}))
 
 
-def test_each_positive_brings_its_hard_negatives(drawn: Draw) -> None:
-    for one in drawn(hard_negatives=2):
+def test_each_positive_brings_its_hard_negatives(sampled: Sample) -> None:
+    for one in sampled(hard_negatives=2):
         assert [p.relevant for p in one.passages][:3] == [True, False, False][: len(one.passages)]
 
 
-def test_a_broken_number_of_hard_negatives_is_met_on_average(drawn: Draw) -> None:
-    groups = drawn(hard_negatives=1.5, pairs=1000)
+def test_a_broken_number_of_hard_negatives_is_met_on_average(sampled: Sample) -> None:
+    groups = sampled(hard_negatives=1.5, pairs=1000)
     negatives = [sum(not p.relevant for p in one.passages) for one in groups]
     assert set(negatives) <= {0, 1, 2}
     assert sum(negatives) / len(groups) == pytest.approx(1.5, abs=0.1)
 
 
-def test_as_many_pairs_are_drawn_as_asked_for(drawn: Draw) -> None:
+def test_as_many_pairs_are_drawn_as_asked_for(sampled: Sample) -> None:
     for changes in ({}, {"hard_negatives": 2}, {"no_answer_share": 0.5}, {"random_negative_share": 0.3}):
-        assert sum(map(len, drawn(**changes))) == 400
+        assert sum(map(len, sampled(**changes))) == 400
 
 
-def test_random_negatives_belong_to_other_queries_and_come_in_their_share(drawn: Draw, examples: list[Example]) -> None:
-    groups = drawn(random_negative_share=0.2, answering_negatives=False)
+def test_random_negatives_belong_to_other_queries_and_come_in_their_share(
+    sampled: Sample, examples: list[Example]
+) -> None:
+    groups = sampled(random_negative_share=0.2, answering_negatives=False)
     own = {e.query: {p.passage.text for p in e.passages} for e in examples}
     foreign = [p for one in groups for p in one.passages if p.passage.text not in own[one.query]]
     assert len(foreign) / 400 == pytest.approx(0.2, abs=0.03)
     assert all(not p.relevant and not p.spans for p in foreign)
 
 
-def _negatives(groups: list[Drawn]) -> set[str]:
+def _negatives(groups: list[SampledQuery]) -> set[str]:
     return {p.passage.text for one in groups for p in one.passages if not p.relevant}
 
 
@@ -83,33 +85,33 @@ def test_negatives_are_passages_that_answer_another_query(toy_example: Callable[
         before = replace(negative, passage=replace(negative.passage, text=texts[i - 1]))
         examples.append(Example(str(i), "toy", f"What answers {i}?", (own, before, negative)))
 
-    def drawn(**changes: object) -> list[Drawn]:
-        return draw({"toy": examples}, config(pairs=100, hard_negatives=1, **changes), random.Random(3))
+    def sampled(**changes: object) -> list[SampledQuery]:
+        return sample_queries({"toy": examples}, config(pairs=100, hard_negatives=1, **changes), random.Random(3))
 
-    assert _negatives(drawn()) <= set(texts)
-    assert _negatives(drawn(random_negative_share=0.3)) <= set(texts)
-    assert not _negatives(drawn(answering_negatives=False)) <= set(texts)
+    assert _negatives(sampled()) <= set(texts)
+    assert _negatives(sampled(random_negative_share=0.3)) <= set(texts)
+    assert not _negatives(sampled(answering_negatives=False)) <= set(texts)
 
 
-def test_a_query_whose_negatives_never_answer_keeps_them(drawn: Draw, examples: list[Example]) -> None:
+def test_a_query_whose_negatives_never_answer_keeps_them(sampled: Sample, examples: list[Example]) -> None:
     own = {p.passage.text for e in examples for p in e.passages[1:]}
-    negatives = _negatives(drawn(hard_negatives=3))
+    negatives = _negatives(sampled(hard_negatives=3))
     assert negatives and negatives <= own
 
 
-def test_positives_come_without_their_answers_in_their_share(drawn: Draw) -> None:
-    groups = drawn(no_answer_share=0.3, pairs=1000)
+def test_positives_come_without_their_answers_in_their_share(sampled: Sample) -> None:
+    groups = sampled(no_answer_share=0.3, pairs=1000)
     assert sum(one.no_answer for one in groups) / len(groups) == pytest.approx(0.3, abs=0.06)
 
 
 def test_a_query_without_an_answer_brings_a_passage_all_the_same(examples: list[Example]) -> None:
     unanswered = [replace(e, passages=e.passages[1:]) for e in examples[:20]]
-    groups = draw({"toy": unanswered}, config(pairs=10, hard_negatives=0), random.Random(0))
+    groups = sample_queries({"toy": unanswered}, config(pairs=10, hard_negatives=0), random.Random(0))
     assert [len(one.passages) for one in groups] == [1] * 10
 
 
-def test_no_query_comes_twice_before_each_came_once(drawn: Draw) -> None:
-    queries = [one.query for one in drawn(pairs=QUERIES, hard_negatives=0)]
+def test_no_query_comes_twice_before_each_came_once(sampled: Sample) -> None:
+    queries = [one.query for one in sampled(pairs=QUERIES, hard_negatives=0)]
     assert len(set(queries)) == QUERIES
 
 
