@@ -206,7 +206,7 @@ def same():
     assert pruned() == before
 
 print("used before", forked(same))
-with compressor._engine._lock:  # as a thread of the parent holds it that is loading the model
+with compressor._pruner._locks.get():  # as a thread of the parent holds it that is loading the model
     print("held", forked(same))
 """
 
