@@ -40,7 +40,7 @@ class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
         settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     _pruner: AnyPruner = PrivateAttr()
 

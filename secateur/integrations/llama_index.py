@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("llama-index-core", "llama-index") from error
 
-from pydantic import PrivateAttr
+from pydantic import ConfigDict, PrivateAttr
 
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
@@ -44,6 +44,8 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
         client: client of a service to use, with its settings.
         settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
+
+    model_config = ConfigDict(extra="forbid")  # LlamaIndex's own base ignores unknown fields
 
     _pruner: AnyPruner = PrivateAttr()
 
