@@ -106,13 +106,12 @@ class Health:
 
 
 class _InconsistentError(Exception):
-    """A value of an answer does not fit the request or the rest of the answer."""
+    """A field of an answer does not fit the request or the rest of the answer; with its value and the reason."""
 
-    def __init__(self, field: str, value: object, reason: str) -> None:
-        super().__init__(field)
-        self.field = field
-        self.value = value
-        self.reason = reason
+
+def _require(fits: bool, field: str, value: object, reason: str) -> None:
+    if not fits:
+        raise _InconsistentError(field, value, reason)
 
 
 def _parse(kind: type[T], content: bytes, hide: Hide, route: str) -> T:
@@ -155,52 +154,51 @@ def read_result(content: bytes, request: PruneRequest, part: Part, hide: Hide = 
             _checked_result(result, f"results[{number}]", part, options) for number, result in enumerate(answer.results)
         )
         _check_choice(results, part, options)
-        if options.threshold is not None and abs(answer.threshold - options.threshold) > _ROUNDING:
-            raise _InconsistentError("threshold", answer.threshold, f"{options.threshold!r} was given")
-        if answer.usage.output_tokens > answer.usage.input_tokens:
-            raise _InconsistentError("usage.output_tokens", answer.usage.output_tokens, "there are fewer input tokens")
+        wanted = answer.threshold if options.threshold is None else options.threshold
+        _require(abs(answer.threshold - wanted) <= _ROUNDING, "threshold", answer.threshold, f"{wanted!r} was given")
+        usage = answer.usage
+        fits = usage.output_tokens <= usage.input_tokens
+        _require(fits, "usage.output_tokens", usage.output_tokens, f"there are {usage.input_tokens} input tokens")
         return PruneResult(
             results=results,
             threshold=answer.threshold,
-            usage=Usage(**dict(answer.usage)),
+            usage=Usage(**dict(usage)),
             timings=Timings(**dict(answer.timings)),
             warnings=tuple(_shifted(one_line(warning, hide), part.offset) for warning in answer.warnings),
         )
     except _InconsistentError as error:
-        problem = f"`{error.field}` is {shown_value(error.value, hide)}; {error.reason}"
+        field, value, reason = error.args
+        problem = f"`{field}` is {shown_value(value, hide)}; {reason}"
     raise BadResponseError(f"the service's answer is wrong: {problem}{route}", status=200)
 
 
 def _checked_result(result: _Result, path: str, part: Part, options: PruneOptions) -> PassageResult:
-    if result.index >= len(part.passages):
-        raise _InconsistentError(f"{path}.index", result.index, f"{len(part.passages)} passages were sent")
-    passage = part.passages[result.index]
-    _check_spans(result.spans, len(passage.text), f"{path}.spans")
-    length = sum(end - start for start, end in result.spans) + len(options.joiner) * max(0, len(result.spans) - 1)
+    sent = len(part.passages)
+    _require(result.index < sent, f"{path}.index", result.index, f"{sent} passages were sent")
+    passage, spans = part.passages[result.index], result.spans
+    _check_spans(spans, len(passage.text), f"{path}.spans")
     # The length is compared first, because a long joiner can make the joined text far longer than the answer.
-    if len(result.text) != length or result.text != join_spans(passage.text, result.spans, options.joiner):
-        raise _InconsistentError(f"{path}.text", result.text, "it is not the text of its spans")
-    if not result.kept_units <= result.total_units <= len(passage.text):
-        problem = f"{result.total_units} units in {len(passage.text)} characters"
-        raise _InconsistentError(f"{path}.kept_units", result.kept_units, problem)
-    if result.kept_units < len(result.spans):
-        raise _InconsistentError(f"{path}.kept_units", result.kept_units, f"there are {len(result.spans)} spans")
-    if result.empty is bool(result.spans):
-        raise _InconsistentError(f"{path}.empty", result.empty, f"there are {len(result.spans)} spans")
+    length = sum(end - start for start, end in spans) + len(options.joiner) * max(0, len(spans) - 1)
+    same = len(result.text) == length and result.text == join_spans(passage.text, spans, options.joiner)
+    _require(same, f"{path}.text", result.text, "it is not the text of its spans")
+    kept, total = result.kept_units, result.total_units
+    _require(total <= len(passage.text), f"{path}.total_units", total, f"there are {len(passage.text)} characters")
+    counts = f"there are {len(spans)} spans and {total} units"
+    _require(len(spans) <= kept <= total, f"{path}.kept_units", kept, counts)
+    _require(result.empty is not bool(spans), f"{path}.empty", result.empty, counts)
     units = result.units or [] if options.return_units else None
     if units is not None:
         _check_spans([(unit.start, unit.end) for unit in units], len(passage.text), f"{path}.units")
-        if [len(units), sum(unit.kept for unit in units)] != [result.total_units, result.kept_units]:
-            problem = f"there should be {result.total_units} units, of which {result.kept_units} are kept"
-            raise _InconsistentError(f"{path}.units", len(units), problem)
+        found = [len(units), sum(unit.kept for unit in units)]
+        _require(found == [total, kept], f"{path}.units", found, f"{total} units, {kept} of them kept, were announced")
     return PassageResult(
         index=part.offset + result.index,
         id=passage.id,
         score=result.score,
         text=result.text,
-        spans=tuple(result.spans),
-        kept_units=result.kept_units,
-        total_units=result.total_units,
+        spans=tuple(spans),
+        kept_units=kept,
+        total_units=total,
         empty=result.empty,
         metadata=passage.metadata,
         units=None if units is None else tuple(UnitScore(**dict(unit)) for unit in units),
@@ -211,9 +209,10 @@ def _check_spans(spans: Sequence[tuple[int, int]], length: int, path: str) -> No
     """Check that spans are ascending, non-overlapping, not empty, and inside a text of a length."""
     after = 0
     for number, (start, end) in enumerate(spans):
-        if not after <= start < end <= length:
-            reason = f"it is not a span in [{after}, {length}], the rest of the text"
-            raise _InconsistentError(f"{path}[{number}]", [start, end], reason)
+        fits = after <= start < end <= length
+        _require(
+            fits, f"{path}[{number}]", [start, end], f"it is not a span of the rest of the text, [{after}, {length}]"
+        )
         after = end
 
 
@@ -221,42 +220,29 @@ def _check_choice(results: Sequence[PassageResult], part: Part, options: PruneOp
     """Check that the answer has the passages that the options ask for, as far as the client can know."""
     seen: set[int] = set()
     for number, result in enumerate(results):
-        if result.index in seen:
-            raise _InconsistentError(f"results[{number}].index", result.index - part.offset, "it occurs twice")
+        path = f"results[{number}]"
+        _require(result.index not in seen, f"{path}.index", result.index - part.offset, "it occurs twice")
         seen.add(result.index)
-        if options.min_score is not None and result.score < options.min_score:
-            raise _InconsistentError(f"results[{number}].score", result.score, "it is below min_score")
-        if options.drop_empty and result.empty:
-            raise _InconsistentError(f"results[{number}].empty", result.empty, "drop_empty was given")
+        _require(result.score >= (options.min_score or 0), f"{path}.score", result.score, "it is below min_score")
+        _require(not (options.drop_empty and result.empty), f"{path}.empty", result.empty, "drop_empty was given")
     most = min(options.top_n or len(part.passages), len(part.passages))
     fewest = 0 if options.drop_empty or options.min_score is not None else most
-    if not fewest <= len(results) <= most:
-        raise _InconsistentError("results", f"a list of {len(results)}", f"{most} of the passages were expected")
+    count = f"a list of {len(results)}"
+    _require(fewest <= len(results) <= most, "results", count, f"{most} of the passages were expected")
 
 
 def read_models(content: bytes, hide: Hide, route: str) -> tuple[str, ...]:
-    """Read an answer of `/v1/models`.
-
-    Raises:
-        BadResponseError: it is malformed.
-    """
+    """Read an answer of `/v1/models`, or raise a `BadResponseError`."""
     return tuple(model.id for model in _parse(_ModelsAnswer, content, hide, route).data)
 
 
 def read_health(status: int, content: bytes, hide: Hide, route: str) -> Health:
-    """Read an answer of `/health/ready`, which may have any status.
-
-    Raises:
-        ServiceError: it is not such an answer.
-    """
+    """Read an answer of `/health/ready`, which may have any status, or raise a `ServiceError`."""
     try:
         answer = _parse(_HealthAnswer, content, hide, route)
-    except BadResponseError:
-        if status == 200:
-            raise
-        answer = None
-    if answer is None:
-        raise read_error(status, content, hide=hide)
+    except BadResponseError as error:
+        problem: ServiceError = error if status == 200 else read_error(status, content, hide=hide)
+        raise problem from None
     return Health(answer.status == "ready" and status == 200, answer.model, tuple(answer.models))
 
 
@@ -285,12 +271,10 @@ def read_error(status: int, content: bytes, offset: int = 0, hide: Hide = str) -
     if status >= 500 or status == 429:
         message = f"the service answered with status {status}: {said}"
         return ServiceUnavailableError(message, status=status, details=details)
-    if status == 422:
-        errors = details.get("errors")
-        match errors:
-            case [{"field": str(field), "problem": str(problem), "hint": str(hint)}, *_]:
-                field, problem, hint = (one_line(text, hide) for text in (field, problem, hint))
-                return RequestRefusedError(_shifted(field, offset), problem, hint, status=status, details=details)
+    match status, details.get("errors"):
+        case 422, [{"field": str(field), "problem": str(problem), "hint": str(hint)}, *_]:
+            field, problem, hint = (one_line(text, hide) for text in (field, problem, hint))
+            return RequestRefusedError(_shifted(field, offset), problem, hint, status=status, details=details)
     if not isinstance(detail, str) and not 400 <= status < 500:
         return BadResponseError(f"the service answered with status {status}: {said}", status=status)
     message = f"the service refused with status {status}: {said}{_HINTS.get(status, '')}"
