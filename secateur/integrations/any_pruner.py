@@ -1,4 +1,4 @@
-"""`AnyPruner`: what every integration prunes with, a model in this process or a service."""
+"""`AnyPruner`, which every integration prunes with: a model in this process, or a service."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pydantic import PrivateAttr
 
 from secateur.client import AsyncClient, Client
 from secateur.client.settings import ClientSettings
@@ -121,3 +123,21 @@ class AnyPruner:
             return await asyncio.to_thread(self.prune, query, passages, options, names)
         with names.errors():
             return names.result(await self._client(AsyncClient).prune(query, passages, **options))
+
+
+class PruningComponent(PruneSettings):
+    """Base of a framework's component that is a pydantic model.
+
+    Args:
+        pruner: loaded model to use.
+        client: client of a service to use, with its settings.
+        settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
+    """
+
+    _pruner: AnyPruner = PrivateAttr()
+
+    def __init__(
+        self, *, pruner: Pruner | None = None, client: Client | AsyncClient | None = None, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._pruner = AnyPruner(self, pruner, client)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-from secateur.client import AsyncClient, Client
-from secateur.integrations.any_pruner import AnyPruner
+from secateur.integrations.any_pruner import PruningComponent
 from secateur.integrations.documents import CallerNames, document_passage, result_metadata
-from secateur.integrations.settings import PruneSettings
 from secateur.models.errors import MissingExtraError
 from secateur.models.types import Passage, PruneResult
 
@@ -19,15 +16,12 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("langchain-core", "langchain") from error
 
-from pydantic import ConfigDict, PrivateAttr
-
-if TYPE_CHECKING:
-    from secateur.models.pruner import Pruner
+from pydantic import ConfigDict
 
 _NAMES = CallerNames({"passages": "documents", "text": "page_content"})
 
 
-class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
+class SecateurCompressor(PruningComponent, BaseDocumentCompressor, Serializable):
     """Returns new documents with pruned `page_content`; the originals are not changed.
 
     Their metadata is a deep copy, with `relevance_score` and, under `secateur`, the kept spans (code points of the
@@ -41,14 +35,6 @@ class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    _pruner: AnyPruner = PrivateAttr()
-
-    def __init__(
-        self, *, pruner: Pruner | None = None, client: Client | AsyncClient | None = None, **settings: Any
-    ) -> None:
-        super().__init__(**settings)
-        self._pruner = AnyPruner(self, pruner, client)
 
     @classmethod
     def is_lc_serializable(cls) -> bool:

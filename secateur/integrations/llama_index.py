@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from secateur.client import AsyncClient, Client
-from secateur.integrations.any_pruner import AnyPruner
+from secateur.integrations.any_pruner import PruningComponent
 from secateur.integrations.documents import METADATA_KEY, CallerNames, document_passage, result_metadata
-from secateur.integrations.settings import PruneSettings
 from secateur.models.errors import InputError, MissingExtraError
 from secateur.models.types import Passage, PruneResult
 
@@ -22,17 +20,14 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("llama-index-core", "llama-index") from error
 
-from pydantic import ConfigDict, PrivateAttr
-
-if TYPE_CHECKING:
-    from secateur.models.pruner import Pruner
+from pydantic import ConfigDict
 
 dispatcher = get_dispatcher(__name__)
 
 _NAMES = CallerNames({"passages": "nodes"})
 
 
-class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
+class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
     """Returns copies of the nodes with pruned text; the originals are not changed.
 
     Ids, relationships and metadata are kept. The score is the relevance; the retriever's is in the metadata's
@@ -46,14 +41,6 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
     """
 
     model_config = ConfigDict(extra="forbid")  # LlamaIndex's own base ignores unknown fields
-
-    _pruner: AnyPruner = PrivateAttr()
-
-    def __init__(
-        self, *, pruner: Pruner | None = None, client: Client | AsyncClient | None = None, **settings: Any
-    ) -> None:
-        super().__init__(**settings)
-        self._pruner = AnyPruner(self, pruner, client)
 
     @classmethod
     def class_name(cls) -> str:
