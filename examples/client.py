@@ -1,4 +1,4 @@
-"""Prune on a running service: one query, several, and what to do when it is down.
+"""Prune on a running service: one query, several queries, and passages passed through while it is down.
 
 Run: secateur serve &
      python examples/client.py --url http://127.0.0.1:8080
@@ -22,7 +22,7 @@ QUESTIONS = ("When was the Eiffel Tower finished?", "When did the Louvre open?")
 
 
 async def several(url: str | None) -> None:
-    """Ask about several questions at once."""
+    """Prune for several questions at the same time."""
     async with AsyncClient(url) as client:
         results = await client.prune_many([PruneRequest(question, tuple(PASSAGES)) for question in QUESTIONS])
     for question, result in zip(QUESTIONS, results, strict=True):
@@ -31,9 +31,9 @@ async def several(url: str | None) -> None:
 
 
 def main() -> None:
-    """Show each way."""
+    """Show each use of the client."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", help="of the service; default: SECATEUR_URL, or http://127.0.0.1:8080")
+    parser.add_argument("--url", help="address of the service (default: SECATEUR_URL, or http://127.0.0.1:8080)")
     options = parser.parse_args()
     with Client(options.url) as client:
         sys.stdout.write(f"served: {', '.join(client.models())}\n")
@@ -41,7 +41,7 @@ def main() -> None:
         usage = client.prune(QUESTIONS[0], PASSAGES).usage
         sys.stdout.write(f"{context}\n{usage.input_tokens} tokens became {usage.output_tokens}\n")
     asyncio.run(several(options.url))
-    with Client("http://127.0.0.1:9", retries=0, on_error="passthrough") as client:  # nobody is there
+    with Client("http://127.0.0.1:9", retries=0, on_error="passthrough") as client:  # no service is there
         result = client.prune(QUESTIONS[0], PASSAGES)
         sys.stdout.write(f"with the service down, {len(result.results)} passages came back whole\n")
 

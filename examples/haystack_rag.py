@@ -50,7 +50,7 @@ class FaissRetriever:
 
 
 def make_pipeline(store: Store, options: argparse.Namespace, pruner: SecateurPruner | None) -> Pipeline:
-    """Return a pipeline, with a pruner between retriever and prompt if there is one."""
+    """Return a pipeline, with a pruner between retriever and prompt if one is given."""
     generator = OpenAIChatGenerator(
         model=options.chat_model,
         api_base_url=options.base_url,
@@ -72,7 +72,7 @@ def make_pipeline(store: Store, options: argparse.Namespace, pruner: SecateurPru
 
 
 def main() -> None:
-    """Ask with full and with pruned documents."""
+    """Answer the questions with full and with pruned documents."""
     options = arguments(__doc__)
     store = Store(read_lines("rag_documents.jsonl"))
     full = make_pipeline(store, options, None)

@@ -31,7 +31,7 @@ class FaissRetriever(BaseRetriever):
 
 
 def main() -> None:
-    """Ask with full and with pruned documents."""
+    """Answer the questions with full and with pruned documents."""
     options = arguments(__doc__)
     store = Store(read_lines("rag_documents.jsonl"))
     retriever = FaissRetriever(store=store)

@@ -41,22 +41,22 @@ class Generator(CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """Say how much fits in."""
+        """Size of the context and the answer, in tokens."""
         return LLMMetadata(context_window=8192, num_output=256)
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Answer a prompt."""
+        """Return the answer to a prompt."""
         return CompletionResponse(text=self.generate(prompt))
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Not used here."""
+        """Not implemented, because the example does not stream."""
         raise NotImplementedError
 
 
 def main() -> None:
-    """Ask with full and with pruned nodes."""
+    """Answer the questions with full and with pruned nodes."""
     options = arguments(__doc__)
     store = Store(read_lines("rag_documents.jsonl"))
     llm = Generator(generate=make_generator(options))

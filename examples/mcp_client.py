@@ -1,4 +1,4 @@
-"""Start `secateur mcp` and call its tool, as an MCP host does.
+"""Start `secateur mcp` and call its tool as an MCP host does.
 
 Run: pip install 'secateur[cpu,mcp]'
      python examples/mcp_client.py

@@ -1,4 +1,4 @@
-"""What the RAG examples share: documents and questions, a faiss store, a generator, and the account at the end."""
+"""Shared by the RAG examples: documents and questions, a faiss store, a generator, and the comparison at the end."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from openai import OpenAI
 from sentence_transformers import SentenceTransformer
 
 FOLDER = Path(__file__).parent
-RETRIEVED = 5  # documents a question
+RETRIEVED = 5  # documents per question
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question and the words that a right answer has."""
+    """A question and the words that a correct answer contains."""
 
     question: str
     answer: str
 
 
 def read_lines(name: str) -> list[dict[str, Any]]:
-    """Return the objects of a file of JSON lines in this folder."""
+    """Return the objects of a JSON-lines file in this folder."""
     return [json.loads(line) for line in (FOLDER / name).read_text(encoding="utf-8").splitlines()]
 
 
@@ -38,10 +38,10 @@ def arguments(description: str | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
-        "--base-url", required=True, help="of an OpenAI-compatible API, such as http://localhost:8000/v1"
+        "--base-url", required=True, help="address of an OpenAI-compatible API, such as http://localhost:8000/v1"
     )
-    parser.add_argument("--chat-model", default="model", help="name of the generator there")
-    parser.add_argument("--url", help="of a Secateur service; default: the shipped model in this process")
+    parser.add_argument("--chat-model", default="model", help="name of the generator there (default: model)")
+    parser.add_argument("--url", help="address of a Secateur service (default: the shipped model in this process)")
     return parser.parse_args()
 
 
@@ -68,12 +68,12 @@ class Store:
         return [(self.documents[i], float(score)) for i, score in zip(found[0], scores[0], strict=True)]
 
     def tokens(self, text: str) -> int:
-        """Return how many tokens a text has."""
+        """Return the number of tokens of a text."""
         return len(self.model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def prompt_of(query: str, texts: Sequence[str]) -> str:
-    """Return what the generator is asked."""
+    """Return the prompt for the generator."""
     context = "\n\n".join(text for text in texts if text)
     return f"Answer the question from the context.\n\nContext:\n{context}\n\nQuestion: {query}\nAnswer:"
 
@@ -92,7 +92,7 @@ def make_generator(options: argparse.Namespace) -> Callable[[str], str]:
 
 @dataclass
 class Side:
-    """One way through the pipeline: with full documents, or with pruned ones."""
+    """Counts of a pipeline: with full documents, or with pruned ones."""
 
     right: int = 0
     tokens: int = 0
@@ -103,12 +103,12 @@ def compare(
     full: Callable[[str], tuple[str, Sequence[str]]],
     pruned: Callable[[str], tuple[str, Sequence[str]]],
 ) -> None:
-    """Ask every question both ways, and print how many answers are kept and how many tokens are saved.
+    """Answer every question with both pipelines; print how many answers are kept and how many tokens are saved.
 
     Args:
-        store: that counts tokens.
-        full: from a question to the answer and the texts of the documents that it was made from.
-        pruned: the same, with pruned documents.
+        store: store with the tokenizer that counts tokens.
+        full: function from a question to its answer and the texts of the documents behind it.
+        pruned: the same with pruned documents.
     """
     questions = [Question(**line) for line in read_lines("rag_questions.jsonl")]
     sides = {"full": Side(), "pruned": Side()}

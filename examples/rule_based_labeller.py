@@ -1,7 +1,7 @@
-"""A server that speaks the OpenAI chat protocol and labels by a rule: no language model.
+"""A server with the OpenAI chat protocol that labels by a rule instead of a language model.
 
-It cites the sentences that share words with the question, and stands in for a model where there is none, such as in
-tests and in docs/data.md. Its labels are only as good as that rule.
+It cites the sentences that share words with the question. It replaces a model where there is none, as in tests and in
+docs/data.md; its labels are only as good as the rule.
 
 python examples/rule_based_labeller.py --port 8100
 """
@@ -18,24 +18,24 @@ from fastapi import FastAPI
 _SENTENCE = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
 _QUESTION = re.compile(r"^Question: (.*)$", re.MULTILINE)
 _COMMON = re.compile(r"what|when|where|which|with|does|have|this|that|from|into|they|their|there|must|should|long")
-_STEM = 5  # letters by which words are compared: deliver, delivery, delivered
+_STEM = 5  # letters that are compared: deliver, delivery, delivered
 _SHARED = 2  # words that a sentence and the question must share
 
 
 def stems(text: str) -> set[str]:
-    """Return the first letters of a text's longer words."""
+    """Return the first letters of the longer words of a text."""
     return {word[:_STEM] for word in re.findall(r"\w{4,}", text.lower()) if not _COMMON.fullmatch(word)}
 
 
 def cited(question: str, sentences: list[tuple[str, str]]) -> list[str]:
-    """Return the numbers of the sentences that share enough words with the question, and of those behind a heading."""
+    """Return the numbers of the sentences that share enough words with the question, or that follow such a question."""
     asked = stems(question)
     enough = min(_SHARED, len(asked))
     numbers = []
     for index, (number, sentence) in enumerate(sentences):
         heads = sentence.strip("# *").endswith("?") and len(asked & stems(sentence)) >= enough
         if heads and index + 1 < len(sentences):
-            numbers.append(sentences[index + 1][0])  # an FAQ answers in the sentence behind the question
+            numbers.append(sentences[index + 1][0])  # in an FAQ the answer follows the question
         elif not heads and enough and len(asked & stems(sentence)) >= enough:
             numbers.append(number)
     return list(dict.fromkeys(numbers))

@@ -7,6 +7,7 @@ takes one field of `PruneOptions` and its use in `secateur.models.selection`.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -121,6 +122,19 @@ def option_table(table: type = PruneOptions) -> dict[str, Option]:
     """
     hints = get_type_hints(table, include_extras=True)
     return {f.name: _read(f.name, hints[f.name], f.default) for f in fields(table)}
+
+
+def option_markdown(table: type = PruneOptions) -> str:
+    """Return the table of options in Markdown, for the documentation.
+
+    Args:
+        table: a dataclass whose fields are annotated with an `Option`.
+    """
+    rows = [("option", "type", "default", "range", "description"), ("---",) * 5]
+    for name, option in option_table(table).items():
+        default = "" if option.default is None else f"`{json.dumps(option.default)}`"
+        rows.append((f"`{name}`", option.kind.__name__, default, option.range, option.description))
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
 
 
 def with_options(function: _F) -> _F:

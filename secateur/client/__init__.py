@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from secateur.client.clients import AsyncClient, Client, Health
+from secateur.models.errors import MissingExtraError
+
+try:
+    import httpx  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError("httpx", "client") from error
+
+from secateur.client.answers import Health
+from secateur.client.clients import AsyncClient, Client
 from secateur.client.errors import (
     BadResponseError,
     RequestRefusedError,

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import inspect
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
-from secateur.client.errors import BadResponseError, ServiceError, ServiceUnavailableError
-from secateur.client.exchange import (
-    Answer,
-    Ask,
-    ClientSettings,
-    Intake,
-    OnError,
-    UnreachableError,
-    UnusableError,
-    judge,
-    need_httpx,
-    timeout_of,
-)
+from secateur.client.answers import Health, read_health, read_models, read_result
+from secateur.client.connections import AsyncConnections, SyncConnections
+from secateur.client.errors import BadResponseError, ServiceUnavailableError
+from secateur.client.exchange import Exchange, HttpRequest, HttpResponse, error_of, send, send_once
 from secateur.client.passthrough import passthrough
-from secateur.client.retrying import Attempts, Retry
-from secateur.client.wire import Part, answer_limit, body, error_of, join, read, split
+from secateur.client.settings import ClientSettings
+from secateur.client.wire import answer_limit, body, join, split
 from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions, with_options
 from secateur.models.requests import CheckedRequest, PassageLike, check_request
@@ -35,157 +24,102 @@ from secateur.models.types import PruneRequest, PruneResult
 
 log = logging.getLogger(__name__)
 
-_IN_FLIGHT = 8  # requests of `prune_many` under way at once, as many as the service's own batch route works on
+T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Whether a service answers.
-
-    Attributes:
-        ready: requests can be served.
-        model: that requests get which name none.
-        models: all that are served.
-    """
-
-    ready: bool
-    model: str | None
-    models: tuple[str, ...]
+_CONCURRENT = 8  # requests of `prune_many` at the same time, as many as the service's batch route works on
 
 
 class _Base:
-    """The settings that both clients are made with, and what they do alike."""
+    """What both clients share: their settings and their exchanges with the service."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        api_key: str | None = None,
-        model: str | None = None,
-        timeout_s: float = 60.0,
-        retries: int = 3,
-        retry: Retry | None = None,
-        on_error: OnError = "raise",
-        max_connections: int = 16,
-        service_timeout_s: float | None = None,
-    ) -> None:
-        need_httpx()
-        self.settings = ClientSettings.read(
-            url,
-            api_key,
-            model=model,
-            timeout_s=timeout_s,
-            retry=retry or Retry(retries),
-            on_error=on_error,
-            max_connections=max_connections,
-            service_timeout_s=service_timeout_s,
-        )
+    _connect: type[SyncConnections] | type[AsyncConnections]
+    _connections: SyncConnections | AsyncConnections
+
+    def __init__(self, url: str | None = None, **settings: Any) -> None:
+        self.settings = ClientSettings("" if url is None else url, **settings)
+        self._connections = self._connect(self.settings)
+
+    # The names and defaults of the settings, for `help` and editors.
+    __init__.__signature__ = inspect.signature(ClientSettings.__init__)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.public_url!r})"
 
-    def _asks(self, request: PruneRequest) -> Iterator[tuple[Part, Ask]]:
-        """Yield the parts of a request, each with what is sent for it."""
-        for part in split(request):
-            content = body(request, part, self.settings.model)
-            yield part, Ask("POST", "/v1/prune", content, part.offset, answer_limit(request, part, content))
-
-    def _read(self, content: bytes, request: PruneRequest, part: Part) -> PruneResult:
+    def _pruning(self, checked: CheckedRequest) -> Exchange[PruneResult]:
+        request, settings = checked.request, self.settings
+        results = []
         try:
-            return read(content, request, part, self.settings.hide)
-        except BadResponseError as error:
-            error.args = (f"{error}{self.settings.route.via}",)
-            raise
+            for part in split(request):
+                content = body(request, part, settings.model)
+                http = HttpRequest("POST", "/v1/prune", content, answer_limit(request, part, content))
+                answer = yield from send(http, settings, part.offset)
+                results.append(read_result(answer.content, request, part, settings.hide, settings.route.via))
+        except (ServiceUnavailableError, BadResponseError) as error:  # other errors are for the caller to fix
+            if settings.on_error == "raise":
+                raise
+            log.warning("passages are passed through unpruned: %s", error)
+            return passthrough(request, error)
+        return join(results, request, checked.warnings)
 
-    def _give_up(self, request: PruneRequest, error: ServiceError) -> PruneResult:
-        """Answer for a service that does not, if the caller wants that.
+    def _models(self) -> Exchange[tuple[str, ...]]:
+        answer = yield from send(HttpRequest("GET", "/v1/models"), self.settings)
+        return read_models(answer.content, self.settings.hide, self.settings.route.via)
 
-        Raises:
-            ServiceError: the caller does not want it, or the fault is the caller's own and would never go away.
-        """
-        down = isinstance(error, ServiceUnavailableError | BadResponseError)
-        if self.settings.on_error == "raise" or not down:
-            raise error
-        log.warning("passages are passed through unpruned: %s", error)
-        return passthrough(request, error)
+    def _health(self) -> Exchange[Health]:
+        settings = self.settings
+        deadline = time.monotonic() + settings.timeout_s
+        outcome = yield from send_once(HttpRequest("GET", "/health/ready", deadline=deadline), settings)
+        if not isinstance(outcome, HttpResponse):
+            raise error_of(outcome, settings, 0)[0]
+        return read_health(outcome.status, outcome.content, settings.hide, settings.route.via)
 
 
-def _checked(requests: Sequence[PruneRequest]) -> list[CheckedRequest]:
+def _checked(request: PruneRequest) -> CheckedRequest:
+    return check_request(request.query, request.passages, request.options)
+
+
+def _all_checked(requests: Sequence[PruneRequest]) -> list[CheckedRequest]:
     checked = []
     for index, request in enumerate(requests):
         try:
-            checked.append(check_request(request.query, request.passages, request.options))
+            checked.append(_checked(request))
         except InputError as error:
             raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
     return checked
-
-
-def _names(content: bytes) -> tuple[str, ...]:
-    try:
-        return _strings([model["id"] for model in json.loads(content)["data"]])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass  # its exceptions hold the body
-    raise BadResponseError("the service's answer is not a list of models", status=200)
-
-
-def _strings(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError("not a list of strings")
-    return tuple(values)
-
-
-def _health(answer: Answer, settings: ClientSettings) -> Health:
-    try:
-        content = json.loads(answer.content)
-        ready, models = content["status"] == "ready", _strings(content["models"])
-        model = content.get("model")
-        if model is None or isinstance(model, str):
-            return Health(ready and answer.status == 200, model, models)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass  # its exceptions hold the body
-    if answer.status != 200:
-        raise error_of(answer.status, answer.content, hide=settings.hide)
-    raise BadResponseError(f"the service's answer does not tell its health{settings.route.via}", status=200)
 
 
 class Client(_Base):
     """Prunes on a service. Keeps its connections, and may be shared between threads; a context manager.
 
     A request of more than 1,000 passages or 500,000 characters is sent in parts, one after another, each with the
-    whole timeout; with `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service says
-    when it is too large.
+    whole timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
+    it if it is too large.
 
     Args:
-        url: of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
-        api_key: default: SECATEUR_API_KEY in the environment, if it is set. White space around a key is left out, and
-            an empty key is none. No error, warning or log shows it.
-        model: name of a served model; default: the service's default one.
-        timeout_s: for one HTTP request, all its tries and the waits between them together, until the last byte.
-        retries: further tries after a status 429, 502 or 503 or a lost connection.
-        retry: instead of `retries`, with the waits.
-        on_error: `raise`, or `passthrough`: when the service is down, too slow, too busy or answers garbage, passages
-            come back whole, in their order, with a score of 0, a warning in the result and one in the log. What the
-            caller has to fix (a wrong argument, a wrong key) is raised all the same.
-        max_connections: open at once.
-        service_timeout_s: time that the service may take for a request; default: its own, 30 s unless it was set.
+        url: address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
+        api_key: API key; default: SECATEUR_API_KEY in the environment, if set. White space around it is removed, and
+            an empty key counts as not given. No error, warning or log shows it.
+        model: name of a served model; default: the service's default model.
+        timeout_s: seconds for one HTTP request with all its tries and the waits between them, until the last byte.
+        retries: number of further tries after a status 429, 502 or 503 or a lost connection. A request may be sent
+            twice, because pruning changes nothing at the service.
+        on_error: `raise`, or `passthrough`: if the service is down, too slow, too busy or answers nonsense, passages
+            are returned whole, in their order, with a score of 0, a warning in the result and one in the log. An error
+            that the caller has to fix (a wrong argument, a wrong key) is raised in any case.
+        max_connections: largest number of open connections.
+        service_timeout_s: seconds that the service may take for a request; default: its own, 30 s unless changed.
 
     Raises:
-        InputError: one of them is wrong.
-        MissingExtraError: httpx is not installed.
+        InputError: a setting is wrong.
     """
 
-    def __init__(self, url: str | None = None, **settings: Any) -> None:
-        super().__init__(url, **settings)
-        from secateur.client.connections import SyncConnections
-
-        self._connections = SyncConnections(self.settings)
+    _connect = SyncConnections
+    _connections: SyncConnections
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -196,107 +130,65 @@ class Client(_Base):
     def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
         """Prune and rerank passages for a query; arguments and result are those of `Pruner.prune`.
 
-        Ids and metadata do not travel: the result has the caller's own objects.
+        Ids and metadata are not sent: the result has the caller's own objects.
 
         Raises:
             InputError: an argument is wrong; the message names it.
-            ServiceError: the service did not answer, or not well.
+            ServiceError: the service did not answer, or gave a bad answer.
         """
-        return self._prune(check_request(query, passages, PruneOptions(**options)))
+        return self._run(self._pruning(check_request(query, passages, PruneOptions(**options))))
 
     def prune_request(self, request: PruneRequest) -> PruneResult:
         """Prune one `PruneRequest`; see `prune`."""
-        return self._prune(check_request(request.query, request.passages, request.options))
+        return self._run(self._pruning(_checked(request)))
 
     def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
-        """Prune for several queries, up to eight at once; results come in the order of the requests.
+        """Prune for several queries, up to eight at the same time; results have the order of the requests.
 
         Raises:
-            InputError: a request is wrong; the message names it and the field. Nothing was sent then.
-            ServiceError: as `prune`.
+            InputError: a request is wrong; the message names it and the field. Nothing was sent.
+            ServiceError: see `prune`.
         """
-        checked = _checked(requests)
-        if not checked:
-            return []
-        with ThreadPoolExecutor(min(_IN_FLIGHT, len(checked))) as pool:
-            return list(pool.map(self._prune, checked))
+        checked = _all_checked(requests)
+        with ThreadPoolExecutor(_CONCURRENT) as pool:
+            return list(pool.map(lambda one: self._run(self._pruning(one)), checked))
 
     def models(self) -> tuple[str, ...]:
         """Return the names of the served models, the default one first."""
-        return _names(self._send(Ask("GET", "/v1/models")))
+        return self._run(self._models())
 
     def health(self) -> Health:
         """Ask, once, whether the service is ready.
 
         Raises:
-            ServiceError: it cannot be reached.
+            ServiceError: the service cannot be reached.
         """
-        attempts = Attempts(Retry(retries=0), self.settings.timeout_s)
-        outcome = self._try(Ask("GET", "/health/ready"), attempts)
-        if not isinstance(outcome, Answer):
-            judge(outcome, attempts, self.settings)
-            raise AssertionError("a failure is never a good answer")
-        return _health(outcome, self.settings)
+        return self._run(self._health())
 
-    def _prune(self, checked: CheckedRequest) -> PruneResult:
-        request = checked.request
-        results = []
-        try:
-            for part, ask in self._asks(request):
-                results.append(self._read(self._send(ask), request, part))
-        except ServiceError as error:
-            return self._give_up(request, error)
-        return join(results, request, checked.warnings)
-
-    def _send(self, ask: Ask) -> bytes:
-        attempts = Attempts(self.settings.retry, self.settings.timeout_s)
+    def _run(self, exchange: Exchange[T]) -> T:
+        outcome: Any = None
         while True:
-            verdict = judge(self._try(ask, attempts), attempts, self.settings, ask.offset)
-            if isinstance(verdict, bytes):
-                return verdict
-            time.sleep(verdict)
-
-    def _try(self, ask: Ask, attempts: Attempts) -> Answer | Exception:
-        import httpx
-
-        from secateur.client.connections import deadline
-
-        if self.settings.route.problem:
-            return UnreachableError(self.settings.route.problem)
-        try:
-            with (
-                deadline(attempts.left_s),
-                self._connections.http().stream(
-                    ask.method, ask.path, content=ask.content, timeout=timeout_of(attempts)
-                ) as response,
-            ):
-                intake = Intake(response, ask.limit)
-                for chunk in response.iter_raw():
-                    intake.take(chunk)
-            return intake.answer()
-        except (httpx.HTTPError, UnusableError, UnicodeError) as error:
-            return error
+            try:
+                request = exchange.send(outcome)
+            except StopIteration as end:
+                return cast(T, end.value)
+            outcome = self._connections.send(request)
 
 
 class AsyncClient(_Base):
     """`Client` for asyncio, with the same arguments; an async context manager.
 
-    May be used in several event loops, one after another or at once in several threads. Each loop has connections of
-    its own, which are closed when `asyncio.run` ends it.
+    May be used in several event loops, one after another or at the same time in several threads. Each loop has its own
+    connections, which are closed when `asyncio.run` ends the loop.
     """
 
-    def __init__(self, url: str | None = None, **settings: Any) -> None:
-        super().__init__(url, **settings)
-        from secateur.client.connections import AsyncConnections
-
-        self._connections = AsyncConnections(self.settings)
+    _connect = AsyncConnections
+    _connections: AsyncConnections
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -306,72 +198,40 @@ class AsyncClient(_Base):
     @with_options
     async def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
         """Prune and rerank passages for a query; see `Client.prune`."""
-        return await self._prune(check_request(query, passages, PruneOptions(**options)))
+        return await self._run(self._pruning(check_request(query, passages, PruneOptions(**options))))
 
     async def prune_request(self, request: PruneRequest) -> PruneResult:
         """Prune one `PruneRequest`; see `Client.prune`."""
-        return await self._prune(check_request(request.query, request.passages, request.options))
+        return await self._run(self._pruning(_checked(request)))
 
     async def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
-        """Prune for several queries, up to eight at once; see `Client.prune_many`."""
-        slots = asyncio.Semaphore(_IN_FLIGHT)
+        """Prune for several queries, up to eight at the same time; see `Client.prune_many`."""
+        slots = asyncio.Semaphore(_CONCURRENT)
 
-        async def one(checked: CheckedRequest) -> PruneResult:
+        async def prune(checked: CheckedRequest) -> PruneResult:
             async with slots:
-                return await self._prune(checked)
+                return await self._run(self._pruning(checked))
 
-        tasks = [asyncio.ensure_future(one(checked)) for checked in _checked(requests)]
+        tasks = [asyncio.ensure_future(prune(checked)) for checked in _all_checked(requests)]
         try:
             return list(await asyncio.gather(*tasks))
-        finally:  # after one has failed, the others have no reader
+        finally:  # once one has failed, nobody reads the others
             for task in tasks:
                 task.cancel()
 
     async def models(self) -> tuple[str, ...]:
         """Return the names of the served models, the default one first."""
-        return _names(await self._send(Ask("GET", "/v1/models")))
+        return await self._run(self._models())
 
     async def health(self) -> Health:
         """Ask, once, whether the service is ready; see `Client.health`."""
-        attempts = Attempts(Retry(retries=0), self.settings.timeout_s)
-        outcome = await self._try(Ask("GET", "/health/ready"), attempts)
-        if not isinstance(outcome, Answer):
-            judge(outcome, attempts, self.settings)
-            raise AssertionError("a failure is never a good answer")
-        return _health(outcome, self.settings)
+        return await self._run(self._health())
 
-    async def _prune(self, checked: CheckedRequest) -> PruneResult:
-        request = checked.request
-        results = []
-        try:
-            for part, ask in self._asks(request):
-                results.append(self._read(await self._send(ask), request, part))
-        except ServiceError as error:
-            return self._give_up(request, error)
-        return join(results, request, checked.warnings)
-
-    async def _send(self, ask: Ask) -> bytes:
-        attempts = Attempts(self.settings.retry, self.settings.timeout_s)
+    async def _run(self, exchange: Exchange[T]) -> T:
+        outcome: Any = None
         while True:
-            verdict = judge(await self._try(ask, attempts), attempts, self.settings, ask.offset)
-            if isinstance(verdict, bytes):
-                return verdict
-            await asyncio.sleep(verdict)
-
-    async def _try(self, ask: Ask, attempts: Attempts) -> Answer | Exception:
-        import httpx
-
-        if self.settings.route.problem:
-            return UnreachableError(self.settings.route.problem)
-        try:
-            http = await self._connections.http()
-            async with (
-                asyncio.timeout(attempts.left_s),
-                http.stream(ask.method, ask.path, content=ask.content, timeout=timeout_of(attempts)) as response,
-            ):
-                intake = Intake(response, ask.limit)
-                async for chunk in response.aiter_raw():
-                    intake.take(chunk)
-            return intake.answer()
-        except (httpx.HTTPError, UnusableError, UnicodeError, TimeoutError) as error:
-            return error
+            try:
+                request = exchange.send(outcome)
+            except StopIteration as end:
+                return cast(T, end.value)
+            outcome = await self._connections.send(request)

@@ -1,4 +1,4 @@
-"""Which proxy leads to a service: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, read once for one address."""
+"""The proxy for a service, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, which are read once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import os
 import re
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 from urllib.request import getproxies
+
+import httpx
 
 from secateur.llm.credentials import public_url, secrets_of
 from secateur.models.errors import shown
-
-if TYPE_CHECKING:
-    import httpx
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _PORTS = {"http": 80, "https": 443}
@@ -23,14 +21,14 @@ _HOST_PORT = re.compile(r"\[(?P<bracketed>[^\]]*)\](?::(?P<port6>\d+))?|(?P<host
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How requests reach a service.
+    """Route of the requests to a service.
 
     Attributes:
-        proxy: that they go through; None for none.
-        variable: that names the proxy.
-        address: of the proxy, without user and password.
-        problem: why there is no way, with what to change; empty if there is one.
-        secrets: that must not be shown.
+        proxy: proxy for the requests; None for a direct route.
+        variable: environment variable that names the proxy.
+        address: address of the proxy, without user and password.
+        problem: why there is no route, and what to change; empty if there is one.
+        secrets: secrets of the proxy, which must not be shown.
     """
 
     proxy: httpx.Proxy | None = field(default=None, repr=False)
@@ -41,18 +39,18 @@ class Route:
 
     @property
     def via(self) -> str:
-        """Words that name the proxy, after the service's address; empty without one."""
+        """Name of the proxy, to follow the service's address in a message; empty without one."""
         return f" through the proxy {self.address} ({self.variable})" if self.proxy is not None else ""
 
 
 def find_route(url: httpx.URL) -> Route:
-    """Return the way to a service, by the environment as it is now.
+    """Return the route to a service, by the current environment.
 
-    As in curl, the scheme's own variable goes before ALL_PROXY, lower case before upper case, and a value without a
-    scheme is an HTTP proxy.
+    As in curl, the scheme's own variable has precedence over ALL_PROXY and lower case over upper case, and a value
+    without a scheme is an HTTP proxy.
 
     Args:
-        url: of the service.
+        url: address of the service.
     """
     proxies = getproxies()
     scheme = url.scheme if proxies.get(url.scheme) else "all"
@@ -64,19 +62,17 @@ def find_route(url: httpx.URL) -> Route:
     variable = _variable(f"{scheme}_proxy")
     proxy, problem = _proxy(value)
     if problem:
-        problem = f"{variable}: {problem}, or put {url.host} into NO_PROXY to ask the service directly"
+        problem = f"{variable}: {problem}, or put {url.host} into NO_PROXY to connect directly"
     return Route(proxy, variable, public_url(value), problem, secrets_of(value) if proxy is not None else ())
 
 
 def _variable(name: str) -> str:
     found = [variable for variable in sorted(os.environ, reverse=True) if variable.lower() == name]
-    return found[0] if found else "the system's proxy settings"  # lower case sorts last
+    return found[0] if found else "the system's proxy settings"  # lower case sorts first in reverse
 
 
 def _proxy(value: str) -> tuple[httpx.Proxy | None, str]:
-    """Return a proxy, or what is wrong with its address."""
-    import httpx
-
+    """Return a proxy, or what is wrong with the address."""
     public = shown(public_url(value))
     wrong = f"{public} is not the address of a proxy; give one such as http://proxy:3128"
     try:
@@ -95,15 +91,15 @@ def _proxy(value: str) -> tuple[httpx.Proxy | None, str]:
 
 
 def covers(no_proxy: str, url: httpx.URL) -> bool:
-    """Whether a list of exceptions has an address.
+    """Return whether NO_PROXY excludes an address from the proxy.
 
-    Entries are parted by commas or white space: ``*`` for all; a name, with or without a leading dot or ``*.``, which
-    also stands for the names below it; an IP address; a network such as ``fd07::/64``. Brackets around an IPv6
-    address, a port and a scheme may be added. Names are not resolved. An entry that cannot be read covers nothing.
+    Its entries are separated by commas or white space: ``*`` for all; a name, with or without a leading dot or ``*.``,
+    which includes its subdomains; an IP address; a network such as ``fd07::/64``. Brackets around an IPv6 address, a
+    port and a scheme are allowed. Names are not resolved. A malformed entry matches nothing.
 
     Args:
         no_proxy: value of NO_PROXY.
-        url: of the service.
+        url: address of the service.
     """
     return any(_matches(entry.strip().lower(), url) for entry in re.split(r"[,\s]+", no_proxy) if entry.strip())
 

@@ -9,20 +9,22 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from secateur.client.passthrough import passed_through
+from secateur.client import passed_through
+from secateur.integrations.settings import PruneSettings
 from secateur.models.errors import InputError
+from secateur.models.segmentation import FORMATS
 from secateur.models.types import Passage, PassageResult, PruneResult
 
-KEY = "secateur"  # of the metadata that integrations add
+METADATA_KEY = "secateur"  # key of the metadata that integrations add
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
+class CallerNames:
     """How errors and warnings name what the user of a framework gave.
 
     Args:
-        names: of the framework, by those of `Pruner.prune` and `Passage`.
-        positions: index in the user's list, by index in the list that is pruned; default: the same.
+        names: the framework's name for each name of `Pruner.prune` and `Passage`.
+        positions: index in the user's list for each index in the list that is pruned; default: the same.
     """
 
     names: Mapping[str, str]
@@ -30,11 +32,7 @@ class Naming:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Let every `InputError` name the user's field.
-
-        Raises:
-            InputError: something inside raised it.
-        """
+        """Rename the field of every `InputError` that is raised inside."""
         try:
             yield
         except InputError as error:
@@ -43,14 +41,14 @@ class Naming:
             raise
 
     def result(self, result: PruneResult) -> PruneResult:
-        """Return a result whose indices and warnings are those of the user's list."""
+        """Return a result with the indices and warnings of the user's list."""
         items = tuple(replace(item, index=self._index(item.index)) for item in result.results)
-        split = (warning.partition(": ") for warning in result.warnings)
-        warnings = tuple(self._field(field) + colon + rest for field, colon, rest in split)
+        parts = (warning.partition(": ") for warning in result.warnings)
+        warnings = tuple(self._field(field) + colon + rest for field, colon, rest in parts)
         return replace(result, results=items, warnings=warnings)
 
     def _index(self, index: int) -> int:
-        if self.positions is None or index >= len(self.positions):  # a service can name any
+        if self.positions is None or index >= len(self.positions):  # a service's message can hold any index
             return index
         return self.positions[index]
 
@@ -59,31 +57,40 @@ class Naming:
         return re.sub(r"\[([0-9]{1,9})\]", lambda match: f"[{self._index(int(match[1]))}]", named, count=1)
 
 
-def as_passage(text: str | None, metadata: Mapping[str, Any] | None, title_key: str | None) -> Passage:
-    """Return a document's passage; one without text is an empty passage, and comes back as it was.
+def document_passage(text: str | None, metadata: Mapping[str, Any] | None, settings: PruneSettings) -> Passage:
+    """Return the passage of a document, with the title and the format that its metadata names.
+
+    A document without text becomes an empty passage. A title that is not a string or is blank, and a format that is
+    not known, are ignored: the same keys may be used for other things.
 
     Args:
-        text: of the document.
-        metadata: of the document, in which a title may be.
-        title_key: of that title; None for no titles.
+        text: text of the document.
+        metadata: its metadata.
+        settings: settings with `title_key` and `format_key`.
     """
-    title = (metadata or {}).get(title_key) if title_key is not None else None
-    return Passage(text or "", title=title if isinstance(title, str) and title.strip() else None)
+    metadata = metadata or {}
+    title = metadata.get(settings.title_key) if settings.title_key is not None else None
+    name = metadata.get(settings.format_key) if settings.format_key is not None else None
+    return Passage(
+        text or "",
+        title=title if isinstance(title, str) and title.strip() else None,
+        format=name if isinstance(name, str) and name in FORMATS else "text",
+    )
 
 
-def described(
+def result_metadata(
     metadata: Mapping[str, Any] | None, text: str | None, item: PassageResult, result: PruneResult
 ) -> dict[str, Any]:
-    """Return a deep copy of a document's metadata with what was done to it, in JSON's types.
+    """Return a deep copy of a document's metadata with what was done to the document, in types of JSON.
 
     Args:
-        metadata: of the original document.
-        text: of the original document.
-        item: its result.
-        result: that the item is part of; one that was passed through has no scores to tell.
+        metadata: metadata of the original document.
+        text: text of the original document.
+        item: result of the document.
+        result: the whole result; if it was passed through, there is no `relevance_score`.
     """
     added: dict[str, Any] = {} if passed_through(result) else {"relevance_score": item.score}
-    added[KEY] = {
+    added[METADATA_KEY] = {
         "spans": [list(span) for span in item.spans],
         "kept_units": item.kept_units,
         "total_units": item.total_units,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from secateur.integrations.documents import Naming, as_passage, described
-from secateur.integrations.engine import Engine
-from secateur.integrations.settings import PruneSettings
+from secateur.integrations.any_pruner import AnyPruner
+from secateur.integrations.documents import METADATA_KEY, CallerNames, document_passage, result_metadata
+from secateur.integrations.settings import OPTIONS, PruneSettings
 from secateur.llm.credentials import header_key
 from secateur.models.errors import MissingExtraError
+from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PruneResult
 
 try:
@@ -19,103 +22,53 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("haystack-ai", "haystack") from error
 
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
 
-_NAMES = {"top_n": "top_k", "min_score": "score_threshold", "passages": "documents", "text": "content"}
+_KEY = Secret.from_env_var("SECATEUR_API_KEY", strict=False)
 
 
-class SecateurPrunerSettings(PruneSettings):
-    """`PruneSettings` under Haystack's names."""
-
-    top_n: int | None = Field(default=None, validation_alias="top_k")
-    min_score: float | None = Field(default=None, validation_alias="score_threshold")
+def _with_settings(init: Callable[..., None]) -> Any:
+    """Put the fields of `PruneSettings` into the signature of a function with ``**settings``."""
+    own, fields = (list(inspect.signature(function).parameters.values()) for function in (init, PruneSettings))
+    names = [parameter.name for parameter in own]
+    init.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [*own[:-1], *(field for field in fields if field.name not in names)]
+    )
+    return init
 
 
 @component
 class SecateurPruner:
-    """Gives back copies of documents with pruned content, by falling relevance; the originals stay untouched.
+    """Returns copies of documents with pruned content, by falling relevance; the originals are not changed.
 
-    Ids are kept. Of several documents with one id, as two retrievers may find them, only the one with the highest score
-    is pruned and returned, as by Haystack's own rankers. The score is the relevance; the retriever's is in
-    `meta["secateur"]`, beside the kept spans (code points of the original content) and counts. Documents without text
-    come back as they are.
+    Ids are kept. Of several documents with the same id, as two retrievers may find them, only the one with the highest
+    score is pruned and returned, as by Haystack's own rankers. The score is the relevance; the retriever's is in
+    `meta["secateur"]`, with the kept spans (code points of the original content) and counts. Documents without content
+    are returned as they are.
 
     Args:
-        top_k: return only the n most relevant documents.
-        score_threshold: return only documents at least this relevant, in [0, 1].
-        threshold: sentences with at least this keep probability are kept; default: the model's own.
-        target_recall: instead of a threshold, the share of answers to keep.
-        max_tokens: token budget over all documents together.
-        reorder: return documents by falling relevance instead of in the given order.
-        drop_empty: leave out documents of which nothing is kept.
-        joiner: put where sentences were dropped.
-        title_key: key in `meta` of a title that the model reads.
-        truncate_query: cut a query longer than half the window instead of refusing it.
-        model: model directory or shipped model's name; with `url`, name of a served model.
-        backend: `auto`, `openvino`, `onnx` or `torch`.
-        device: `auto`, `cpu` or `cuda`.
-        threads: of CPU runtimes.
-        url: of a service that prunes instead of a model here.
-        api_key: of the service.
-        timeout_s: for one request to the service, tries and waits together.
-        on_error: `raise`, or `passthrough`: documents come back unpruned when the service is down.
-        pruner: a loaded model to use; it is not saved with a pipeline.
+        api_key: API key of the service.
+        pruner: loaded model to use; it is not saved with a pipeline.
+        settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
-    def __init__(
-        self,
-        *,
-        top_k: int | None = None,
-        score_threshold: float | None = None,
-        threshold: float | None = None,
-        target_recall: float | None = None,
-        max_tokens: int | None = None,
-        reorder: bool = True,
-        drop_empty: bool = False,
-        joiner: str = " ",
-        title_key: str | None = "title",
-        truncate_query: bool = False,
-        model: str | None = None,
-        backend: str = "auto",
-        device: str = "auto",
-        threads: int | None = None,
-        url: str | None = None,
-        api_key: Secret | None = Secret.from_env_var("SECATEUR_API_KEY", strict=False),  # noqa: B008 (immutable)
-        timeout_s: float = 60.0,
-        on_error: Literal["raise", "passthrough"] = "raise",
-        pruner: Pruner | None = None,
-    ) -> None:
-        self._saved: dict[str, Any] = {
-            "top_k": top_k,
-            "score_threshold": score_threshold,
-            "threshold": threshold,
-            "target_recall": target_recall,
-            "max_tokens": max_tokens,
-            "reorder": reorder,
-            "drop_empty": drop_empty,
-            "joiner": joiner,
-            "title_key": title_key,
-            "truncate_query": truncate_query,
-            "model": model,
-            "backend": backend,
-            "device": device,
-            "threads": threads,
-            "url": url,
-            "timeout_s": timeout_s,
-            "on_error": on_error,
-        }
+    @_with_settings
+    def __init__(self, *, api_key: Secret | None = _KEY, pruner: Pruner | None = None, **settings: Any) -> None:
         self.api_key = api_key
-        self._settings = SecateurPrunerSettings(**self._saved)
-        # Without a model at hand, the engine waits for the key, which need not be there before it is used.
-        self._engine: Engine | None = None if pruner is None else Engine(self._settings, pruner)
+        self._settings = PruneSettings(**settings)
+        # A key need not exist before it is used, so that without a model this is made in `_ready`.
+        self._pruner = None if pruner is None else AnyPruner(self._settings, pruner)
+        hints = get_type_hints(PruneOptions)
+        for name in OPTIONS:
+            component.set_input_type(self, name, hints[name] | None, None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a pipeline is saved with: the key only as the name of its variable."""
+        """Return what a pipeline is saved with. Of the key, that is the name of its variable."""
         key = self.api_key.to_dict() if self.api_key is not None else None
-        return default_to_dict(self, **self._saved, api_key=key)
+        return default_to_dict(self, **self._settings.model_dump(), api_key=key)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SecateurPruner:
@@ -127,44 +80,32 @@ class SecateurPruner:
         return found
 
     def warm_up(self) -> None:
-        """Load the model, or make the client; `run` does it too."""
+        """Load the model, or make the client; otherwise the first run does."""
         self._ready().warm_up()
 
-    def _ready(self) -> Engine:
-        if self._engine is None:
-            key = self.api_key.resolve_value() if self._settings.url and self.api_key is not None else None
-            key = header_key(key)
+    def _ready(self) -> AnyPruner:
+        if self._pruner is None:
+            given = self.api_key.resolve_value() if self._settings.url and self.api_key is not None else None
+            key = header_key(given)
             secret = SecretStr(key) if key is not None else None
-            self._engine = Engine(self._settings.model_copy(update={"api_key": secret}))
-        return self._engine
+            self._pruner = AnyPruner(self._settings.model_copy(update={"api_key": secret}))
+        return self._pruner
 
-    def _passages(self, documents: list[Document], naming: Naming) -> list[Passage]:
-        chosen = [documents[position] for position in naming.positions or ()]
-        return [as_passage(document.content, document.meta, self._settings.title_key) for document in chosen]
+    def _passages(self, documents: list[Document], names: CallerNames) -> list[Passage]:
+        chosen = [documents[position] for position in names.positions or ()]
+        return [document_passage(document.content, document.meta, self._settings) for document in chosen]
 
-    def _options(self, top_k: int | None, score_threshold: float | None) -> dict[str, Any]:
-        options = self._settings.options()
-        if top_k is not None:
-            options["top_n"] = top_k
-        if score_threshold is not None:
-            options["min_score"] = score_threshold
-        return options
+    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        return self._settings.options() | {name: value for name, value in given.items() if value is not None}
 
     @component.output_types(documents=list[Document])
-    def run(
-        self,
-        query: str,
-        documents: list[Document],
-        top_k: int | None = None,
-        score_threshold: float | None = None,
-    ) -> dict[str, Any]:
+    def run(self, query: str, documents: list[Document], **options: Any) -> dict[str, Any]:
         """Prune and rerank documents for a query.
 
         Args:
             query: the user's question.
-            documents: retrieved ones; none at all gives none.
-            top_k: instead of the component's.
-            score_threshold: instead of the component's.
+            documents: retrieved documents; an empty list gives an empty list.
+            options: options of `Pruner.prune` to use instead of the component's.
 
         Raises:
             InputError: the query or an option is wrong.
@@ -172,38 +113,28 @@ class SecateurPruner:
         """
         if not documents:
             return {"documents": []}
-        naming = _without_duplicates(documents)
-        with naming.errors():
-            options = self._options(top_k, score_threshold)
-            result = self._ready().prune(query, self._passages(documents, naming), **options)
-        return {"documents": _pruned(documents, naming.result(result))}
+        names = _best_of_each_id(documents)
+        result = self._ready().prune(query, self._passages(documents, names), self._options(options), names)
+        return {"documents": _pruned(documents, result)}
 
     @component.output_types(documents=list[Document])
-    async def run_async(
-        self,
-        query: str,
-        documents: list[Document],
-        top_k: int | None = None,
-        score_threshold: float | None = None,
-    ) -> dict[str, Any]:
+    async def run_async(self, query: str, documents: list[Document], **options: Any) -> dict[str, Any]:
         """Prune and rerank documents without blocking the event loop; see `run`."""
         if not documents:
             return {"documents": []}
-        naming = _without_duplicates(documents)
-        with naming.errors():
-            options = self._options(top_k, score_threshold)
-            result = await self._ready().aprune(query, self._passages(documents, naming), **options)
-        return {"documents": _pruned(documents, naming.result(result))}
+        names = _best_of_each_id(documents)
+        result = await self._ready().aprune(query, self._passages(documents, names), self._options(options), names)
+        return {"documents": _pruned(documents, result)}
 
 
-def _without_duplicates(documents: list[Document]) -> Naming:
-    """Return which documents are pruned: one of each id, with the highest score, as Haystack's own rankers choose."""
+def _best_of_each_id(documents: list[Document]) -> CallerNames:
+    """Return the positions to prune: of each id the document with the highest score, as Haystack's rankers choose."""
     chosen: dict[str, int] = {}
     for position, document in enumerate(documents):
-        best = chosen.get(document.id)
-        if best is None or _retrieval_score(document) > _retrieval_score(documents[best]):
+        best = chosen.setdefault(document.id, position)
+        if _retrieval_score(document) > _retrieval_score(documents[best]):
             chosen[document.id] = position
-    return Naming(_NAMES, tuple(chosen.values()))
+    return CallerNames({"passages": "documents", "text": "content"}, tuple(chosen.values()))
 
 
 def _retrieval_score(document: Document) -> float:
@@ -214,9 +145,9 @@ def _pruned(documents: list[Document], result: PruneResult) -> list[Document]:
     pruned = []
     for item in result.results:
         document = documents[item.index]
-        meta = described(document.meta, document.content, item, result)
+        meta = result_metadata(document.meta, document.content, item, result)
         score = meta.pop("relevance_score", document.score)
-        meta["secateur"]["retrieval_score"] = document.score
+        meta[METADATA_KEY]["retrieval_score"] = document.score
         content = None if document.content is None else item.text
         pruned.append(replace(document, content=content, meta=meta, score=score))
     return pruned

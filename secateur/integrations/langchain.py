@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-from secateur.integrations.documents import Naming, as_passage, described
-from secateur.integrations.engine import Engine
-from secateur.integrations.settings import PruneSettings
+from secateur.integrations.any_pruner import PruningComponent
+from secateur.integrations.documents import CallerNames, document_passage, result_metadata
 from secateur.models.errors import MissingExtraError
 from secateur.models.types import Passage, PruneResult
 
@@ -18,52 +16,35 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("langchain-core", "langchain") from error
 
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import ConfigDict
 
-if TYPE_CHECKING:
-    from secateur.client import AsyncClient, Client
-    from secateur.models.pruner import Pruner
+_NAMES = CallerNames({"passages": "documents", "text": "page_content"})
 
 
-_NAMING = Naming({"passages": "documents", "text": "page_content"})
-
-
-class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
-    """Gives back new documents with pruned `page_content`; the originals stay untouched.
+class SecateurCompressor(PruningComponent, BaseDocumentCompressor, Serializable):
+    """Returns new documents with pruned `page_content`; the originals are not changed.
 
     Their metadata is a deep copy, with `relevance_score` and, under `secateur`, the kept spans (code points of the
-    original text) and counts. A `ContextualCompressionRetriever` and a `DocumentCompressorPipeline` take it as it is;
-    for a chain or a graph's node, `RunnableLambda(lambda x: compressor.compress_documents(x["documents"],
-    x["query"]))` does.
+    original text) and counts. For a `ContextualCompressionRetriever` or a `DocumentCompressorPipeline`; in a chain or a
+    graph's node, use `RunnableLambda(lambda x: compressor.compress_documents(x["documents"], x["query"]))`.
 
     Args:
-        pruner: a loaded model to use.
-        client: a client of a service to use, with its settings.
+        pruner: loaded model to use.
+        client: client of a service to use, with its settings.
         settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    _engine: Engine = PrivateAttr()
-
-    def __init__(
-        self, *, pruner: Pruner | None = None, client: Client | AsyncClient | None = None, **settings: Any
-    ) -> None:
-        super().__init__(**settings)
-        self._engine = Engine(self, pruner, client)
-
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Say that LangChain may save it."""
+        """Return whether LangChain may save it."""
         return True
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """Name the variable that a saved one reads its key from."""
+        """The environment variable that a loaded compressor reads its key from."""
         return {"api_key": "SECATEUR_API_KEY"}
-
-    def _passages(self, documents: Sequence[Document]) -> list[Passage]:
-        return [as_passage(document.page_content, document.metadata, self.title_key) for document in documents]
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -71,9 +52,9 @@ class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
         """Prune and rerank documents for a query.
 
         Args:
-            documents: retrieved ones; none at all gives none.
+            documents: retrieved documents; an empty list gives an empty list.
             query: the user's question.
-            callbacks: not used.
+            callbacks: ignored.
 
         Raises:
             InputError: the query or an option is wrong.
@@ -81,9 +62,7 @@ class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
         """
         if not documents:
             return []
-        with _NAMING.errors():
-            result = self._engine.prune(query, self._passages(documents), **self.options())
-        return _pruned(documents, result)
+        return _pruned(documents, self._pruner.prune(query, self._passages(documents), self.options(), _NAMES))
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -91,16 +70,16 @@ class SecateurCompressor(PruneSettings, BaseDocumentCompressor, Serializable):
         """Prune and rerank documents without blocking the event loop; see `compress_documents`."""
         if not documents:
             return []
-        with _NAMING.errors():
-            result = await self._engine.aprune(query, self._passages(documents), **self.options())
-        return _pruned(documents, result)
+        return _pruned(documents, await self._pruner.aprune(query, self._passages(documents), self.options(), _NAMES))
+
+    def _passages(self, documents: Sequence[Document]) -> list[Passage]:
+        return [document_passage(document.page_content, document.metadata, self) for document in documents]
 
 
 def _pruned(documents: Sequence[Document], result: PruneResult) -> list[Document]:
     pruned = []
-    result = _NAMING.result(result)
     for item in result.results:
         document = documents[item.index]
-        metadata = described(document.metadata, document.page_content, item, result)
+        metadata = result_metadata(document.metadata, document.page_content, item, result)
         pruned.append(Document(page_content=item.text, metadata=metadata, id=document.id))
     return pruned

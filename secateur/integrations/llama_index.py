@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from secateur.integrations.documents import KEY, Naming, as_passage, described
-from secateur.integrations.engine import Engine
-from secateur.integrations.settings import PruneSettings
+from secateur.integrations.any_pruner import PruningComponent
+from secateur.integrations.documents import METADATA_KEY, CallerNames, document_passage, result_metadata
 from secateur.models.errors import InputError, MissingExtraError
 from secateur.models.types import Passage, PruneResult
 
@@ -19,37 +20,27 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("llama-index-core", "llama-index") from error
 
-from pydantic import PrivateAttr
-
-if TYPE_CHECKING:
-    from secateur.client import AsyncClient, Client
-    from secateur.models.pruner import Pruner
+from pydantic import ConfigDict
 
 dispatcher = get_dispatcher(__name__)
 
-_NAMING = Naming({"passages": "nodes"})
+_NAMES = CallerNames({"passages": "nodes"})
 
 
-class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
-    """Gives back copies of the nodes with pruned text; the originals stay untouched.
+class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
+    """Returns copies of the nodes with pruned text; the originals are not changed.
 
     Ids, relationships and metadata are kept. The score is the relevance; the retriever's is in the metadata's
-    `secateur`, beside the kept spans (code points of the original text) and counts, which neither a prompt nor an
-    embedding sees. `ReRankStartEvent` and `ReRankEndEvent` are emitted.
+    `secateur`, with the kept spans (code points of the original text) and counts, which prompts and embeddings leave
+    out. `ReRankStartEvent` and `ReRankEndEvent` are emitted.
 
     Args:
-        pruner: a loaded model to use.
-        client: a client of a service to use, with its settings.
+        pruner: loaded model to use.
+        client: client of a service to use, with its settings.
         settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
-    _engine: Engine = PrivateAttr()
-
-    def __init__(
-        self, *, pruner: Pruner | None = None, client: Client | AsyncClient | None = None, **settings: Any
-    ) -> None:
-        super().__init__(**settings)
-        self._engine = Engine(self, pruner, client)
+    model_config = ConfigDict(extra="forbid")  # LlamaIndex's own base ignores unknown fields
 
     @classmethod
     def class_name(cls) -> str:
@@ -62,13 +53,8 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
         query = _query(query_bundle)
         if not nodes:
             return []
-        self._start(nodes, query)
-        with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
-            with _NAMING.errors():
-                result = self._engine.prune(query, self._passages(nodes), **self.options())
-            pruned = _pruned(nodes, result)
-            event.on_end(payload={EventPayload.NODES: pruned})
-        dispatcher.event(ReRankEndEvent(nodes=pruned))
+        with self._events(nodes, query) as pruned:
+            pruned += _pruned(nodes, self._pruner.prune(query, self._passages(nodes), self.options(), _NAMES))
         return pruned
 
     async def _apostprocess_nodes(
@@ -77,35 +63,30 @@ class SecateurPostprocessor(PruneSettings, BaseNodePostprocessor):
         query = _query(query_bundle)
         if not nodes:
             return []
-        self._start(nodes, query)
-        with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
-            with _NAMING.errors():
-                result = await self._engine.aprune(query, self._passages(nodes), **self.options())
-            pruned = _pruned(nodes, result)
-            event.on_end(payload={EventPayload.NODES: pruned})
-        dispatcher.event(ReRankEndEvent(nodes=pruned))
+        with self._events(nodes, query) as pruned:
+            pruned += _pruned(nodes, await self._pruner.aprune(query, self._passages(nodes), self.options(), _NAMES))
         return pruned
 
-    def _start(self, nodes: list[NodeWithScore], query: str) -> None:
-        top_n = self.options()["top_n"] or len(nodes)
-        name = self._engine.model_name
+    @contextmanager
+    def _events(self, nodes: list[NodeWithScore], query: str) -> Iterator[list[NodeWithScore]]:
+        """Emit the events before and after pruning; yield a list for the pruned nodes."""
+        name, top_n = self._pruner.model_name, self.options()["top_n"] or len(nodes)
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=name))
-
-    def _payload(self, nodes: list[NodeWithScore], query: str) -> dict[str, Any]:
-        return {
-            EventPayload.NODES: nodes,
-            EventPayload.MODEL_NAME: self._engine.model_name,
-            EventPayload.QUERY_STR: query,
-            EventPayload.TOP_K: self.options()["top_n"] or len(nodes),
-        }
+        payload: dict[str, Any] = {EventPayload.NODES: nodes, EventPayload.MODEL_NAME: name}
+        payload |= {EventPayload.QUERY_STR: query, EventPayload.TOP_K: top_n}
+        pruned: list[NodeWithScore] = []
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+            yield pruned
+            event.on_end(payload={EventPayload.NODES: pruned})
+        dispatcher.event(ReRankEndEvent(nodes=pruned))
 
     def _passages(self, nodes: list[NodeWithScore]) -> list[Passage]:
-        return [as_passage(_text(node.node), node.node.metadata, self.title_key) for node in nodes]
+        return [document_passage(_text(node.node), node.node.metadata, self) for node in nodes]
 
 
 def _query(query_bundle: QueryBundle | None) -> str:
     if query_bundle is None:
-        raise InputError("query_bundle", "is missing", "give query_bundle or query_str; pruning needs the question")
+        raise InputError("query_bundle", "is missing", "give query_bundle or query_str, the question to prune for")
     return query_bundle.query_str
 
 
@@ -115,19 +96,17 @@ def _text(node: BaseNode) -> str:
 
 def _pruned(nodes: list[NodeWithScore], result: PruneResult) -> list[NodeWithScore]:
     pruned = []
-    result = _NAMING.result(result)
     for item in result.results:
         given = nodes[item.index]
         text = _text(given.node)
         node = given.node.model_copy(deep=True)
         if text:
             node.set_content(item.text)
-        node.metadata = described(given.node.metadata, text, item, result)
-        # Outside of what a prompt or an embedding reads, the score is the node's own.
-        score = node.metadata.pop("relevance_score", given.score)
-        node.metadata[KEY]["retrieval_score"] = given.score
+        node.metadata = result_metadata(given.node.metadata, text, item, result)
+        score = node.metadata.pop("relevance_score", given.score)  # prompts and embeddings would read it there
+        node.metadata[METADATA_KEY]["retrieval_score"] = given.score
         for keys in (node.excluded_llm_metadata_keys, node.excluded_embed_metadata_keys):
-            if KEY not in keys:
-                keys.append(KEY)
+            if METADATA_KEY not in keys:
+                keys.append(METADATA_KEY)
         pruned.append(NodeWithScore(node=node, score=score))
     return pruned

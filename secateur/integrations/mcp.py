@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from secateur.context import format_context
-from secateur.integrations.documents import Naming, as_passage
-from secateur.integrations.engine import Engine
-from secateur.integrations.settings import PruneSettings
+from secateur.integrations.any_pruner import AnyPruner
+from secateur.integrations.documents import CallerNames
+from secateur.integrations.settings import PruneSettings, option_fields
 from secateur.models.errors import MissingExtraError, SecateurError
-from secateur.models.types import PruneResult
+from secateur.models.types import Passage, PruneResult
 
 try:
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
-except ImportError as error:  # of version 1 too, where the server has another name
+except ImportError as error:  # also of version 1, where the server has another name
     raise MissingExtraError("mcp 2", "mcp") from error
 
 from pydantic import BaseModel, Field
 
 from secateur import __version__
 
-_NAMING = Naming({"passages": "texts"})
+_NAMES = CallerNames({"passages": "texts"})
 _INSTRUCTIONS = (
     "Cuts long retrieved texts down to the sentences that help to answer a query, word for word, and ranks the texts. "
     "Use it on search results, files or notes before reading them."
@@ -31,56 +32,65 @@ _INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class HttpAddress:
-    """Where the streamable HTTP transport listens."""
+    """Address that the streamable HTTP transport listens on."""
 
     host: str
     port: int
 
 
 class PrunedText(BaseModel):
-    """One text, pruned."""
+    """One pruned text."""
 
     source: int = Field(description="Number of the text in the call, from 1.")
-    score: float = Field(description="Relevance to the query, 0 to 1.")
-    text: str = Field(description="The sentences worth reading; empty when there are none.")
-    spans: list[tuple[int, int]] = Field(description="Where they stand in the text, [start, end) in characters.")
+    score: float = Field(description="Relevance to the query, in [0, 1].")
+    text: str = Field(description="Kept sentences; empty if there are none.")
+    spans: list[tuple[int, int]] = Field(description="Positions of the kept text, [start, end) in characters.")
 
 
 class Pruned(BaseModel):
-    """What the tool returns."""
+    """Result of the tool."""
 
     context: str = Field(description="All kept sentences, by falling relevance, each block under [source].")
-    texts: list[PrunedText] = Field(description="Each text by falling relevance.")
-    input_tokens: int = Field(description="Tokens of all texts.")
-    output_tokens: int = Field(description="Tokens that were kept.")
-    warnings: list[str]
+    texts: list[PrunedText] = Field(description="Texts by falling relevance.")
+    input_tokens: int = Field(description="Number of tokens of all texts.")
+    output_tokens: int = Field(description="Number of kept tokens.")
+    warnings: list[str] = Field(description="Changes that the input needed.")
 
 
 def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] = "WARNING") -> MCPServer[Any]:
-    """Return a server that prunes with a model here, or on a service when the settings have a `url`."""
-    engine = Engine(settings)
+    """Return a server that prunes with a model in this process, or on a service if the settings have a `url`.
+
+    Args:
+        settings: settings; their options are the defaults of the tool's arguments.
+        log_level: lowest level that the server logs.
+    """
+    pruner = AnyPruner(settings)
     server: MCPServer[Any] = MCPServer("secateur", version=__version__, instructions=_INSTRUCTIONS, log_level=log_level)
 
-    @server.tool(name="prune", title="Prune texts for a query", description=_INSTRUCTIONS)
-    async def prune(
-        query: Annotated[str, Field(description="The question that the texts should answer.")],
-        texts: Annotated[list[str], Field(description="Texts to prune.")],
-        max_tokens: Annotated[int | None, Field(description="Token budget over all texts together.")] = None,
-        top_n: Annotated[int | None, Field(description="Return only the n most relevant texts.")] = None,
-        target_recall: Annotated[
-            float | None, Field(description="Share of answers to keep, such as 0.95, instead of the default bar.")
-        ] = None,
-    ) -> Pruned:
-        changes = {"max_tokens": max_tokens, "top_n": top_n, "target_recall": target_recall}
-        given = {name: value for name, value in changes.items() if value is not None}
-        passages = [as_passage(text, None, None) for text in texts]
+    async def prune(query: str, texts: list[str], **options: Any) -> Pruned:
         try:
-            with _NAMING.errors():
-                result = await engine.aprune(query, passages, **{**settings.options(), **given})
+            result = await pruner.aprune(query, [Passage(text) for text in texts], options, _NAMES)
         except SecateurError as error:
             raise ToolError(str(error)) from error
-        return _pruned(_NAMING.result(result), len(texts))
+        return _pruned(result, len(texts))
 
+    required = {
+        "query": (str, Field(description="The question that the texts should answer.")),
+        "texts": (list[str], Field(description="Texts to prune.")),
+    }
+    prune.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[kind, field],
+                default=inspect.Parameter.empty if name in required else field.default,
+            )
+            for name, (kind, field) in (required | option_fields(**settings.options())).items()
+        ],
+        return_annotation=Pruned,
+    )
+    server.add_tool(prune, title="Prune texts for a query", description=_INSTRUCTIONS)
     return server
 
 
@@ -98,14 +108,14 @@ def _pruned(result: PruneResult, count: int) -> Pruned:
 
 
 def run(settings: PruneSettings, http: HttpAddress | None = None) -> None:
-    """Serve until the client goes, or for streamable HTTP until a signal.
+    """Serve until the client disconnects, or for streamable HTTP until a signal.
 
     Args:
-        settings: who prunes, and how.
-        http: where to listen; None for stdio.
+        settings: settings of the server.
+        http: address to listen on; None for stdio.
     """
     if http is None:
         make_server(settings).run("stdio")
     else:
-        # Where it listens is told at this level.
+        # The address is logged at this level.
         make_server(settings, "INFO").run("streamable-http", host=http.host, port=http.port)

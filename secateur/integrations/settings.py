@@ -1,52 +1,74 @@
-"""What every integration is set up with: what to keep, and who prunes."""
+"""Settings of every integration: the options of `Pruner.prune`, and the model or the service that prunes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, Field, SecretStr, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model, field_validator
+from pydantic.fields import FieldInfo
 
 from secateur.llm.credentials import header_key, public_url
 from secateur.models.options import PruneOptions, option_table
 
 OPTIONS = {name: option for name, option in option_table().items() if name != "return_units"}
-"""What an integration can be told of pruning: every option, but no unit would have a place in its documents."""
+"""Options of an integration: all but one, because a framework's documents have no place for units."""
+
+MODEL_CHOICES = ("backend", "device", "precision", "threads", "verify")
+"""Settings that are arguments of `Pruner.load`."""
+
+
+def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
+    """Return the options as types and fields of pydantic.
+
+    The fields' schemas have the ranges, but pruning checks them, so that errors are the same everywhere.
+
+    Args:
+        defaults: defaults to use instead of those of the option table, by option.
+    """
+    hints = get_type_hints(PruneOptions)
+    found = {}
+    for name, option in OPTIONS.items():
+        low, high = ("minLength", "maxLength") if option.kind is str else ("minimum", "maximum")
+        limits = {low: option.minimum, high: option.maximum}
+        schema: Any = {key: limit for key, limit in limits.items() if limit is not None}
+        default = defaults.get(name, option.default)
+        found[name] = hints[name], Field(default, description=option.description, json_schema_extra=schema)
+    return found
+
 
 if TYPE_CHECKING:
     _Options = BaseModel
 else:
-    _hints = get_type_hints(PruneOptions)
-    _Options = create_model(
-        "_Options",
-        **{
-            name: (_hints[name], Field(default=option.default, description=option.description))
-            for name, option in OPTIONS.items()
-        },
-    )
+    _Options = create_model("_Options", **option_fields())
 
 
 class PruneSettings(_Options):
-    """Fields shared by the integrations; the options are those of `Pruner.prune`."""
+    """Fields shared by the integrations, besides the options of `Pruner.prune`."""
 
-    title_key: str | None = Field(default="title", description="Key in the metadata of a title that the model reads.")
+    model_config = ConfigDict(extra="forbid")
+
+    title_key: str | None = Field(default="title", description="Metadata key of a title that the model reads.")
+    format_key: str | None = Field(default="format", description="Metadata key of the text's format.")
 
     model: str | None = Field(default=None, description="Model directory or name; with url, name of a served model.")
-    backend: str = Field(default="auto", description="auto, openvino, onnx or torch.")
-    device: str = Field(default="auto", description="auto, cpu or cuda.")
-    threads: int | None = Field(default=None, description="Of CPU runtimes; default: one a processor.")
+    backend: str = Field(default="auto", description="Runtime: auto, openvino, onnx or torch.")
+    device: str = Field(default="auto", description="Device: auto, cpu or cuda.")
+    precision: str = Field(default="auto", description="Precision of the ONNX file: auto, int8 or fp16.")
+    threads: int | None = Field(default=None, description="Threads of CPU runtimes; default: one per processor.")
+    verify: bool = Field(default=True, description="Whether the model's files are compared with their checksums.")
 
-    url: str | None = Field(default=None, description="Of a service that prunes instead of a model here.", repr=False)
-    # exclude: a key must not reach what a pipeline is saved to; it is read from SECATEUR_API_KEY where it is missing.
-    api_key: SecretStr | None = Field(default=None, description="Of the service.", exclude=True, repr=False)
-    timeout_s: float = Field(default=60.0, description="For one request to the service, tries and waits together.")
+    url: str | None = Field(default=None, description="Address of a service to use instead of a model.", repr=False)
+    # exclude: a key must not reach a saved pipeline; where one is loaded, SECATEUR_API_KEY is read.
+    api_key: SecretStr | None = Field(default=None, description="API key of the service.", exclude=True, repr=False)
+    timeout_s: float = Field(default=60.0, description="Seconds for one request to the service with all its tries.")
     on_error: Literal["raise", "passthrough"] = Field(
-        default="raise", description="What to do when the service is down: raise, or give documents back unpruned."
+        default="raise", description="If the service is down: raise, or passthrough to return documents unpruned."
     )
 
     @field_validator("api_key", mode="before")
     @classmethod
     def _clean_key(cls, value: object) -> SecretStr | None:
-        # Pydantic's own errors would show the value; an InputError passes through them.
+        # Errors of pydantic would show the value; an InputError passes through them.
         key = header_key(value.get_secret_value() if isinstance(value, SecretStr) else value)
         return SecretStr(key) if key is not None else None
 
@@ -57,5 +79,5 @@ class PruneSettings(_Options):
         return {**state, "__dict__": {**own, "api_key": None, "url": url}}
 
     def options(self) -> dict[str, Any]:
-        """Return arguments of `Pruner.prune`."""
+        """Return the options as arguments of `Pruner.prune`."""
         return {name: getattr(self, name) for name in OPTIONS}

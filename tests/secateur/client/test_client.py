@@ -11,8 +11,7 @@ import pytest
 from live_server import PATIENCE, Server
 
 from secateur import AsyncClient, Client, InputError, Passage, PruneOptions, Pruner, PruneRequest, ServiceError
-from secateur.client import RequestRefusedError
-from secateur.client.wire import PART_PASSAGES
+from secateur.client import RequestRefusedError, wire
 from secateur.models.types import PruneResult, Timings
 
 QUERY = "When was the Eiffel Tower finished?"
@@ -102,16 +101,16 @@ def test_models_and_health(client: Client) -> None:
     assert client.health().ready
 
 
-def test_five_thousand_passages_come_in_parts_and_in_order(client: Client) -> None:
-    texts = [f"Room {number} is free." for number in range(5_000)]
-    texts[4_321] = "It was finished in March 1889."
-    assert len(texts) > PART_PASSAGES
+def test_many_passages_are_sent_in_parts_and_returned_in_order(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "PART_PASSAGES", 100)
+    texts = [f"Room {number} is free." for number in range(450)]
+    texts[321] = "It was finished in March 1889."
     result = client.prune(QUERY, texts, threshold=0.0)
-    assert [result.results[0].index, len(result.results)] == [4_321, 5_000]
+    assert [result.results[0].index, len(result.results)] == [321, 450]
     scores = [(-item.score, item.index) for item in result.results]
     assert scores == sorted(scores)
     assert all(item.text == texts[item.index] for item in result.results)
-    assert result.usage.input_tokens == result.usage.output_tokens > 5_000
+    assert result.usage.input_tokens == result.usage.output_tokens > 450
 
 
 def test_what_the_library_refuses_is_refused_before_it_is_sent(client: Client) -> None:
@@ -177,14 +176,14 @@ def test_options_of_a_request_travel(client: Client, pruner: Pruner) -> None:
         ({"url": "http://ho st"}, "url: 'http://ho st' is not an HTTP address"),
         ({"url": 5}, "url: 5 is not a string"),
         ({"api_key": "a\nb"}, "api_key: has characters that an HTTP header cannot carry"),
-        ({"timeout_s": 0}, "timeout_s: 0 is not positive"),
-        ({"timeout_s": float("inf")}, "timeout_s: inf is too long"),
-        ({"timeout_s": float("nan")}, "timeout_s: nan is not positive"),
+        ({"timeout_s": 0}, "timeout_s: 0 is out of range"),
+        ({"timeout_s": float("inf")}, "timeout_s: inf is out of range"),
+        ({"timeout_s": float("nan")}, "timeout_s: nan is out of range"),
         ({"timeout_s": "5"}, "timeout_s: '5' is not a number"),
-        ({"service_timeout_s": float("inf")}, "service_timeout_s: inf is too long"),
-        ({"retries": -1}, "retries: -1 is not a whole number"),
+        ({"service_timeout_s": float("inf")}, "service_timeout_s: inf is out of range"),
+        ({"retries": -1}, "retries: -1 is out of range"),
         ({"on_error": "ignore"}, "on_error: 'ignore' is unknown; use raise or passthrough"),
-        ({"max_connections": 0}, "max_connections: 0 is less than 1"),
+        ({"max_connections": 0}, "max_connections: 0 is out of range"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:

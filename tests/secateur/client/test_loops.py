@@ -17,8 +17,9 @@ import psutil
 import pytest
 from live_server import PATIENCE, Server
 
-from secateur import AsyncClient, Client, Pruner
-from secateur.integrations.engine import Engine
+from secateur import AsyncClient, Client, Passage, Pruner
+from secateur.integrations.any_pruner import AnyPruner
+from secateur.integrations.documents import CallerNames
 from secateur.integrations.settings import PruneSettings
 
 QUERY = "When was it finished?"
@@ -150,9 +151,10 @@ def test_nothing_warns_of_what_was_left_open(service: Server, service_key: str, 
     assert (done.stdout.split(), done.stderr) == (["secateur-nano-en"] * 5, "")
 
 
-def test_an_engine_shares_one_client_between_loops(service: Server, service_key: str) -> None:
-    engine = Engine(PruneSettings(url=service.url, api_key=service_key, timeout_s=PATIENCE))
-    texts = {asyncio.run(engine.aprune(QUERY, TEXTS)).text for _ in range(3)}  # type: ignore[arg-type]
+def test_an_integration_shares_one_client_between_loops(service: Server, service_key: str) -> None:
+    pruner = AnyPruner(PruneSettings(url=service.url, api_key=service_key, timeout_s=PATIENCE))
+    passages = [Passage(text) for text in TEXTS]
+    texts = {asyncio.run(pruner.aprune(QUERY, passages, {}, CallerNames({}))).text for _ in range(3)}
     assert len(texts) == 1
 
 

@@ -68,10 +68,8 @@ def test_it_prunes_sync_and_async_and_leaves_originals_alone(component: Secateur
 
 
 def test_arguments_of_a_run_come_before_those_of_the_component(component: SecateurPruner) -> None:
-    assert len(component.run(query=QUERY, documents=documents(), top_k=2)["documents"]) == 2
-    assert [d.id for d in component.run(query=QUERY, documents=documents(), score_threshold=0.5)["documents"]] == [
-        "tower"
-    ]
+    assert len(component.run(query=QUERY, documents=documents(), top_n=2)["documents"]) == 2
+    assert [d.id for d in component.run(query=QUERY, documents=documents(), min_score=0.5)["documents"]] == ["tower"]
 
 
 def test_in_a_pipeline_sync_and_async(component: SecateurPruner, pruner: Pruner) -> None:
@@ -79,7 +77,7 @@ def test_in_a_pipeline_sync_and_async(component: SecateurPruner, pruner: Pruner)
     pipeline.add_component("joiner", DocumentJoiner())  # it puts out the documents of a branch as they are
     pipeline.add_component("pruner", copy.deepcopy(component))
     pipeline.connect("joiner.documents", "pruner.documents")
-    given: dict[str, Any] = {"joiner": {"documents": documents()}, "pruner": {"query": QUERY, "top_k": 1}}
+    given: dict[str, Any] = {"joiner": {"documents": documents()}, "pruner": {"query": QUERY, "top_n": 1}}
     assert [d.id for d in pipeline.run(given)["pruner"]["documents"]] == ["tower"]
     assert [d.id for d in asyncio.run(pipeline.run_async(given))["pruner"]["documents"]] == ["tower"]
 
@@ -88,7 +86,7 @@ def test_errors_name_the_field(pruner: Pruner) -> None:
     component = SecateurPruner(pruner=pruner)
     with pytest.raises(InputError, match="query: is empty"):
         component.run(query="", documents=documents())
-    for options, field in (({"top_k": 0}, "top_k"), ({"score_threshold": 2.0}, "score_threshold")):
+    for options, field in (({"top_n": 0}, "top_n"), ({"min_score": 2.0}, "min_score")):
         with pytest.raises(InputError) as info:
             component.run(query=QUERY, documents=documents(), **options)  # type: ignore[arg-type]
         assert info.value.field == field and str(info.value).startswith(f"{field}: ")
@@ -98,8 +96,8 @@ def test_errors_name_the_field(pruner: Pruner) -> None:
         with pytest.raises(InputError) as info:
             asyncio.run(component.run_async(query=QUERY, documents=documents(), **options))  # type: ignore[arg-type]
         assert info.value.field == field
-    for name in ("top_k", "score_threshold"):
-        with pytest.raises(ValueError, match=rf"SecateurPrunerSettings\n{name}\n"):
+    for name in ("top_n", "min_score"):
+        with pytest.raises(ValueError, match=rf"PruneSettings\n{name}\n"):
             SecateurPruner(**{name: "many"})  # type: ignore[arg-type]
     odd = Document(id="odd", content="5")
     object.__setattr__(odd, "content", 5)
@@ -122,7 +120,7 @@ def test_a_document_found_twice_is_pruned_once(component: SecateurPruner, pruner
     assert found[0].meta["from"] == "embeddings" and found[0].meta["secateur"]["retrieval_score"] == 0.7
     assert [d.meta["secateur"]["index"] for d in found] == [3, 1, 4]
     assert asyncio.run(component.run_async(query=QUERY, documents=given))["documents"] == found
-    two = component.run(query=QUERY, documents=given, top_k=2)["documents"]
+    two = component.run(query=QUERY, documents=given, top_n=2)["documents"]
     assert [d.id for d in two] == ["tower", "bread"]
     tokens = pruner.prune(QUERY, [TOWER]).usage.output_tokens
     spare = SecateurPruner(pruner=pruner, max_tokens=2 * tokens, threshold=0.0)
@@ -158,7 +156,7 @@ def test_a_service_that_is_down() -> None:
 
 
 def test_it_is_saved_with_the_name_of_the_keys_variable() -> None:
-    component = SecateurPruner(url=NOWHERE, top_k=3, api_key=Secret.from_env_var("MY_KEY", strict=False))
+    component = SecateurPruner(url=NOWHERE, top_n=3, api_key=Secret.from_env_var("MY_KEY", strict=False))
     saved = component_to_dict(component, "pruner")
     assert saved["init_parameters"]["api_key"]["env_vars"] == ["MY_KEY"]
     assert component_to_dict(component_from_dict(SecateurPruner, saved, "pruner"), "pruner") == saved

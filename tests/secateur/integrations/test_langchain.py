@@ -22,8 +22,10 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, StateGraph
 from live_server import PATIENCE, Server
 
-from secateur import Client, InputError, Pruner, ServiceUnavailableError
+from secateur import Client, InputError, ModelError, Passage, Pruner, ServiceUnavailableError
+from secateur.integrations.documents import document_passage
 from secateur.integrations.langchain import SecateurCompressor
+from secateur.integrations.settings import PruneSettings
 
 QUERY = "When was the Eiffel Tower finished?"
 TOWER = "It stands in Paris. It was finished in March 1889.  Millions visit it every year."
@@ -135,12 +137,28 @@ def test_empty_documents_go_when_asked(compressor: SecateurCompressor) -> None:
     assert 0 < len(found) < 5 and all(document.page_content for document in found)
 
 
-def test_five_thousand_at_once(pruner: Pruner) -> None:
-    given = [Document(page_content=f"Room {number}.", metadata={"number": number}) for number in range(5_000)]
-    given[1234] = Document(page_content="The Eiffel Tower was finished in March 1889.", metadata={"number": 1234})
+def test_a_thousand_at_once(pruner: Pruner) -> None:
+    given = [Document(page_content=f"Room {number}.", metadata={"number": number}) for number in range(1_000)]
+    given[234] = Document(page_content="The Eiffel Tower was finished in March 1889.", metadata={"number": 234})
     found = SecateurCompressor(pruner=pruner).compress_documents(given, QUERY)
-    assert found[0].metadata["number"] == 1234
-    assert sorted(document.metadata["number"] for document in found) == list(range(5_000))
+    assert found[0].metadata["number"] == 234
+    assert sorted(document.metadata["number"] for document in found) == list(range(1_000))
+
+
+def test_title_and_format_are_read_from_the_metadata() -> None:
+    settings = PruneSettings(title_key="heading")
+    passage = document_passage("a", {"heading": "T", "title": "other", "format": "text"}, settings)
+    assert passage == Passage("a", title="T", format="text")
+    for metadata in (None, {}, {"format": "unknown"}, {"format": 5}, {"heading": " ", "format": ["text"]}):
+        assert document_passage("a", metadata, settings) == Passage("a")
+    assert document_passage(None, {"format": "text"}, PruneSettings(title_key=None, format_key=None)) == Passage("")
+
+
+def test_the_choices_of_the_model_reach_the_loader(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^precision: "):
+        SecateurCompressor(device="cpu", precision="int7").compress_documents(documents(), QUERY)
+    with pytest.raises(ModelError):
+        SecateurCompressor(model=str(tmp_path), verify=False).compress_documents(documents(), QUERY)
 
 
 def test_errors_name_the_field(compressor: SecateurCompressor) -> None:
@@ -206,7 +224,7 @@ def same():
     assert pruned() == before
 
 print("used before", forked(same))
-with compressor._engine._lock:  # as a thread of the parent holds it that is loading the model
+with compressor._pruner._locks.get():  # as a thread of the parent holds it that is loading the model
     print("held", forked(same))
 """
 

@@ -84,7 +84,7 @@ def test_errors_reach_the_model_as_text() -> None:
     outcome = asyncio.run(call(server))
     assert outcome.is_error and "cannot be reached" in outcome.content[0].text
     outcome = asyncio.run(call(server, top_n=0))
-    assert outcome.is_error and "top_n: 0 is not an integer of at least 1" in outcome.content[0].text
+    assert outcome.is_error and "top_n: 0 is out of range" in outcome.content[0].text
 
 
 def test_a_wrong_port_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
