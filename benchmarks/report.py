@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.eval.tables import markdown_table, rewrite_block
+from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 from secateur.labelled.hardware import machine
 
 

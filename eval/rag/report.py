@@ -11,7 +11,7 @@ import numpy as np
 
 from secateur.eval import bootstrap
 from secateur.eval.rag.prompts import CONTEXTS, ContextName
-from secateur.eval.tables import markdown_table
+from secateur.labelled.markdown_blocks import markdown_table
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import Failed
 

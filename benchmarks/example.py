@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from secateur.eval.tables import rewrite_block
+from secateur.labelled.markdown_blocks import rewrite_block
 from secateur.models.pruner import Pruner
 from secateur.models.requests import as_passage
 

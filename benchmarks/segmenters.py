@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.eval.tables import markdown_table
+from secateur.labelled.markdown_blocks import markdown_table
 from secateur.labelled.examples import data_files, source_name
 from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import SecateurError
