@@ -8,7 +8,9 @@ are compared by the paired bootstrap (Koehn 2004): the interval is that of the d
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +82,15 @@ class PairedDifference:
             return "no significant change"
         return "better" if self.difference > 0 else "worse"
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the difference, its interval and p as a JSON object."""
+        return {"difference": self.difference, "interval": [self.low, self.high], "p": self.p}
+
+    @classmethod
+    def of_json(cls, row: Mapping[str, Any]) -> PairedDifference:
+        """Return the difference of a JSON object that `as_json` made."""
+        return cls(row["difference"], row["interval"][0], row["interval"][1], row["p"])
+
 
 def paired_difference(a: FloatArray, b: FloatArray) -> PairedDifference | None:
     """Return a minus b for two figures computed with the same weights; None when one is undefined."""
@@ -89,4 +100,4 @@ def paired_difference(a: FloatArray, b: FloatArray) -> PairedDifference | None:
         return None
     resampled = delta[1:][~np.isnan(delta[1:])]
     tail = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
-    return PairedDifference(float(delta[0]), *ends, p=min(1.0, max(2 * tail, 1 / len(resampled))))
+    return PairedDifference(float(delta[0]), ends[0], ends[1], min(1.0, max(2 * tail, 1 / len(resampled))))

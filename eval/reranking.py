@@ -141,11 +141,7 @@ def _report(
     for stage, found in figures.items():
         report[stage] = {name: {"value": value(f), "interval": interval(f)} for name, f in found.items()}
     changes = {name: paired_difference(figures["reranked"][name], f) for name, f in figures["first stage"].items()}
-    report["difference"] = {
-        name: {"difference": found.difference, "interval": [found.low, found.high], "p": found.p}
-        for name, found in changes.items()
-        if found is not None
-    }
+    report["difference"] = {name: found.as_json() for name, found in changes.items() if found is not None}
     tokens = {key: sum(row[key] for row in done.values()) for key in ("input_tokens", "output_tokens")}
     report["pruning"] = {**tokens, "compression": 1 - tokens["output_tokens"] / max(tokens["input_tokens"], 1)}
     return report

@@ -188,11 +188,7 @@ def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> 
     if "area" in measured.macro and "area" in reference.macro:
         change = paired_difference(measured.macro["area"], reference.macro["area"])
         if change is not None:
-            row["area_difference"] = {
-                "difference": change.difference,
-                "interval": [change.low, change.high],
-                "p": change.p,
-            }
+            row["area_difference"] = change.as_json()
     return row
 
 

@@ -110,9 +110,7 @@ def compare(first: Measured, other: Measured) -> list[dict[str, Any]]:
                         "b": other.system.name,
                         "figure": figure,
                         "scope": scope,
-                        "difference": found.difference,
-                        "interval": [found.low, found.high],
-                        "p": found.p,
+                        **found.as_json(),
                         "significant": found.significant,
                     }
                 )

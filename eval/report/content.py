@@ -138,5 +138,4 @@ class Comparison:
 def comparisons(metrics: Json) -> Iterator[Comparison]:
     """Yield the comparisons of a run."""
     for row in metrics["comparisons"]:
-        found = PairedDifference(row["difference"], *row["interval"], p=row["p"])
-        yield Comparison(row["b"], row["figure"], row["scope"], found)
+        yield Comparison(row["b"], row["figure"], row["scope"], PairedDifference.of_json(row))

@@ -292,12 +292,12 @@ def _score_histograms(metrics: Json) -> str | None:
 
 
 def _reliability(metrics: Json) -> str | None:
-    bins = {index: scope(metrics, name, MACRO).get("reliability") for index, name in enumerate(metrics["systems"])}
-    bins = {index: rows for index, rows in bins.items() if rows}
+    found = [scope(metrics, name, MACRO).get("reliability") for name in metrics["systems"]]
+    bins = {index: rows for index, rows in enumerate(found) if rows}
     names = list(metrics["systems"])
 
     def draw(figure: Figure) -> None:
-        perfect = {"color": _FAINT.light, "linewidth": 0.9, "linestyle": _DOTTED}
+        perfect: dict[str, Any] = {"color": _FAINT.light, "linewidth": 0.9, "linestyle": _DOTTED}
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], **perfect)
         for index, rows in bins.items():
@@ -337,4 +337,4 @@ def report_plots(metrics: Json) -> list[Plot]:
         ("score-histograms", "first-system", f"Scores of {first}", scores, _score_histograms(metrics)),
         ("reliability", "first-system", "Reliability", reliability, _reliability(metrics)),
     )
-    return [Plot(*facts, svg) for *facts, svg in found if svg]
+    return [Plot(key, section, title, caption, svg) for key, section, title, caption, svg in found if svg]

@@ -220,7 +220,7 @@ def robustness_table(metrics: Json) -> Table | None:
     for variant, row in robustness["systems"][first_system(metrics)].items():
         moved: str = ABSENT
         if (found := row.get("area_difference")) and variant != "plain":
-            difference = PairedDifference(found["difference"], *found["interval"], p=found["p"])
+            difference = PairedDifference.of_json(found)
             moved = Strong(change(difference)) if difference.outcome == "worse" else change(difference)
         figures = [decimal(row.get(name)) for name in ("area", "mrr", "retention", "kept_share")]
         rows.append([variant, robustness["about"][variant], *figures, moved])
@@ -230,9 +230,9 @@ def robustness_table(metrics: Json) -> Table | None:
 
 def robustness_section(metrics: Json) -> Section | None:
     """Return the robustness test; None where it was not run."""
-    table = robustness_table(metrics)
     lead = "The same examples, changed by rule. A bold change of area is a significant loss."
-    return table and Section("robustness", "Robustness", lead, tables=[table])
+    table = robustness_table(metrics)
+    return None if table is None else Section("robustness", "Robustness", lead, tables=[table])
 
 
 def skipped_section(metrics: Json) -> Section | None:
