@@ -1,4 +1,4 @@
-"""The peers' model: the encoder that ours was fine-tuned from, with a relevance head and in the layouts they load."""
+"""The model of the peers: the base encoder of ours with a relevance head, in the layouts that they load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from secateur.eval.systems.dense import default_embedder
+from secateur.labelled.embedder import default_embedder
 from secateur.models.errors import MissingExtraError
 
 _SEED = 7
@@ -17,12 +17,12 @@ _COPIED = ("tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 def backbone_cross_encoder(directory: Path) -> Path:
-    """Write all-MiniLM-L6-v2 as a cross-encoder with one fresh logit, unless it is there already.
+    """Write all-MiniLM-L6-v2 as a cross-encoder with one fresh logit, unless it exists.
 
-    It is of the size and speed of our model; what it says of relevance means nothing.
+    It has the size and speed of our model; its scores mean nothing.
 
     Args:
-        directory: for all such files of a run.
+        directory: Directory of all such files of a run.
 
     Returns:
         A Hugging Face directory of a `BertForSequenceClassification`, which transformers 4 and 5 can read.
@@ -49,7 +49,7 @@ def backbone_cross_encoder(directory: Path) -> Path:
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     for name in _COPIED:
         shutil.copyfile(base / name, target / name)
-    # The base's tokenizer cuts and pads every text to 128 tokens.
+    # The tokenizer of the base cuts and pads every text to 128 tokens.
     tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer |= {"truncation": None, "padding": None}
     (target / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
@@ -59,13 +59,13 @@ def backbone_cross_encoder(directory: Path) -> Path:
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
     }
-    # Last: whoever finds it finds the rest too.
+    # Last, since its presence means that the directory is complete.
     (target / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return target
 
 
 def backbone_onnx(directory: Path) -> Path:
-    """Export the cross-encoder to ONNX in fp32 unless it is there already.
+    """Export the cross-encoder to ONNX in fp32 unless it exists.
 
     Returns:
         A file with the inputs `input_ids`, `attention_mask`, `token_type_ids` and the output `logits` [batch, 1].
@@ -113,7 +113,7 @@ def backbone_onnx(directory: Path) -> Path:
 
 
 def backbone_onnx_int8(directory: Path) -> Path:
-    """Quantise the exported cross-encoder dynamically, as FlashRank's own models are, unless that was done already.
+    """Quantise the exported cross-encoder dynamically, as FlashRank's own models are, unless the result exists.
 
     Raises:
         MissingExtraError: a package is not installed.

@@ -1,4 +1,4 @@
-"""The cross-encoder of our backbone in sentence-transformers, and its ONNX export in a plain session."""
+"""A cross-encoder with our base encoder in sentence-transformers, and its ONNX export in a plain session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def torch_with_all_threads() -> Any:
     """Return torch, with as many threads as our engine has.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: It is not installed.
     """
     try:
         import torch
@@ -30,7 +30,7 @@ def torch_with_all_threads() -> Any:
 
 
 def pair_tokenizer(directory: Path) -> Any:
-    """Return a model directory's tokenizer, which cuts pairs at `MAX_TOKENS` and pads a batch to its longest."""
+    """Return the tokenizer of a model, which cuts pairs at `MAX_TOKENS` and pads a batch to its longest pair."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
@@ -43,7 +43,7 @@ class TorchCrossEncoder:
     """`sentence_transformers.CrossEncoder` in torch, with its default batching.
 
     Args:
-        workplace: where the model is.
+        workplace: Directory of the model.
     """
 
     precision = "fp32"
@@ -67,10 +67,10 @@ class OnnxCrossEncoder:
     """The cross-encoder's ONNX export in an ONNX Runtime session, batched as `CrossEncoder.predict` does.
 
     sentence-transformers' own ONNX backend goes through optimum-onnx, whose releases up to 0.1.0 need
-    transformers < 4.58, while we need transformers 5. This is what it would run, less its overhead in Python.
+    transformers < 4.58, while we need transformers 5. This is what it would run, without its overhead in Python.
 
     Args:
-        workplace: where the model is.
+        workplace: Directory of the model.
     """
 
     precision = "fp32"

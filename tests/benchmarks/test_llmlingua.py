@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import XLMRobertaConfig, XLMRobertaForTokenClassification
 
+from benchmarks.contestants.llmlingua import LlmLingua2
+from benchmarks.quality import QualityOptions, measure_quality
 from secateur.eval.systems.base import SegmentedPassage
-from secateur.eval.systems.llmlingua import LlmLingua2
 from secateur.models.errors import MissingExtraError, ModelError
 from secateur.models.segmentation import segment
 from secateur.models.types import Passage
@@ -119,7 +120,13 @@ def test_a_passage_longer_than_a_window_is_scored_to_its_end(system: LlmLingua2)
 
 def test_it_says_what_it_is(directory: Path, system: LlmLingua2) -> None:
     assert (system.name, system.threshold) == ("llmlingua-2", None)
-    assert system.about == {"model": "tiny", "backend": "torch", "device": "cpu", "window": "512"}
+    assert system.about["weights"].startswith("tiny, ")
+    assert system.about["backend"] == "torch cpu"
+
+
+def test_it_is_compared_with_the_baselines(directory: Path, bench_data: Path) -> None:
+    table = measure_quality(bench_data, QualityOptions(("lead", f"llmlingua-2:{directory}"), 3))
+    assert [row[0] for row in table.rows] == ["lead", "llmlingua-2"]
 
 
 def copy_without(directory: Path, target: Path, *lost: str) -> Path:
