@@ -186,7 +186,8 @@ def _draw_curves(axes: Axes, curves: Mapping[int, FloatArray], *, markers: bool)
 
 def macro_curves(metrics: Json, *, inline: bool = True) -> str | None:
     """Return compression against retention of all systems on average as SVG; None where there are no curves."""
-    curves, names = _curves(metrics, MACRO), list(metrics["systems"])
+    curves = _curves(metrics, MACRO)
+    names = [f"{name}: {system['about'].get('what', name)}" for name, system in metrics["systems"].items()]
     if not curves:
         return None
 
@@ -195,7 +196,7 @@ def macro_curves(metrics: Json, *, inline: bool = True) -> str | None:
         _draw_curves(axes, curves, markers=True)
         axes.set_xlabel(_RETENTION)
         axes.set_ylabel(_COMPRESSION)
-        _legend(figure, {names[index]: series_style(index).line() for index in curves})
+        _legend(figure, {names[index]: series_style(index).line() for index in curves}, columns=2)
 
     return _svg("macro-curves", "Compression against retention of all systems", (_WIDTH, 4.6), draw, inline=inline)
 
