@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.tables import BenchTable, check_positive, shown_mb
 from benchmarks.workload import mixed_requests
+from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import SecateurError
 
 _SEED = 7
@@ -109,7 +109,7 @@ def measure_corpus(data: Path, options: CorpusBenchOptions) -> BenchTable:
         room = Path(name)
         corpus = room / "corpus.jsonl"
         rows = list(_rows(data, options.passages))[: options.passages]
-        corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_json_lines(corpus, rows)
         whole = _run(corpus, room / "whole.jsonl")
         kills = sorted(rng.sample(range(1, max(options.passages - 64, options.kills + 1)), options.kills))
         killed = [_run(corpus, room / "broken.jsonl", kill_at) for kill_at in kills]

@@ -16,7 +16,6 @@ from typing import Any
 from benchmarks.server import HOST, Running, running, secateur_server
 from benchmarks.tables import BenchTable, check_positive, median_ms, percentile_ms, ratio_cells, shown_ms, shown_rate
 from benchmarks.workload import BenchRequest, interleave, mixed_requests
-from secateur.models.errors import MissingExtraError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest, PruneResult
@@ -112,11 +111,9 @@ async def _overload(
     server: Running, bodies: Sequence[bytes], expected: Sequence[PruneResult], rate: float, seconds: float
 ) -> Overload:
     """Send requests at a fixed rate, whether or not they are answered."""
-    try:
-        import httpx
-        import psutil
-    except ImportError as error:
-        raise MissingExtraError("httpx and psutil", "eval") from error
+    import httpx
+    import psutil
+
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every request
     seen = Overload()
     process = psutil.Process(server.pid)

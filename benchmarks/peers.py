@@ -175,7 +175,7 @@ def measure_peers(data: Path, options: PeerOptions) -> BenchTable:
             log.info("loading %s", contestant.name)
             try:
                 loaded = ours if contestant.name == OURS else contestant.load(workplace)
-            except MissingExtraError as error:
+            except (ImportError, MissingExtraError) as error:
                 left_out.append(f"{contestant.about}: {error}")
                 continue
             rows.append([_measure(contestant, loaded, ours, work, workplace, options.budget_s) for work in workloads])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -16,6 +15,7 @@ from benchmarks.server import last_line
 from benchmarks.tables import BenchTable, check_positive
 from secateur.eval.collections import read_run
 from secateur.labelled.examples import Example
+from secateur.labelled.json_files import write_json_lines
 from secateur.labelled.sources import labelled_sources
 from secateur.models.errors import DataError, SecateurError
 
@@ -63,6 +63,12 @@ class Cost:
     peak_bytes: int
 
 
+def _texts(*examples: Example, relevant: bool = False) -> list[str]:
+    """Return the texts of passages that are not blank, or of those of them that answer."""
+    passages = (p for example in examples for p in example.passages if p.relevant or not relevant)
+    return [p.passage.text for p in passages if p.passage.text.strip()]
+
+
 def _varied(pool: list[str], rng: random.Random) -> str:
     """Return one text with about half of its words replaced by the words of another at the same place."""
     words, others = rng.choice(pool).split(), rng.choice(pool).split()
@@ -87,8 +93,8 @@ def make_workload(data: Path, options: RetrievalOptions) -> Workload:
     passages: dict[str, None] = {}
     for source in sources:
         examples = list(source.read())
-        passages |= dict.fromkeys(p.passage.text for e in examples for p in e.passages if p.passage.text.strip())
-        answered = [e for e in examples if any(p.relevant and p.passage.text.strip() for p in e.passages)]
+        passages |= dict.fromkeys(_texts(*examples))
+        answered = [e for e in examples if _texts(e, relevant=True)]
         rng.shuffle(answered)
         share = -(-options.queries // len(sources))
         asked += answered[:share]
@@ -98,15 +104,13 @@ def make_workload(data: Path, options: RetrievalOptions) -> Workload:
     asked = (asked + others)[: options.queries]
     if not asked:
         raise DataError(f"{data}: no query has a passage that answers it, so nothing can be retrieved")
-    texts = dict.fromkeys(p.passage.text for e in asked for p in e.passages if p.passage.text.strip())
+    texts = dict.fromkeys(_texts(*asked))
     if len(texts) > options.chunks:
         raise DataError(
             f"{data}: the queries have {len(texts)} passages; give at least as many --chunks, or fewer --queries"
         )
     pool = list(passages)
-    for text in pool:
-        if len(texts) < options.chunks:
-            texts[text] = None
+    texts = dict.fromkeys([*texts, *(text for text in pool if text not in texts)][: options.chunks])
     misses = 0
     while len(texts) < options.chunks:
         before = len(texts)
@@ -115,7 +119,7 @@ def make_workload(data: Path, options: RetrievalOptions) -> Workload:
         if misses > 1_000:
             raise DataError(f"{data}: yields only {before} distinct chunks; give more data, or fewer --chunks")
     rows = {text: row for row, text in enumerate(texts)}
-    gold = [{rows[p.passage.text] for p in e.passages if p.relevant and p.passage.text.strip()} for e in asked]
+    gold = [{rows[text] for text in _texts(e, relevant=True)} for e in asked]
     return Workload(list(texts), [e.query for e in asked], gold)
 
 
@@ -139,11 +143,6 @@ def run_command(*arguments: str) -> Cost:
     return Cost(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
-def _write_lines(path: Path, rows: list[dict[str, str]]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def run_recall(run: Path, gold: list[set[int]]) -> float:
     """Return the mean share of each query's gold rows that a TREC run has; its ids are rows."""
     found = {int(query): set(map(int, rows)) for query, rows in read_run(run).items()}
@@ -163,9 +162,11 @@ def measure_retrieval(data: Path, options: RetrievalOptions) -> BenchTable:
         chunks, queries, index = folder / "chunks.jsonl", folder / "queries.jsonl", folder / "index"
         documents = folder / "documents"
         rows = enumerate(work.texts)
-        _write_lines(chunks, [{"id": str(row), "document_id": str(row), "text": text} for row, text in rows])
-        _write_lines(queries, [{"id": str(row), "query": text} for row, text in enumerate(work.queries)])
-        _write_lines(documents / "in.jsonl", [{"id": str(row), "text": text} for row, text in enumerate(work.texts)])
+        write_json_lines(chunks, [{"id": str(row), "document_id": str(row), "text": text} for row, text in rows])
+        write_json_lines(queries, [{"id": str(row), "query": text} for row, text in enumerate(work.queries)])
+        write_json_lines(
+            documents / "in.jsonl", [{"id": str(row), "text": text} for row, text in enumerate(work.texts)]
+        )
         ingesting = run_command("ingest", str(documents), "--out", str(folder / "documents.jsonl"))
         indexing = run_command("index", str(chunks), "--out", str(index))
         costs, recalls = dict[str, Cost](), dict[str, float]()

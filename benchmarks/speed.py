@@ -10,7 +10,6 @@ from benchmarks.contestants.base import CROSS_ENCODER_BATCH, MAX_TOKENS
 from benchmarks.tables import BenchTable, ratio_cells
 from benchmarks.workload import as_requests, interleave, real_pairs
 from secateur.labelled.embedder import default_embedder
-from secateur.models.errors import MissingExtraError
 from secateur.models.pruner import Pruner
 
 PAIRS = 300
@@ -20,10 +19,8 @@ PEER = f"CrossEncoder (sentence-transformers, torch fp32, batch {CROSS_ENCODER_B
 
 def measure_speed(data: Path) -> BenchTable:
     """Time all contestants on the same pairs, in turn. The peer has one fresh relevance logit, and prunes nothing."""
-    try:
-        from sentence_transformers import CrossEncoder
-    except ImportError as error:
-        raise MissingExtraError("sentence-transformers", "eval") from error
+    from sentence_transformers import CrossEncoder
+
     pairs = real_pairs(data, PAIRS)
     requests = as_requests(pairs)
     model = CrossEncoder(str(default_embedder()), num_labels=1, max_length=MAX_TOKENS)

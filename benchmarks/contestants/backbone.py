@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from secateur.labelled.embedder import default_embedder
-from secateur.models.errors import MissingExtraError
 
 _SEED = 7
 _OPSET = 17
@@ -26,19 +25,14 @@ def backbone_cross_encoder(directory: Path) -> Path:
 
     Returns:
         A Hugging Face directory of a `BertForSequenceClassification`, which transformers 4 and 5 can read.
-
-    Raises:
-        MissingExtraError: torch, or the package that carries the encoder, is not installed.
     """
     target = directory / "cross-encoder"
     if (target / "config.json").is_file():
         return target
     base = default_embedder()
-    try:
-        import torch
-        from safetensors.torch import load_file, save_file
-    except ImportError as error:
-        raise MissingExtraError("torch or safetensors", "eval") from error
+    import torch
+    from safetensors.torch import load_file, save_file
+
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     target.mkdir(parents=True, exist_ok=True)
     weights = {f"bert.{name}": weight for name, weight in load_file(base / "model.safetensors").items()}
@@ -69,20 +63,14 @@ def backbone_onnx(directory: Path) -> Path:
 
     Returns:
         A file with the inputs `input_ids`, `attention_mask`, `token_type_ids` and the output `logits` [batch, 1].
-
-    Raises:
-        MissingExtraError: torch, transformers or onnx is not installed.
     """
     target = directory / "cross-encoder.onnx"
     if target.is_file():
         return target
     source = backbone_cross_encoder(directory)
-    try:
-        import onnx  # noqa: F401 - the exporter needs it
-        import torch
-        from transformers import AutoModelForSequenceClassification
-    except ImportError as error:
-        raise MissingExtraError("torch, transformers or onnx", "train") from error
+    import onnx  # noqa: F401 - the exporter needs it
+    import torch
+    from transformers import AutoModelForSequenceClassification
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
@@ -113,19 +101,13 @@ def backbone_onnx(directory: Path) -> Path:
 
 
 def backbone_onnx_int8(directory: Path) -> Path:
-    """Quantise the exported cross-encoder dynamically, as FlashRank's own models are, unless the result exists.
-
-    Raises:
-        MissingExtraError: a package is not installed.
-    """
+    """Quantise the exported cross-encoder dynamically, as FlashRank's own models are, unless the result exists."""
     target = directory / "cross-encoder-int8.onnx"
     if target.is_file():
         return target
     source = backbone_onnx(directory)
-    try:
-        from onnxruntime.quantization import quantize_dynamic
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime or onnx", "train") from error
+    from onnxruntime.quantization import quantize_dynamic
+
     partial = target.with_suffix(".partial")
     quantize_dynamic(source, partial)
     partial.replace(target)

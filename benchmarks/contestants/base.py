@@ -53,7 +53,7 @@ class Contestant:
         name: Name on the command line.
         about: Name in the table.
         does: Result of a call; `network only` gets finished batches, and is the floor of an engine.
-        load: Loads it into memory; raises MissingExtraError where its package is not installed.
+        load: Loads it into memory; raises ImportError where its package is not installed.
     """
 
     name: str

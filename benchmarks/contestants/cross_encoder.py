@@ -12,19 +12,12 @@ from benchmarks.contestants.backbone import backbone_cross_encoder, backbone_onn
 from benchmarks.contestants.base import CROSS_ENCODER_BATCH, MAX_TOKENS, Workplace
 from benchmarks.workload import BenchRequest
 from secateur.models.backends.base import available_threads
-from secateur.models.errors import MissingExtraError
 
 
 def torch_with_all_threads() -> Any:
-    """Return torch, with as many threads as our engine has.
+    """Return torch, with as many threads as our engine has."""
+    import torch
 
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("torch", "eval") from error
     torch.set_num_threads(available_threads())
     return torch
 
@@ -51,10 +44,8 @@ class TorchCrossEncoder:
     def __init__(self, workplace: Workplace) -> None:
         directory = backbone_cross_encoder(workplace.directory)
         torch_with_all_threads()
-        try:
-            from sentence_transformers import CrossEncoder
-        except ImportError as error:
-            raise MissingExtraError("sentence-transformers", "eval") from error
+        from sentence_transformers import CrossEncoder
+
         self._model = CrossEncoder(str(directory), max_length=MAX_TOKENS, device="cpu")
 
     def prepare(self, request: BenchRequest) -> Callable[[], object]:
@@ -78,10 +69,8 @@ class OnnxCrossEncoder:
     def __init__(self, workplace: Workplace) -> None:
         path = backbone_onnx(workplace.directory)
         self._tokenizer = pair_tokenizer(backbone_cross_encoder(workplace.directory))
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError("onnxruntime", "cpu") from error
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = available_threads()
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,6 @@ from typing import Any
 from benchmarks.contestants.backbone import backbone_cross_encoder, backbone_onnx, backbone_onnx_int8
 from benchmarks.contestants.base import MAX_TOKENS, Workplace
 from benchmarks.workload import BenchRequest
-from secateur.models.errors import MissingExtraError
 
 _EXPORT: dict[str, Callable[[Path], Path]] = {"fp32": backbone_onnx, "int8": backbone_onnx_int8}
 _FILE = "model.onnx"
@@ -40,11 +39,9 @@ class FlashRank:
     """
 
     def __init__(self, workplace: Workplace, precision: str) -> None:
-        try:
-            from flashrank import Ranker, RerankRequest
-            from flashrank.Config import model_file_map
-        except ImportError as error:
-            raise MissingExtraError("flashrank", "eval") from error
+        from flashrank import Ranker, RerankRequest
+        from flashrank.Config import model_file_map
+
         directory = _lay_out(workplace, precision)
         # Only models in this map can be loaded. Nothing is downloaded where the directory exists.
         model_file_map[directory.name] = _FILE

@@ -15,7 +15,7 @@ from secateur.models.backends.base import Backend, Output
 from secateur.models.batching import Batch, BatchLimits, make_batches
 from secateur.models.checkpoint import WEIGHTS, load_tokenizer, read_encoder_config
 from secateur.models.encoding import PairEncoder
-from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.errors import ModelError
 from secateur.models.merging import PassageScores, merge, window_outputs
 
 # Window of llmlingua's `PromptCompressor` (microsoft/LLMLingua, llmlingua/prompt_compressor.py).
@@ -35,11 +35,9 @@ class _TokenClassifier(Backend):
     limits = BatchLimits(rows=16, tokens=8192)
 
     def __init__(self, directory: Path, device: str | None) -> None:
-        try:
-            import torch
-            from transformers import AutoModelForTokenClassification
-        except ImportError as error:
-            raise MissingExtraError("torch or transformers", "eval") from error
+        import torch
+        from transformers import AutoModelForTokenClassification
+
         try:
             model, loading = AutoModelForTokenClassification.from_pretrained(
                 str(directory), dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -78,7 +76,6 @@ class LlmLingua2:
 
     Raises:
         ModelError: The directory holds no such checkpoint.
-        MissingExtraError: torch or transformers is not installed.
     """
 
     name = "llmlingua-2"

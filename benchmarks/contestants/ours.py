@@ -11,7 +11,6 @@ from secateur.models.backends.base import available_threads
 from secateur.models.backends.openvino import open_queue
 from secateur.models.batching import Batch, make_batches
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, resolve
-from secateur.models.errors import MissingExtraError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
@@ -41,11 +40,7 @@ def feeds_of(batches: Sequence[Batch]) -> list[dict[str, Any]]:
 
 
 def bare_openvino(path: Path) -> Callable[[Feeds], object]:
-    """Return a function that runs feeds on the plain OpenVINO API, with the streams of `OpenVinoBackend`.
-
-    Raises:
-        MissingExtraError: openvino is not installed.
-    """
+    """Return a function that runs feeds on the plain OpenVINO API, with the streams of `OpenVinoBackend`."""
     queue = open_queue(path, available_threads())[1]
 
     def run(feeds: Feeds) -> None:
@@ -57,15 +52,9 @@ def bare_openvino(path: Path) -> Callable[[Feeds], object]:
 
 
 def bare_onnx(path: Path) -> Callable[[Feeds], object]:
-    """Return a function that runs feeds on a plain ONNX Runtime session, with the options of `OnnxBackend`.
+    """Return a function that runs feeds on a plain ONNX Runtime session, with the options of `OnnxBackend`."""
+    import onnxruntime
 
-    Raises:
-        MissingExtraError: onnxruntime is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "cpu") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_threads()
     options.enable_cpu_mem_arena = False

@@ -12,7 +12,6 @@ from secateur.models.backends.base import Backend, Output
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.checkpoint import ModelConfig, load_tokenizer, resolve
 from secateur.models.encoding import PairEncoder
-from secateur.models.errors import MissingExtraError
 from secateur.models.pruner import Pruner
 
 _PAD_ID = 0  # of our tokenizer, whose tokens all networks read
@@ -64,17 +63,12 @@ def random_network(name: str, sizes: str = "published") -> Any:
     Args:
         name: `provence`, `open-provence-base` or `open-provence-xsmall`.
         sizes: `published`, or `tiny` for a small network with the published vocabulary.
-
-    Raises:
-        MissingExtraError: torch or transformers is not installed.
     """
     torch = torch_with_all_threads()
-    try:
-        from transformers import DebertaV2Config, ModernBertConfig
+    from transformers import DebertaV2Config, ModernBertConfig
 
-        from secateur.models.families.networks import OpenProvenceNetwork, ProvenceNetwork
-    except ImportError as error:
-        raise MissingExtraError("transformers", "eval") from error
+    from secateur.models.families.networks import OpenProvenceNetwork, ProvenceNetwork
+
     values = _PUBLISHED[name] | (_TINY if sizes == "tiny" else {}) | {"pad_token_id": _PAD_ID, "num_labels": 1}
     torch.manual_seed(0)
     if name == "provence":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from transformers import XLMRobertaConfig, XLMRobertaForTokenClassification
 from benchmarks.contestants.llmlingua import LlmLingua2
 from benchmarks.quality import QualityOptions, measure_quality
 from secateur.eval.systems.base import SegmentedPassage
-from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.errors import ModelError
 from secateur.models.segmentation import segment
 from secateur.models.types import Passage
 
@@ -173,16 +171,3 @@ def test_a_missing_file_is_named(directory: Path, tmp_path: Path, name: str, mes
     (broken / name).unlink()
     with pytest.raises(ModelError, match=message):
         LlmLingua2(broken, "cpu")
-
-
-def test_without_torch_the_extra_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def no_torch(name: str, *arguments: Any, **keywords: Any) -> Any:
-        if name == "torch":
-            raise ImportError(name)
-        return original(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, "__import__", no_torch)
-    with pytest.raises(MissingExtraError, match=r"secateur\[eval\]"):
-        LlmLingua2(directory, "cpu")
