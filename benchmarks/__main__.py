@@ -1,5 +1,6 @@
 """The command: ``python -m benchmarks WHAT --data DIR [--update docs/benchmarks.md]``."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
         run(data, update, block, options)
 
     command = plain if kind is None else with_options
-    command.__doc__ = f"""{(sys.modules[measure.__module__].__doc__ or "").splitlines()[0]}
+    command.__doc__ = f"""{(inspect.getdoc(inspect.getmodule(measure)) or name).splitlines()[0]}
 
     Args:
         data: Labelled examples that queries and passages are drawn from.

@@ -1,4 +1,4 @@
-"""The model of the peers: the base encoder of ours with a relevance head, in the layouts that they load."""
+"""The model of the peers: the base encoder of ours with a rank head, in the layouts that they load."""
 
 from __future__ import annotations
 

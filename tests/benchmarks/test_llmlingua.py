@@ -122,8 +122,11 @@ def test_it_says_what_it_is(directory: Path, system: LlmLingua2) -> None:
     assert system.about["backend"] == "torch cpu"
 
 
-def test_it_is_compared_with_the_baselines(directory: Path, bench_data: Path) -> None:
-    table = measure_quality(bench_data, QualityOptions(("lead", f"llmlingua-2:{directory}"), 3))
+def test_it_is_compared_with_the_baselines(directory: Path, tmp_path: Path) -> None:
+    passages = [{"text": TEXTS[0], "relevant_spans": [[0, 30]]}, {"text": TEXTS[1]}]
+    rows = [json.dumps({"id": str(n), "query": "Who built it?", "passages": passages}) for n in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    table = measure_quality(tmp_path, QualityOptions(("lead", f"llmlingua-2:{directory}")))
     assert [row[0] for row in table.rows] == ["lead", "llmlingua-2"]
 
 
