@@ -69,6 +69,8 @@ def interval(values: Sequence[float]) -> dict[str, float] | None:
     Returns:
         ``{"mean", "low", "high", "n"}``; None without a value.
     """
+    if not values:
+        return None
     array = np.asarray(values, dtype=np.float64)
     ends = bootstrap.interval(bootstrap.weighted_mean(array, bootstrap.query_weights("rag", len(array))))
     return ends and {"mean": float(array.mean()), "low": ends[0], "high": ends[1], "n": len(array)}
