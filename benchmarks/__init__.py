@@ -1,1 +1,1 @@
-"""Benchmarks of speed and memory; every ratio comes from interleaved runs in one process."""
+"""Benchmarks of speed, memory and peers, run from a checkout: ``python -m benchmarks WHAT --data DIR``."""

@@ -1,8 +1,7 @@
-"""`secateur prune-corpus` at size: passages a second, memory over the run, and kills (`secateur bench corpus`)."""
+"""`secateur prune-corpus` on a large corpus: passages a second, memory over the run, and resumption after kills."""
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import sys
@@ -12,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import BenchTable
+from benchmarks.tables import BenchTable, check_positive, shown_mb
 from benchmarks.workload import mixed_requests
-from secateur.models.errors import InputError, SecateurError
+from secateur.labelled.json_files import write_json_lines
+from secateur.models.errors import SecateurError
 
 _SEED = 7
 _POLL_S = 0.2
@@ -25,43 +25,35 @@ class CorpusBenchOptions:
     """How much is pruned.
 
     Attributes:
-        passages: of the corpus, one a row.
-        kills: of the second run, at random moments.
+        passages: Passages of the corpus, one per row.
+        kills: Number of times that the second run is killed, at random moments.
     """
 
     passages: int = 20_000
     kills: int = 3
 
     def __post_init__(self) -> None:
-        if min(self.passages, self.kills) < 1:
-            raise InputError("--passages", "passages and kills must be positive", "give 1 or more")
+        check_positive(self, "passages", "kills")
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """A process that ran until its end, or was killed.
-
-    Attributes:
-        seconds: that it ran.
-        memory: bytes resident at each look.
-        output: that it wrote.
-    """
+    """A process that has ended: its duration in seconds, and its resident bytes over time."""
 
     seconds: float
     memory: list[int]
-    output: str
 
 
 def _run(corpus: Path, out: Path, kill_at: int | None = None) -> _Ended:
     """Prune a corpus in a process of its own.
 
     Args:
-        corpus: to prune.
-        out: where to.
-        kill_at: rows after which it is killed, if it is to be.
+        corpus: Corpus to prune.
+        out: Output file.
+        kill_at: Number of rows after which the process is killed; None to let it finish.
 
     Raises:
-        SecateurError: it failed.
+        SecateurError: The process failed.
     """
     import psutil
 
@@ -85,7 +77,7 @@ def _run(corpus: Path, out: Path, kill_at: int | None = None) -> _Ended:
         said = output.read()
     if process.returncode and kill_at is None:
         raise SecateurError(f"`secateur prune-corpus` ended with code {process.returncode}: {said.strip()[-300:]}")
-    return _Ended(seconds, memory, said)
+    return _Ended(seconds, memory)
 
 
 def _lines(path: Path) -> int:
@@ -100,54 +92,48 @@ def _rows(data: Path, passages: int) -> Iterator[dict[str, str]]:
 
 
 def _middle(values: list[int], start: float, end: float) -> float:
-    """Return the median of a part of a series, from one share of it to another."""
+    """Return the median in MB of the part of a series from one share of it to another."""
     part = sorted(values[int(start * len(values)) : max(int(end * len(values)), int(start * len(values)) + 1)])
     return part[len(part) // 2] / 1e6
 
 
-def measure_corpus(data: Path, options: CorpusBenchOptions | None = None) -> BenchTable:
-    """Prune a corpus once without a break, and once with kills.
-
-    Args:
-        data: labelled examples to take queries and passages from.
-        options: how much.
+def measure_corpus(data: Path, options: CorpusBenchOptions) -> BenchTable:
+    """Prune a corpus once without interruption, and once with kills.
 
     Raises:
-        DataError: there are too few passages.
-        SecateurError: a run failed.
+        DataError: The data has too few passages.
+        SecateurError: A run failed.
     """
-    options = options or CorpusBenchOptions()
     rng = random.Random(_SEED)
     with tempfile.TemporaryDirectory(prefix="secateur-bench-") as name:
         room = Path(name)
         corpus = room / "corpus.jsonl"
         rows = list(_rows(data, options.passages))[: options.passages]
-        corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_json_lines(corpus, rows)
         whole = _run(corpus, room / "whole.jsonl")
         kills = sorted(rng.sample(range(1, max(options.passages - 64, options.kills + 1)), options.kills))
         killed = [_run(corpus, room / "broken.jsonl", kill_at) for kill_at in kills]
         last = _run(corpus, room / "broken.jsonl")
         same = (room / "whole.jsonl").read_bytes() == (room / "broken.jsonl").read_bytes()
     seconds = sum(run.seconds for run in killed) + last.seconds
-    rate = f"{options.passages / whole.seconds:,.1f}"
     parts = [f"{_middle(whole.memory, start, start + 0.1):,.0f} MB" for start in (0.1, 0.45, 0.9)]
     table = [
-        ["without a break", f"{whole.seconds:.0f}", rate, *parts, f"{max(whole.memory) / 1e6:,.0f} MB"],
-        [
-            f"killed {options.kills} times",
-            f"{seconds:.0f}",
-            f"{options.passages / seconds:,.1f}",
-            "",
-            "",
-            "",
-            f"{max(byte for run in [*killed, last] for byte in run.memory) / 1e6:,.0f} MB",
-        ],
+        [name, f"{spent:.0f}", f"{options.passages / spent:,.1f}", *cells, shown_mb(max(memory))]
+        for name, spent, cells, memory in (
+            ("without interruption", whole.seconds, parts, whole.memory),
+            (
+                f"killed {options.kills} times",
+                seconds,
+                [""] * 3,
+                [one for run in [*killed, last] for one in run.memory],
+            ),
+        )
     ]
     header = ("run", "seconds", "passages a second", "memory at 10-20%", "at 45-55%", "at 90-100%", "peak")
     places = ", ".join(map(str, kills))
     note = (
-        f"{options.passages:,} real passages, one a row, JSON lines in and out; a run is a process of its own, "
-        f"with the loading of the model and the look at all rows. Killed by SIGKILL after {places} rows and run again, "
-        f"it wrote {'the same bytes' if same else 'OTHER BYTES'}."
+        f"{options.passages:,} real passages, one per row, JSON lines in and out; a run is a process of its own, which "
+        f"loads the model and checks all rows. Killed with SIGKILL after {places} rows and started again, it wrote "
+        f"{'the same bytes' if same else 'OTHER BYTES'}."
     )
     return BenchTable(header, table, note)

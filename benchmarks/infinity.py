@@ -1,4 +1,4 @@
-"""infinity-emb as a reranker of our backbone, from an environment of its own."""
+"""infinity-emb as a reranker with the base encoder of our model, from an environment of its own."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from secateur.models.backends.base import available_threads
 from secateur.models.errors import SecateurError
 
 HOW = (
-    "python -m venv ENV && ENV/bin/pip install 'infinity-emb[server,torch]' 'transformers<5' (its pins do not go with "
+    "python -m venv ENV && ENV/bin/pip install 'infinity-emb[server,torch]' 'transformers<5' (its pins conflict with "
     "ours), then --infinity-python ENV/bin/python"
 )
-"""How to give one."""
-_NAME = "backbone"
+"""How to get an environment with infinity-emb."""
+_NAME = "base"
 _PACKAGES = ("infinity-emb", "torch", "transformers")
 _ASK = "import sys, importlib.metadata as m; print(', '.join(f'{p} {m.version(p)}' for p in sys.argv[1:]))"
 
 
 def infinity_versions(python: Path) -> str:
-    """Return what an environment has of infinity-emb and what decides its speed, with versions.
+    """Return the versions of infinity-emb, torch and transformers in an environment.
 
     Raises:
-        SecateurError: there is no such environment, or it lacks one of them.
+        SecateurError: There is no such environment, or it lacks one of them.
     """
     try:
         done = subprocess.run([str(python), "-c", _ASK, *_PACKAGES], capture_output=True, text=True, check=False)
@@ -31,16 +31,16 @@ def infinity_versions(python: Path) -> str:
         raise SecateurError(f"{python} cannot be run ({error.strerror})") from error
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
-        raise SecateurError(f"{python} is not of an environment with infinity-emb ({lines[-1]})")
+        raise SecateurError(f"{python} is not the Python of an environment with infinity-emb ({lines[-1]})")
     return done.stdout.strip()
 
 
 def infinity_server(python: Path, model: Path) -> Server:
-    """Return infinity-emb (written for 0.0.78) with its torch engine; all else, batching too, is its default.
+    """Return infinity-emb (0.0.78) with its torch engine and otherwise its defaults, batching included.
 
     Args:
-        python: of the environment that it is installed in.
-        model: directory of a cross-encoder.
+        python: Python of its environment.
+        model: Directory of a cross-encoder.
     """
     return Server(
         name="infinity-emb",
@@ -62,7 +62,7 @@ def infinity_server(python: Path, model: Path) -> Server:
             "DO_NOT_TRACK": "1",
             "HF_HUB_OFFLINE": "1",
             "INFINITY_ANONYMOUS_USAGE_STATS": "0",
-            # torch would otherwise take one thread a core, or what the caller's shell happens to say.
+            # torch would otherwise take one thread per core, or what the caller's shell has set.
             "OMP_NUM_THREADS": str(available_threads()),
         },
     )

@@ -1,4 +1,4 @@
-"""Peak resident memory: of this process, of a server with its children, and of a contestant in a process of its own."""
+"""Peak resident memory of this process, of a server with its children, and of a contestant in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
+
 from benchmarks.contestants.base import Workplace
 from benchmarks.workload import BenchRequest
-from secateur.models.errors import MissingExtraError, SecateurError
+from secateur.models.errors import SecateurError
 
 
 class OutOfMemoryError(SecateurError):
@@ -24,7 +26,7 @@ _CHILD = "from benchmarks.memory import run_child; run_child()"
 
 
 def _high_water(pid: int | str) -> int | None:
-    """Return the most bytes that a process had resident since its program started; None if the system does not tell."""
+    """Return the peak resident bytes of a process since its program started; None if the system has no record."""
     try:
         found = re.search(r"^VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
@@ -33,10 +35,10 @@ def _high_water(pid: int | str) -> int | None:
 
 
 def own_peak_bytes() -> int:
-    """Return the most bytes that this process had resident.
+    """Return the peak resident bytes of this process.
 
-    `getrusage` is asked only where there is no /proc: on Linux its figure is inherited from the process that started
-    this one, so that a child of a large process would seem large itself.
+    `getrusage` is used only without /proc: on Linux its figure is inherited from the parent process, so that a child
+    of a large process would seem large itself.
     """
     peak = _high_water("self")
     if peak is not None:
@@ -45,16 +47,11 @@ def own_peak_bytes() -> int:
 
 
 def tree_peak_bytes(pid: int) -> int:
-    """Return the sum of the peaks of a process and all processes below it: what they had at most, or a little less.
+    """Return the sum of the peaks of a process and its descendants.
 
     Raises:
-        MissingExtraError: psutil is not installed.
-        SecateurError: the process has ended.
+        SecateurError: The process has ended.
     """
-    try:
-        import psutil
-    except ImportError as error:
-        raise MissingExtraError("psutil", "eval") from error
     try:
         top = psutil.Process(pid)
         return sum(_high_water(p.pid) or p.memory_info().rss for p in [top, *top.children(recursive=True)])
@@ -66,13 +63,13 @@ def contestant_peak_bytes(name: str, workplace: Workplace, request: BenchRequest
     """Return the peak memory of a fresh process that loads a contestant and runs one request.
 
     Args:
-        name: in the registry.
-        workplace: what it is made from; its files should be there, or making them counts.
-        request: run once.
+        name: Name in the registry.
+        workplace: Files that it is made from; if they are missing, the memory of making them counts.
+        request: Request to run once.
 
     Raises:
-        OutOfMemoryError: the system killed it.
-        SecateurError: the process failed.
+        OutOfMemoryError: The system killed the process.
+        SecateurError: The process failed.
     """
     task = {
         "name": name,
@@ -85,14 +82,14 @@ def contestant_peak_bytes(name: str, workplace: Workplace, request: BenchRequest
     if done.returncode == -signal.SIGKILL:
         raise OutOfMemoryError(f"{name} needs more memory than there is for {len(request.passages)} passages")
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        lines = done.stderr.strip().splitlines() or ["no output"]
         raise SecateurError(f"the process that measures {name}'s memory ended with code {done.returncode}: {lines[-1]}")
     # Libraries may have printed before.
     return int(done.stdout.split()[-1])
 
 
 def run_child() -> None:
-    """Read a task from standard input, do it, and write this process's peak memory in bytes to standard output."""
+    """Run the task on standard input, and write the peak memory of this process in bytes to standard output."""
     from benchmarks.contestants.registry import CONTESTANTS
 
     task = json.load(sys.stdin)

@@ -1,27 +1,22 @@
-"""What `Pruner` costs beside the bare runtime: 200 real pairs against bare calls on the same batches."""
+"""The cost of segmenting, tokenizing, merging and selecting beside the bare runtime on the same batches."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from benchmarks.contestants.ours import bare_openvino, engine_batches, feeds_of
-from benchmarks.report import BenchTable
-from benchmarks.workload import as_requests, interleave, paired_ratio, real_pairs
+from benchmarks.tables import BenchTable, ratio_cells
+from benchmarks.workload import as_requests, interleave, real_pairs
 from secateur.models.checkpoint import ONNX_INT8, resolve
 from secateur.models.pruner import Pruner
 
 PAIRS = 200
 ROUNDS = 5
-PRECISION = "int8"
 
 
 def measure_overhead(data: Path) -> BenchTable:
-    """Compare `Pruner` (segmenting, tokenizing, batching, merging, selecting) with the bare runtime.
-
-    Args:
-        data: labelled examples to take pairs from.
-    """
-    pruner = Pruner.load(backend="openvino", precision=PRECISION)
+    """Compare `Pruner` with bare calls of the runtime."""
+    pruner = Pruner.load(backend="openvino", precision="int8")
     requests = as_requests(real_pairs(data, PAIRS))
     batches = engine_batches(pruner, requests)
     feeds = feeds_of(batches)
@@ -30,11 +25,10 @@ def measure_overhead(data: Path) -> BenchTable:
         {"Pruner": lambda: pruner.prune_many(requests), "bare runtime": lambda: run_bare(feeds)}, ROUNDS
     )
     tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
-    ratio, low, high = paired_ratio(whole, bare)
     return BenchTable(
         ["", "seconds", "ratio", "range"],
         [
-            ["Pruner", f"{whole.median:.2f}", f"{ratio:.3f}", f"{low:.3f} to {high:.3f}"],
+            ["Pruner", f"{whole.median:.2f}", *ratio_cells(whole, bare, digits=3)],
             ["bare OpenVINO calls on the same batches", f"{bare.median:.2f}", "1", ""],
         ],
         f"{PAIRS} real pairs, {tokens} tokens; median of {ROUNDS} interleaved rounds.",

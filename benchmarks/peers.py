@@ -1,24 +1,31 @@
-"""Speed and memory of our engine beside its bare runtimes and its peers, in one process (`secateur bench peers`)."""
+"""Speed and memory of our engine beside its bare runtimes and its peers, in one process."""
 
 from __future__ import annotations
 
 import gc
 import logging
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.contestants.base import MAX_TOKENS, Contestant, Loaded, Sizes, Workplace
 from benchmarks.contestants.registry import CONTESTANTS, OURS, find_contestants
-from benchmarks.latency import percentile_ms, shown_ms, shown_rate
 from benchmarks.memory import OutOfMemoryError, contestant_peak_bytes
-from benchmarks.race import Result, expected_seconds, race
-from benchmarks.report import BenchTable
-from benchmarks.workload import BenchRequest, Timing, mixed_requests, paired_ratio
+from benchmarks.race import Result, expected_seconds, over_budget, race
+from benchmarks.tables import (
+    ABSENT,
+    BenchTable,
+    check_positive,
+    median_ms,
+    percentile_ms,
+    ratio_cells,
+    shown_mb,
+    shown_rate,
+)
+from benchmarks.workload import BenchRequest, Timing, mixed_requests
 from secateur.models.checkpoint import load_tokenizer, resolve
-from secateur.models.errors import InputError, MissingExtraError
+from secateur.models.errors import MissingExtraError
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +36,25 @@ HEADER = (
     "weights",
     "passages a second",
     "tokens a second",
-    "p50",
+    "median",
     "p95",
     "calls",
     "its time / ours",
     "range",
     "peak memory",
 )
-_NONE = "–"
 _PACKAGES = ("openvino", "onnxruntime", "torch", "transformers", "sentence-transformers", "flashrank")
+_NOTE = (
+    "A call is one query with that many real passages of mixed lengths. Each contestant takes turns with Secateur "
+    "on the same calls, {rounds} rounds, fewer where its calls of one workload would take more than {budget:g} s; "
+    "no other contestant is in memory. Times are compared call by call: median and range. Tokens are those of "
+    "whole pairs by Secateur's tokenizer; up to {long:.1%} of a workload's pairs have more than the {max_tokens} "
+    "that the models read at once: systems that prune read those in several windows, systems that only rank cut "
+    "them. CrossEncoder and FlashRank have the base encoder of Secateur's model. Networks with random weights cost "
+    "as much as trained ones; they run in Secateur's engine on the tokens of its tokenizer, so their times are "
+    "those of networks of the published sizes. The floors get finished batches. Peak memory is that of a fresh "
+    "process that loads the contestant and makes one call."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +62,21 @@ class PeerOptions:
     """How contestants are raced.
 
     Attributes:
-        contestants: their names; none of them means all.
-        passages: of a call; one workload for each number.
-        rounds: timed calls of each contestant on each workload.
-        budget_s: seconds that a contestant's timed calls on a workload may take; slower ones get fewer rounds or none.
-        sizes: of the networks with random weights.
+        contestant: Names of the contestants beside ours; all by default.
+        passages: Numbers of passages of a call, one workload for each.
+        rounds: Timed calls of each contestant on each workload.
+        budget_s: Seconds for the timed calls of a contestant on a workload; slower ones get fewer rounds or none.
+        sizes: Sizes of the networks with random weights.
     """
 
-    contestants: tuple[str, ...] = ()
+    contestant: tuple[str, ...] = ()
     passages: tuple[int, ...] = (10, 50, 200)
     rounds: int = 7
     budget_s: float = 180.0
     sizes: Sizes = "published"
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise InputError("--rounds", f"{self.rounds} is too few", "give 1 or more")
-        if not self.passages or min(self.passages) < 1:
-            raise InputError("--passages", f"{self.passages} is no list of numbers of passages", "say e.g. 10,50,200")
-        if self.budget_s <= 0:
-            raise InputError("--budget-s", f"{self.budget_s:g} s is no time", "give more than 0")
+        check_positive(self, "passages", "rounds", "budget_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +84,10 @@ class _Workload:
     """The requests of one number of passages.
 
     Attributes:
-        passages: of each request.
-        requests: the first one to warm up, then one a round.
-        tokens: of all pairs of each round's request, by our tokenizer, whole and with special tokens.
-        long_share: share of the rounds' pairs that are longer than `MAX_TOKENS`.
+        passages: Passages of each request.
+        requests: One request to warm up, then one per round.
+        tokens: Tokens of all pairs of each round's request, by our tokenizer, whole and with special tokens.
+        long_share: Share of the rounds' pairs that are longer than `MAX_TOKENS`.
     """
 
     passages: int
@@ -94,78 +106,45 @@ def _workload(data: Path, passages: int, rounds: int) -> _Workload:
     return _Workload(passages, tuple(requests), tuple(map(sum, lengths)), long / (rounds * passages))
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What is said of a contestant on a workload.
-
-    Attributes:
-        contestant: who.
-        precision: of its weights.
-        result: its calls.
-        ours: our calls between them.
-        memory: its peak, for the table.
-    """
-
-    contestant: Contestant
-    precision: str
-    result: Result
-    ours: Timing
-    memory: str
-
-
-def _row(entry: _Entry, workload: _Workload) -> list[str]:
-    """Return a row of the table; there may be more of our calls than of the entry's, or fewer."""
-    head = [entry.contestant.about, str(workload.passages), entry.contestant.does, entry.precision]
-    seconds = entry.result.timing.seconds
+def _row(
+    contestant: Contestant, precision: str, result: Result, ours: Timing, memory: str, work: _Workload
+) -> list[str]:
+    """Return a row of the table; there may be more of our calls than of the contestant's, or fewer."""
+    head = [contestant.about, str(work.passages), contestant.does, precision]
+    seconds = result.timing.seconds
     if not seconds:
-        return [*head, entry.result.skipped, *[_NONE] * (len(HEADER) - len(head) - 1)]
+        return [*head, result.skipped, *[ABSENT] * (len(HEADER) - len(head) - 1)]
     calls, total = len(seconds), sum(seconds)
-    ratio, range_ = _NONE, ""
-    both = min(calls, len(entry.ours.seconds))
-    if entry.contestant.name == OURS:
-        ratio = "1"
+    relative = [ABSENT, ABSENT]
+    both = min(calls, len(ours.seconds))
+    if contestant.name == OURS:
+        relative = ["1", ""]
     elif both:
-        middle, low, high = paired_ratio(Timing("", seconds[:both]), Timing("", entry.ours.seconds[:both]))
-        ratio, range_ = f"{middle:.2f}", f"{low:.2f} to {high:.2f}"
-    return [
-        *head,
-        shown_rate(workload.passages * calls / total),
-        shown_rate(sum(workload.tokens[:calls]) / total),
-        shown_ms(percentile_ms(seconds, 50)),
-        shown_ms(percentile_ms(seconds, 95)),
-        str(calls),
-        ratio,
-        range_,
-        entry.memory,
-    ]
-
-
-def _memory(contestant: Contestant, workplace: Workplace, request: BenchRequest) -> str:
-    # A floor has our engine in memory too, which makes its batches.
-    if contestant.does == "network only":
-        return _NONE
-    log.info("memory of %s on %d passages", contestant.name, len(request.passages))
-    return f"{contestant_peak_bytes(contestant.name, workplace, request) / 1e6:,.0f} MB"
+        relative = ratio_cells(Timing("", seconds[:both]), Timing("", ours.seconds[:both]))
+    rates = [shown_rate(work.passages * calls / total), shown_rate(sum(work.tokens[:calls]) / total)]
+    return [*head, *rates, median_ms(seconds), percentile_ms(seconds, 95), str(calls), *relative, memory]
 
 
 def _measure(
-    contestant: Contestant, loaded: Loaded, ours: Loaded, workload: _Workload, workplace: Workplace, budget_s: float
-) -> _Entry:
-    """Measure a contestant's memory in a process of its own, then race it against ours.
+    contestant: Contestant, loaded: Loaded, ours: Loaded, work: _Workload, workplace: Workplace, budget_s: float
+) -> list[str]:
+    """Measure the memory of a contestant in a process of its own, then race it against ours.
 
-    Memory first: what would not fit there is not tried here, beside us.
+    Memory first: a contestant that does not fit there is not tried here, beside ours.
     """
-    nothing = Timing(contestant.name, ())
-    expected = expected_seconds(loaded, workload.requests[0])
-    if expected > budget_s:
-        skipped = f"not run: a call would take some {expected:.0f} s, and its budget is {budget_s:g} s"
-        return _Entry(contestant, loaded.precision, Result(nothing, skipped), nothing, _NONE)
-    try:
-        memory = _memory(contestant, workplace, workload.requests[1])
-    except OutOfMemoryError as error:
-        return _Entry(contestant, loaded.precision, Result(nothing, f"not run: {error}"), nothing, _NONE)
-    results = race({OURS: ours, contestant.name: loaded}, workload.requests, budget_s)
-    return _Entry(contestant, loaded.precision, results[contestant.name], results[OURS].timing, memory)
+    memory, nothing = ABSENT, Timing(contestant.name, ())
+    skipped = over_budget(expected_seconds(loaded, work.requests[0]), budget_s)
+    # A floor has our engine in memory too, which makes its batches.
+    if not skipped and contestant.does != "network only":
+        log.info("memory of %s on %d passages", contestant.name, work.passages)
+        try:
+            memory = shown_mb(contestant_peak_bytes(contestant.name, workplace, work.requests[1]))
+        except OutOfMemoryError as error:
+            skipped = f"not run: {error}"
+    if skipped:
+        return _row(contestant, loaded.precision, Result(nothing, skipped), nothing, memory, work)
+    results = race({OURS: ours, contestant.name: loaded}, work.requests, budget_s)
+    return _row(contestant, loaded.precision, results[contestant.name], results[OURS].timing, memory, work)
 
 
 def _versions() -> str:
@@ -178,41 +157,16 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def _note(options: PeerOptions, long_share: float, left_out: Sequence[str]) -> str:
-    sentences = [
-        "A call is one query with that many real passages of mixed lengths; each contestant takes turns with Secateur "
-        f"on the same calls, {options.rounds} rounds, fewer where its calls of one workload would take more than "
-        f"{options.budget_s:g} s. No other is in memory meanwhile.",
-        "Times are compared call by call: median and range.",
-        f"Tokens are those of whole pairs by Secateur's tokenizer; up to {long_share:.1%} of a workload's pairs have "
-        f"more than the {MAX_TOKENS} that the models read at once: what prunes reads those in several windows, what "
-        "only ranks cuts them.",
-        "CrossEncoder and FlashRank have the encoder that Secateur's model was fine-tuned from. Networks with random "
-        "weights cost what trained ones do; they run in Secateur's engine, on its tokenizer's tokens, so their times "
-        "are those of their networks at their published sizes.",
-        "The floors are handed finished batches. Peak memory is of a fresh process that loads the contestant and makes "
-        "one call.",
-    ]
-    if left_out:
-        sentences.append(f"Left out: {'; '.join(left_out)}.")
-    return " ".join([*sentences, f"{_versions()}."])
-
-
-def measure_peers(data: Path, options: PeerOptions | None = None) -> BenchTable:
+def measure_peers(data: Path, options: PeerOptions) -> BenchTable:
     """Race each contestant against ours, and measure its memory.
 
-    Args:
-        data: labelled examples to take queries and passages from.
-        options: how.
-
     Raises:
-        InputError: an unknown contestant.
-        DataError: there are too few passages.
+        InputError: A contestant is unknown.
+        DataError: The data has too few passages.
     """
-    options = options or PeerOptions()
-    contestants = find_contestants(options.contestants)
+    contestants = find_contestants(options.contestant)
     workloads = [_workload(data, passages, options.rounds) for passages in sorted(set(options.passages))]
-    entries: dict[str, list[_Entry]] = {}
+    rows: list[list[list[str]]] = []
     left_out = []
     with tempfile.TemporaryDirectory(prefix="secateur-bench-") as folder:
         workplace = Workplace(Path(folder), options.sizes)
@@ -221,13 +175,14 @@ def measure_peers(data: Path, options: PeerOptions | None = None) -> BenchTable:
             log.info("loading %s", contestant.name)
             try:
                 loaded = ours if contestant.name == OURS else contestant.load(workplace)
-            except MissingExtraError as error:
+            except (ImportError, MissingExtraError) as error:
                 left_out.append(f"{contestant.about}: {error}")
                 continue
-            entries[contestant.name] = [
-                _measure(contestant, loaded, ours, workload, workplace, options.budget_s) for workload in workloads
-            ]
+            rows.append([_measure(contestant, loaded, ours, work, workplace, options.budget_s) for work in workloads])
             del loaded
             gc.collect()
-    rows = [_row(of[number], workload) for number, workload in enumerate(workloads) for of in entries.values()]
-    return BenchTable(HEADER, rows, _note(options, max(w.long_share for w in workloads), left_out))
+    long_share = max(work.long_share for work in workloads)
+    note = _NOTE.format(rounds=options.rounds, budget=options.budget_s, long=long_share, max_tokens=MAX_TOKENS)
+    missing = f" Left out: {'; '.join(left_out)}." if left_out else ""
+    by_workload = [row for of_workload in zip(*rows, strict=True) for row in of_workload]
+    return BenchTable(HEADER, by_workload, f"{note}{missing} {_versions()}.")

@@ -1,4 +1,4 @@
-"""The service on Ray Serve by one replica and by two, of which one is killed (`secateur bench ray`)."""
+"""The service on Ray Serve with one replica and with two, one of which is killed."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from pathlib import Path
 import psutil
 
 from benchmarks.http import HEADER, HttpOptions, measure_servers, server_row
-from benchmarks.report import BenchTable
 from benchmarks.server import HOST, Running, Server, StatusError, running, secateur_server
+from benchmarks.tables import BenchTable, check_positive
 from benchmarks.workload import mixed_requests
-from secateur.models.errors import InputError, SecateurError
+from secateur.models.errors import SecateurError
 
-_TITLE = "ray::ServeReplica:secateur:Replica"  # of a replica's process
-_NOT_READY = (404, 503)  # of Ray's proxy, before the application runs
+_TITLE = "ray::ServeReplica:secateur:Replica"  # title of the process of a replica
+_NOT_READY = (404, 503)  # statuses of Ray's proxy before the application runs
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaOptions:
-    """How replicas are asked.
+    """How replicas are measured.
 
     Attributes:
-        clients: at once.
-        passages: of a request.
-        requests: of a block.
-        rounds: blocks of each server.
-        seconds: of load, in which one of two replicas is killed after a third.
+        clients: Number of concurrent clients.
+        passages: Passages of a request.
+        requests: Requests of a block.
+        rounds: Blocks of each server.
+        seconds: Duration of load; one of two replicas is killed after a third of it.
     """
 
     clients: int = 16
@@ -44,10 +44,7 @@ class ReplicaOptions:
     seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        if min(self.clients, self.passages, self.requests, self.rounds) < 1:
-            raise InputError("--rounds", "rounds, clients, passages and requests must be positive", "give 1 or more")
-        if not self.seconds > 0:
-            raise InputError("--seconds", f"{self.seconds:g} is no duration", "give seconds above 0")
+        check_positive(self, "clients", "passages", "requests", "rounds", "seconds")
 
 
 def _config(port: int, replicas: int) -> dict[str, object]:
@@ -70,7 +67,7 @@ def _config(port: int, replicas: int) -> dict[str, object]:
 
 
 def _on_ray(replicas: int, room: Path) -> Server:
-    """Return the service by so many replicas of a processor each."""
+    """Return the service with that many replicas, each with one processor."""
 
     def command(port: int) -> list[str]:
         config = room / f"serve-{replicas}.yaml"
@@ -110,9 +107,8 @@ def _client(server: Running, bodies: Sequence[bytes], until: float, seen: Counte
 
 
 def _kill_one(server: Running, data: Path, options: ReplicaOptions) -> str:
-    """Have clients ask, kill a replica among that, and say how the requests ended."""
-    requests = mixed_requests(data, options.passages, options.requests)
-    bodies = [json.dumps(server.server.body(request)).encode() for request in requests]
+    """Kill a replica while clients send requests, and describe how the requests ended."""
+    bodies = server.server.bodies(mixed_requests(data, options.passages, options.requests))
     seen: Counter[str] = Counter()
     until = time.perf_counter() + options.seconds
     clients = [
@@ -124,7 +120,7 @@ def _kill_one(server: Running, data: Path, options: ReplicaOptions) -> str:
     time.sleep(options.seconds / 3)
     replicas = _processes(server)
     if not replicas:
-        raise SecateurError(f"{server.server.name}: no replica was found among its processes")
+        raise SecateurError(f"{server.server.name}: has no replica among its processes")
     replicas[0].kill()
     killed = time.perf_counter()
     for client in clients:
@@ -133,25 +129,20 @@ def _kill_one(server: Running, data: Path, options: ReplicaOptions) -> str:
         time.sleep(0.1)
     failed = sum(seen.values()) - seen["200"]
     return (
-        f"Killed: {options.clients} clients asked the two replicas for {options.seconds:g} s, in which one of them was "
-        f"killed by SIGKILL: {seen['200']} requests were answered by 200, {failed} failed"
-        f"{f' ({dict(seen)})' if failed else ''}; another replica's process stood in its place after at most "
+        f"{options.clients} clients sent requests to the two replicas for {options.seconds:g} s, during which one "
+        f"replica was killed with SIGKILL: {seen['200']} requests were answered with 200, {failed} failed"
+        f"{f' ({dict(seen)})' if failed else ''}; a new replica had replaced it after at most "
         f"{time.perf_counter() - killed:.0f} s."
     )
 
 
-def measure_replicas(data: Path, options: ReplicaOptions | None = None) -> BenchTable:
+def measure_replicas(data: Path, options: ReplicaOptions) -> BenchTable:
     """Measure our service alone and on Ray Serve, then kill a replica under load.
 
-    Args:
-        data: labelled examples to take queries and passages from.
-        options: how.
-
     Raises:
-        DataError: there are too few passages.
-        SecateurError: a server failed under way.
+        DataError: The data has too few passages.
+        SecateurError: A server failed.
     """
-    options = options or ReplicaOptions()
     http = HttpOptions((options.clients,), options.passages, options.requests, options.rounds)
     first = mixed_requests(data, options.passages, 1)[0]
     with ExitStack() as stack:
@@ -165,10 +156,10 @@ def measure_replicas(data: Path, options: ReplicaOptions | None = None) -> Bench
         ]
         said = _kill_one(servers[-1], data, options)
     note = (
-        f"Requests of {options.passages} real passages of mixed lengths over loopback, {http.block(options.clients)} a "
-        f"block, {options.rounds} blocks of each server in turn after one to warm up. Secateur by itself has all "
-        "processors, a replica has one; Ray's own processes and the clients share them. Two replicas gain nothing over "
-        "one process where the processors are the same: what a cluster adds is machines. Peak memory has Ray's own "
-        f"processes in it. {said}"
+        f"Requests of {options.passages} real passages of mixed lengths over loopback, {http.block(options.clients)} "
+        f"per block, {options.rounds} blocks of each server in turn after one to warm up. Secateur alone has all "
+        "processors, a replica has one; Ray's own processes and the clients share them. Two replicas on the same "
+        "processors gain nothing over one process: a cluster adds machines. Peak memory includes Ray's own processes. "
+        f"{said}"
     )
     return BenchTable(HEADER, rows, note)

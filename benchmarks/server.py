@@ -1,4 +1,4 @@
-"""Starting a server on a free loopback port, and asking it."""
+"""Starting a server on a free loopback port, and sending requests to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
@@ -27,31 +28,31 @@ Body = dict[str, object]
 
 
 class StatusError(SecateurError):
-    """A server answered by an error.
+    """A server answered with an error.
 
     Args:
-        path: that was posted to.
-        status: of the answer.
-        body: of it.
+        path: Path of the request.
+        status: Status of the answer.
+        body: Body of the answer.
     """
 
     def __init__(self, path: str, status: int, body: bytes) -> None:
-        super().__init__(f"POST {path} was answered by {status}: {body[:300].decode(errors='replace')}")
+        super().__init__(f"POST {path} was answered with {status}: {body[:300].decode(errors='replace')}")
         self.status = status
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How a server is started and asked.
+    """How a server is started and called.
 
     Attributes:
-        name: as the table says it.
-        does: what its answers hold.
-        command: starts it, of its port.
-        path: that requests are posted to.
-        body: of a request.
-        environment: variables beside this process's own.
-        starting: statuses of its answers before it is ready.
+        name: Name in the table.
+        does: What its answers contain.
+        command: Returns the command that starts it on a port.
+        path: Path of requests.
+        body: Returns the body of a request.
+        environment: Variables in addition to those of this process.
+        starting: Statuses of its answers before it is ready.
     """
 
     name: str
@@ -62,13 +63,17 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     starting: tuple[int, ...] = ()
 
+    def bodies(self, requests: Sequence[BenchRequest]) -> list[bytes]:
+        """Return the encoded bodies of requests."""
+        return [json.dumps(self.body(request)).encode() for request in requests]
+
 
 class Connection:
-    """A client's kept-alive connection to a server; not to be shared between threads.
+    """A kept-alive connection of one client to a server; not to be shared between threads.
 
     Args:
-        port: of the server.
-        path: that requests are posted to.
+        port: Port of the server.
+        path: Path of requests.
     """
 
     def __init__(self, port: int, path: str) -> None:
@@ -79,8 +84,8 @@ class Connection:
         """Post JSON and return the answer.
 
         Raises:
-            StatusError: the answer is an error.
-            OSError: there is no answer.
+            StatusError: The answer is an error.
+            OSError: There is no answer.
         """
         try:
             self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
@@ -93,7 +98,7 @@ class Connection:
         return answer
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._connection.close()
 
 
@@ -102,10 +107,10 @@ class Running:
     """A server that answers.
 
     Attributes:
-        server: what was started.
-        port: that it listens on.
-        pid: of its process.
-        first_answer_s: seconds from its start to its first answer.
+        server: The server.
+        port: Its port.
+        pid: Id of its process.
+        first_answer_s: Seconds from its start to its first answer.
     """
 
     server: Server
@@ -114,8 +119,28 @@ class Running:
     first_answer_s: float
 
     def connect(self) -> Connection:
-        """Open a connection of one's own."""
+        """Open a new connection."""
         return Connection(self.port, self.server.path)
+
+    def _post_in_turn(self, bodies: Sequence[bytes]) -> list[float]:
+        connection = self.connect()
+        seconds = []
+        try:
+            for body in bodies:
+                started = time.perf_counter()
+                connection.post(body)
+                seconds.append(time.perf_counter() - started)
+        except OSError as error:
+            raise SecateurError(f"{self.server.name} left a request unanswered ({error})") from error
+        finally:
+            connection.close()
+        return seconds
+
+    def post_all(self, bodies: Sequence[bytes], clients: int) -> list[float]:
+        """Let clients post all bodies, each client its share in turn; return the seconds of each request."""
+        with ThreadPoolExecutor(clients) as pool:
+            shares = [bodies[number::clients] for number in range(clients)]
+            return [seconds for share in pool.map(self._post_in_turn, shares) for seconds in share]
 
 
 def secateur_server() -> Server:
@@ -125,11 +150,7 @@ def secateur_server() -> Server:
         does="prunes and ranks",
         command=lambda port: [sys.executable, "-m", "secateur", "serve", "--host", HOST, "--port", str(port)],
         path="/v1/prune",
-        body=lambda request: {
-            "query": request.query,
-            "passages": list(request.passages),
-            "truncate_query": True,
-        },
+        body=lambda request: {"query": request.query, "passages": list(request.passages), "truncate_query": True},
     )
 
 
@@ -139,10 +160,11 @@ def _free_port() -> int:
     return port
 
 
-def _last_line(log: IO[bytes]) -> str:
+def last_line(log: IO[bytes]) -> str:
+    """Return the last line of a process's output."""
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes], port: int, body: bytes, log: IO[bytes]) -> None:
@@ -155,16 +177,15 @@ def _wait(server: Server, process: subprocess.Popen[bytes], port: int, body: byt
         except StatusError as error:
             if error.status not in server.starting:
                 raise
-            time.sleep(_POLL_S)
         except OSError:
             if process.poll() is not None:
                 raise SecateurError(
-                    f"{server.name} ended with code {process.returncode} before it answered: {_last_line(log)}"
+                    f"{server.name} ended with code {process.returncode} before it answered: {last_line(log)}"
                 ) from None
-            time.sleep(_POLL_S)
         finally:
             connection.close()
-    raise SecateurError(f"{server.name} gave no answer within {TIMEOUT_S:g} s: {_last_line(log)}")
+        time.sleep(_POLL_S)
+    raise SecateurError(f"{server.name} gave no answer within {TIMEOUT_S:g} s: {last_line(log)}")
 
 
 @contextmanager
@@ -172,11 +193,11 @@ def running(server: Server, first: BenchRequest) -> Iterator[Running]:
     """Start a server, wait until it answers a request, and stop it at the end.
 
     Args:
-        server: to start.
-        first: that it is asked until it answers.
+        server: Server to start.
+        first: Request that is repeated until it is answered.
 
     Raises:
-        SecateurError: it cannot be started, ends, answers with an error, or does not answer in time.
+        SecateurError: The server cannot be started, ends, answers with an error, or does not answer in time.
     """
     port = _free_port()
     started = time.perf_counter()
@@ -188,7 +209,7 @@ def running(server: Server, first: BenchRequest) -> Iterator[Running]:
         except OSError as error:
             raise SecateurError(f"{server.name} cannot be started ({error})") from error
         try:
-            _wait(server, process, port, json.dumps(server.body(first)).encode(), log)
+            _wait(server, process, port, server.bodies([first])[0], log)
             yield Running(server, port, process.pid, time.perf_counter() - started)
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""Real (query, passage) pairs to measure with, and interleaved timing."""
+"""Real queries and passages to measure with, and interleaved timing."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from secateur.labelled.sources import labelled_sources
 from secateur.models.errors import DataError
 from secateur.models.types import Passage, PruneRequest
 
-_POOL = 3  # times as many pairs as a request has passages are drawn from
+_POOL = 3  # pairs to draw from, per passage of a request
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of each round of one contestant."""
+    """Seconds of each round or call of one contestant."""
 
     name: str
     seconds: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """Median seconds a round."""
+        """Median seconds."""
         return float(np.median(self.seconds))
 
 
@@ -43,10 +43,10 @@ class BenchRequest:
 
 
 def real_pairs(data: Path, count: int) -> list[tuple[str, str]]:
-    """Draw ``count`` (query, text) pairs evenly from all sources; the same ones every time.
+    """Draw ``count`` (query, text) pairs evenly from all sources, the same ones every time.
 
     Raises:
-        DataError: there are fewer.
+        DataError: The data has fewer.
     """
     rng = random.Random(7)
     sources = labelled_sources(data)
@@ -61,15 +61,15 @@ def real_pairs(data: Path, count: int) -> list[tuple[str, str]]:
 
 
 def mixed_requests(data: Path, passages: int, count: int) -> list[BenchRequest]:
-    """Draw requests of real queries with passages of mixed lengths from all sources; the same ones every time.
+    """Draw requests of real queries with passages of mixed lengths from all sources, the same ones every time.
 
     Args:
-        data: labelled examples.
-        passages: of each request, no one twice.
-        count: requests.
+        data: Labelled examples.
+        passages: Number of distinct passages of each request.
+        count: Number of requests.
 
     Raises:
-        DataError: there are fewer passages.
+        DataError: The data has too few passages.
     """
     rng = random.Random(passages)
     pool = real_pairs(data, passages * _POOL)
@@ -84,10 +84,7 @@ def as_requests(pairs: list[tuple[str, str]]) -> list[PruneRequest]:
 
 
 def interleave(contestants: Mapping[str, Callable[[], object]], rounds: int) -> list[Timing]:
-    """Time contestants in turn, so that what else the machine does falls on all of them alike.
-
-    Each runs once before timing.
-    """
+    """Time contestants in turn, so that other load on the machine affects all of them; each runs once before."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():
@@ -96,9 +93,3 @@ def interleave(contestants: Mapping[str, Callable[[], object]], rounds: int) -> 
             if turn:
                 seconds[name].append(time.perf_counter() - started)
     return [Timing(name, tuple(values)) for name, values in seconds.items()]
-
-
-def paired_ratio(a: Timing, b: Timing) -> tuple[float, float, float]:
-    """Return (median, lowest, highest) of a's seconds over b's, round by round."""
-    ratios = [x / y for x, y in zip(a.seconds, b.seconds, strict=True)]
-    return float(np.median(ratios)), min(ratios), max(ratios)

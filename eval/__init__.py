@@ -1,1 +1,1 @@
-"""Measuring: pruning and reranking quality, segmentation, speed and memory."""
+"""Evaluation of pruning and reranking: quality against baselines, reports, needle test, robustness, RAG."""

@@ -1,14 +1,16 @@
-"""Bootstrap over queries: every figure is computed for the sample and for resamples of its queries at once.
+"""Bootstrap over queries: every figure is computed for the sample and for all resamples of its queries at once.
 
-Weights are float64[1 + resamples, queries]: row 0 is all ones (the sample itself), each other row says how often each
-query was drawn (Efron 1979). A figure is an array with a value for each row. Two systems measured with the same weights
-are compared pair by pair: their difference has the interval of the paired bootstrap (Koehn 2004).
+Weights are float64[1 + resamples, queries]. Row 0 is all ones: the sample itself. Every other row counts how often each
+query was drawn (Efron 1979). A figure is an array with one value per row. Two systems measured with the same weights
+are compared by the paired bootstrap (Koehn 2004): the interval is that of the difference of their figures.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +22,26 @@ _LEVEL = 0.95
 
 
 def query_weights(name: str, queries: int, resamples: int = RESAMPLES) -> FloatArray:
-    """Return float64[1 + resamples, queries]; the same for the same source and number of queries."""
+    """Return float64[1 + resamples, queries], a function of the source's name and its number of queries alone."""
     rng = np.random.default_rng(zlib.crc32(name.encode("utf-8")))
     drawn = rng.multinomial(queries, np.full(queries, 1 / max(queries, 1)), size=resamples)
     return np.vstack([np.ones((1, queries)), drawn])
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Divide; NaN where the denominator is 0 (a resample without a single case)."""
+    """Divide; the result is NaN where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return float64[rows]: the mean of values float64[queries], those that are NaN left out."""
+    """Return float64[rows], the mean of values float64[queries] without those that are NaN."""
     known = ~np.isnan(values)
     return ratio(weights[:, known] @ values[known], weights[:, known].sum(1))
 
 
 def value(figure: FloatArray) -> float | None:
-    """Return a figure of the sample itself; None when it is undefined."""
+    """Return the value for the sample itself; None when it is undefined."""
     return None if np.isnan(figure[0]) else float(figure[0])
 
 
@@ -53,14 +55,14 @@ def interval(figure: FloatArray) -> tuple[float, float] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A figure of one system less that of another on the same queries.
+class PairedDifference:
+    """One figure minus another on the same queries. Figures are better when they are higher.
 
     Attributes:
-        difference: of the sample.
-        low: lower end of the 95% interval.
-        high: upper end.
-        p: two-sided, at least 1 / resamples.
+        difference: Difference for the sample itself.
+        low: Lower end of the 95% interval.
+        high: Upper end of the 95% interval.
+        p: Two-sided p value of no difference, at least 1 / resamples.
     """
 
     difference: float
@@ -70,16 +72,32 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def outcome(self) -> str:
+        """``better``, ``worse`` or ``no significant change``."""
+        if not self.significant:
+            return "no significant change"
+        return "better" if self.difference > 0 else "worse"
 
-def difference(a: FloatArray, b: FloatArray) -> Difference | None:
-    """Compare two figures that were computed with the same weights; None when one is undefined."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the difference, its interval and p as a JSON object."""
+        return {"difference": self.difference, "interval": [self.low, self.high], "p": self.p}
+
+    @classmethod
+    def of_json(cls, row: Mapping[str, Any]) -> PairedDifference:
+        """Return the difference of a JSON object that `as_json` made."""
+        return cls(row["difference"], row["interval"][0], row["interval"][1], row["p"])
+
+
+def paired_difference(a: FloatArray, b: FloatArray) -> PairedDifference | None:
+    """Return a minus b for two figures computed with the same weights; None when one is undefined."""
     delta = a - b
     ends = interval(delta)
     if ends is None:
         return None
     resampled = delta[1:][~np.isnan(delta[1:])]
     tail = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
-    return Difference(float(delta[0]), *ends, p=min(1.0, max(2 * tail, 1 / len(resampled))))
+    return PairedDifference(float(delta[0]), ends[0], ends[1], min(1.0, max(2 * tail, 1 / len(resampled))))

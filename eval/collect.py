@@ -1,14 +1,9 @@
-"""Scoring a source with a system, a line a query on disk, so that a killed run goes on where it stopped.
-
-``DIR/SYSTEM/SOURCE.jsonl``: a first line that says what the scores depend on, then for each query its id and, by
-passage, relevance and unit scores.
-"""
+"""Scores of a source by a system, kept in ``DIR/SYSTEM/SOURCE.jsonl``: a header, then relevance and unit scores."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import time
 from collections.abc import Iterator
@@ -18,21 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from secateur.eval.resumable import append_rows, resumed_rows
 from secateur.eval.systems.base import SegmentedPassage, SharesWork, System
 from secateur.eval.units import Scores, Source
 from secateur.models.errors import DataError
 from secateur.models.merging import PassageScores
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a system scored.
+    """The scores of a source by a system.
 
     Attributes:
-        scores: of the whole source.
-        seconds: spent on scoring, those of earlier sittings included.
+        scores: Scores of the whole source.
+        seconds: Time spent on scoring, earlier runs included.
     """
 
     scores: Scores
@@ -65,23 +59,6 @@ def _passages(row: dict[str, Any]) -> list[PassageScores]:
     ]
 
 
-def _read(path: Path, header: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of an earlier sitting that belong to this run; a half-written last line is dropped."""
-    if not path.is_file():
-        return []
-    first, *lines = path.read_text(encoding="utf-8").split("\n")
-    rows = []
-    try:
-        if json.loads(first) != header:
-            log.warning("%s holds scores of another model or of other data; scoring anew", path)
-            return []
-        rows = [json.loads(line) for line in lines[:-1]]
-    except ValueError:
-        log.warning("%s is broken; scoring anew", path)
-        return []
-    return rows
-
-
 def _score(system: System, source: Source, start: int) -> Iterator[dict[str, Any]]:
     started = time.perf_counter()
     if isinstance(system, SharesWork) and start < len(source.examples):
@@ -105,26 +82,19 @@ def collect(system: System, source: Source, directory: Path | None) -> Collected
     """Score all queries of a source.
 
     Args:
-        system: what scores.
-        source: what is scored.
-        directory: where score files lie; None to keep nothing.
+        system: System that scores.
+        source: Source to score.
+        directory: Directory of the score files; None to keep nothing.
 
     Raises:
-        DataError: the system returned no finite score for some unit.
+        DataError: The system returned no finite score for a unit.
     """
-    rows: list[dict[str, Any]] = []
     if directory is None:
         rows = list(_score(system, source, 0))
     else:
         path = directory / system.name / f"{source.name}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
         header = _header(system, source)
-        rows = _read(path, header)
-        with path.open("w", encoding="utf-8") as file:
-            file.write("\n".join(json.dumps(row) for row in [header, *rows]) + "\n")
-            for row in _score(system, source, len(rows)):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                rows.append(row)
+        done = resumed_rows(path, header)
+        rows = append_rows(path, header, done, _score(system, source, len(done)))
     scores = Scores.of([_passages(row) for row in rows])
     return Collected(scores, sum(row["seconds"] for row in rows))

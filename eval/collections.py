@@ -1,27 +1,26 @@
-"""Retrieval test collections as they are handed around: TREC runs and qrels, TSV, BEIR directories."""
+"""Retrieval test collections in their common forms: TREC runs and qrels, TSV, BEIR directories."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from secateur.labelled.text_files import filled_lines, parse_json
-from secateur.models.errors import DataError, InputError
+from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.types import Passage
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What is needed to rerank.
+    """Everything that reranking needs.
 
     Attributes:
-        queries: text by id.
-        documents: passage by id.
-        qrels: grade by query and document; above 0 is relevant.
-        run: for each query its documents, best first.
+        queries: Text by id.
+        documents: Passage by id.
+        qrels: Grade by query and document; grades above 0 are relevant.
+        run: Documents of each query, best first.
     """
 
     queries: dict[str, str]
@@ -30,67 +29,74 @@ class Collection:
     run: dict[str, list[str]]
 
 
-def _is_json(path: Path) -> bool:
-    return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
+def ir_measures_library() -> Any:
+    """Return the module `ir_measures`.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import ir_measures
+    except ImportError as error:
+        raise MissingExtraError("ir-measures", "eval") from error
+    return ir_measures
 
 
 def read_texts(path: Path) -> dict[str, Passage]:
     """Read documents or queries: JSON lines with ``_id`` or ``id``, ``text`` and ``title``, or TSV of id and text.
 
     Raises:
-        DataError: a line cannot be read, or an id stands twice; the message names file and line.
+        DataError: A line cannot be read, or an id is duplicated; the message names file and line.
     """
     found: dict[str, Passage] = {}
+    is_json = path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
     for number, line in filled_lines(path):
         try:
-            if _is_json(path):
+            if is_json:
                 row = parse_json(line)
-                name, text = str(row["_id"] if "_id" in row else row["id"]), row["text"]
-                title = row.get("title") or None
+                name, text, title = str(row["_id"] if "_id" in row else row["id"]), row["text"], row.get("title")
                 if not isinstance(text, str):
                     raise TypeError("text must be a string")
             else:
-                name, text = line.split("\t", 1)
-                title = None
+                (name, text), title = line.split("\t", 1), None
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
         if name in found:
-            raise DataError(f"{path}, line {number}: id {name!r} stands twice")
-        found[name] = Passage(text, name, title)
+            raise DataError(f"{path}, line {number}: id {name!r} is a duplicate")
+        found[name] = Passage(text, name, title or None)
     if not found:
         raise DataError(f"{path}: is empty")
     return found
 
 
-def read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Read judgements: TREC's four columns (query, 0, document, grade), or BEIR's three with a header line."""
-    found: dict[str, dict[str, int]] = {}
+def _trec_lines(path: Path, parse: Callable[[str], Iterator[Any]], columns: str) -> Iterator[Any]:
+    """Yield what `ir_measures` reads from each line. BEIR's qrels have a header line and lack the second column."""
     for number, line in filled_lines(path):
         parts = line.split()
         if number == 1 and parts[-1:] == ["score"]:
             continue
+        if len(parts) == 3:
+            parts.insert(1, "0")
         try:
-            query, document, grade = (parts[0], parts[-2], int(parts[-1])) if len(parts) in (3, 4) else (None, None, 0)
+            yield from parse(" ".join(parts) + "\n")
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: the grade {parts[-1]!r} is no whole number") from error
-        if query is None or document is None:
-            raise DataError(f"{path}, line {number}: needs the columns query, 0, document, grade; it has {len(parts)}")
-        found.setdefault(query, {})[document] = grade
+            raise DataError(f"{path}, line {number}: needs the columns {columns} ({error})") from error
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Read judgements: TREC's four columns (query, 0, document, grade), or BEIR's three with a header line."""
+    found: dict[str, dict[str, int]] = {}
+    for one in _trec_lines(path, ir_measures_library().read_trec_qrels, "query, 0, document, grade"):
+        found.setdefault(one.query_id, {})[one.doc_id] = one.relevance
     return found
 
 
 def read_run(path: Path) -> dict[str, list[str]]:
-    """Read a TREC run (query, Q0, document, rank, score, tag); documents by falling score, ties in the file's order."""
+    """Read a TREC run: the documents of each query by falling score, ties in the order of the file."""
     scored: dict[str, dict[str, float]] = {}
-    for number, line in filled_lines(path):
-        parts = line.split()
-        try:
-            if len(parts) != 6:
-                raise ValueError(f"needs the columns query, Q0, document, rank, score, tag; it has {len(parts)}")
-            score = float(parts[4])
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {error}") from error
-        scored.setdefault(parts[0], {}).setdefault(parts[2], score)
+    columns = "query, Q0, document, rank, score, tag"
+    for one in _trec_lines(path, ir_measures_library().read_trec_run, columns):
+        scored.setdefault(one.query_id, {}).setdefault(one.doc_id, one.score)
     return {query: sorted(found, key=lambda name: -found[name]) for query, found in scored.items()}
 
 
@@ -105,15 +111,16 @@ def load_collection(
     """Load a collection.
 
     Args:
-        beir: directory with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``; the others override its files.
-        collection: documents.
-        queries: queries.
-        qrels: judgements.
-        run: first-stage ranking; without one `bm25_run` makes it.
+        beir: Directory with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``; the other arguments override
+            its files.
+        collection: Documents.
+        queries: Queries.
+        qrels: Judgements.
+        run: First-stage ranking; None to rank by BM25.
 
     Raises:
-        InputError: a part is missing.
-        DataError: a file cannot be read, or the parts have no judged query in common.
+        InputError: A part is missing.
+        DataError: A file cannot be read, or the parts have no judged query in common.
     """
     if beir is not None:
         collection = collection or beir / "corpus.jsonl"
@@ -126,12 +133,13 @@ def load_collection(
     documents, texts, judged = read_texts(collection), read_texts(queries), read_qrels(qrels)
     names = [name for name in texts if any(grade > 0 for grade in judged.get(name, {}).values())]
     if not names:
-        raise DataError(f"{qrels}: judges no query of {queries} as having a relevant document; are the ids the same?")
-    kept = {name: texts[name].text for name in names}
+        raise DataError(f"{qrels}: has no query of {queries} with a relevant document; are the ids the same?")
     ranking = read_run(run) if run is not None else {}
     if run is not None and not any(name in ranking for name in names):
         raise DataError(f"{run}: ranks no query that {qrels} judges; are the ids the same?")
     missing = {document for name in names for document in ranking.get(name, []) if document not in documents}
     if missing:
         raise DataError(f"{run}: ranks {len(missing)} documents that {collection} lacks, e.g. {min(missing)!r}")
-    return Collection(kept, documents, {name: judged[name] for name in names}, ranking)
+    return Collection(
+        {name: texts[name].text for name in names}, documents, {name: judged[name] for name in names}, ranking
+    )

@@ -1,27 +1,26 @@
-"""Labelled examples that can be measured, and what of the others was skipped and why."""
+"""Labelled examples that can be measured, and which others were skipped and why."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secateur.labelled.examples import Example
-from secateur.labelled.sources import labelled_sources
+from secateur.labelled.sources import LabelledSource, labelled_sources
 from secateur.models.errors import DataError
 from secateur.models.requests import clean_passage, replace_surrogates
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A source's examples.
+    """The examples of a source.
 
     Attributes:
-        name: of the source.
-        examples: those that can be measured.
-        skipped: how many were left out, by reason.
+        name: Name of the source.
+        examples: Examples that can be measured.
+        skipped: Number of examples that were skipped or changed, by reason.
     """
 
     name: str
@@ -30,19 +29,19 @@ class Loaded:
 
 
 def _without_surrogates(example: Example) -> Example:
-    """Return what a pruner reads: lone surrogates, which no tokenizer takes, replaced one by one."""
+    """Return the example as a pruner reads it: lone surrogates, which no tokenizer accepts, are replaced."""
     passages = tuple(replace(p, passage=clean_passage(p.passage)) for p in example.passages)
     return replace(example, query=replace_surrogates(example.query), passages=passages)
 
 
-def _sift(name: str, where: object, examples: Iterable[Example], limit: int | None) -> Loaded:
+def _load(source: LabelledSource, limit: int | None) -> Loaded:
     kept: list[Example] = []
     skipped: Counter[str] = Counter()
     seen: set[str] = set()
-    for given in examples:
+    for given in source.read():
         example = _without_surrogates(given)
         if example.id in seen:
-            raise DataError(f"{where}: id {example.id!r} stands twice; ids must be unique within a source")
+            raise DataError(f"{source.where}: id {example.id!r} is a duplicate; ids must be unique within a source")
         seen.add(example.id)
         if example != given:
             skipped["lone surrogates, read as U+FFFD"] += 1
@@ -57,17 +56,17 @@ def _sift(name: str, where: object, examples: Iterable[Example], limit: int | No
     if limit is not None:
         random.Random(0).shuffle(kept)
         kept = kept[:limit]
-    return Loaded(name, tuple(kept), dict(skipped))
+    return Loaded(source.name, tuple(kept), dict(skipped))
 
 
 def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
     """Load labelled examples.
 
     Args:
-        path: see `secateur.labelled.sources.labelled_sources`.
-        limit: queries drawn from each source, always the same ones; None for all.
+        path: See `secateur.labelled.sources.labelled_sources`.
+        limit: Number of queries drawn from each source, always the same ones; None for all.
 
     Raises:
-        DataError: nothing is there, an example is not of the schema, or an id stands twice; the message says where.
+        DataError: There are no examples, one is not of the schema, or an id is duplicated; the message names the place.
     """
-    return [_sift(source.name, source.where, source.read(), limit) for source in labelled_sources(path)]
+    return [_load(source, limit) for source in labelled_sources(path)]

@@ -1,6 +1,6 @@
-"""The needle test (Provence, section 4.3): is one told fact found wherever it stands, and how much comes with it?
+"""The needle test (Provence, section 4.3): is one stated fact found at every position, and how much else is kept?
 
-Needles of one and of two sentences are put at every position of haystacks of several lengths, which are runs of units
+Needles of one and two sentences are put at every position of haystacks of several lengths. A haystack is a run of units
 of passages that do not answer. A needle is found when all of its units are kept.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +17,47 @@ import numpy as np
 from secateur.eval.bootstrap import interval, query_weights, weighted_mean
 from secateur.eval.collect import collect
 from secateur.eval.metrics import sum_by, weakest_units
-from secateur.eval.needles import NEEDLES, Needle
 from secateur.eval.systems.base import System
-from secateur.eval.units import BoolArray, FloatArray, Scores, Source, SourceBuilder
+from secateur.eval.units import BoolArray, Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
+from secateur.labelled.json_files import json_lines
 from secateur.models.errors import DataError
 from secateur.models.types import Passage
 
 LENGTHS = (5, 10, 20, 30)
 NEEDLE_SENTENCES = (1, 2)
+_FILE = Path(__file__).with_name("needles.jsonl")
 _POSITION_CLASSES = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """An invented fact that no data set states.
+
+    Attributes:
+        query: Question that asks for the fact.
+        sentences: One or two sentences that state it.
+    """
+
+    query: str
+    sentences: tuple[str, ...]
+
+
+def read_needles() -> list[Needle]:
+    """Return all needles."""
+    return [Needle(row["query"], tuple(row["sentences"])) for _, row in json_lines(_FILE)]
+
+
 def haystacks(sources: Sequence[Source], length: int, rng: random.Random) -> Iterator[list[str]]:
-    """Yield runs of ``length`` units, joined from passages without an answer, each from one source.
+    """Yield runs of ``length`` units of passages without an answer, each run from one source.
 
     Raises:
-        DataError: no source has that many units.
+        DataError: No source has that many units.
     """
     pools = []
     for source in sources:
-        passages = [p for row in source.segmented for p in row]
-        units = [
-            text for p, answers in zip(passages, source.relevant, strict=True) if not answers for text in p.unit_texts
-        ]
+        passages = zip((p for row in source.segmented for p in row), source.relevant, strict=True)
+        units = [text for passage, answers in passages if not answers for text in passage.unit_texts]
         if len(units) >= length:
             pools.append(units)
     if not pools:
@@ -51,21 +69,21 @@ def haystacks(sources: Sequence[Source], length: int, rng: random.Random) -> Ite
 
 
 def hide(needle: Needle, haystack: Sequence[str], position: int, name: str) -> Example:
-    """Put a needle before the unit at ``position`` of a haystack (behind the last one, at its length)."""
-    before, told = " ".join(haystack[:position]), " ".join(needle.sentences)
+    """Put a needle before the unit at ``position`` of a haystack, or after its last unit."""
+    before, fact = " ".join(haystack[:position]), " ".join(needle.sentences)
     start = len(before) + 1 if before else 0
-    text = " ".join([*haystack[:position], told, *haystack[position:]])
-    passage = LabelledPassage(Passage(text), ((start, start + len(told)),), True)
+    text = " ".join([*haystack[:position], fact, *haystack[position:]])
+    passage = LabelledPassage(Passage(text), ((start, start + len(fact)),), True)
     return Example(name, "needle", needle.query, (passage,))
 
 
 def trials(sources: Sequence[Source], sentences: int, per_position: int, seed: int = 0) -> list[Example]:
-    """Return haystacks of each of `LENGTHS` with needles of that many sentences at every position.
+    """Return haystacks of all `LENGTHS` with needles of that many sentences at every position.
 
     The id of each is ``LENGTH/POSITION/NUMBER``.
     """
     rng = random.Random(seed)
-    needles = [needle for needle in NEEDLES if len(needle.sentences) == sentences]
+    needles = [needle for needle in read_needles() if len(needle.sentences) == sentences]
     found = []
     for length in LENGTHS:
         stacks = haystacks(sources, length, rng)
@@ -75,28 +93,24 @@ def trials(sources: Sequence[Source], sentences: int, per_position: int, seed: i
     return found
 
 
-def _extra_units(source: Source, scores: Scores, threshold: float) -> FloatArray:
-    kept = (scores.units >= threshold) & ~source.gold
-    return sum_by(kept, source.unit_passage, len(source.relevant))
-
-
-def _grid(source: Source, found: BoolArray) -> dict[str, Any]:
-    """Return the share found by length of the haystack and tenth of the way through it."""
-    cells: dict[tuple[int, int], list[bool]] = {}
+def _cells(source: Source, found: BoolArray) -> Iterator[tuple[tuple[int, int], bool]]:
+    """Yield for each trial the length of its haystack, the tenth that its needle is in, and whether it was found."""
     for example, hit in zip(source.examples, found.tolist(), strict=True):
         length, position, _ = map(int, example.id.split("/"))
-        tenth = min(position * _POSITION_CLASSES // (length + 1), _POSITION_CLASSES - 1)
-        cells.setdefault((length, tenth), []).append(hit)
+        yield (length, min(position * _POSITION_CLASSES // (length + 1), _POSITION_CLASSES - 1)), hit
+
+
+def _grid(cells: Sequence[tuple[tuple[int, int], bool]]) -> dict[str, Any]:
+    """Return the share found by length of the haystack and tenth of the way through it."""
+    hits: dict[tuple[int, int], list[bool]] = {}
+    for cell, hit in cells:
+        hits.setdefault(cell, []).append(hit)
+    tenths = range(_POSITION_CLASSES)
+    shares = {cell: float(np.mean(values)) for cell, values in hits.items()}
     return {
-        "positions": [(tenth + 0.5) / _POSITION_CLASSES for tenth in range(_POSITION_CLASSES)],
+        "positions": [(tenth + 0.5) / _POSITION_CLASSES for tenth in tenths],
         "lengths": list(LENGTHS),
-        "found": [
-            [
-                float(np.mean(cells[length, tenth])) if (length, tenth) in cells else None
-                for tenth in range(_POSITION_CLASSES)
-            ]
-            for length in LENGTHS
-        ],
+        "found": [[shares.get((length, tenth)) for tenth in tenths] for length in LENGTHS],
     }
 
 
@@ -111,11 +125,11 @@ def needle_test(
     """Run the needle test on every system that has a threshold.
 
     Args:
-        systems: what is tested.
-        sources: where haystacks are taken from.
-        builder: segments the trials.
-        out: directory for score files.
-        per_position: needles at each position of each length.
+        systems: Systems to test.
+        sources: Sources of the haystacks.
+        builder: Builder of the sources of trials.
+        out: Directory for score files.
+        per_position: Needles at each position of each length.
     """
     sets = {n: builder.build(f"needle-{n}", trials(sources, n, per_position)) for n in NEEDLE_SENTENCES}
     content: dict[str, Any] = {}
@@ -123,28 +137,18 @@ def needle_test(
         if system.threshold is None:
             continue
         rows: dict[str, Any] = {}
-        grids = []
+        cells: list[tuple[tuple[int, int], bool]] = []
         for sentences, source in sets.items():
             scores = collect(system, source, out).scores
             found = weakest_units(source, scores) >= system.threshold
-            extra = _extra_units(source, scores, system.threshold)
+            kept = (scores.units >= system.threshold) & ~source.gold
             weights = query_weights(source.name, len(found))
             rows[str(sentences)] = {
                 "found": float(found.mean()),
                 "interval": interval(weighted_mean(found.astype(np.float64), weights)),
-                "extra_units": float(extra.mean()),
+                "extra_units": float(sum_by(kept, source.unit_passage, len(source.relevant)).mean()),
                 "passages": len(found),
             }
-            grids.append(_grid(source, found))
-        first = grids[0]
-        first["found"] = [
-            [_mean([grid["found"][i][j] for grid in grids]) for j in range(_POSITION_CLASSES)]
-            for i in range(len(LENGTHS))
-        ]
-        content[system.name] = {"needles": rows, "grid": first}
+            cells += _cells(source, found)
+        content[system.name] = {"needles": rows, "grid": _grid(cells)}
     return {"systems": content}
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [one for one in values if one is not None]
-    return float(np.mean(known)) if known else None

@@ -1,4 +1,4 @@
-"""Measuring systems on labelled examples: scores and figures by source, and their macro averages."""
+"""Quality of systems on labelled examples: scores and figures by source, and their macro averages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from secateur.eval.bootstrap import query_weights, weighted_mean
-from secateur.eval.collect import Collected, collect
+from secateur.eval.collect import collect
 from secateur.eval.loaders import load_sources
 from secateur.eval.metrics import Figures, figures
 from secateur.eval.ranking import ranking_by_query
@@ -28,11 +28,11 @@ class Measured:
     """One system on all sources.
 
     Attributes:
-        system: what was measured.
-        scores: by source.
-        figures: by source, each float64[1 + resamples].
-        macro: means over the sources that have the figure.
-        seconds: spent on scoring.
+        system: System that was measured.
+        scores: Scores by source.
+        figures: Figures by source, each float64[1 + resamples].
+        macro: Means over the sources that have the figure.
+        seconds: Time spent on scoring.
     """
 
     system: System
@@ -43,10 +43,10 @@ class Measured:
 
 
 def source_builder(*, titles: bool = True) -> SourceBuilder:
-    """Return a builder with the shipped model's segmenter and tokenizer, whatever the systems.
+    """Return a builder with the segmenter and tokenizer of the shipped model, whatever the systems are.
 
     Args:
-        titles: show the passages' titles to the systems.
+        titles: Whether systems see the titles of the passages.
     """
     shipped = resolve(None)
     tokenizer = load_tokenizer(shipped)
@@ -62,36 +62,33 @@ def read_sources(
     """Load and segment labelled examples.
 
     Args:
-        data: see `secateur.eval.loaders.load_sources`.
-        limit: queries drawn from each source; None for all.
-        titles: show the passages' titles to the systems.
+        data: See `secateur.eval.loaders.load_sources`.
+        limit: Number of queries drawn from each source; None for all.
+        titles: Whether systems see the titles of the passages.
 
     Returns:
-        The sources that have a usable query, and what was skipped or cannot be measured, by source and reason.
+        The sources that have a usable query, and how much was skipped or cannot be measured, by source and reason.
 
     Raises:
-        DataError: the data cannot be read, or no source has a relevant passage.
+        DataError: The data cannot be read, or no source has a relevant passage.
     """
     builder = source_builder(titles=titles)
     loaded = load_sources(data, limit)
     sources = [builder.build(one.name, one.examples) for one in loaded if one.examples]
-    skipped = {one.name: dict(one.skipped) for one in loaded if one.skipped}
+    skipped = {one.name: dict(one.skipped) for one in loaded}
     for source in sources:
-        reasons = skipped.setdefault(source.name, {})
-        if unlabelled := unlabelled_passages(source):
+        reasons = skipped[source.name]
+        labelled = np.zeros(len(source.relevant), dtype=bool)
+        labelled[source.unit_passage[source.gold]] = True
+        if unlabelled := int((source.relevant & ~labelled).sum()):
             reasons["relevant passage without a labelled unit (cannot be lost)"] = unlabelled
         if not source.relevant.any():
             reasons["query of a source without relevant passages (compression only)"] = len(source.examples)
     if not any(source.relevant.any() for source in sources):
-        raise DataError(f"{data}: no passage is labelled as relevant; nothing can be measured (is the data labelled?)")
+        raise DataError(
+            f"{data}: no passage is labelled as relevant, so nothing can be measured; is the data labelled?"
+        )
     return sources, {name: reasons for name, reasons in skipped.items() if reasons}
-
-
-def unlabelled_passages(source: Source) -> int:
-    """Count relevant passages none of whose units overlaps a span."""
-    labelled = np.zeros(len(source.relevant), dtype=bool)
-    labelled[source.unit_passage[source.gold]] = True
-    return int((source.relevant & ~labelled).sum())
 
 
 def _source_figures(system: System, source: Source, scores: Scores) -> Figures:
@@ -104,9 +101,9 @@ def _source_figures(system: System, source: Source, scores: Scores) -> Figures:
 
 
 def _macro(by_source: Mapping[str, Figures]) -> Figures:
-    """Average each figure over the sources that have it; sources are resampled apart from each other.
+    """Average each figure over the sources that have it; each source is resampled independently.
 
-    Sources without a relevant passage stay out of it altogether.
+    Sources without a relevant passage are left out.
     """
     rows = [found for found in by_source.values() if "area" in found]
     names = dict.fromkeys(name for found in rows for name in found)
@@ -117,14 +114,16 @@ def measure(system: System, sources: Sequence[Source], out: Path | None = None) 
     """Score all sources with a system and compute its figures.
 
     Args:
-        system: what is measured.
-        sources: on what.
-        out: directory for score files, from which a killed run goes on.
+        system: System to measure.
+        sources: Sources to measure it on.
+        out: Directory for score files, from which a killed run resumes.
     """
-    collected: dict[str, Collected] = {}
+    scores: dict[str, Scores] = {}
+    seconds = 0.0
     for source in sources:
-        collected[source.name] = collect(system, source, out)
+        collected = collect(system, source, out)
+        scores[source.name] = collected.scores
+        seconds += collected.seconds
         log.info("%s: %s scored", system.name, source.name)
-    scores = {name: one.scores for name, one in collected.items()}
     found = {source.name: _source_figures(system, source, scores[source.name]) for source in sources}
-    return Measured(system, scores, found, _macro(found), sum(one.seconds for one in collected.values()))
+    return Measured(system, scores, found, _macro(found), seconds)

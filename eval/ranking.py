@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from secateur.eval.collections import ir_measures_library
 from secateur.eval.units import FloatArray, Scores, Source
-from secateur.models.errors import MissingExtraError
 
 RANKING_FIGURES = {"mrr": "RR", "mrr@10": "RR@10", "ndcg@10": "nDCG@10", "recall@5": "R@5"}
-"""Figures by name, with what `ir_measures` calls them: reciprocal rank (uncut and at 10), nDCG (Jarvelin and Kekalainen
+"""Figures by name, with their names in `ir_measures`: reciprocal rank (uncut and at 10), nDCG (Jarvelin and Kekalainen
 2002) and recall."""
 
 
@@ -20,21 +20,18 @@ def rank_figures(
     """Measure rankings.
 
     Args:
-        qrels: relevance grade of documents by query.
-        ranking: documents by query, best first.
+        qrels: Relevance grade of documents by query.
+        ranking: Documents by query, best first.
 
     Returns:
-        By figure and query; queries that have no judgement are left out.
+        Values by figure and query; queries without a judgement are left out.
     """
-    try:
-        import ir_measures
-    except ImportError as error:
-        raise MissingExtraError("ir-measures", "eval") from error
-    # Scores by rank: the order is ours to the last tie.
+    library = ir_measures_library()
+    # Ranks as scores: ties are already broken.
     run = {query: {name: float(-rank) for rank, name in enumerate(names)} for query, names in ranking.items()}
-    measures = {ir_measures.parse_measure(measure): name for name, measure in RANKING_FIGURES.items()}
+    measures = {library.parse_measure(measure): name for name, measure in RANKING_FIGURES.items()}
     found: dict[str, dict[str, float]] = {name: {} for name in RANKING_FIGURES}
-    for metric in ir_measures.iter_calc(list(measures), {q: dict(j) for q, j in qrels.items()}, run):
+    for metric in library.iter_calc(list(measures), {q: dict(j) for q, j in qrels.items()}, run):
         found[measures[metric.measure]][metric.query_id] = float(metric.value)
     return found
 
@@ -56,8 +53,7 @@ def ranking_by_query(source: Source, scores: Scores) -> dict[str, FloatArray]:
         qrels[str(number)] = {str(i): int(r) for i, r in enumerate(relevant.tolist())}
         ranking[str(number)] = [str(i) for i in order.tolist()]
     result = {name: np.full(queries, np.nan) for name in RANKING_FIGURES}
-    if ranking:
-        for name, values in rank_figures(qrels, ranking).items():
-            for query, figure in values.items():
-                result[name][int(query)] = figure
+    for name, values in rank_figures(qrels, ranking).items() if ranking else ():
+        for query, figure in values.items():
+            result[name][int(query)] = figure
     return result

@@ -1,6 +1,6 @@
-"""Robustness: how figures move when the same data comes in another dress, made by rule.
+"""The robustness test: how figures change when queries or passages are changed by rule.
 
-Each variant changes queries or passages, and carries the labelled spans along.
+Each variant carries the labelled spans along.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.eval.bootstrap import difference
+from secateur.eval.bootstrap import paired_difference
 from secateur.eval.metrics import figures_at
 from secateur.eval.quality import Measured, measure
 from secateur.eval.systems.base import System
@@ -32,10 +32,10 @@ _FUNCTION_WORDS = re.compile(
     r"|where|which|who|whom|whose|why|will|with|would|you|your)",
     re.IGNORECASE,
 )
-_NOISE = "qx zvrr lomp tesk 0x7f .. ;; wubl grapt nnn -- 93 kje plo"
+_NOISE = ["qx", "zvrr", "lomp", "tesk", "0x7f", "..", ";;", "wubl", "grapt", "nnn", "--", "93", "kje", "plo"]
 
 Pieces = list[tuple[str, bool]]
-"""A passage as its units' texts, each with whether it answers."""
+"""The units of a passage as text, each with whether it answers."""
 
 
 def _rng(example: Example, variant: str) -> random.Random:
@@ -43,7 +43,7 @@ def _rng(example: Example, variant: str) -> random.Random:
 
 
 def _joined(pieces: Pieces, like: LabelledPassage) -> LabelledPassage:
-    """Put units together again, with the answering ones as the labelled spans."""
+    """Join units to a passage, with the answering ones as the labelled spans."""
     text, spans = "", []
     for piece, answers in pieces:
         if answers and piece.strip():
@@ -54,46 +54,46 @@ def _joined(pieces: Pieces, like: LabelledPassage) -> LabelledPassage:
 
 
 def _pieces(source: Source, query: int) -> list[Pieces]:
-    """Return the passages of a query as units, white space behind each unit included."""
-    example = source.examples[query]
+    """Return the passages of a query as units, each with the white space after it."""
     found = []
-    for labelled, segmented in zip(example.passages, source.segmented[query], strict=True):
+    for labelled, segmented in zip(source.examples[query].passages, source.segmented[query], strict=True):
         answers = labelled.unit_labels(segmented.units)
         text = labelled.passage.text
         found.append([(text[u.start : u.end], a) for u, a in zip(segmented.units, answers, strict=True)])
     return found
 
 
+def _rewritten(source: Source, query: int, rewrite: Callable[[Pieces], Pieces]) -> Example:
+    """Return the example with the units of each passage rewritten; passages that become blank are dropped."""
+    example = source.examples[query]
+    pairs = zip(_pieces(source, query), example.passages, strict=True)
+    passages = [_joined(rewrite(pieces), labelled) for pieces, labelled in pairs]
+    return replace(example, passages=tuple(p for p in passages if p.passage.text.strip()))
+
+
 def plain(source: Source, query: int) -> Example:
-    """Leave the example as it is."""
+    """The example as it is."""
     return source.examples[query]
 
 
 def no_final_punctuation(source: Source, query: int) -> Example:
-    """Take full stops, question and exclamation marks off the ends of units."""
-    example = source.examples[query]
-    passages = [
-        _joined([(_FINAL.sub(r"\1", text), answers) for text, answers in pieces], labelled)
-        for pieces, labelled in zip(_pieces(source, query), example.passages, strict=True)
-    ]
-    return replace(example, passages=tuple(passages))
+    """Units without the full stop, question mark or exclamation mark at their end."""
+    return _rewritten(source, query, lambda pieces: [(_FINAL.sub(r"\1", text), answers) for text, answers in pieces])
 
 
 def upper_case(source: Source, query: int) -> Example:
-    """Write passages in capitals (letters that become several are left, so that spans hold)."""
+    """Passages in capitals; letters whose capital is longer stay, so that spans hold."""
 
-    def shout(text: str) -> str:
+    def capitals(text: str) -> str:
         return "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
 
     example = source.examples[query]
-    return replace(
-        example,
-        passages=tuple(replace(p, passage=replace(p.passage, text=shout(p.passage.text))) for p in example.passages),
-    )
+    passages = [replace(p, passage=replace(p.passage, text=capitals(p.passage.text))) for p in example.passages]
+    return replace(example, passages=tuple(passages))
 
 
 def query_typos(source: Source, query: int) -> Example:
-    """Swap two neighbouring letters in some of the query's longer words, at least in one."""
+    """Two neighbouring letters swapped in some of the longer words of the query, at least in one."""
     example = source.examples[query]
     rng = _rng(example, "typos")
     words = example.query.split(" ")
@@ -106,7 +106,7 @@ def query_typos(source: Source, query: int) -> Example:
 
 
 def query_keywords(source: Source, query: int) -> Example:
-    """Leave only the content words of the query, without punctuation."""
+    """The content words of the query alone, without punctuation."""
     example = source.examples[query]
     words = re.findall(r"[\w'-]+", example.query)
     content = [word for word in words if not _FUNCTION_WORDS.fullmatch(word)]
@@ -114,55 +114,47 @@ def query_keywords(source: Source, query: int) -> Example:
 
 
 def duplicated(source: Source, query: int) -> Example:
-    """Give every passage twice."""
+    """Every passage twice."""
     example = source.examples[query]
     return replace(example, passages=tuple(p for p in example.passages for _ in range(2)))
 
 
 def noise_passage(source: Source, query: int) -> Example:
-    """Add a passage of noise."""
+    """A passage of noise added."""
     example = source.examples[query]
     rng = _rng(example, "noise")
-    words = [rng.choice(_NOISE.split()) for _ in range(80)]
-    noise = LabelledPassage(Passage(" ".join(words) + "."), (), False)
-    return replace(example, passages=(*example.passages, noise))
+    noise = Passage(" ".join(rng.choice(_NOISE) for _ in range(80)) + ".")
+    return replace(example, passages=(*example.passages, LabelledPassage(noise, (), False)))
 
 
 def other_lengths(source: Source, query: int) -> Example:
-    """Cut passages, or lengthen them by passages of other queries, to a random number of units from 1 to 30.
+    """Passages cut, or lengthened by passages of other queries, to a random number of units from 1 to 30.
 
-    The answering units stay: a passage is never cut shorter than the run from its first to its last one.
+    A passage is never cut shorter than the run from its first to its last answering unit.
     """
     example = source.examples[query]
     rng = _rng(example, "lengths")
-    passages = []
-    for pieces, labelled in zip(_pieces(source, query), example.passages, strict=True):
+
+    def resized(pieces: Pieces) -> Pieces:
         target = rng.randint(1, MAX_UNITS)
         gold = [i for i, (_, answers) in enumerate(pieces) if answers]
         first, last = (gold[0], gold[-1]) if gold else (0, 0)
         wanted = max(target, last - first + 1)
         start = max(0, min(first, last + 1 - wanted))
         chosen = pieces[start : start + wanted]
-        while len(chosen) < target:
+        while len(chosen) < target and len(source.examples) > 1:
             other = rng.randrange(len(source.examples))
             filler = [(text, False) for p in _pieces(source, other) for text, _ in p]
-            if other == query or not filler:
-                if len(source.examples) == 1:
-                    break
-                continue
-            chosen = [*((text.rstrip() + " ", a) for text, a in chosen), *filler[: target - len(chosen)]]
-        passages.append(_joined(chosen, labelled))
-    return replace(example, passages=tuple(passages))
+            if other != query and filler:
+                chosen = [*((text.rstrip() + " ", a) for text, a in chosen), *filler[: target - len(chosen)]]
+        return chosen
+
+    return _rewritten(source, query, resized)
 
 
 def deletion(source: Source, query: int) -> Example:
-    """Take the answering units out: nothing is left to keep."""
-    example = source.examples[query]
-    passages = [
-        _joined([(text, False) for text, answers in pieces if not answers], labelled)
-        for pieces, labelled in zip(_pieces(source, query), example.passages, strict=True)
-    ]
-    return replace(example, passages=tuple(p for p in passages if p.passage.text.strip()))
+    """The answering units removed: nothing is left to keep, and the kept share should be 0."""
+    return _rewritten(source, query, lambda pieces: [(text, False) for text, answers in pieces if not answers])
 
 
 VARIANTS: dict[str, Callable[[Source, int], Example]] = {
@@ -176,12 +168,12 @@ VARIANTS: dict[str, Callable[[Source, int], Example]] = {
     "1 to 30 units": other_lengths,
     "answers deleted": deletion,
 }
-"""Variants by name; `plain` is what the others are compared with."""
+"""Variants by name; the others are compared with `plain`."""
 
 
-def _variant(source: Source, name: str, builder: SourceBuilder) -> Source:
-    # Under the source's own name: a variant is resampled as the plain source is, so that the two can be compared.
-    return builder.build(source.name, [VARIANTS[name](source, query) for query in range(len(source.examples))])
+def _mean(values: Sequence[float]) -> float | None:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else None
 
 
 def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> dict[str, Any]:
@@ -190,46 +182,41 @@ def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> 
         name: float(measured.macro[name][0]) if name in measured.macro else None for name in ("area", "mrr")
     }
     if threshold is not None:
-        at = []
-        for source in sources:
-            weights = np.ones((1, len(source.examples)))
-            at.append(
-                {
-                    k: float(v[0])
-                    for k, v in figures_at(source, measured.scores[source.name], threshold, weights).items()
-                }
-            )
-        for name in ("retention", "compression"):
-            known = [one[name] for one in at if not np.isnan(one[name])]
-            row[name] = float(np.mean(known)) if known else None
-        row["kept_share"] = None if row["compression"] is None else 1 - row["compression"]
+        found = [figures_at(s, measured.scores[s.name], threshold, np.ones((1, len(s.examples)))) for s in sources]
+        row["retention"] = _mean([float(figures["retention"][0]) for figures in found])
+        row["kept_share"] = _mean([1 - float(figures["compression"][0]) for figures in found])
     if "area" in measured.macro and "area" in reference.macro:
-        found = difference(measured.macro["area"], reference.macro["area"])
-        if found is not None:
-            row["area_difference"] = {"difference": found.difference, "interval": [found.low, found.high]}
+        change = paired_difference(measured.macro["area"], reference.macro["area"])
+        if change is not None:
+            row["area_difference"] = change.as_json()
     return row
 
 
 def robustness_test(
-    systems: Sequence[System], sources: Sequence[Source], builder: SourceBuilder, out: Path | None, *, limit: int = 6
+    system: System, sources: Sequence[Source], builder: SourceBuilder, out: Path | None, *, limit: int = 6
 ) -> dict[str, Any]:
-    """Measure systems on every variant.
+    """Measure a system on every variant.
 
     Args:
-        systems: what is tested.
-        sources: the data.
-        builder: segments the variants.
-        out: directory for score files.
-        limit: queries of each source.
+        system: System to test.
+        sources: Sources to change.
+        builder: Builder of the changed sources.
+        out: Directory for score files.
+        limit: Number of queries of each source.
     """
     small = [builder.build(s.name, s.examples[:limit]) for s in sources if s.relevant.any()]
-    variants = {name: [_variant(s, name, builder) for s in small] for name in VARIANTS}
-    content: dict[str, Any] = {}
-    for system in systems:
-        measured = {
-            name: measure(system, made, out / name.replace(" ", "-") if out else None)
-            for name, made in variants.items()
-        }
-        content[system.name] = {name: _row(one, variants[name], measured["plain"]) for name, one in measured.items()}
-    about = {name: (make.__doc__ or "").split("\n")[0] for name, make in VARIANTS.items()}
-    return {"systems": content, "about": about, "queries": sum(len(s.examples) for s in small)}
+    # A variant keeps the name of its source, and so is resampled as the plain source is: the two can be compared.
+    variants = {
+        name: [builder.build(s.name, [change(s, query) for query in range(len(s.examples))]) for s in small]
+        for name, change in VARIANTS.items()
+    }
+    measured = {
+        name: measure(system, changed, out and out / name.replace(" ", "-")) for name, changed in variants.items()
+    }
+    return {
+        "systems": {
+            system.name: {name: _row(one, variants[name], measured["plain"]) for name, one in measured.items()}
+        },
+        "about": {name: (change.__doc__ or "").split("\n")[0].rstrip(".") for name, change in VARIANTS.items()},
+        "queries": sum(len(s.examples) for s in small),
+    }

@@ -1,30 +1,70 @@
-"""Comparing two runs: each keeps its resampled figures, drawn by the same weights, in ``bootstrap.npz``."""
+"""What changed from one run to another, and whether it is significant.
+
+Each run keeps its resampled figures in ``bootstrap.npz``. They are drawn with the same weights, so two runs on the same
+queries are compared by the paired bootstrap.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
-from secateur.eval.bootstrap import FloatArray, difference
+from secateur.eval.bootstrap import FloatArray, PairedDifference, paired_difference
 from secateur.eval.quality import Measured
-from secateur.eval.report.compare import ComparisonRow, comparison_markdown, setup_differences
+from secateur.eval.report.content import MACRO, Strong, Table, change, decimal, p_value, signed
+from secateur.eval.report.markdown import escape_markdown, table_lines
 from secateur.eval.units import Source
-from secateur.labelled.text_files import parse_json, read_text
+from secateur.labelled.text_files import read_text
 from secateur.models.errors import DataError
+from secateur.models.files import atomic_path
 
 FILE = "bootstrap.npz"
 _FIGURES = ("area", "mrr", "ndcg@10", "default.retention", "default.compression", "default.f1")
 _PREFIX = "compression_at_retention."
 _SEPARATOR = "\n"
+# A difference between two runs is one between their systems only if the runs share these settings.
+_SHARED_SETTINGS = ("data", "limit", "titles", "segmenter")
 
 
-def _kept(name: str) -> bool:
-    return name in _FIGURES or name.startswith(_PREFIX)
+@dataclass(frozen=True, slots=True)
+class ComparisonRow(PairedDifference):
+    """One figure of two runs over the queries that both scored; the difference is the second run minus the first.
+
+    Attributes:
+        figure: Name of the figure, e.g. ``area``.
+        scope: ``macro`` or a source.
+        a: Value in the first run.
+        b: Value in the second run.
+    """
+
+    figure: str
+    scope: str
+    a: float
+    b: float
+
+
+class _RunMetrics(BaseModel):
+    """What a comparison needs of ``metrics.json``."""
+
+    fingerprints: dict[str, str]
+    setup: dict[str, Any]
+    systems: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A system of a run: the run's directory and metrics, and float64[1 + resamples] by source and figure."""
+
+    directory: Path
+    metrics: _RunMetrics
+    system: str
+    figures: dict[tuple[str, str], FloatArray]
 
 
 def save_figures(path: Path, measured: Sequence[Measured]) -> None:
@@ -34,108 +74,135 @@ def save_figures(path: Path, measured: Sequence[Measured]) -> None:
         for one in measured
         for source, figures in one.figures.items()
         for name, figure in figures.items()
-        if _kept(name)
+        if name in _FIGURES or name.startswith(_PREFIX)
     }
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(partial, allow_pickle=False, **arrays)
-    partial.replace(path)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def data_fingerprints(sources: Sequence[Source]) -> dict[str, str]:
-    """Return a digest of each source, by which two runs know that they measured the same queries."""
+    """Return a digest of each source, which shows whether two runs measured the same queries."""
     return {source.name: source.fingerprint()[:16] for source in sources}
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    metrics: dict[str, Any]
-    figures: dict[tuple[str, str, str], FloatArray]
-
-
-def _read(directory: Path) -> _Run:
+def _read(directory: Path, wanted: str | None) -> _Run:
     try:
-        metrics = parse_json(read_text(directory / "metrics.json"))
+        metrics = _RunMetrics.model_validate_json(read_text(directory / "metrics.json"))
         with np.load(directory / FILE) as arrays:
             figures = {tuple(key.split(_SEPARATOR)): arrays[key].astype(np.float64) for key in arrays.files}
-        if not isinstance(metrics["fingerprints"], dict):
-            raise TypeError("fingerprints is no object")
-    except (DataError, OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+    except (DataError, ValidationError, OSError, ValueError, BadZipFile) as error:
         raise DataError(
-            f"{directory}: is not the directory of a finished run ({error}); make one by `secateur eval --out`"
+            f"{directory}: is not the directory of a finished run ({error}); make one with `secateur eval --out`"
         ) from error
-    return _Run(metrics, figures)
-
-
-def _system(run: _Run, directory: Path, wanted: str | None) -> str:
-    names = list(run.metrics["systems"])
-    if wanted is None:
-        return str(names[0])
-    if wanted not in names:
-        raise DataError(f"{directory}: holds no system {wanted!r}; it has {', '.join(names)}")
-    return wanted
+    system = next(iter(metrics.systems)) if wanted is None else wanted
+    if system not in metrics.systems:
+        raise DataError(f"{directory}: has no system {system!r}; it has {', '.join(metrics.systems)}")
+    own = {(source, name): figure for (owner, source, name), figure in figures.items() if owner == system}
+    return _Run(directory, metrics, system, own)
 
 
 def _row(figure: str, scope: str, a: FloatArray, b: FloatArray) -> ComparisonRow | None:
-    found = difference(b, a)
+    found = paired_difference(b, a)
     if found is None:
         return None
-    return ComparisonRow(figure, scope, float(a[0]), float(b[0]), found.difference, found.low, found.high, found.p)
+    return ComparisonRow(found.difference, found.low, found.high, found.p, figure, scope, float(a[0]), float(b[0]))
 
 
-def _macro(figures: Mapping[str, FloatArray]) -> FloatArray:
-    mean: FloatArray = np.mean(list(figures.values()), axis=0)
-    return mean
+def _compare(a: _Run, b: _Run) -> list[ComparisonRow]:
+    ours, theirs = a.metrics.fingerprints, b.metrics.fingerprints
+    common = [name for name in ours if ours[name] == theirs.get(name)]
+    if not common:
+        raise DataError(f"{a.directory} and {b.directory}: measured no source in common (other data, or another limit)")
+    rows: list[ComparisonRow | None] = []
+    for name in dict.fromkeys(name for _, name in a.figures):
+        keys = [(source, name) for source in common if (source, name) in a.figures and (source, name) in b.figures]
+        pairs = {key[0]: (a.figures[key], b.figures[key]) for key in keys if len(a.figures[key]) == len(b.figures[key])}
+        if pairs:
+            macro_a, macro_b = np.mean(list(pairs.values()), axis=0)
+            rows.append(_row(name, MACRO, macro_a, macro_b))
+            rows += [_row(name, source, *pair) for source, pair in pairs.items()]
+    return [row for row in rows if row is not None]
 
 
 def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> list[ComparisonRow]:
     """Compare a system of one run with a system of another, on the sources that both measured.
 
     Args:
-        a: directory of the first run.
-        b: directory of the second.
-        system_a: of the first run; None for its first.
-        system_b: of the second run; None for its first.
+        a: Directory of the first run.
+        b: Directory of the second run.
+        system_a: System of the first run; None for its first system.
+        system_b: System of the second run; None for its first system.
 
     Returns:
-        For each figure the macro average over common sources, then the sources. The macro of a figure is over the
-        sources in which both systems have it.
+        For each figure its macro average over the sources in which both systems have it, then those sources.
 
     Raises:
-        DataError: a directory holds no run, or the runs have no source in common.
+        DataError: A directory holds no run, or the runs have no source in common.
     """
-    runs = _read(a), _read(b)
-    systems = _system(runs[0], a, system_a), _system(runs[1], b, system_b)
-    marks = [run.metrics["fingerprints"] for run in runs]
-    common = [name for name in marks[0] if marks[0][name] == marks[1].get(name)]
-    if not common:
-        raise DataError(f"{a} and {b}: measured no source in common (other data, or another limit); nothing to compare")
-    rows: list[ComparisonRow | None] = []
-    names = dict.fromkeys(name for system, _, name in runs[0].figures if system == systems[0])
-    for name in names:
-        pairs = {}
-        for source in common:
-            one, two = runs[0].figures.get((systems[0], source, name)), runs[1].figures.get((systems[1], source, name))
-            if one is not None and two is not None and one.shape == two.shape:
-                pairs[source] = (one, two)
-        if pairs:
-            rows.append(
-                _row(
-                    name,
-                    "macro",
-                    _macro({s: p[0] for s, p in pairs.items()}),
-                    _macro({s: p[1] for s, p in pairs.items()}),
-                )
-            )
-            rows += [_row(name, source, *pair) for source, pair in pairs.items()]
-    return [row for row in rows if row is not None]
+    return _compare(_read(a, system_a), _read(b, system_b))
+
+
+def _counts(rows: Sequence[ComparisonRow]) -> str:
+    better, worse, same = (
+        sum(row.outcome == outcome for row in rows) for outcome in ("better", "worse", "no significant change")
+    )
+    return f"of {len(rows)} sources {better} significantly better, {worse} worse, {same} without a significant change"
+
+
+def verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
+    """Say in one line which run is better in the first figure, by its macro average.
+
+    Args:
+        rows: Rows of `paired`, at least one.
+        a_name: Name of the first run.
+        b_name: Name of the second run.
+    """
+    average, *sources = (row for row in rows if row.figure == rows[0].figure)
+    says = {"better": "is better than", "worse": "is WORSE than"}.get(
+        average.outcome, "does not differ significantly from"
+    )
+    return f"{b_name} {says} {a_name}: macro {average.figure} {change(average)}; {_counts(sources)}."
+
+
+def comparison_markdown(
+    rows: Sequence[ComparisonRow], *, a_name: str = "A", b_name: str = "B", warnings: Sequence[str] = ()
+) -> str:
+    """Return what changed as Markdown: a verdict in one line, then a table for each figure.
+
+    Args:
+        rows: Rows of `paired`.
+        a_name: Name of the first run.
+        b_name: Name of the second run.
+        warnings: Reasons why the runs may not be comparable.
+    """
+    if not rows:
+        return "The runs have no figure in common: nothing can be compared.\n"
+    blocks = [f"**{escape_markdown(verdict(rows, a_name, b_name))}**"]
+    if warnings:
+        blocks.append("The runs have other settings, so their figures may not be comparable:")
+        blocks.append("\n".join(f"- {escape_markdown(text)}" for text in warnings))
+    for figure in dict.fromkeys(row.figure for row in rows):
+        average, *sources = (row for row in rows if row.figure == figure)
+        cells = []
+        for row in (average, *sorted(sources, key=lambda row: (-row.difference, row.scope))):
+            scope = Strong(row.scope) if row is average else row.scope
+            outcome = Strong(row.outcome) if row.significant else row.outcome
+            ends = f"[{signed(row.low)}, {signed(row.high)}]"
+            cells.append([scope, decimal(row.a), decimal(row.b), signed(row.difference), ends, p_value(row.p), outcome])
+        header = ["scope", a_name, b_name, "difference", "95% interval", "p", f"{b_name} is"]
+        blocks += [f"## {escape_markdown(figure)}", table_lines(Table("", header, cells))]
+    blocks.append("Significant means that the interval of the difference excludes zero.")
+    return "\n\n".join(blocks) + "\n"
 
 
 def compare_runs(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> str:
-    """Return the comparison as Markdown; see `paired`."""
-    rows = paired(a, b, system_a, system_b)
-    first, second = _read(a).metrics, _read(b).metrics
-    names = [
-        f"{path} ({wanted or next(iter(m['systems']))})"
-        for path, wanted, m in ((a, system_a, first), (b, system_b, second))
+    """Return the comparison of two runs as Markdown; see `paired`."""
+    first, second = _read(a, system_a), _read(b, system_b)
+    one, two = first.metrics.setup, second.metrics.setup
+    warnings = [
+        f"{name}: {one.get(name)!r} in the first run, {two.get(name)!r} in the second"
+        for name in _SHARED_SETTINGS
+        if one.get(name) != two.get(name)
     ]
-    return comparison_markdown(rows, a_name=names[0], b_name=names[1], warnings=setup_differences(first, second))
+    names = [f"{run.directory} ({run.system})" for run in (first, second)]
+    return comparison_markdown(_compare(first, second), a_name=names[0], b_name=names[1], warnings=warnings)

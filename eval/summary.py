@@ -1,4 +1,4 @@
-"""What was measured as the plain JSON of `metrics.json` and `worst.json`."""
+"""The measured figures as the plain JSON of `metrics.json` and `worst.json`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from secateur.eval.bootstrap import difference, interval, value
-from secateur.eval.metrics import COUNT_CLASSES, Figures, curve, histogram, kept_counts, reliability, weakest_units
+from secateur.eval.bootstrap import interval, paired_difference, value
+from secateur.eval.metrics import Figures, curve, histogram, reliability, weakest_units
 from secateur.eval.quality import Measured
 from secateur.eval.ranking import RANKING_FIGURES
-from secateur.eval.units import FloatArray, Scores, Source
+from secateur.eval.units import Scores, Source
 
 COMPARED = ("area", "mrr")
 """Figures by which the first system is compared with each of the others."""
@@ -19,7 +19,7 @@ COMPARED = ("area", "mrr")
 
 def nested(found: Figures) -> dict[str, Any]:
     """Return figures with dotted names as nested objects, and their 95% intervals under ``intervals``."""
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = dict.fromkeys(RANKING_FIGURES)
     intervals: dict[str, list[float]] = {}
     for name, figure in found.items():
         group, _, inner = name.partition(".")
@@ -33,41 +33,27 @@ def nested(found: Figures) -> dict[str, Any]:
     return {**content, "intervals": intervals}
 
 
-def _curve_points(source: Source, scores: Scores) -> FloatArray | None:
-    points = curve(source, scores, np.ones((1, len(source.examples))))
-    return None if points is None else points[0]
-
-
-def _confusion(source: Source, scores: Scores, threshold: float) -> list[list[int]]:
-    gold, kept = kept_counts(source, scores, threshold)
-    flat = np.bincount(gold * COUNT_CLASSES + kept, minlength=COUNT_CLASSES**2)
-    rows: list[list[int]] = flat.reshape(COUNT_CLASSES, COUNT_CLASSES).tolist()
-    return rows
-
-
 def _source_summary(source: Source, measured: Measured) -> dict[str, Any]:
     scores, threshold = measured.scores[source.name], measured.system.threshold
-    points = _curve_points(source, scores)
+    points = curve(source, scores, np.ones((1, len(source.examples))))
     summary: dict[str, Any] = {
         "queries": len(source.examples),
         "passages": len(source.relevant),
-        **dict.fromkeys(RANKING_FIGURES),
         **nested(measured.figures[source.name]),
         "histogram": histogram(source, scores),
         "reliability": reliability(source, scores),
     }
     if points is not None:
-        summary["curve"] = points.round(5).tolist()
+        summary["curve"] = points[0].round(5).tolist()
     if threshold is not None:
         summary["default"] = {"threshold": threshold, **summary.get("default", {})}
-        summary["kept_counts"] = _confusion(source, scores, threshold)
     return summary
 
 
 def _pooled(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Sum the counts, and average the curves, of sources that have a relevant passage."""
+    """Sum the counts, and average the curves, of the sources that have a relevant passage."""
     rows = [row for row in summaries if "curve" in row]
-    pooled: dict[str, Any] = {
+    return {
         "queries": sum(row["queries"] for row in rows),
         "passages": sum(row["passages"] for row in rows),
         "curve": np.mean([row["curve"] for row in rows], axis=0).round(5).tolist(),
@@ -75,18 +61,14 @@ def _pooled(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "edges": rows[0]["histogram"]["edges"],
             **{key: np.sum([row["histogram"][key] for row in rows], axis=0).tolist() for key in ("gold", "other")},
         },
-        "reliability": _pooled_reliability(rows),
+        "reliability": _pooled_reliability([one for row in rows for one in row["reliability"]]),
     }
-    if "kept_counts" in rows[0]:
-        pooled["kept_counts"] = np.sum([row["kept_counts"] for row in rows], axis=0).tolist()
-    return pooled
 
 
-def _pooled_reliability(rows: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+def _pooled_reliability(rows: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     bins: dict[tuple[float, float], list[dict[str, float]]] = {}
     for row in rows:
-        for one in row["reliability"]:
-            bins.setdefault((one["low"], one["high"]), []).append(one)
+        bins.setdefault((row["low"], row["high"]), []).append(row)
     pooled = []
     for (low, high), parts in sorted(bins.items()):
         units = sum(int(p["units"]) for p in parts)
@@ -96,14 +78,16 @@ def _pooled_reliability(rows: Sequence[dict[str, Any]]) -> list[dict[str, float]
 
 
 def system_summary(sources: Sequence[Source], measured: Measured) -> dict[str, Any]:
-    """Return one system's part of `metrics.json`."""
+    """Return the part of `metrics.json` about one system."""
     by_source = {source.name: _source_summary(source, measured) for source in sources}
-    macro = {**dict.fromkeys(RANKING_FIGURES), **nested(measured.macro), **_pooled(list(by_source.values()))}
-    if measured.system.threshold is not None:
-        macro["default"] = {"threshold": measured.system.threshold, **macro.get("default", {})}
+    macro = {**nested(measured.macro), **_pooled(list(by_source.values()))}
+    system = measured.system
+    if system.threshold is not None:
+        macro["default"] = {"threshold": system.threshold, **macro.get("default", {})}
     return {
-        "about": measured.system.about,
-        "threshold": measured.system.threshold,
+        "about": system.about,
+        "trained_on": sorted(getattr(system, "trained_on", ())),
+        "threshold": system.threshold,
         "seconds": round(measured.seconds, 2),
         "macro": macro,
         "sources": by_source,
@@ -111,7 +95,7 @@ def system_summary(sources: Sequence[Source], measured: Measured) -> dict[str, A
 
 
 def compare(first: Measured, other: Measured) -> list[dict[str, Any]]:
-    """Compare two systems query by query: the macro averages, then each source."""
+    """Compare two systems query by query: their macro averages, then each source."""
     rows = []
     scopes: Mapping[str, tuple[Figures, Figures]] = {
         "macro": (first.macro, other.macro),
@@ -119,16 +103,14 @@ def compare(first: Measured, other: Measured) -> list[dict[str, Any]]:
     }
     for figure in COMPARED:
         for scope, (a, b) in scopes.items():
-            if figure in a and figure in b and (found := difference(a[figure], b[figure])) is not None:
+            if figure in a and figure in b and (found := paired_difference(a[figure], b[figure])) is not None:
                 rows.append(
                     {
                         "a": first.system.name,
                         "b": other.system.name,
                         "figure": figure,
                         "scope": scope,
-                        "difference": found.difference,
-                        "interval": [found.low, found.high],
-                        "p": found.p,
+                        **found.as_json(),
                         "significant": found.significant,
                     }
                 )
@@ -162,9 +144,9 @@ def worst_cases(sources: Sequence[Source], measured: Measured, count: int = 50) 
     """Return the passages whose answer was dropped with the lowest score, and those whose other units scored highest.
 
     Args:
-        sources: the data.
-        measured: a system with a threshold.
-        count: of each kind.
+        sources: Sources that were measured.
+        measured: System with a threshold.
+        count: Number of passages of each kind.
     """
     threshold = measured.system.threshold
     if threshold is None:

@@ -24,17 +24,17 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source's queries, segmented once, so that every system scores the same units.
+    """The queries of a source, segmented once, so that every system scores the same units.
 
     Attributes:
-        name: as reports say it.
-        examples: its queries with their labelled passages.
-        segmented: for each query its passages with their units.
+        name: Name in reports.
+        examples: Queries with their labelled passages.
+        segmented: Passages of each query with their units.
         characters: int64[units], length of each unit.
         tokens: int64[units], tokens of each unit.
         gold: bool[units], whether the unit overlaps a relevant span.
-        unit_passage: int64[units], each unit's passage, counted through the source.
-        passage_query: int64[passages], each passage's query.
+        unit_passage: int64[units], passage of each unit, counted through the source.
+        passage_query: int64[passages], query of each passage.
         relevant: bool[passages], whether the passage answers its query.
     """
 
@@ -50,17 +50,16 @@ class Source:
 
     @property
     def unit_query(self) -> IntArray:
-        """int64[units], each unit's query."""
+        """int64[units], query of each unit."""
         return self.passage_query[self.unit_passage]
 
     def fingerprint(self) -> str:
-        """Return a digest of all that a system sees: queries, passages, units."""
+        """Return a digest of everything that a system reads: queries, passages, units."""
         digest = hashlib.sha256()
         for example, passages in zip(self.examples, self.segmented, strict=True):
             parts = [example.id, example.query]
             for p in passages:
-                ends = ",".join(str(unit.end) for unit in p.units)
-                parts += [p.passage.title or "", p.passage.text, ends]
+                parts += [p.passage.title or "", p.passage.text, ",".join(str(unit.end) for unit in p.units)]
             for part in parts:
                 digest.update(part.encode("utf-8", "surrogatepass") + b"\x00")
         return digest.hexdigest()
@@ -68,7 +67,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One system's scores of a source.
+    """The scores of a source by one system.
 
     Attributes:
         units: float64[units].
@@ -80,22 +79,19 @@ class Scores:
 
     @classmethod
     def of(cls, queries: Sequence[Sequence[PassageScores]]) -> Scores:
-        """Flatten what a system returned query by query."""
+        """Flatten the scores of all queries."""
         passages = [passage for query in queries for passage in query]
-        units = [np.asarray(p.units, dtype=np.float64) for p in passages]
-        return cls(
-            np.concatenate(units) if units else np.zeros(0),
-            np.array([p.relevance for p in passages], dtype=np.float64),
-        )
+        units = [np.zeros(0), *(np.asarray(p.units, dtype=np.float64) for p in passages)]
+        return cls(np.concatenate(units), np.array([p.relevance for p in passages], dtype=np.float64))
 
 
 class SourceBuilder:
-    """Segments and counts examples.
+    """Segments examples and counts the tokens of their units.
 
     Args:
-        segmenter: sentence segmenter.
-        tokenizer: counts tokens.
-        titles: show the passages' titles to the systems.
+        segmenter: Sentence segmenter.
+        tokenizer: Tokenizer that counts tokens.
+        titles: Whether systems see the titles of the passages.
     """
 
     def __init__(self, segmenter: Segmenter, tokenizer: Tokenizer, *, titles: bool = True) -> None:
@@ -106,37 +102,31 @@ class SourceBuilder:
     def build(self, name: str, examples: Sequence[Example]) -> Source:
         """Lay out a source."""
         segmented: list[tuple[SegmentedPassage, ...]] = []
-        characters: list[int] = []
-        tokens: list[IntArray] = []
         gold: list[bool] = []
-        units_of_passage: list[int] = []
-        passage_query: list[int] = []
-        for number, example in enumerate(examples):
+        tokens: list[IntArray] = [np.zeros(0, np.int64)]
+        for example in examples:
             row = []
-            encodings = self._tokenizer.encode_batch(
-                [p.passage.text for p in example.passages], add_special_tokens=False
-            )
+            texts = [p.passage.text for p in example.passages]
+            encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
             for labelled, encoding in zip(example.passages, encodings, strict=True):
                 passage = labelled.passage if self._titles else replace(labelled.passage, title=None)
                 units = tuple(segment(passage, self._segmenter))
                 row.append(SegmentedPassage(passage, units))
-                characters += [unit.end - unit.start for unit in units]
                 gold += labelled.unit_labels(units)
                 if units:
                     offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
                     owners = token_units(offsets, passage.text, units)
                     tokens.append(np.bincount(owners, minlength=len(units)).astype(np.int64))
-                units_of_passage.append(len(units))
-                passage_query.append(number)
             segmented.append(tuple(row))
+        passages = [p for row in segmented for p in row]
         return Source(
             name=name,
             examples=tuple(examples),
             segmented=tuple(segmented),
-            characters=np.array(characters, dtype=np.int64),
-            tokens=np.concatenate(tokens) if tokens else np.zeros(0, np.int64),
+            characters=np.array([u.end - u.start for p in passages for u in p.units], dtype=np.int64),
+            tokens=np.concatenate(tokens),
             gold=np.array(gold, dtype=bool),
-            unit_passage=np.repeat(np.arange(len(units_of_passage)), units_of_passage),
-            passage_query=np.array(passage_query, dtype=np.int64),
+            unit_passage=np.repeat(np.arange(len(passages)), [len(p.units) for p in passages]),
+            passage_query=np.repeat(np.arange(len(segmented)), [len(row) for row in segmented]),
             relevant=np.array([p.relevant for e in examples for p in e.passages], dtype=bool),
         )

@@ -1,4 +1,4 @@
-"""The peers' model: the encoder that ours was fine-tuned from, with a relevance head and in the layouts they load."""
+"""The model of the peers: the base encoder of ours with a rank head, in the layouts that they load."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from secateur.eval.systems.dense import default_embedder
-from secateur.models.errors import MissingExtraError
+from secateur.labelled.embedder import default_embedder
 
 _SEED = 7
 _OPSET = 17
@@ -17,28 +16,23 @@ _COPIED = ("tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 def backbone_cross_encoder(directory: Path) -> Path:
-    """Write all-MiniLM-L6-v2 as a cross-encoder with one fresh logit, unless it is there already.
+    """Write all-MiniLM-L6-v2 as a cross-encoder with one fresh logit, unless it exists.
 
-    It is of the size and speed of our model; what it says of relevance means nothing.
+    It has the size and speed of our model; its scores mean nothing.
 
     Args:
-        directory: for all such files of a run.
+        directory: Directory of all such files of a run.
 
     Returns:
         A Hugging Face directory of a `BertForSequenceClassification`, which transformers 4 and 5 can read.
-
-    Raises:
-        MissingExtraError: torch, or the package that carries the encoder, is not installed.
     """
     target = directory / "cross-encoder"
     if (target / "config.json").is_file():
         return target
     base = default_embedder()
-    try:
-        import torch
-        from safetensors.torch import load_file, save_file
-    except ImportError as error:
-        raise MissingExtraError("torch or safetensors", "eval") from error
+    import torch
+    from safetensors.torch import load_file, save_file
+
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     target.mkdir(parents=True, exist_ok=True)
     weights = {f"bert.{name}": weight for name, weight in load_file(base / "model.safetensors").items()}
@@ -49,7 +43,7 @@ def backbone_cross_encoder(directory: Path) -> Path:
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     for name in _COPIED:
         shutil.copyfile(base / name, target / name)
-    # The base's tokenizer cuts and pads every text to 128 tokens.
+    # The tokenizer of the base cuts and pads every text to 128 tokens.
     tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer |= {"truncation": None, "padding": None}
     (target / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
@@ -59,30 +53,24 @@ def backbone_cross_encoder(directory: Path) -> Path:
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
     }
-    # Last: whoever finds it finds the rest too.
+    # Last, since its presence means that the directory is complete.
     (target / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return target
 
 
 def backbone_onnx(directory: Path) -> Path:
-    """Export the cross-encoder to ONNX in fp32 unless it is there already.
+    """Export the cross-encoder to ONNX in fp32 unless it exists.
 
     Returns:
         A file with the inputs `input_ids`, `attention_mask`, `token_type_ids` and the output `logits` [batch, 1].
-
-    Raises:
-        MissingExtraError: torch, transformers or onnx is not installed.
     """
     target = directory / "cross-encoder.onnx"
     if target.is_file():
         return target
     source = backbone_cross_encoder(directory)
-    try:
-        import onnx  # noqa: F401 - the exporter needs it
-        import torch
-        from transformers import AutoModelForSequenceClassification
-    except ImportError as error:
-        raise MissingExtraError("torch, transformers or onnx", "train") from error
+    import onnx  # noqa: F401 - the exporter needs it
+    import torch
+    from transformers import AutoModelForSequenceClassification
 
     class Logits(torch.nn.Module):
         def __init__(self) -> None:
@@ -113,19 +101,13 @@ def backbone_onnx(directory: Path) -> Path:
 
 
 def backbone_onnx_int8(directory: Path) -> Path:
-    """Quantise the exported cross-encoder dynamically, as FlashRank's own models are, unless that was done already.
-
-    Raises:
-        MissingExtraError: a package is not installed.
-    """
+    """Quantise the exported cross-encoder dynamically, as FlashRank's own models are, unless the result exists."""
     target = directory / "cross-encoder-int8.onnx"
     if target.is_file():
         return target
     source = backbone_onnx(directory)
-    try:
-        from onnxruntime.quantization import quantize_dynamic
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime or onnx", "train") from error
+    from onnxruntime.quantization import quantize_dynamic
+
     partial = target.with_suffix(".partial")
     quantize_dynamic(source, partial)
     partial.replace(target)

@@ -1,4 +1,4 @@
-"""What a contestant is."""
+"""The interface of a contestant."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Does = Literal["prunes and ranks", "ranks", "network only"]
 Sizes = Literal["published", "tiny"]
 
 MAX_TOKENS = 512
-"""Tokens that every contestant reads at once; those that only rank cut longer pairs there."""
+"""Window of every contestant in tokens; those that only rank cut longer pairs there."""
 CROSS_ENCODER_BATCH = 32
 """The default batch of sentence-transformers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What contestants are made from.
+    """Files that contestants are made from.
 
     Attributes:
-        directory: holds files that are made for the run, once.
-        sizes: of the networks with random weights: as published, or tiny ones that show only that they run.
+        directory: Directory of files that are made once per run.
+        sizes: Sizes of the networks with random weights: as published, or tiny for a quick test.
     """
 
     directory: Path
@@ -35,13 +35,13 @@ class Loaded(Protocol):
     """A contestant in memory.
 
     Attributes:
-        precision: of its weights.
+        precision: Precision of its weights.
     """
 
     precision: str
 
     def prepare(self, request: BenchRequest) -> Callable[[], object]:
-        """Return the work of one request, which is what is timed; what is done here is not."""
+        """Return the work of one request as a function. Its call is timed, the preparation is not."""
         ...
 
 
@@ -50,10 +50,10 @@ class Contestant:
     """A contestant that can be loaded into any process.
 
     Attributes:
-        name: what the command line calls it.
-        about: what the table calls it.
-        does: what comes of a call; `network only` is handed finished batches, and is the floor of an engine.
-        load: brings it into memory; raises MissingExtraError where its package is not installed.
+        name: Name on the command line.
+        about: Name in the table.
+        does: Result of a call; `network only` gets finished batches, and is the floor of an engine.
+        load: Loads it into memory; raises ImportError where its package is not installed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The cross-encoder of our backbone in sentence-transformers, and its ONNX export in a plain session."""
+"""A cross-encoder with our base encoder in sentence-transformers, and its ONNX export in a plain session."""
 
 from __future__ import annotations
 
@@ -12,25 +12,18 @@ from benchmarks.contestants.backbone import backbone_cross_encoder, backbone_onn
 from benchmarks.contestants.base import CROSS_ENCODER_BATCH, MAX_TOKENS, Workplace
 from benchmarks.workload import BenchRequest
 from secateur.models.backends.base import available_threads
-from secateur.models.errors import MissingExtraError
 
 
 def torch_with_all_threads() -> Any:
-    """Return torch, with as many threads as our engine has.
+    """Return torch, with as many threads as our engine has."""
+    import torch
 
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("torch", "eval") from error
     torch.set_num_threads(available_threads())
     return torch
 
 
 def pair_tokenizer(directory: Path) -> Any:
-    """Return a model directory's tokenizer, which cuts pairs at `MAX_TOKENS` and pads a batch to its longest."""
+    """Return the tokenizer of a model, which cuts pairs at `MAX_TOKENS` and pads a batch to its longest pair."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
@@ -43,7 +36,7 @@ class TorchCrossEncoder:
     """`sentence_transformers.CrossEncoder` in torch, with its default batching.
 
     Args:
-        workplace: where the model is.
+        workplace: Directory of the model.
     """
 
     precision = "fp32"
@@ -51,10 +44,8 @@ class TorchCrossEncoder:
     def __init__(self, workplace: Workplace) -> None:
         directory = backbone_cross_encoder(workplace.directory)
         torch_with_all_threads()
-        try:
-            from sentence_transformers import CrossEncoder
-        except ImportError as error:
-            raise MissingExtraError("sentence-transformers", "eval") from error
+        from sentence_transformers import CrossEncoder
+
         self._model = CrossEncoder(str(directory), max_length=MAX_TOKENS, device="cpu")
 
     def prepare(self, request: BenchRequest) -> Callable[[], object]:
@@ -67,10 +58,10 @@ class OnnxCrossEncoder:
     """The cross-encoder's ONNX export in an ONNX Runtime session, batched as `CrossEncoder.predict` does.
 
     sentence-transformers' own ONNX backend goes through optimum-onnx, whose releases up to 0.1.0 need
-    transformers < 4.58, while we need transformers 5. This is what it would run, less its overhead in Python.
+    transformers < 4.58, while we need transformers 5. This is what it would run, without its overhead in Python.
 
     Args:
-        workplace: where the model is.
+        workplace: Directory of the model.
     """
 
     precision = "fp32"
@@ -78,10 +69,8 @@ class OnnxCrossEncoder:
     def __init__(self, workplace: Workplace) -> None:
         path = backbone_onnx(workplace.directory)
         self._tokenizer = pair_tokenizer(backbone_cross_encoder(workplace.directory))
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError("onnxruntime", "cpu") from error
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = available_threads()
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""FlashRank with our backbone, from local files."""
+"""FlashRank with our base encoder, from local files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 from benchmarks.contestants.backbone import backbone_cross_encoder, backbone_onnx, backbone_onnx_int8
 from benchmarks.contestants.base import MAX_TOKENS, Workplace
 from benchmarks.workload import BenchRequest
-from secateur.models.errors import MissingExtraError
 
 _EXPORT: dict[str, Callable[[Path], Path]] = {"fp32": backbone_onnx, "int8": backbone_onnx_int8}
 _FILE = "model.onnx"
 
 
 def _lay_out(workplace: Workplace, precision: str) -> Path:
-    """Put the backbone's files where a `Ranker` looks for a model; return that directory."""
+    """Put the files of the model where a `Ranker` looks for them; return that directory."""
     target = workplace.directory / f"flashrank-{precision}"
     if not (target / _FILE).is_file():
         exported = _EXPORT[precision](workplace.directory)
@@ -35,18 +34,16 @@ class FlashRank:
     """`flashrank.Ranker`. It runs all passages of a call as one batch, padded to the longest.
 
     Args:
-        workplace: where the model is.
-        precision: `fp32`, or `int8` by dynamic quantisation, as FlashRank's own models of this architecture are.
+        workplace: Directory of the model.
+        precision: `fp32`, or `int8` by dynamic quantisation, as in FlashRank's own models of this architecture.
     """
 
     def __init__(self, workplace: Workplace, precision: str) -> None:
-        try:
-            from flashrank import Ranker, RerankRequest
-            from flashrank.Config import model_file_map
-        except ImportError as error:
-            raise MissingExtraError("flashrank", "eval") from error
+        from flashrank import Ranker, RerankRequest
+        from flashrank.Config import model_file_map
+
         directory = _lay_out(workplace, precision)
-        # A model that is not in this map cannot be loaded. Nothing is downloaded where the directory exists.
+        # Only models in this map can be loaded. Nothing is downloaded where the directory exists.
         model_file_map[directory.name] = _FILE
         self.precision = precision
         self._request: Any = RerankRequest
@@ -56,7 +53,7 @@ class FlashRank:
         """Return a call of `rerank`."""
 
         def run() -> object:
-            # Made anew: `rerank` writes scores into the passages and sorts the list.
+            # A new list each time: `rerank` writes scores into the passages and sorts them.
             passages = [{"id": index, "text": text} for index, text in enumerate(request.passages)]
             return self._ranker.rerank(self._request(query=request.query, passages=passages))
 

@@ -1,4 +1,4 @@
-"""Our engine, and the bare runtimes on the very batches that it makes: its floor."""
+"""Our engine, and the bare runtimes on the batches that it makes, which are its floor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from secateur.models.backends.base import available_threads
 from secateur.models.backends.openvino import open_queue
 from secateur.models.batching import Batch, make_batches
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, resolve
-from secateur.models.errors import MissingExtraError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
@@ -36,16 +35,12 @@ def engine_batches(pruner: Pruner, requests: Sequence[PruneRequest]) -> list[Bat
 
 
 def feeds_of(batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """Return batches as the runtimes take them."""
+    """Return batches as inputs of the runtimes."""
     return [{name: getattr(batch, name) for name in _INPUTS} for batch in batches]
 
 
 def bare_openvino(path: Path) -> Callable[[Feeds], object]:
-    """Return a function that runs feeds on the plain OpenVINO API, with streams that `OpenVinoBackend` has.
-
-    Raises:
-        MissingExtraError: openvino is not installed.
-    """
+    """Return a function that runs feeds on the plain OpenVINO API, with the streams of `OpenVinoBackend`."""
     queue = open_queue(path, available_threads())[1]
 
     def run(feeds: Feeds) -> None:
@@ -57,15 +52,9 @@ def bare_openvino(path: Path) -> Callable[[Feeds], object]:
 
 
 def bare_onnx(path: Path) -> Callable[[Feeds], object]:
-    """Return a function that runs feeds on a plain ONNX Runtime session, with options as `OnnxBackend` has them.
+    """Return a function that runs feeds on a plain ONNX Runtime session, with the options of `OnnxBackend`."""
+    import onnxruntime
 
-    Raises:
-        MissingExtraError: onnxruntime is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "cpu") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_threads()
     options.enable_cpu_mem_arena = False
@@ -83,7 +72,7 @@ class Engine:
     """Our `Pruner` on the shipped model.
 
     Args:
-        backend: see `Pruner.load`.
+        backend: See `Pruner.load`.
     """
 
     def __init__(self, backend: str) -> None:
@@ -96,11 +85,11 @@ class Engine:
 
 
 class BareRuntime:
-    """A runtime alone, on the batches that `Engine` would run on it; segmenting and tokenizing are not timed.
+    """A runtime alone on the batches of `Engine`; segmenting and tokenizing are not timed.
 
     Args:
-        backend: of the engine.
-        open_runtime: makes the function that runs feeds, of an ONNX file.
+        backend: Backend of the engine.
+        open_runtime: Returns a function that runs feeds on an ONNX file.
     """
 
     def __init__(self, backend: str, open_runtime: Callable[[Path], Callable[[Feeds], object]]) -> None:

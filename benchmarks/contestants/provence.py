@@ -1,4 +1,4 @@
-"""Provence's and OpenProvence's networks in their published sizes, with random weights, in our engine."""
+"""The networks of Provence and OpenProvence in their published sizes, with random weights, in our engine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from secateur.models.backends.base import Backend, Output
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.checkpoint import ModelConfig, load_tokenizer, resolve
 from secateur.models.encoding import PairEncoder
-from secateur.models.errors import MissingExtraError
 from secateur.models.pruner import Pruner
 
-_PAD_ID = 0  # of our tokenizer, by which all networks are fed
+_PAD_ID = 0  # of our tokenizer, whose tokens all networks read
 
 # naver/provence-reranker-debertav3-v1, the encoder of microsoft/deberta-v3-large: 435 M parameters.
 _DEBERTA_V3_LARGE = {
@@ -63,18 +62,13 @@ def random_network(name: str, sizes: str = "published") -> Any:
 
     Args:
         name: `provence`, `open-provence-base` or `open-provence-xsmall`.
-        sizes: `published`, or `tiny` for a network with their vocabulary and little else.
-
-    Raises:
-        MissingExtraError: torch or transformers is not installed.
+        sizes: `published`, or `tiny` for a small network with the published vocabulary.
     """
     torch = torch_with_all_threads()
-    try:
-        from transformers import DebertaV2Config, ModernBertConfig
+    from transformers import DebertaV2Config, ModernBertConfig
 
-        from secateur.models.families.networks import OpenProvenceNetwork, ProvenceNetwork
-    except ImportError as error:
-        raise MissingExtraError("transformers", "eval") from error
+    from secateur.models.families.networks import OpenProvenceNetwork, ProvenceNetwork
+
     values = _PUBLISHED[name] | (_TINY if sizes == "tiny" else {}) | {"pad_token_id": _PAD_ID, "num_labels": 1}
     torch.manual_seed(0)
     if name == "provence":
@@ -83,7 +77,7 @@ def random_network(name: str, sizes: str = "published") -> Any:
 
 
 class _NetworkBackend(Backend):
-    """Runs a network that is in memory, in the batches of `TorchBackend`."""
+    """Runs a network in memory, in the batches of `TorchBackend`."""
 
     name = "torch"
     device = "cpu"
@@ -103,13 +97,13 @@ class _NetworkBackend(Backend):
 
 
 class RandomPruner:
-    """A `Pruner` around a network with random weights: their cost with our segmentation, tokenizer and batching.
+    """A `Pruner` with a network of random weights, which costs as much with our segmentation, tokenizer and batching.
 
     Their own `process` comes with the checkpoints, and is not run here.
 
     Args:
-        name: see `random_network`.
-        workplace: says in which size.
+        name: See `random_network`.
+        workplace: Size of the network.
     """
 
     precision = "fp32"

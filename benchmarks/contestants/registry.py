@@ -70,15 +70,15 @@ CONTESTANTS: dict[str, Contestant] = {contestant.name: contestant for contestant
 
 
 def find_contestants(names: Sequence[str]) -> list[Contestant]:
-    """Return contestants by name, in the registry's order; ours, which all are compared with, is always among them.
+    """Return contestants by name, in the order of the registry; ours is always among them.
 
     Args:
-        names: none of them means all.
+        names: Names; none for all contestants.
 
     Raises:
-        InputError: an unknown name.
+        InputError: A name is unknown.
     """
     unknown = [name for name in names if name not in CONTESTANTS]
     if unknown:
-        raise InputError("--contestant", f"unknown {unknown[0]!r}", f"use some of {', '.join(CONTESTANTS)}")
+        raise InputError("--contestant", f"unknown {unknown[0]!r}", f"use one of {', '.join(CONTESTANTS)}")
     return [contestant for contestant in _ALL if not names or contestant.name in {OURS, *names}]

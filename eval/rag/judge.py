@@ -1,7 +1,7 @@
-"""Is an answer right? By string (exact match, token F1) and by an LLM judge that says yes or no.
+"""Judging an answer: by string (exact match, token F1), and by an LLM judge that says yes or no.
 
-Exact match and F1 follow SQuAD (Rajpurkar et al., EMNLP 2016, arXiv 1606.05250): both sides are lower-cased, lose
-punctuation, articles and superfluous white space, and the best of the gold answers counts.
+Exact match and F1 follow SQuAD (Rajpurkar et al., EMNLP 2016, arXiv 1606.05250): both sides are normalised, and the
+best gold answer counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ JUDGE_SYSTEM = (
 
 
 def normalise(text: str) -> str:
-    """Return a text in lower case without punctuation (ASCII), English articles and superfluous white space."""
+    """Return a text in lower case without ASCII punctuation, English articles and repeated white space."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -35,8 +35,8 @@ def exact_match(answer: str, gold: Sequence[str]) -> float:
     """Return 1.0 if the answer equals a gold answer after normalisation, else 0.0.
 
     Args:
-        answer: the model's.
-        gold: right answers, at least one.
+        answer: Answer of the model.
+        gold: Right answers, at least one.
     """
     return float(normalise(answer) in {normalise(one) for one in gold})
 
@@ -50,22 +50,22 @@ def _f1(answer: str, gold: str) -> float:
 
 
 def token_f1(answer: str, gold: Sequence[str]) -> float:
-    """Return the best F1, in [0, 1], of the answer's words against a gold answer's, as bags, after normalisation.
+    """Return the best F1, in [0, 1], of the words of the answer and a gold answer, as bags, after normalisation.
 
     Args:
-        answer: the model's.
-        gold: right answers, at least one.
+        answer: Answer of the model.
+        gold: Right answers, at least one.
     """
     return max(_f1(answer, one) for one in gold)
 
 
 def judge_messages(query: str, gold: Sequence[str], answer: str) -> list[dict[str, str]]:
-    """Return the conversation that asks for a verdict.
+    """Return the messages that ask for a verdict.
 
     Args:
-        query: the question.
-        gold: right answers, at least one.
-        answer: the model's.
+        query: The question.
+        gold: Right answers, at least one.
+        answer: Answer of the model.
     """
     references = "\n".join(f"- {one}" for one in gold)
     content = (
@@ -76,9 +76,9 @@ def judge_messages(query: str, gold: Sequence[str], answer: str) -> list[dict[st
 
 
 _MARKUP = re.compile(r"[*_`#>\"'“”‘’()\[\]{}]+")
-# "Yes or No" repeats the question and is no verdict.
+# "Yes or No" repeats the question.
 _ECHO = re.compile(r"\b(yes\s*(/|or)\s*no|no\s*(/|or)\s*yes)\b")
-# "No way to tell" and "No-one" are no verdicts: behind the word must come a stop or the begin of a clause.
+# "No way to tell" and "No-one" are no verdicts: after the word comes a full stop or the start of a clause.
 _END = r"\b(?=\s*(?:$|\n|[.,;:!?—–]|-\s)|\s+(?:it|the|this|that|they|he|she|both|because|since|as|candidate)\b)"
 _FIRST = re.compile(rf"\W*(yes|no){_END}")
 _LAST = re.compile(r"(?:^|[\n.:!?;—–]|\s-)\s*(yes|no)\W*\Z")
@@ -88,13 +88,13 @@ _NAMED = re.compile(
 
 
 def parse_verdict(text: str) -> bool | None:
-    """Return a judge's verdict: True for yes, False for no, None where it gives neither or both.
+    """Return the verdict of a judge: True for yes, False for no, None where it gives neither or both.
 
-    Read in this order: the first word; a last sentence of one word; a named verdict (``Verdict: no, since ...``).
-    Thoughts and markup are left out.
+    The first match counts: the first word, a last sentence of one word, a named verdict (``Verdict: no, since ...``).
+    Thoughts and markup are removed before.
 
     Args:
-        text: the judge's reply.
+        text: Reply of the judge.
     """
     plain = _ECHO.sub(" ", _MARKUP.sub(" ", without_thoughts(text.lower())))
     found = _FIRST.match(plain) or _LAST.search(plain)

@@ -1,4 +1,4 @@
-"""What the answering model reads: a question, and the full, the pruned or no context."""
+"""What the answering model reads: a question with full, pruned or no context."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _WITHOUT_CONTEXT = f"You answer a question from what you know. {_SHORT} If you d
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is shown beside a question.
+    """A context for a question.
 
     Attributes:
-        name: which of the three.
-        text: the passages as shown; empty for none.
-        tokens: of the passages' texts by the pruner's tokenizer; titles and numbers are not counted.
+        name: Which of the three contexts it is.
+        text: Passages as the model reads them; empty for none.
+        tokens: Tokens of the texts of the passages, by the pruner's tokenizer, without titles and numbers.
     """
 
     name: ContextName
@@ -36,7 +36,7 @@ class Context:
 
 
 def _numbered(passages: Iterable[tuple[str | None, str]]) -> str:
-    """Return passages (title, text) as shown to the model."""
+    """Return passages (title, text) as the model reads them."""
     shown = [
         f"[{number}] {title}\n{text}" if title else f"[{number}] {text}"
         for number, (title, text) in enumerate(passages, 1)
@@ -45,15 +45,15 @@ def _numbered(passages: Iterable[tuple[str | None, str]]) -> str:
 
 
 def contexts(pruner: Pruner, example: Example, threshold: float | None) -> tuple[Context, ...]:
-    """Return an example's contexts: all passages as given, what the pruner keeps of them by relevance, and nothing.
+    """Return the contexts of an example: all passages, what the pruner keeps of them by relevance, and nothing.
 
     Args:
-        pruner: the system.
-        example: with at least one passage.
-        threshold: as `Pruner.prune` takes it.
+        pruner: Pruner to evaluate.
+        example: Example with at least one passage.
+        threshold: See `Pruner.prune`.
 
     Raises:
-        InputError: the pruner refuses the example.
+        InputError: The pruner refuses the example.
     """
     passages = [labelled.passage for labelled in example.passages]
     result = pruner.prune(example.query, passages, threshold=threshold, drop_empty=True, truncate_query=True)
@@ -66,11 +66,11 @@ def contexts(pruner: Pruner, example: Example, threshold: float | None) -> tuple
 
 
 def answer_messages(query: str, context: str) -> list[dict[str, str]]:
-    """Return the conversation that asks for an answer.
+    """Return the messages that ask for an answer.
 
     Args:
-        query: the question.
-        context: numbered passages; empty for none, as when a pruner keeps nothing.
+        query: The question.
+        context: Numbered passages; empty for none, also where a pruner keeps nothing.
     """
     if not context:
         return [{"role": "system", "content": _WITHOUT_CONTEXT}, {"role": "user", "content": f"Question: {query}"}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from secateur.eval import bootstrap
 from secateur.eval.rag.prompts import CONTEXTS, ContextName
-from secateur.eval.tables import markdown_table
+from secateur.labelled.markdown_blocks import markdown_table
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import Failed
 
@@ -24,22 +24,22 @@ class Record:
     """One question answered with one context, and judged.
 
     Attributes:
-        source: name of the data file.
-        id: of the question in it.
-        query: the question.
-        gold: its right answers.
-        context: which context was shown.
-        context_tokens: of the shown passages' texts, by the pruner's tokenizer.
-        answer: None where the endpoint gave none.
-        failure: why it gave none.
+        source: Name of the data file.
+        id: Id of the question in the file.
+        query: The question.
+        gold: Its right answers.
+        context: Context that was shown.
+        context_tokens: Tokens of the texts of the shown passages, by the pruner's tokenizer.
+        answer: The answer; None where the endpoint gave none.
+        failure: Reason why there is no answer.
         exact_match: 0.0 or 1.0; None without an answer.
-        f1: in [0, 1]; None without an answer.
-        judge: the verdict; None without a judge, an answer or a verdict.
-        judge_reply: what the judge wrote.
-        judge_failure: why an answer has no verdict.
-        prompt_tokens: of the answering call, as the endpoint counts them.
-        completion_tokens: likewise.
-        finish_reason: likewise.
+        f1: Token F1 in [0, 1]; None without an answer.
+        judge: The verdict; None without a judge, an answer or a verdict.
+        judge_reply: Reply of the judge.
+        judge_failure: Reason why an answer has no verdict.
+        prompt_tokens: Prompt tokens of the answering call, as the endpoint counts them.
+        completion_tokens: Completion tokens of the answering call.
+        finish_reason: Finish reason of the answering call.
     """
 
     source: str
@@ -59,17 +59,12 @@ class Record:
     completion_tokens: int | None = None
     finish_reason: str | None = None
 
-    def figure(self, name: str) -> float | None:
-        """Return a numeric field by name; None where it is unknown."""
-        value = getattr(self, name)
-        return None if value is None else float(value)
-
 
 def interval(values: Sequence[float]) -> dict[str, float] | None:
-    """Return a mean with its 95% percentile bootstrap interval, the same for the same values.
+    """Return a mean with its 95% bootstrap interval, the same for the same values.
 
     Args:
-        values: one a question.
+        values: One value per question.
 
     Returns:
         ``{"mean", "low", "high", "n"}``; None without a value.
@@ -78,25 +73,24 @@ def interval(values: Sequence[float]) -> dict[str, float] | None:
         return None
     array = np.asarray(values, dtype=np.float64)
     ends = bootstrap.interval(bootstrap.weighted_mean(array, bootstrap.query_weights("rag", len(array))))
-    if ends is None:
-        return None
-    return {"mean": float(array.mean()), "low": ends[0], "high": ends[1], "n": len(array)}
+    return ends and {"mean": float(array.mean()), "low": ends[0], "high": ends[1], "n": len(array)}
 
 
-def _known(records: Sequence[Record], name: str) -> list[float]:
-    return [value for record in records if (value := record.figure(name)) is not None]
+def _known(records: Iterable[Record], name: str) -> list[float]:
+    return [float(value) for record in records if (value := getattr(record, name)) is not None]
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean(records: Iterable[Record], name: str) -> float | None:
+    values = _known(records, name)
     return float(np.mean(values)) if values else None
 
 
-def _reasons(failures: Sequence[Failed | None]) -> dict[str, int]:
+def _reasons(failures: Iterable[Failed | None]) -> dict[str, int]:
     return dict(sorted(Counter(failure.reason for failure in failures if failure is not None).items()))
 
 
 def _cost(records: Sequence[Record], prices: Prices) -> dict[str, float] | None:
-    """Price the answering calls whose tokens the endpoint told; cached ones count as if they had been made."""
+    """Return the price of the answering calls whose tokens are known; cached calls count as if they had been made."""
     costs = [
         (record.prompt_tokens * prices.input + record.completion_tokens * prices.output) / 1e6
         for record in records
@@ -113,33 +107,34 @@ def _context_figures(records: Sequence[Record], prices: Prices | None) -> dict[s
     return {
         "questions": len(records),
         "answered": len(answered),
-        "failures": _reasons([record.failure for record in records]),
-        "judge_failures": _reasons([record.judge_failure for record in records]),
+        "failures": _reasons(record.failure for record in records),
+        "judge_failures": _reasons(record.judge_failure for record in records),
         **{name: interval(_known(answered, name)) for name in _ACCURACIES},
-        **{name: _mean(_known(answered, name)) for name in ("context_tokens", "prompt_tokens", "completion_tokens")},
+        **{name: _mean(answered, name) for name in ("context_tokens", "prompt_tokens", "completion_tokens")},
         "cost": None if prices is None else _cost(answered, prices),
     }
 
 
 def _difference(first: Sequence[Record], second: Sequence[Record], name: str) -> dict[str, float] | None:
     """Return first minus second over the questions that have the figure with both contexts."""
-    pairs = [
-        (one.figure(name), other.figure(name))
-        for one, other in zip(first, second, strict=True)
-        if one.answer is not None and other.answer is not None
-    ]
-    return interval([one - other for one, other in pairs if one is not None and other is not None])
+    answered = (pair for pair in zip(first, second, strict=True) if all(one.answer is not None for one in pair))
+    pairs = ([getattr(one, name) for one in pair] for pair in answered)
+    return interval([float(one) - float(other) for one, other in pairs if one is not None and other is not None])
 
 
 def summarise(records: Sequence[Record], prices: Prices | None) -> dict[str, Any]:
-    """Return the figures of all contexts, of each source, and the paired differences between contexts.
+    """Return the figures of all contexts and of each source, and the paired differences between contexts.
 
     Args:
-        records: one a question and context; every question with every context.
-        prices: None leaves costs out.
+        records: One record per question and context; every question with every context.
+        prices: Prices of the answering endpoint; None leaves costs out.
     """
     by_context = {name: [record for record in records if record.context == name] for name in CONTEXTS}
-    sources = dict.fromkeys(record.source for record in records)
+
+    def of_source(source: str, context: ContextName) -> dict[str, Any]:
+        own = [one for one in by_context[context] if one.source == source and one.answer is not None]
+        return {"answered": len(own), **{name: _mean(own, name) for name in (*_ACCURACIES, "context_tokens")}}
+
     return {
         "contexts": {name: _context_figures(own, prices) for name, own in by_context.items()},
         "differences": {
@@ -150,19 +145,10 @@ def summarise(records: Sequence[Record], prices: Prices | None) -> dict[str, Any
             for first, second in _PAIRS
         },
         "sources": {
-            source: {
-                name: _source_figures([record for record in own if record.source == source])
-                for name, own in by_context.items()
-            }
-            for source in sources
+            source: {context: of_source(source, context) for context in CONTEXTS}
+            for source in dict.fromkeys(record.source for record in records)
         },
     }
-
-
-def _source_figures(records: Sequence[Record]) -> dict[str, Any]:
-    answered = [record for record in records if record.answer is not None]
-    names = (*_ACCURACIES, "context_tokens")
-    return {"answered": len(answered), **{name: _mean(_known(answered, name)) for name in names}}
 
 
 def _cell(figures: dict[str, float] | None, sign: str = "") -> str:
@@ -178,27 +164,23 @@ def _number(value: float | None, spec: str) -> str:
 def rag_table(report: dict[str, Any]) -> str:
     """Return a report of `run_rag` as Markdown: a table of the contexts and one of the paired differences."""
     priced = report["settings"]["prices"] is not None
-
-    def row(name: str, figures: dict[str, Any]) -> list[str]:
+    contexts, differences = [], []
+    for name, figures in report["contexts"].items():
         cells = [name, str(figures["answered"]), str(figures["questions"] - figures["answered"])]
         cells += [_cell(figures[accuracy]) for accuracy in _ACCURACIES]
         cells += [_number(figures[tokens], ".0f") for tokens in ("context_tokens", "prompt_tokens")]
-        cost = figures["cost"]
-        return [*cells, _number(cost and cost["per_1000_questions"], ".4g")] if priced else cells
-
-    def difference(name: str, figures: dict[str, Any]) -> list[str]:
+        cost = figures["cost"] and figures["cost"]["per_1000_questions"]
+        contexts.append([*cells, _number(cost, ".4g")] if priced else cells)
+    for name, figures in report["differences"].items():
         tokens = figures["context_tokens"]
         cells = [name.replace("-", " - "), str(tokens["n"] if tokens else 0)]
         cells += [_cell(figures[accuracy], "+") for accuracy in _ACCURACIES]
-        return [*cells, _number(tokens and tokens["mean"], "+.0f")]
-
+        differences.append([*cells, _number(tokens and tokens["mean"], "+.0f")])
     header = ["context", "answered", "failed", "EM", "F1", "judge", "context tokens", "prompt tokens"]
-    contexts = [row(name, figures) for name, figures in report["contexts"].items()]
-    differences = [difference(name, figures) for name, figures in report["differences"].items()]
     return "\n\n".join(
         [
             markdown_table([*header, "cost / 1000 questions"] if priced else header, contexts),
             markdown_table(["same questions", "pairs", "EM", "F1", "judge", "context tokens"], differences),
-            "Means over answered questions with 95% bootstrap intervals; tokens and costs are a question's.",
+            "Means over answered questions with 95% bootstrap intervals; tokens and costs are per question.",
         ]
     )

@@ -1,4 +1,4 @@
-"""Run a RAG evaluation: answer each question with full, pruned and no context, judge the answers, report."""
+"""A RAG evaluation: each question is answered with full, pruned and no context, and the answers are judged."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _PROGRESS_EVERY = 100  # questions
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An example with at least one right answer, and the name of the file it is from."""
+    """An example with at least one right answer, and the name of its source."""
 
     source: str
     example: Example
 
     @property
     def gold(self) -> tuple[str, ...]:
-        """The right answers that are more than white space."""
+        """The right answers that are not blank."""
         return tuple(answer for answer in self.example.answers if answer.strip())
 
 
@@ -53,14 +53,14 @@ def read_questions(data: Path, limit: int | None) -> tuple[list[Question], int]:
     """Read the questions that have an answer.
 
     Args:
-        data: a JSON-lines file or a directory of them, one a source.
-        limit: questions drawn from each source (always the same ones); None for all.
+        data: See `secateur.labelled.sources.labelled_sources`.
+        limit: Number of questions drawn from each source, always the same ones; None for all.
 
     Returns:
-        The questions, and the number of those left out because they have no right answer.
+        The questions, and the number of examples that have no right answer.
 
     Raises:
-        DataError: none has one, or a file cannot be read.
+        DataError: No example has an answer, or a file cannot be read.
     """
     questions: list[Question] = []
     unanswered = 0
@@ -78,7 +78,7 @@ def read_questions(data: Path, limit: int | None) -> tuple[list[Question], int]:
 
 
 class _Run:
-    """What the workers share: the questions still to do, and the records of those done."""
+    """State that the workers share: how to answer and judge, and the records so far."""
 
     def __init__(
         self, pruner: Pruner, threshold: float | None, answerer: ChatClient, judge: ChatClient | None, total: int
@@ -91,11 +91,11 @@ class _Run:
         self._judge = judge
         self._total = total
         self._done = 0
-        # One at a time: the runtime takes all the cores for one question, and threads would only wait for each other.
+        # One at a time: the runtime uses all cores for one question, so threads would only wait for each other.
         self._pruning = asyncio.Lock()
 
     async def work(self, questions: Iterator[tuple[int, Question]]) -> None:
-        """Do questions until there are no more; the workers draw from one iterator."""
+        """Answer questions until there are none left; all workers draw from one iterator."""
         for number, question in questions:
             try:
                 async with self._pruning:
@@ -104,7 +104,7 @@ class _Run:
                 log.warning("%s %s: left out (%s)", question.source, question.example.id, error)
                 self.refused[error.field.partition("[")[0]] += 1
             else:
-                # In turn, so that equal requests (nothing kept is no context, equal answers) hit the cache.
+                # One after the other, so that equal requests (nothing kept equals no context) hit the cache.
                 self.records[number] = [await self._record(question, context) for context in shown]
             self._done += 1
             if self._done % _PROGRESS_EVERY == 0 or self._done == self._total:
@@ -173,10 +173,9 @@ async def _answer_all(
 
 
 def _check(limit: int | None, threshold: float | None, concurrency: int) -> None:
-    if limit is not None and limit < 1:
-        raise InputError("limit", f"{limit!r} is less than 1", "give 1 or more, or None for all questions")
-    if concurrency < 1:
-        raise InputError("concurrency", f"{concurrency!r} is less than 1", "give 1 or more")
+    for name, number in (("limit", limit), ("concurrency", concurrency)):
+        if number is not None and number < 1:
+            raise InputError(name, f"{number!r} is less than 1", "give 1 or more")
     check_options(PruneOptions(threshold=threshold))
 
 
@@ -195,30 +194,30 @@ def run_rag(
 ) -> dict[str, Any]:
     """Evaluate a pruner end to end.
 
-    Writes ``rag.json`` (the figures and settings) and ``rag.jsonl`` (one line a question and context) into ``out``
-    when all is done. Until then every reply is in the cache: run again after an end of whatever kind, and only what is
-    missing is asked. A failed call is counted by its reason, left out of the means, and asked again by the next run.
+    Writes ``rag.json`` (figures and settings) and ``rag.jsonl`` (one line per question and context) at the end. Every
+    reply is cached as it arrives, so a run that was stopped asks only for what is missing. A failed call is counted by
+    its reason, left out of the means, and repeated by the next run.
 
     Args:
-        pruner: the system.
-        data: a JSON-lines file or a directory of them, one a source, with `answers`.
-        answerer: the endpoint that answers.
-        judge: the endpoint that says whether an answer is right; None for exact match and F1 alone.
-        out: directory for the results.
-        cache: directory of cached replies, which runs may share; default: ``cache`` in ``out``.
-        limit: questions drawn from each source (always the same ones); None for all.
-        threshold: keep threshold of the pruner, in [0, 1]; None for the model's own.
-        prices: of the answering endpoint; None leaves costs out.
-        concurrency: most calls under way at once, both endpoints together.
+        pruner: Pruner to evaluate.
+        data: Labelled examples with `answers`; see `secateur.labelled.sources.labelled_sources`.
+        answerer: Endpoint that answers.
+        judge: Endpoint that judges answers; None for exact match and F1 alone.
+        out: Directory for the results.
+        cache: Directory of cached replies, which runs may share; None for ``cache`` in ``out``.
+        limit: Number of questions drawn from each source, always the same ones; None for all.
+        threshold: Threshold of the pruner in [0, 1]; None for the model's default.
+        prices: Prices of the answering endpoint; None leaves costs out.
+        concurrency: Maximum number of concurrent calls to both endpoints together.
 
     Returns:
         The content of ``rag.json``; `rag_table` renders it.
 
     Raises:
-        InputError: an argument is wrong.
-        DataError: no question has an answer, or a file cannot be read or written.
-        EndpointError: an endpoint cannot be used at all.
-        MissingExtraError: the `openai` package is not installed.
+        InputError: An argument is wrong.
+        DataError: No question has an answer, or a file cannot be read or written.
+        EndpointError: An endpoint cannot be used at all.
+        MissingExtraError: The `openai` package is not installed.
     """
     _check(limit, threshold, concurrency)
     questions, unanswered = read_questions(data, limit)
@@ -226,7 +225,7 @@ def run_rag(
     try:
         outcome = asyncio.run(_answer_all(pruner, questions, threshold, answerer, judge, replies, concurrency))
     except ExceptionGroup as group:
-        # Workers that fail at the same time fail for the same reason; one line says it.
+        # Workers that fail at the same time fail for the same reason.
         raise group.exceptions[0] from None
     report = {
         "model": pruner.config.name,

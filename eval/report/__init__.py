@@ -1,5 +1,1 @@
-"""Reports of evaluation runs, as Markdown and as one HTML page, and comparisons of two runs."""
-
-from secateur.eval.report.files import write_report
-
-__all__ = ["write_report"]
+"""Reports of evaluation runs: Markdown, one HTML page with plots, and the tables of the project's documents."""

@@ -1,25 +1,23 @@
-"""What a report says, before it is Markdown or HTML: sections of sentences and tables of text cells."""
+"""What a report is made of, before it is Markdown or HTML: sections, tables, and the figures of a run as text."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from secateur.eval.report.values import Interval, Json, interval, number
+from secateur.eval.bootstrap import PairedDifference
 
+Json = Mapping[str, Any]
+
+MACRO = "macro"
 ABSENT = "–"
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell of a table.
+class Strong(str):
+    """The text of a cell that stands out."""
 
-    Attributes:
-        text: plain text.
-        strong: whether it stands out, e.g. as the best of its row.
-    """
-
-    text: str
-    strong: bool = False
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,75 +25,117 @@ class Table:
     """A table; the first column names the rows.
 
     Attributes:
-        caption: one line above it; may be empty.
-        header: one text a column.
-        rows: of as many cells as the header has texts.
+        caption: Line above the table; may be empty.
+        header: Title of each column.
+        rows: Cells of each row.
     """
 
     caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report, in the order of its fields; texts are plain but for `code`.
+    """A section of the report, in the order of its fields. Texts are plain apart from `code`.
 
     Attributes:
-        key: anchor, unique in the report.
-        title: heading.
-        lead: paragraphs.
-        bullets: list items.
-        tables: tables.
-        notes: paragraphs below the tables.
+        key: Anchor, unique in the report.
+        title: Heading.
+        lead: Paragraph.
+        bullets: List items.
+        tables: Tables.
+        notes: Paragraphs below the tables.
     """
 
     key: str
     title: str
-    lead: tuple[str, ...] = ()
-    bullets: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
+    lead: str = ""
+    bullets: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """Return a number as text, a dash for an absent one."""
+    """Return a number as text, a dash for None."""
     return ABSENT if value is None else f"{value:.{digits}f}"
 
 
 def whole(value: float | None) -> str:
-    """Return a count as text, a dash for an absent one."""
+    """Return a count as text, a dash for None."""
     return ABSENT if value is None else f"{value:,.0f}"
 
 
-def p_value(p: float | None) -> str:
+def p_value(p: float) -> str:
     """Return a p value as text; one that rounds to zero is not shown as zero."""
-    return "<0.001" if p is not None and p < 0.0005 else decimal(p)
+    return "<0.001" if p < 0.0005 else decimal(p)
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Return a difference with its sign; one that rounds to zero has none."""
+    """Return a difference with its sign; one that rounds to zero has no sign."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def with_interval(value: float | None, around: Interval | None) -> str:
-    """Return ``0.712 [0.690, 0.734]``, or less where something is absent."""
-    if value is None or around is None:
+def with_interval(value: float | None, ends: Sequence[float] | None) -> str:
+    """Return a figure and its interval, e.g. ``0.712 [0.690, 0.734]``; without brackets where there is no interval."""
+    if value is None or ends is None:
         return decimal(value)
-    return f"{decimal(value)} [{decimal(around.low)}, {decimal(around.high)}]"
+    return f"{decimal(value)} [{decimal(ends[0])}, {decimal(ends[1])}]"
 
 
-def signed_with_interval(difference: float, around: Interval | None) -> str:
-    """Return ``+0.120 [+0.098, +0.141]``, or no bracket where the interval is absent."""
-    return signed(difference) + (f" [{signed(around.low)}, {signed(around.high)}]" if around else "")
+def change(found: PairedDifference) -> str:
+    """Return a difference and its interval, e.g. ``+0.120 [+0.098, +0.141]``."""
+    return f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
 
 
-def figure_cell(figures: Json, name: str) -> Cell:
-    """Return the cell of a figure, with its interval where there is one."""
-    return Cell(with_interval(number(figures, name), interval(figures, name)))
+def number(figures: Json, name: str) -> float | None:
+    """Return a figure by name, e.g. ``area`` or ``default.retention``; None where there is none."""
+    group, _, inner = name.partition(".")
+    found: float | None = (figures.get(group) or {}).get(inner) if inner else figures.get(name)
+    return found
 
 
-def text_row(*texts: str) -> tuple[Cell, ...]:
-    """Return a row of plain cells."""
-    return tuple(Cell(text) for text in texts)
+def figure(figures: Json, name: str) -> str:
+    """Return a figure by name as text, with its interval where there is one."""
+    return with_interval(number(figures, name), figures.get("intervals", {}).get(name))
+
+
+def first_system(metrics: Json) -> str:
+    """Return the name of the system that the run is about."""
+    return str(next(iter(metrics["systems"])))
+
+
+def scope(metrics: Json, system: str, name: str) -> Json:
+    """Return a system's figures on a source or, for ``macro``, their average."""
+    own = metrics["systems"][system]
+    found: Json = own["macro"] if name == MACRO else own["sources"].get(name, {})
+    return found
+
+
+def source_names(metrics: Json) -> list[str]:
+    """Return the sources of a run."""
+    return list(metrics["systems"][first_system(metrics)]["sources"])
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The first system compared with another.
+
+    Attributes:
+        other: The other system.
+        figure: Name of the figure.
+        scope: A source, or ``macro``.
+        found: First system minus the other.
+    """
+
+    other: str
+    figure: str
+    scope: str
+    found: PairedDifference
+
+
+def comparisons(metrics: Json) -> Iterator[Comparison]:
+    """Yield the comparisons of a run."""
+    for row in metrics["comparisons"]:
+        yield Comparison(row["b"], row["figure"], row["scope"], PairedDifference.of_json(row))

@@ -1,38 +1,89 @@
-"""Plots of quality: retention-compression curves, area by source, and all plots of a run."""
+"""The plots of a run as SVG text: one look, the colours of the page around them, the same bytes for the same input."""
 
 from __future__ import annotations
 
+import html
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from secateur.eval.metrics import RETENTION_LEVELS
-from secateur.eval.report.canvas import INK, legend_above, panel_title, panels, series_style, to_svg
-from secateur.eval.report.diagrams import kept_counts, needle_maps, reliability_diagram, score_histograms
-from secateur.eval.report.values import Json, first_system, interval, lookup, macro, number, source, source_names
+from secateur.eval.report.content import MACRO, Json, first_system, number, scope, source_names
 from secateur.eval.units import FloatArray
+from secateur.models.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
+class Colour(NamedTuple):
+    """A colour that follows the scheme of the page: its CSS variable, and lower-case hex codes on light and on dark."""
+
+    variable: str
+    light: str
+    dark: str
+
+
+_INK = Colour("ink", "#1c2127", "#e4e7eb")
+_FAINT = Colour("faint", "#5b6470", "#9aa4b1")
+_GRID = Colour("grid", "#d9dde3", "#363d47")
+# After Okabe and Ito, for colour-blind readers; darker here, where thin lines would be too pale on white. Dashes and
+# markers differ as well.
+_SERIES = (
+    Colour("series-1", "#0068a8", "#58b2f0"),
+    Colour("series-2", "#d35400", "#f58a4b"),
+    Colour("series-3", "#00916a", "#2fc79a"),
+    Colour("series-4", "#b5528c", "#e59bc6"),
+    Colour("series-5", "#b98600", "#f0c04a"),
+    Colour("series-6", "#46a3d9", "#a9dcff"),
+    Colour("series-7", "#707780", "#a3abb5"),
+    Colour("series-8", "#20262e", "#dfe3e8"),
+)
+SCHEME = (_INK, _FAINT, _GRID, *_SERIES)
+
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_DOTTED = (0, (1, 1.5))
 _WIDTH = 9.0
-_COLUMNS = 4
-_RETENTION = "retention (share of relevant passages kept whole)"
+_LABEL_SIZE = 8.5
+_MOST_TITLE = 27
+_RETENTION = "retention (share of relevant passages that keep every answering unit)"
 _COMPRESSION = "compression (share of characters dropped)"
+_STYLE: dict[str, Any] = {
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), _FAINT.light),
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor", "legend.labelcolor", "text.color"), _INK.light),
+    **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), _INK.light),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "axes.titlesize"), 8),
+    **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.linewidth": 0.7,
+    "axes.titlelocation": "left",
+    "font.family": "DejaVu Sans",
+    "font.size": _LABEL_SIZE,
+    "grid.color": _GRID.light,
+    "grid.linewidth": 0.6,
+    "svg.fonttype": "none",  # text stays text: searchable and readable aloud
+    "text.parse_math": False,  # names of systems and sources may hold dollar signs
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot for the report.
+    """A plot of the report.
 
     Attributes:
-        key: unique in the report.
-        section: key of the section that it belongs to.
-        title: heading.
-        caption: how to read it.
-        svg: an SVG element.
+        key: Unique in the report.
+        section: Key of the section that it belongs to.
+        title: Heading.
+        caption: How to read it.
+        svg: SVG element.
     """
 
     key: str
@@ -42,60 +93,101 @@ class Plot:
     svg: str
 
 
-def _curve(figures: Json) -> FloatArray | None:
-    """Return float64[51], best compression at each of `RETENTION_LEVELS`; None where there is no curve."""
-    values = lookup(figures, "curve")
-    if values is None:
-        return None
-    curve = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    return None if np.isnan(curve).all() else curve
+@dataclass(frozen=True, slots=True)
+class SeriesStyle:
+    """How one system is drawn in every plot: hex colour, Matplotlib dash and marker, line width in points."""
+
+    color: str
+    linestyle: Any
+    marker: str
+    linewidth: float
+
+    def line(self, *, marker: bool = True) -> dict[str, Any]:
+        """Return the style as arguments of `Axes.plot`."""
+        shape = {"marker": self.marker, "markersize": 4} if marker else {}
+        return {"color": self.color, "linestyle": self.linestyle, "linewidth": self.linewidth, **shape}
 
 
-def _draw_curves(axes: Axes, curves: dict[int, FloatArray], *, markers: bool) -> None:
-    """Draw each system's curve; the first system's lies on top."""
+def series_style(index: int) -> SeriesStyle:
+    """Return the style of the ``index``-th system; the first stands out."""
+    colour, dash = _SERIES[index % len(_SERIES)].light, _DASHES[index % len(_DASHES)]
+    return SeriesStyle(colour, dash, _MARKERS[index % len(_MARKERS)], 2.2 if index == 0 else 1.3)
+
+
+def _panels(figure: Figure, names: Sequence[str], columns: int, x_label: str, y_label: str) -> list[Axes]:
+    """Return titled axes in rows of ``columns``; only the outer ones have tick labels."""
+    columns = min(columns, len(names))
+    grid = figure.subplots(-(-len(names) // columns), columns, squeeze=False, sharex=True, sharey=True)
+    axes = list(grid.flat)
+    for unused in axes[len(names) :]:
+        unused.remove()
+    for outer in axes[max(len(names) - columns, 0) : len(names)]:
+        outer.tick_params(labelbottom=True)  # the last row may be short: the panels above its gap are outer ones too
+    for one, name in zip(axes, names, strict=False):
+        one.set_title(name if len(name) <= _MOST_TITLE else name[: _MOST_TITLE - 1] + "…")
+    figure.supxlabel(x_label, fontsize=_LABEL_SIZE)
+    figure.supylabel(y_label, fontsize=_LABEL_SIZE)
+    return axes[: len(names)]
+
+
+def _legend(figure: Figure, entries: Mapping[str, Mapping[str, Any]], columns: int = 5) -> None:
+    """Put one legend above all axes; below them it would overlap a shared label."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], **style) for style in entries.values()]
+    figure.legend(handles, [*entries], loc="outside upper center", ncols=min(columns, len(entries)), handlelength=3)
+
+
+def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None], *, inline: bool) -> str:
+    """Draw a figure and return its SVG element.
+
+    Args:
+        name: Prefix of all ids, so that several figures can be in one page.
+        title: Text for readers who cannot see the figure.
+        size: Width and height in inches.
+        draw: Draws on the empty figure.
+        inline: Whether the element goes into a page, whose colours it then takes.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "eval") from error
+    buffer = io.StringIO()
+    settings: Any = {**_STYLE, "svg.hashsalt": name, **({} if inline else {"savefig.facecolor": "#ffffff"})}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1).strip()
+    if inline:
+        svg = re.sub(r'\bid="', f'id="{name}-', svg)
+        svg = re.sub(r'(url\(|xlink:href=")#', rf"\1#{name}-", svg)
+        for colour in SCHEME:
+            svg = svg.replace(colour.light, f"var(--{colour.variable}, {colour.light})")
+    return svg
+
+
+def _curves(metrics: Json, name: str) -> dict[int, FloatArray]:
+    """Return the curves float64[51] of the systems on a source or on average, by the systems' position."""
+    found = [scope(metrics, system, name).get("curve") for system in metrics["systems"]]
+    return {index: np.array(curve, dtype=np.float64) for index, curve in enumerate(found) if curve is not None}
+
+
+def _draw_curves(axes: Axes, curves: Mapping[int, FloatArray], *, markers: bool) -> None:
     for index, curve in curves.items():
-        style = series_style(index)
-        axes.plot(
-            RETENTION_LEVELS,
-            curve,
-            color=style.colour,
-            linestyle=style.dash,
-            linewidth=style.width,
-            marker=style.marker if markers else None,
-            markersize=4,
-            markevery=(index % 5, 10),
-            zorder=3 if index == 0 else 2,
-        )
+        line = series_style(index).line(marker=markers)
+        axes.plot(RETENTION_LEVELS, curve, **line, markevery=(index % 5, 10), zorder=3 if index == 0 else 2)
     axes.set_xlim(0.495, 1.005)
     axes.set_ylim(-0.02, 1.0)
 
 
-def _series_legend(figure: Figure, names: list[str], used: set[int], *, markers: bool) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = []
-    for index in sorted(used):
-        style = series_style(index)
-        marker = style.marker if markers else None
-        handles.append(
-            Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=style.width, marker=marker, markersize=4)
-        )
-    legend_above(figure, handles, [names[index] for index in sorted(used)])
-
-
-def _system_curves(metrics: Json, name: str | None) -> dict[int, FloatArray]:
-    """Return the systems' curves on a source, or macro-averaged for None, by the systems' position."""
-    curves = {}
-    for index, system in enumerate(metrics["systems"]):
-        curve = _curve(macro(metrics, system) if name is None else source(metrics, system, name))
-        if curve is not None:
-            curves[index] = curve
-    return curves
-
-
-def macro_curves(metrics: Json) -> str | None:
-    """Return the systems' macro-averaged retention-compression curves as SVG; None where there are none."""
-    curves = _system_curves(metrics, None)
+def macro_curves(metrics: Json, *, inline: bool = True) -> str | None:
+    """Return compression against retention of all systems on average as SVG; None where there are no curves."""
+    curves = _curves(metrics, MACRO)
+    names = [f"{name}: {system['about'].get('what', name)}" for name, system in metrics["systems"].items()]
     if not curves:
         return None
 
@@ -104,137 +196,146 @@ def macro_curves(metrics: Json) -> str | None:
         _draw_curves(axes, curves, markers=True)
         axes.set_xlabel(_RETENTION)
         axes.set_ylabel(_COMPRESSION)
-        _series_legend(figure, list(metrics["systems"]), set(curves), markers=True)
+        _legend(figure, {names[index]: series_style(index).line() for index in curves}, columns=2)
 
-    return to_svg("macro-curves", "Retention-compression curves of all systems", (_WIDTH, 4.6), draw)
+    return _svg("macro-curves", "Compression against retention of all systems", (_WIDTH, 4.6), draw, inline=inline)
 
 
-def source_curves(metrics: Json) -> str | None:
-    """Return the retention-compression curves of each source as SVG; None where there are none."""
-    curves = {name: _system_curves(metrics, name) for name in source_names(metrics)}
-    curves = {name: found for name, found in curves.items() if found}
+def retention_plot(metrics: Json) -> str:
+    """Return `macro_curves` as the content of an SVG file with a white background."""
+    return f"{macro_curves(metrics, inline=False)}\n"
+
+
+def _source_curves(metrics: Json) -> str | None:
+    curves = {name: found for name in source_names(metrics) if (found := _curves(metrics, name))}
+    names = list(metrics["systems"])
     if not curves:
         return None
 
     def draw(figure: Figure) -> None:
-        for axes, (name, found) in zip(panels(figure, len(curves), _COLUMNS), curves.items(), strict=True):
+        for axes, found in zip(_panels(figure, [*curves], 4, _RETENTION, _COMPRESSION), curves.values(), strict=True):
             _draw_curves(axes, found, markers=False)
-            panel_title(axes, name)
-        figure.supxlabel(_RETENTION, fontsize=8.5)
-        figure.supylabel(_COMPRESSION, fontsize=8.5)
-        used = {index for found in curves.values() for index in found}
-        _series_legend(figure, list(metrics["systems"]), used, markers=False)
+        used = sorted({index for found in curves.values() for index in found})
+        _legend(figure, {names[index]: series_style(index).line(marker=False) for index in used})
 
-    size = (_WIDTH, 1.0 + 1.75 * -(-len(curves) // _COLUMNS))
-    return to_svg("source-curves", "Retention-compression curves of all systems by source", size, draw)
+    size = (_WIDTH, 1.0 + 1.75 * -(-len(curves) // 4))
+    return _svg("source-curves", "Compression against retention of all systems by source", size, draw, inline=True)
 
 
-def _draw_areas(axes: Axes, figures: list[tuple[int, Json]], index: int, systems: int) -> None:
-    """Draw one system's areas: the first one's as bars, the others' as markers, staggered in the bar's height."""
-    style = series_style(index)
-    shift = 0.7 * ((index + 0.5) / systems - 0.5)
-    for row, found in figures:
-        area = number(found, "area")
-        if area is None:
-            continue
-        if index == 0:
-            axes.barh(row, area, height=0.78, color=style.colour, alpha=0.35, zorder=1)
-        else:
-            axes.plot(area, row + shift, style.marker, color=style.colour, markersize=4, zorder=3)
-        around = interval(found, "area")
-        if around is not None:
-            width = 2.0 if index == 0 else 1.0
-            axes.plot([around.low, around.high], [row + shift] * 2, color=style.colour, linewidth=width, zorder=2)
-
-
-def source_bars(metrics: Json) -> str | None:
-    """Return the systems' areas by source with their intervals as SVG; None where there are none."""
-    systems = list(metrics["systems"])
-    names = [
-        name
-        for name in source_names(metrics)
-        if any(number(source(metrics, system, name), "area") is not None for system in systems)
-    ]
-    if not names:
-        return None
-    labels = [*names, "macro average"]
+def _source_bars(metrics: Json) -> str | None:
+    systems, first = list(metrics["systems"]), first_system(metrics)
+    names = [name for name in source_names(metrics) if number(scope(metrics, first, name), "area") is not None]
+    labels = [*names, MACRO]
 
     def draw(figure: Figure) -> None:
-        from matplotlib.lines import Line2D
-        from matplotlib.patches import Patch
-
         axes = figure.subplots()
-        handles: list[Patch | Line2D] = []
         for index, system in enumerate(systems):
-            rows = [*(source(metrics, system, name) for name in names), macro(metrics, system)]
-            _draw_areas(axes, list(enumerate(rows)), index, len(systems))
             style = series_style(index)
-            marker = Line2D([], [], color=style.colour, marker=style.marker, markersize=4, linewidth=1.0)
-            handles.append(Patch(color=style.colour, alpha=0.35) if index == 0 else marker)
+            shift = 0.7 * ((index + 0.5) / len(systems) - 0.5)  # staggered in the height of the first system's bar
+            for row, figures in enumerate(scope(metrics, system, label) for label in labels):
+                area, ends = number(figures, "area"), figures.get("intervals", {}).get("area")
+                if area is None:
+                    continue
+                if index == 0:
+                    axes.barh(row, area, height=0.78, color=style.color, alpha=0.35, zorder=1)
+                else:
+                    axes.plot(area, row + shift, style.marker, color=style.color, markersize=4, zorder=3)
+                if ends is not None:
+                    axes.plot(
+                        ends, [row + shift] * 2, color=style.color, linewidth=2.0 if index == 0 else 1.0, zorder=2
+                    )
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.axhline(len(names) - 0.5, color=INK.light, linewidth=0.8)
+        axes.axhline(len(names) - 0.5, color=_INK.light, linewidth=0.8)
         axes.set_xlim(left=-0.008)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("area under the retention-compression curve, with 95% intervals")
-        legend_above(figure, handles, systems)
+        bar = {"color": series_style(0).color, "alpha": 0.35, "linewidth": 8}
+        others = {system: series_style(index).line() for index, system in enumerate(systems) if index}
+        _legend(figure, {first: bar, **others})
 
     size = (_WIDTH, 1.2 + len(labels) * max(0.3, 0.07 * len(systems)))
-    return to_svg("source-bars", "Area of all systems by source", size, draw)
+    return _svg("source-bars", "Area of all systems by source", size, draw, inline=True) if names else None
 
 
-def all_plots(metrics: Json) -> list[Plot]:
+def _score_histograms(metrics: Json) -> str | None:
+    first = first_system(metrics)
+    found = {name: scope(metrics, first, name).get("histogram") for name in (MACRO, *source_names(metrics))}
+    histograms = {name: histogram for name, histogram in found.items() if histogram is not None}
+    threshold = metrics["systems"][first]["threshold"]
+    styles: dict[str, dict[str, Any]] = {
+        "other units": {"color": _SERIES[1].light, "linestyle": (0, (4, 1.2)), "linewidth": 1.3},
+        "answering units": {"color": _SERIES[0].light, "linestyle": "-", "linewidth": 1.3},
+        "threshold": {"color": _INK.light, "linestyle": _DOTTED, "linewidth": 0.9},
+    }
+    if threshold is None:
+        del styles["threshold"]
+
+    def draw(figure: Figure) -> None:
+        panels = _panels(figure, [*histograms], 4, "score", "share of the class's units (log)")
+        for axes, histogram in zip(panels, histograms.values(), strict=True):
+            for key, style in (("other", styles["other units"]), ("gold", styles["answering units"])):
+                shares = np.array(histogram[key], dtype=np.float64) / max(sum(histogram[key]), 1)
+                axes.stairs(shares, histogram["edges"], **style)
+                axes.stairs(shares, histogram["edges"], fill=True, color=style["color"], alpha=0.15)
+            if threshold is not None:
+                axes.axvline(threshold, **styles["threshold"])
+            axes.set_yscale("log")
+            axes.set_ylim(5e-4, 1.3)
+            axes.set_yticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
+            axes.minorticks_off()
+            axes.set_xlim(histogram["edges"][0], histogram["edges"][-1])
+        _legend(figure, styles)
+
+    size = (_WIDTH, 1.0 + 1.6 * -(-len(histograms) // 4))
+    return _svg("score-histograms", f"Scores of {first} by class", size, draw, inline=True) if histograms else None
+
+
+def _reliability(metrics: Json) -> str | None:
+    found = [scope(metrics, name, MACRO).get("reliability") for name in metrics["systems"]]
+    bins = {index: rows for index, rows in enumerate(found) if rows}
+    names = list(metrics["systems"])
+
+    def draw(figure: Figure) -> None:
+        perfect: dict[str, Any] = {"color": _FAINT.light, "linewidth": 0.9, "linestyle": _DOTTED}
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], **perfect)
+        for index, rows in bins.items():
+            style = series_style(index)
+            means, shares, units = (np.array([row[key] for row in rows]) for key in ("mean", "share", "units"))
+            axes.plot(means, shares, **style.line(marker=False))
+            # Areas follow the logarithm: most units score near 0, and their bin would dwarf all others.
+            areas = 8 + 82 * np.log1p(units) / max(np.log1p(units).max(), 1.0)
+            axes.scatter(
+                means, shares, s=areas, color=style.color, marker=style.marker, alpha=0.8, linewidths=0, zorder=3
+            )
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_aspect("equal")
+        axes.set_xlabel("mean score of the bin")
+        axes.set_ylabel("share of units that answer")
+        _legend(figure, {"perfect": perfect, **{names[index]: series_style(index).line() for index in bins}}, columns=4)
+
+    return _svg("reliability", "Share of answering units by score", (5.2, 5.4), draw, inline=True) if bins else None
+
+
+def report_plots(metrics: Json) -> list[Plot]:
     """Return the plots of a run, without those that it has nothing for.
 
     Raises:
         MissingExtraError: Matplotlib is not installed.
     """
     first = first_system(metrics)
+    curves = "Macro average over sources. Further up drops more, further right loses less."
+    bars = f"Bars: {first}; markers: the other systems; lines: 95% intervals."
+    scores = "Share of each class per bin, on a logarithmic scale; the vertical line is the threshold."
+    reliability = "On the diagonal a score is the probability that a unit answers; larger dots stand for more units."
     found = (
-        (
-            "macro-curves",
-            "systems",
-            "Retention and compression",
-            "Macro average over sources. Further up drops more, further right loses less.",
-            macro_curves(metrics),
-        ),
-        (
-            "source-bars",
-            "by-source",
-            "Area by source",
-            f"Bars: {first}; markers: the others; lines: 95% intervals.",
-            source_bars(metrics),
-        ),
-        ("source-curves", "by-source", "Retention and compression by source", "", source_curves(metrics)),
-        (
-            "kept-counts",
-            "first-system",
-            "How many units are kept",
-            "Passages of all sources by how many of their units answer and how many are kept; shading is the share of "
-            "the row.",
-            kept_counts(metrics),
-        ),
-        (
-            "score-histograms",
-            "first-system",
-            f"Scores of {first}",
-            "Share of each class per bin, on a logarithmic scale; the vertical line is the threshold.",
-            score_histograms(metrics),
-        ),
-        (
-            "reliability",
-            "first-system",
-            "Reliability",
-            "On the diagonal a score is the probability that a unit answers; larger dots stand for more units.",
-            reliability_diagram(metrics),
-        ),
-        (
-            "needle-maps",
-            "needle",
-            "Needles by position and length",
-            "Share of needles found.",
-            needle_maps(metrics),
-        ),
+        ("macro-curves", "systems", "Retention and compression", curves, macro_curves(metrics)),
+        ("source-bars", "by-source", "Area by source", bars, _source_bars(metrics)),
+        ("source-curves", "by-source", "Retention and compression by source", "", _source_curves(metrics)),
+        ("score-histograms", "first-system", f"Scores of {first}", scores, _score_histograms(metrics)),
+        ("reliability", "first-system", "Reliability", reliability, _reliability(metrics)),
     )
     return [Plot(key, section, title, caption, svg) for key, section, title, caption, svg in found if svg]

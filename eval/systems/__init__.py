@@ -1,1 +1,1 @@
-"""Systems that choose units: ours, baselines and peers."""
+"""The systems that are compared: ours, baselines and published checkpoints."""

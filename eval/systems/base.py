@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from secateur.models.merging import PassageScores
 from secateur.models.types import Passage, Unit
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPassage:
-    """A passage with the units that every system scores, so that systems are compared on the same units.
+    """A passage with its units; all systems score the same units.
 
     Attributes:
-        passage: the passage.
-        units: tile the passage's text.
+        passage: The passage.
+        units: Units that tile the passage's text.
     """
 
     passage: Passage
@@ -24,11 +27,11 @@ class SegmentedPassage:
 
     @property
     def unit_texts(self) -> list[str]:
-        """The units' texts without outer white space."""
+        """The texts of the units without outer white space."""
         return [self.passage.text[unit.start : unit.end].strip() for unit in self.units]
 
     def titled(self, text: str) -> str:
-        """Return the passage's text, or a part of it, under the passage's title, for systems that read plain texts."""
+        """Return a text under the passage's title, for systems that read plain text."""
         return f"{self.passage.title}\n{text}" if self.passage.title else text
 
     @property
@@ -37,12 +40,18 @@ class SegmentedPassage:
         return [self.titled(text) for text in self.unit_texts]
 
 
+def by_best_unit(scores: NDArray[np.float64], passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
+    """Divide scores float64[units] among passages; the relevance of a passage is the score of its best unit."""
+    ends = np.cumsum([len(p.units) for p in passages])[:-1]
+    return [PassageScores(float(part.max(initial=0.0)), part) for part in np.split(scores, ends)]
+
+
 @runtime_checkable
 class SharesWork(Protocol):
-    """A system that can compute what queries of a source have in common once, in large batches."""
+    """A system that can compute once, in large batches, what the queries of a source have in common."""
 
     def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
-        """See queries, with the passages of each, before they are scored one by one; replaces what was prepared."""
+        """Read queries, with the passages of each, before they are scored; replaces what was prepared before."""
         ...
 
 
@@ -50,9 +59,9 @@ class System(Protocol):
     """A way to choose units: one of ours, a baseline or a peer.
 
     Attributes:
-        name: as reports say it.
-        threshold: units with at least this score are kept by default; None for a system that has no such bar.
-        about: model, backend and other settings that its scores depend on, for the report; empty for rules.
+        name: Name in reports.
+        threshold: Default threshold; None for a system that has none.
+        about: What the scores depend on, for the report: ``what`` the system is, its ``weights``, ``backend``, etc.
     """
 
     name: str
@@ -63,11 +72,11 @@ class System(Protocol):
         """Score passages for one query.
 
         Args:
-            query: the question.
-            passages: its passages.
+            query: The query.
+            passages: Its passages.
 
         Returns:
-            For each passage its relevance and float64[units]; only the order of scores within a source counts, except
-            at the default threshold.
+            For each passage its relevance (NaN for a system that does not rank) and float64[units]. Only the order of
+            scores within a source counts, except at the default threshold.
         """
         ...

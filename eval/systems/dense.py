@@ -1,4 +1,4 @@
-"""Baseline: embedding similarity of query and unit, as extractive RECOMP (Xu et al. 2023) has it."""
+"""Baseline: similarity of the embeddings of query and unit, as in extractive RECOMP (Xu et al. 2023)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.labelled.embedder import Embedder
+from secateur.models.checkpoint import WEIGHTS
 from secateur.models.merging import PassageScores
+
+
+def weights_text(name: str, file: Path) -> str:
+    """Return the name of a model and the size of its weights, e.g. ``all-MiniLM-L6-v2, 91 MB``."""
+    return f"{name}, {file.stat().st_size / 1e6:.0f} MB" if file.is_file() else name
 
 
 def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
@@ -21,7 +27,7 @@ class Embedding:
     """Cosine similarity of sentence embeddings, by sentence-transformers.
 
     Args:
-        directory: a sentence-transformers model; None for all-MiniLM-L6-v2.
+        directory: Directory of a sentence-transformers model; None for all-MiniLM-L6-v2.
     """
 
     name = "embedding"
@@ -30,13 +36,15 @@ class Embedding:
     def __init__(self, directory: Path | None = None) -> None:
         self._embedder = Embedder(directory)
         self._vectors: dict[str, NDArray[np.float32]] = {}
+        name = directory.name if directory else "all-MiniLM-L6-v2"
         self.about = {
-            "model": directory.name if directory else "all-MiniLM-L6-v2",
-            "precision": self._embedder.precision,
+            "what": "cosine of sentence embeddings",
+            "weights": weights_text(name, self._embedder.directory / WEIGHTS),
+            "backend": f"torch {self._embedder.precision}",
         }
 
     def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
-        """Embed each text of a source once: queries share passages."""
+        """Embed each text of a source once, since queries share passages."""
         self._vectors = {}
         self._embed([*queries, *(text for group in passages for text in _texts(group))])
 

@@ -1,14 +1,14 @@
-"""Ours: a `Pruner` as a system, and its relevance head over single units (a cross-encoder, as DSLR has it)."""
+"""Pruners as systems: both heads in one pass, or the rank head alone, sentence by sentence (as in DSLR)."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from secateur.eval.systems.base import SegmentedPassage
+from secateur.eval.systems.base import SegmentedPassage, by_best_unit
+from secateur.eval.systems.dense import weights_text
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, resolve
 from secateur.models.errors import DataError
 from secateur.models.merging import PassageScores
@@ -18,15 +18,26 @@ from secateur.models.types import Passage, PruneResult
 _FILES = {"int8": ONNX_INT8, "fp16": ONNX_FP16, "fp32": WEIGHTS}
 
 
-def describe(pruner: Pruner, directory: Path) -> dict[str, str]:
-    """Return what a pruner's scores depend on: model, backend, and a digest of the weights that it runs."""
-    weights = directory / _FILES.get(pruner.backend.precision, WEIGHTS)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else "unknown"
+def _about(what: str, pruner: Pruner, model: str | None) -> dict[str, str]:
+    """Return what the scores of a pruner depend on, with a digest of the weights that it runs."""
+    weights = resolve(model) / _FILES.get(pruner.backend.precision, WEIGHTS)
     return {
+        "what": what,
         "model": pruner.config.name,
+        "weights": weights_text(pruner.config.name, weights),
         "backend": f"{pruner.backend.name} {pruner.backend.precision}",
-        "weights": digest,
+        "digest": hashlib.sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else "unknown",
     }
+
+
+def _trained_on(pruner: Pruner) -> set[str]:
+    """Return the sources that the model, and those it continues, were trained on; none where no record names them."""
+    found: set[str] = set()
+    record = pruner.config.training
+    while record:
+        found |= record.get("queries_by_source", {}).keys()
+        record = record.get("continued") or {}
+    return found
 
 
 def _run(pruner: Pruner, query: str, passages: Sequence[Passage], *, units: bool) -> PruneResult:
@@ -36,34 +47,27 @@ def _run(pruner: Pruner, query: str, passages: Sequence[Passage], *, units: bool
 
 
 class PrunerSystem:
-    """A pruner's keep probabilities and relevance, from one pass over each passage.
+    """The keep probabilities and relevance of a pruner, from one pass over each passage.
 
     Args:
-        name: as reports say it.
-        model: model directory or shipped model's name; None for the default one.
-        backend: see `Pruner.load`.
-        precision: see `Pruner.load`.
+        name: Name in reports.
+        model: Model directory or name of a shipped model; None for the default model.
+        backend: See `Pruner.load`.
+        precision: See `Pruner.load`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: str | None = None,
-        *,
-        backend: str = "auto",
-        precision: str = "auto",
-        device: str = "auto",
-    ) -> None:
+    def __init__(self, name: str, model: str | None = None, *, backend: str = "auto", precision: str = "auto") -> None:
         self.name = name
-        self.pruner = Pruner.load(model, backend=backend, precision=precision, device=device)
+        self.pruner = Pruner.load(model, backend=backend, precision=precision)
         self.threshold: float | None = self.pruner.config.threshold
-        self.about = describe(self.pruner, resolve(model))
+        self.about = _about("both heads, one pass", self.pruner, model)
+        self.trained_on = _trained_on(self.pruner)
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score units by keep probability and passages by relevance.
 
         Raises:
-            DataError: the model's own segmenter finds other units than those that are compared.
+            DataError: The segmenter of the model finds other units than those that are compared.
         """
         results = _run(self.pruner, query, [p.passage for p in passages], units=True).results
         found = []
@@ -71,35 +75,31 @@ class PrunerSystem:
             units = result.units or ()
             if [(u.start, u.end) for u in units] != [(u.start, u.end) for u in p.units]:
                 raise DataError(
-                    f"system {self.name!r} segments passages by {self.pruner.config.segmenter!r}, other than the run; "
-                    "systems can only be compared on the same units"
+                    f"system {self.name!r} has the segmenter {self.pruner.config.segmenter!r}, which finds other units "
+                    "than the segmenter of this run; only systems with the same units can be compared"
                 )
             found.append(PassageScores(result.score, np.array([u.score for u in units], dtype=np.float64)))
         return found
 
 
-class CrossEncoderSystem:
-    """The relevance of every unit by itself (DSLR, Hwang et al. 2024), by a pruner's relevance head.
+class RankHead:
+    """The relevance of every unit alone (DSLR, Hwang et al. 2024), by the rank head of a pruner.
 
-    Each unit is a pass of its own; a passage is as relevant as its best unit.
+    Each unit is a pass of its own. The relevance of a passage is that of its best unit.
 
     Args:
-        model: model directory or shipped model's name; None for the default one.
+        model: Model directory or name of a shipped model; None for the default model.
     """
 
-    name = "cross-encoder"
+    name = "rank-head"
     threshold: float | None = None
 
     def __init__(self, model: str | None = None) -> None:
         self._pruner = Pruner.load(model)
-        self.about = describe(self._pruner, resolve(model))
+        self.about = _about("our rank head, sentence by sentence", self._pruner, model)
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score every unit as if it were a passage."""
         units = [Passage(text, title=p.passage.title) for p in passages for text in p.unit_texts]
-        scores = np.zeros(0)
-        if units:
-            results = _run(self._pruner, query, units, units=False).results
-            scores = np.array([result.score for result in results], dtype=np.float64)
-        ends = np.cumsum([len(p.units) for p in passages])[:-1]
-        return [PassageScores(float(part.max(initial=0.0)), part) for part in np.split(scores, ends)]
+        results = _run(self._pruner, query, units, units=False).results if units else ()
+        return by_best_unit(np.array([result.score for result in results], dtype=np.float64), passages)

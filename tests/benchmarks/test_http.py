@@ -73,7 +73,7 @@ def test_our_service_alone(bench_data: Path) -> None:
     ]
     assert {len(row) for row in table.rows} == {len(HEADER)}
     assert all(row[HEADER.index("peak memory")].endswith(" MB") for row in table.rows)
-    assert "infinity-emb was not measured; to do so: python -m venv" in table.note
+    assert "infinity-emb was not measured; to measure it: python -m venv" in table.note
     assert "4 requests of 1 clients and 8 requests of 2 clients" in table.note
 
 
@@ -95,7 +95,7 @@ def test_an_environment_without_infinity_is_said_in_the_note(bench_data: Path) -
     options = HttpOptions(clients=(1,), passages=2, requests=1, rounds=1, infinity_python=Path(sys.executable))
     table = measure_http(bench_data, options)
     assert [row[0] for row in table.rows] == ["Secateur"]
-    assert "is not of an environment with infinity-emb (" in table.note
+    assert "is not the Python of an environment with infinity-emb (" in table.note
     assert "pip install 'infinity-emb" in table.note
 
 
@@ -117,7 +117,7 @@ def refusing() -> Iterator[int]:
 
 
 def test_an_error_answer_is_no_measurement(refusing: int) -> None:
-    with pytest.raises(SecateurError, match="POST /v1/prune was answered by 429: "):
+    with pytest.raises(SecateurError, match="POST /v1/prune was answered with 429: "):
         Connection(refusing, "/v1/prune").post(b"{}")
 
 

@@ -72,7 +72,7 @@ def test_who_cannot_finish_one_call_is_not_run_and_it_is_said(clock: Clock) -> N
     workers = {"fast": Worker(clock, "fast", 0.1), "slow": Worker(clock, "slow", 9.0)}
     results = race(workers, REQUESTS, budget_s=25)
     assert results["slow"].timing.seconds == ()
-    assert results["slow"].skipped == "not run: a call would take some 90 s, and its budget is 25 s"
+    assert results["slow"].skipped == "not run: a call would take about 90 s, and the budget is 25 s"
     assert max(passages for name, _, passages in clock.calls if name == "slow") == PROBE
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import BenchTable, write_bench
-from benchmarks.workload import Timing, interleave, paired_ratio, real_pairs
+from benchmarks.tables import BenchTable, median_ms, percentile_ms, ratio_cells, write_bench
+from benchmarks.workload import Timing, interleave, real_pairs
 from secateur.models.errors import DataError
 
 
@@ -18,7 +18,14 @@ def test_contestants_run_in_turn_after_one_warm_up() -> None:
 
 
 def test_ratios_are_taken_round_by_round() -> None:
-    assert paired_ratio(Timing("a", (2.0, 6.0, 4.0)), Timing("b", (1.0, 2.0, 4.0))) == (2.0, 1.0, 3.0)
+    assert ratio_cells(Timing("a", (2.0, 6.0, 4.0)), Timing("b", (1.0, 2.0, 4.0))) == ["2.00", "1.00 to 3.00"]
+
+
+def test_few_calls_have_no_percentile_and_one_call_has_no_range() -> None:
+    assert median_ms([0.1, 0.2, 0.4]) == "200 ms"
+    assert percentile_ms([0.1] * 19, 95) == "–"
+    assert percentile_ms([0.1] * 20, 95) == "100 ms"
+    assert ratio_cells(Timing("a", (2.0,)), Timing("b", (1.0,))) == ["2.00", "–"]
 
 
 def test_pairs_are_the_same_every_time(tmp_path: Path) -> None:

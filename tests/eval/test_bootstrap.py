@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secateur.eval.bootstrap import difference, interval, query_weights, ratio, value, weighted_mean
+from secateur.eval.bootstrap import interval, paired_difference, query_weights, ratio, value, weighted_mean
 
 
 def test_the_first_row_is_the_sample_and_every_row_draws_as_many() -> None:
@@ -29,12 +29,12 @@ def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     assert 88 < held <= 100
 
 
-def test_a_paired_difference_sees_what_intervals_apart_do_not() -> None:
+def test_a_paired_difference_sees_what_separate_intervals_do_not() -> None:
     rng = np.random.default_rng(1)
     hard = rng.normal(0.5, 0.3, 200)  # queries differ a lot, the systems by little, but always alike
     weights = query_weights("paired", 200)
     a, b = weighted_mean(hard + 0.02, weights), weighted_mean(hard + rng.normal(0, 0.02, 200), weights)
-    found = difference(a, b)
+    found = paired_difference(a, b)
     assert found is not None
     assert found.significant
     assert found.p < 0.05
@@ -45,7 +45,7 @@ def test_a_paired_difference_sees_what_intervals_apart_do_not() -> None:
 
 def test_equal_systems_do_not_differ() -> None:
     figure = weighted_mean(np.arange(20.0), query_weights("same", 20))
-    found = difference(figure, figure)
+    found = paired_difference(figure, figure)
     assert found is not None
     assert not found.significant
     assert found.p == 1.0
@@ -55,7 +55,7 @@ def test_what_is_undefined_has_no_value() -> None:
     empty = weighted_mean(np.array([np.nan, np.nan]), query_weights("none", 2))
     assert value(empty) is None
     assert interval(empty) is None
-    assert difference(empty, empty) is None
+    assert paired_difference(empty, empty) is None
     assert np.isnan(ratio(np.array([1.0]), np.array([0.0]))[0])
 
 

@@ -55,8 +55,8 @@ def test_an_empty_file_is_reported(tmp_path: Path) -> None:
     assert skipped == {"b": {"source without a usable query": 1}}
 
 
-def test_an_id_that_stands_twice_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'1' stands twice"):
+def test_a_duplicate_id_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'1' is a duplicate"):
         load_sources(write(tmp_path / "a.jsonl", row("1"), row("1")))
 
 

@@ -12,7 +12,6 @@ from secateur.eval.metrics import (
     figures,
     figures_at,
     histogram,
-    kept_counts,
     reliability,
 )
 from secateur.eval.units import Scores, Source
@@ -72,7 +71,7 @@ def test_compression_counts_characters_and_tokens() -> None:
     assert point(found, "compression_tokens") == pytest.approx(18 / 20)
 
 
-def test_compression_of_relevant_and_irrelevant_passages_is_apart() -> None:
+def test_compression_of_relevant_and_irrelevant_passages_is_separate() -> None:
     one = source([([10, 30], [1, 0]), ([20, 20], [0, 0])])
     found = figures_at(one, scored([0.9, 0.1], [0.9, 0.1]), 0.5, once(one))
     assert point(found, "compression_relevant") == pytest.approx(0.75)
@@ -105,15 +104,6 @@ def test_f2_weighs_recall_more_than_precision() -> None:
     assert point(keeps_too_much, "f2") == pytest.approx(5 * 0.25 / (4 * 0.25 + 1))
 
 
-def test_kept_counts_end_at_four_or_more() -> None:
-    one = source([([1] * 6, [1] * 6), ([1] * 2, [0, 1])])
-    scores = scored([0.9] * 5 + [0.1], [0.9, 0.9])
-    gold, kept = kept_counts(one, scores, 0.5)
-    assert gold.tolist() == [4, 1]
-    assert kept.tolist() == [4, 2]
-    assert point(figures_at(one, scores, 0.5, once(one)), "count_agreement") == 0.5
-
-
 def test_a_source_without_a_relevant_passage_has_compression_only() -> None:
     one = source([([10, 10], [0, 0])])
     found = figures(one, scored([0.9, 0.1]), 0.5, once(one))
@@ -121,7 +111,6 @@ def test_a_source_without_a_relevant_passage_has_compression_only() -> None:
         "default.compression",
         "default.compression_tokens",
         "default.compression_irrelevant",
-        "default.count_agreement",
     }
 
 

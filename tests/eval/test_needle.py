@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from secateur.eval.needle import LENGTHS, haystacks, hide, needle_test, trials
-from secateur.eval.needles import NEEDLES
+from secateur.eval.needle import LENGTHS, haystacks, hide, needle_test, read_needles, trials
 from secateur.eval.quality import source_builder
 from secateur.eval.units import Source
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.errors import DataError
 from secateur.models.types import Passage
 
+NEEDLES = read_needles()
 Build = Callable[[str, Sequence[Example]], Source]
 
 
@@ -84,9 +84,12 @@ def test_a_system_that_finds_needles_and_one_that_keeps_everything(
     assert result["none"]["grid"]["found"][-1] == [0.0] * 10
 
 
-def test_the_shipped_model_finds_most_needles(haystack_source: Source, tmp_path: Path) -> None:
+def test_the_shipped_model_finds_most_needles(
+    haystack_source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from secateur.eval.systems.registry import load_system
 
+    monkeypatch.setattr("secateur.eval.needle.LENGTHS", (5, 10))
     result = needle_test([load_system("secateur")], [haystack_source], source_builder(), tmp_path, per_position=1)
     found = result["systems"]["secateur"]["needles"]
     assert found["1"]["found"] > 0.8

@@ -65,7 +65,15 @@ def test_the_first_system_is_compared_with_each_other(run: tuple[Path, Path, dic
 def test_a_run_is_written_whole(run: tuple[Path, Path, dict[str, Any]]) -> None:
     out = run[1]
     names = {path.name for path in out.iterdir()}
-    assert names == {"metrics.json", "worst.json", "report.md", "report.html", "bootstrap.npz", "scores"}
+    assert names == {
+        "metrics.json",
+        "worst.json",
+        "report.md",
+        "report.html",
+        "bootstrap.npz",
+        "retention.svg",
+        "scores",
+    }
     worst = json.loads((out / "worst.json").read_text(encoding="utf-8"))
     assert worst["system"] == "secateur"
     for case in worst["keeps"]:
@@ -89,7 +97,7 @@ def test_the_same_run_again_scores_nothing_and_says_the_same(
 ) -> None:
     data, out, metrics = run
     monkeypatch.setattr("secateur.eval.systems.pruners._run", None)
-    monkeypatch.setattr("secateur.eval.systems.simple.Lead.score_units", None)
+    monkeypatch.setattr("secateur.eval.systems.rules.Lead.score_units", None)
     again = evaluate(data, out, RunOptions(("secateur", "bm25", "lead", "random", "full")))
     assert json.dumps(again) == json.dumps(metrics)
 
@@ -118,7 +126,7 @@ def test_runs_on_other_data_cannot_be_compared(
     evaluate(tmp_path, tmp_path / "out", RunOptions(("lead",)))
     with pytest.raises(DataError, match="no source in common"):
         paired(run[1], tmp_path / "out")
-    with pytest.raises(DataError, match="holds no system 'tfidf'"):
+    with pytest.raises(DataError, match="has no system 'tfidf'"):
         paired(run[1], run[1], "tfidf")
     with pytest.raises(DataError, match="is not the directory of a finished run"):
         paired(run[1], tmp_path)
@@ -191,7 +199,7 @@ def test_wrong_arguments_are_a_one_line_error(
 
 def test_a_limit_below_one_is_refused() -> None:
     with pytest.raises(InputError, match="limit"):
-        RunOptions(limit=0).check()
+        RunOptions(limit=0)
 
 
 @pytest.mark.shared
@@ -199,7 +207,7 @@ def test_the_shipped_model_prunes_and_ranks_well(shared_data: Path, tmp_path: Pa
     """Well under the published figures, so that it fails for a broken model and not for a small sample."""
     for name in ("squad_v1_train_part", "nq_oracle_litm", "covidqa_deepset"):
         (tmp_path / f"{name}.jsonl.gz").write_bytes((shared_data / "test" / f"{name}.jsonl.gz").read_bytes())
-    macro = evaluate(tmp_path, options=RunOptions(limit=15))["systems"]["secateur"]["macro"]
+    macro = evaluate(tmp_path, options=RunOptions(limit=8))["systems"]["secateur"]["macro"]
     assert macro["area"] > 0.65
     assert macro["mrr"] > 0.8
 
@@ -209,11 +217,11 @@ def test_the_shipped_model_prunes_and_ranks_well(shared_data: Path, tmp_path: Pa
 def test_the_area_agrees_with_the_cross_check(system: str, shared_data: Path, tmp_path: Path) -> None:
     script = shared_data.parent / "tools" / "measure_pruner.py"
     (tmp_path / "tatqa_text.jsonl.gz").write_bytes((shared_data / "test" / "tatqa_text.jsonl.gz").read_bytes())
-    command = [sys.executable, str(script), system, str(tmp_path), "--n", "25"]
+    command = [sys.executable, str(script), system, str(tmp_path), "--n", "12"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"mrr=([\d.]+) auc=([\d.]+)", done.stdout)
     assert found
-    macro = evaluate(tmp_path, options=RunOptions((system,), limit=25))["systems"][system]["macro"]
+    macro = evaluate(tmp_path, options=RunOptions((system,), limit=12))["systems"][system]["macro"]
     assert macro["area"] == pytest.approx(float(found[2]), abs=0.01)
     if system == "secateur":
         assert macro["mrr"] == pytest.approx(float(found[1]), abs=1e-3)

@@ -98,12 +98,12 @@ def test_the_command_prints_the_table(beir: Path, tmp_path: Path, capsys: pytest
     [
         ("c.tsv", "d1 no tab", read_texts, "line 1"),
         ("c.jsonl", '{"_id": "1"}', read_texts, "line 1.*text"),
-        ("c.tsv", "d\ta\nd\tb", read_texts, "line 2: id 'd' stands twice"),
+        ("c.tsv", "d\ta\nd\tb", read_texts, "line 2: id 'd' is a duplicate"),
         ("c.tsv", "", read_texts, "is empty"),
-        ("q.txt", "q1 0 d1", read_qrels, "grade 'd1'"),
-        ("q.txt", "q1 d1", read_qrels, "it has 2"),
+        ("q.txt", "q1 0 d1", read_qrels, "line 1.*grade"),
+        ("q.txt", "q1 d1", read_qrels, "line 1.*grade"),
         ("r.trec", "q1 Q0 d1 1 high x", read_run, "line 1"),
-        ("r.trec", "q1 d1 1", read_run, "it has 3"),
+        ("r.trec", "q1 d1 1", read_run, "line 1.*score"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, name: str, text: str, read: object, said: str) -> None:
@@ -118,7 +118,7 @@ def test_parts_that_do_not_belong_together_are_named(beir: Path, run: Path, tmp_
         load_collection(run=run)
     other = tmp_path / "other.txt"
     other.write_text("q9 0 d1 1\n", encoding="utf-8")
-    with pytest.raises(DataError, match="judges no query"):
+    with pytest.raises(DataError, match="with a relevant document"):
         load_collection(beir=beir, qrels=other)
     other.write_text("q1 Q0 d9 1 1 x\n", encoding="utf-8")
     with pytest.raises(DataError, match="'d9'"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.segmenters import labelled_texts
 from secateur.data_scripts.answer_spans import label_answer_spans
 from secateur.data_scripts.check import check_data
 from secateur.data_scripts.inspecting import read_samples
@@ -18,7 +19,6 @@ from secateur.data_scripts.records import Query, read_records
 from secateur.data_scripts.split import split
 from secateur.eval.collections import read_qrels, read_run, read_texts
 from secateur.eval.loaders import load_sources
-from secateur.eval.segmentation import labelled_texts
 from secateur.labelled.examples import data_files, read_examples
 from secateur.labelled.sources import labelled_sources
 from secateur.labelled.text_files import Limits, byte_lines, filled_lines, parse_json, read_text, text_lines

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from secateur.eval.tables import markdown_table, rewrite_block
+from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 from secateur.models.pruner import Pruner
 
 ROOT = Path(__file__).parents[2]

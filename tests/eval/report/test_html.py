@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from secateur.eval.report.html import render_html
-from secateur.eval.report.plots import all_plots
+from secateur.eval.report.plots import report_plots
 from secateur.models.errors import MissingExtraError
 
 VOID = {"meta", "img", "br", "link", "hr"}
@@ -16,10 +16,8 @@ PLOTS = {
     "macro-curves",
     "source-bars",
     "source-curves",
-    "kept-counts",
     "score-histograms",
     "reliability",
-    "needle-maps",
 }
 
 
@@ -86,14 +84,13 @@ def test_every_plot_is_there_with_ids_of_its_own(metrics: dict[str, Any], worst:
             assert not value.startswith("#") or value[1:].rstrip(")") in ids
     assert "random_$x$" in page.text
     assert "compression (share of characters dropped)" in page.text
-    assert "units kept" in page.text
 
 
 def test_sentences_are_coloured_by_what_became_of_them(metrics: dict[str, Any], worst: dict[str, Any]) -> None:
     page = render_html(metrics, worst)
     assert page.count('class="passage"') == 4
     assert '<span class="unit lost" title="answers, dropped, score 0.05">Anna won.' in page
-    assert '<span class="unit extra" title="does not answer, kept, score –">Cats &amp; dogs.' in page
+    assert '<span class="unit extra" title="does not answer, kept, score 0.50">Cats &amp; dogs.' in page
     assert '<span class="unit hit" title="answers, kept, score 0.78">She ran. <small>0.78</small>' in page
     assert '<span class="unit dropped" title="does not answer, dropped, score 0.01">It rained.' in page
 
@@ -102,26 +99,18 @@ def test_same_input_same_bytes(metrics: dict[str, Any], worst: dict[str, Any]) -
     assert render_html(metrics, worst) == render_html(metrics, worst)
 
 
-def test_what_a_run_lacks_is_left_out() -> None:
-    bare = {"systems": {"secateur": {"macro": None, "sources": {}}}}
-    assert all_plots(bare) == []
-    page = Page(render_html(bare, None))
-    assert "Worst" not in page.text
-    assert "Needle" not in page.text
-
-
 def test_plots_leave_no_global_state_behind(metrics: dict[str, Any]) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    assert {plot.key for plot in all_plots(metrics)} == PLOTS
+    assert {plot.key for plot in report_plots(metrics)} == PLOTS
     assert dict(matplotlib.rcParams) == before
 
 
 def test_many_systems_have_a_style_each() -> None:
-    from secateur.eval.report.canvas import series_style
+    from secateur.eval.report.plots import series_style
 
-    assert len({(style.colour, str(style.dash)) for style in map(series_style, range(20))}) == 20
+    assert len({(style.color, str(style.linestyle)) for style in map(series_style, range(20))}) == 20
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "jinja2"])

@@ -8,7 +8,8 @@ import pytest
 
 from secateur.eval.quality import source_builder
 from secateur.eval.systems.base import SegmentedPassage, SharesWork
-from secateur.eval.systems.registry import BASELINES, SYSTEMS, load_system
+from secateur.eval.systems.pruners import PrunerSystem
+from secateur.eval.systems.registry import BASELINES, CHECKPOINTS, MODELS, load_system
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.errors import InputError, ModelError
 from secateur.models.pruner import Pruner
@@ -40,14 +41,14 @@ def test_every_unit_gets_a_score_and_the_same_one_again(name: str, passages: Seq
         assert math.isnan(one.relevance) == (name in ("full", "lead"))
 
 
-@pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "cross-encoder", "secateur"])
+@pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "rank-head", "secateur"])
 def test_what_reads_the_query_finds_the_answer(name: str, passages: Sequence[SegmentedPassage]) -> None:
     answering, other, _ = load_system(name).score_units(QUERY, passages)
     assert int(answering.units.argmax()) == 1
     assert answering.relevance > other.relevance
 
 
-@pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "cross-encoder", "secateur"])
+@pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "rank-head", "secateur"])
 @pytest.mark.parametrize("titles", [True, False])
 def test_a_title_that_is_shown_is_read(name: str, titles: bool) -> None:
     museums = ("Musée d'Orsay", "Louvre")
@@ -96,7 +97,7 @@ def test_a_wrong_system_is_named(spec: str, said: str) -> None:
         load_system(spec)
 
 
-@pytest.mark.parametrize("name", [n for n in SYSTEMS if n not in BASELINES or n in ("embedding", "cross-encoder")])
+@pytest.mark.parametrize("name", [*MODELS, *CHECKPOINTS])
 def test_a_missing_directory_is_an_error(name: str) -> None:
     with pytest.raises(ModelError, match="no/such/dir"):
         load_system(f"{name}:no/such/dir")
@@ -105,7 +106,14 @@ def test_a_missing_directory_is_an_error(name: str) -> None:
 def test_what_a_score_depends_on_is_told() -> None:
     int8, fp16 = load_system("secateur-int8").about, load_system("secateur-fp16").about
     assert int8["model"] == fp16["model"] == "secateur-nano-en"
-    assert int8["weights"] != fp16["weights"]
+    assert int8["weights"] == "secateur-nano-en, 23 MB"
+    assert int8["digest"] != fp16["digest"]
+
+
+def test_sources_that_the_model_was_trained_on_are_known() -> None:
+    trained_on = PrunerSystem("secateur").trained_on
+    assert {"cuad", "squad_v1_dev"} <= trained_on
+    assert "policyqa" not in trained_on
 
 
 def test_embeddings_that_were_prepared_together_are_those_of_one_by_one(passages: Sequence[SegmentedPassage]) -> None:

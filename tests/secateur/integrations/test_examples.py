@@ -21,7 +21,7 @@ import pytest
 from chat_server import Loopback, chat_server, completion
 from live_server import Server
 
-from secateur.eval.tables import markdown_table, rewrite_block
+from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 
 PATIENCE = 900.0  # seconds; torch, imported beside a training run, takes minutes
 ROOT = Path(__file__).parents[3]

@@ -1,4 +1,4 @@
-"""LLMLingua-2 (Pan et al., ACL 2024, arXiv 2403.12968): which tokens a compressor that knows no query would keep."""
+"""LLMLingua-2 (Pan et al., ACL 2024, arXiv 2403.12968), a compressor without a query, as a system of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from secateur.eval.systems.base import SegmentedPassage
+from secateur.eval.systems.dense import weights_text
 from secateur.models.backends.base import Backend, Output
 from secateur.models.batching import Batch, BatchLimits, make_batches
-from secateur.models.checkpoint import load_tokenizer, read_encoder_config
+from secateur.models.checkpoint import WEIGHTS, load_tokenizer, read_encoder_config
 from secateur.models.encoding import PairEncoder
-from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.errors import ModelError
 from secateur.models.merging import PassageScores, merge, window_outputs
 
-# What llmlingua's `PromptCompressor` reads at once (microsoft/LLMLingua, llmlingua/prompt_compressor.py).
+# Window of llmlingua's `PromptCompressor` (microsoft/LLMLingua, llmlingua/prompt_compressor.py).
 _WINDOW = 512
 
 
 class _TokenClassifier(Backend):
-    """Runs a transformers token classifier with two labels, of which the second means "keep".
+    """Runs a transformers token classifier with two labels, the second of which means "keep".
 
     Args:
-        directory: a model directory as transformers writes it.
-        device: `cpu`, `cuda`, or None for the best there is.
+        directory: Model directory in the layout of transformers.
+        device: `cpu`, `cuda`, or None for the best available device.
     """
 
     name = "torch"
@@ -34,11 +35,9 @@ class _TokenClassifier(Backend):
     limits = BatchLimits(rows=16, tokens=8192)
 
     def __init__(self, directory: Path, device: str | None) -> None:
-        try:
-            import torch
-            from transformers import AutoModelForTokenClassification
-        except ImportError as error:
-            raise MissingExtraError("torch or transformers", "eval") from error
+        import torch
+        from transformers import AutoModelForTokenClassification
+
         try:
             model, loading = AutoModelForTokenClassification.from_pretrained(
                 str(directory), dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -46,7 +45,7 @@ class _TokenClassifier(Backend):
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"{directory}: transformers cannot load it as a token classifier ({error})") from error
         if loading["missing_keys"]:
-            # transformers would go on with random weights in their place.
+            # transformers would use random weights instead.
             raise ModelError(f"{directory}: weights are missing: {', '.join(sorted(loading['missing_keys'])[:4])}")
         if model.config.num_labels != 2:
             raise ModelError(f"{directory}: has {model.config.num_labels} labels; LLMLingua-2 has 2, drop and keep")
@@ -55,7 +54,7 @@ class _TokenClassifier(Backend):
         self._model = model.to(self.device).eval()
 
     def run(self, batch: Batch) -> Output:
-        """Run one batch without gradients; the relevance is 0, since there is no query."""
+        """Run one batch without gradients; the relevance is 0 without a query."""
         torch = self._torch
         with torch.inference_mode():
             ids, mask = (torch.from_numpy(array).to(self.device) for array in (batch.input_ids, batch.attention_mask))
@@ -66,20 +65,17 @@ class _TokenClassifier(Backend):
 class LlmLingua2:
     """Scores a unit by the mean probability that LLMLingua-2 keeps its tokens.
 
-    The original drops single tokens down to a rate that the caller names; here whole units are dropped, as all systems
-    of a comparison do, and there is no default threshold. A passage longer than a window is read in windows that
-    overlap, where the original cuts it into chunks that do not. Titles are not read.
-
-    It ranks nothing: every passage's relevance is NaN.
+    The original drops single tokens down to a given rate; here whole units are dropped, as by all systems of a
+    comparison, and there is no default threshold. A passage longer than a window is read in overlapping windows, where
+    the original cuts it into chunks without overlap. Titles are not read, and passages are not ranked.
 
     Args:
-        directory: a checkpoint such as `microsoft/llmlingua-2-xlm-roberta-large-meetingbank` (MIT) or
+        directory: Checkpoint such as `microsoft/llmlingua-2-xlm-roberta-large-meetingbank` (MIT) or
             `microsoft/llmlingua-2-bert-base-multilingual-cased-meetingbank` (Apache-2.0), with its `tokenizer.json`.
-        device: `cpu`, `cuda`, or None for the best there is.
+        device: `cpu`, `cuda`, or None for the best available device.
 
     Raises:
-        ModelError: the directory holds no such checkpoint.
-        MissingExtraError: torch or transformers is not installed.
+        ModelError: The directory holds no such checkpoint.
     """
 
     name = "llmlingua-2"
@@ -93,22 +89,13 @@ class LlmLingua2:
         self._pad_id = pad_id if isinstance(pad_id, int) else 0
         self._backend = _TokenClassifier(directory, device)
         self.about = {
-            "model": directory.resolve().name,
-            "backend": self._backend.name,
-            "device": self._backend.device,
-            "window": str(_WINDOW),
+            "what": "token classifier without a query",
+            "weights": weights_text(directory.resolve().name, directory / WEIGHTS),
+            "backend": f"{self._backend.name} {self._backend.device}",
         }
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score passages; see `secateur.eval.systems.base.System.score_units`.
-
-        Args:
-            query: not read.
-            passages: the passages.
-
-        Returns:
-            For each passage the relevance NaN and float64[units], mean keep probabilities.
-        """
+        """Score units by mean keep probability; the query is not read."""
         texts = [replace(segmented.passage, title=None) for segmented in passages]
         encoded = self._encoder.encode([], texts, [segmented.units for segmented in passages])
         windows = [window for passage in encoded for window in passage.running]

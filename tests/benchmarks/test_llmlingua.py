@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import XLMRobertaConfig, XLMRobertaForTokenClassification
 
+from benchmarks.contestants.llmlingua import LlmLingua2
+from benchmarks.quality import QualityOptions, measure_quality
 from secateur.eval.systems.base import SegmentedPassage
-from secateur.eval.systems.llmlingua import LlmLingua2
-from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.errors import ModelError
 from secateur.models.segmentation import segment
 from secateur.models.types import Passage
 
@@ -119,7 +118,16 @@ def test_a_passage_longer_than_a_window_is_scored_to_its_end(system: LlmLingua2)
 
 def test_it_says_what_it_is(directory: Path, system: LlmLingua2) -> None:
     assert (system.name, system.threshold) == ("llmlingua-2", None)
-    assert system.about == {"model": "tiny", "backend": "torch", "device": "cpu", "window": "512"}
+    assert system.about["weights"].startswith("tiny, ")
+    assert system.about["backend"] == "torch cpu"
+
+
+def test_it_is_compared_with_the_baselines(directory: Path, tmp_path: Path) -> None:
+    passages = [{"text": TEXTS[0], "relevant_spans": [[0, 30]]}, {"text": TEXTS[1]}]
+    rows = [json.dumps({"id": str(n), "query": "Who built it?", "passages": passages}) for n in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    table = measure_quality(tmp_path, QualityOptions(("lead", f"llmlingua-2:{directory}")))
+    assert [row[0] for row in table.rows] == ["lead", "llmlingua-2"]
 
 
 def copy_without(directory: Path, target: Path, *lost: str) -> Path:
@@ -166,16 +174,3 @@ def test_a_missing_file_is_named(directory: Path, tmp_path: Path, name: str, mes
     (broken / name).unlink()
     with pytest.raises(ModelError, match=message):
         LlmLingua2(broken, "cpu")
-
-
-def test_without_torch_the_extra_is_named(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def no_torch(name: str, *arguments: Any, **keywords: Any) -> Any:
-        if name == "torch":
-            raise ImportError(name)
-        return original(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, "__import__", no_torch)
-    with pytest.raises(MissingExtraError, match=r"secateur\[eval\]"):
-        LlmLingua2(directory, "cpu")

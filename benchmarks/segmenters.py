@@ -1,20 +1,18 @@
 """How well sentence segmenters agree with labelled sentence bounds, and how fast they are.
 
-``python -m secateur.eval.segmentation DIR``: over the sources that carry sentence bounds, boundary precision, recall
-and F1 (offsets compared behind trailing white space, a text's end left out) and milliseconds a passage.
+Bounds are compared after trailing white space; the end of a text is not counted.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secateur.eval.tables import markdown_table
+from benchmarks.tables import BenchTable
 from secateur.labelled.examples import data_files, source_name
-from secateur.labelled.text_files import filled_lines, parse_json
+from secateur.labelled.json_files import json_lines
 from secateur.models.errors import SecateurError
 from secateur.models.segmenters import SEGMENTERS, Segmenter, get_segmenter
 
@@ -23,7 +21,7 @@ LabelledText = tuple[str, list[list[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Boundary agreement on one source."""
+    """Agreement with the labelled bounds of one source, and milliseconds per passage."""
 
     precision: float
     recall: float
@@ -36,13 +34,13 @@ class Agreement:
 
 
 def labelled_texts(path: Path) -> list[LabelledText]:
-    """Return the texts of a data file that carry sentence bounds."""
-    passages = [passage for _, line in filled_lines(path) for passage in parse_json(line)["passages"]]
+    """Return the texts of a data file that have labelled sentence bounds."""
+    passages = [passage for _, row in json_lines(path) for passage in row["passages"]]
     return [(p["text"], p["sentences"]) for p in passages if p.get("sentences")]
 
 
-def measure(segmenter: Segmenter, texts: Sequence[LabelledText]) -> Agreement:
-    """Compare a segmenter's sentence ends with the labelled ones."""
+def agreement(segmenter: Segmenter, texts: Sequence[LabelledText]) -> Agreement:
+    """Compare the sentence ends of a segmenter with the labelled ones."""
 
     def bounds(text: str, ends: Sequence[int]) -> set[int]:
         return {len(text[:end].rstrip()) for end in ends} - {len(text.rstrip())}
@@ -58,24 +56,19 @@ def measure(segmenter: Segmenter, texts: Sequence[LabelledText]) -> Agreement:
     return Agreement(hits / max(given, 1), hits / max(gold, 1), seconds / max(len(texts), 1) * 1e3)
 
 
-def main(data: Path) -> str:
-    """Return a Markdown table of all segmenters on all sources with sentence bounds, and the macro averages."""
+def measure_segmenters(data: Path) -> BenchTable:
+    """Compare all installed segmenters on the sources that have labelled sentence bounds, averaged over sources."""
     sources = {source_name(path): texts for path in data_files(data) if (texts := labelled_texts(path))}
-    rows = []
+    rows, left_out = [], []
     for name in SEGMENTERS:
         try:
             segmenter = get_segmenter(name)
         except SecateurError as error:
-            sys.stderr.write(f"{name} left out: {error}\n")
+            left_out.append(f" {name} was left out: {error}.")
             continue
-        results = {source: measure(segmenter, texts) for source, texts in sources.items()}
-        for source, r in results.items():
-            rows.append([name, source, *(f"{x:.3f}" for x in (r.precision, r.recall, r.f1)), f"{r.milliseconds:.2f}"])
-        f1 = sum(r.f1 for r in results.values()) / len(results)
-        milliseconds = sum(r.milliseconds for r in results.values()) / len(results)
-        rows.append([f"**{name}**", "macro", "", "", f"{f1:.3f}", f"{milliseconds:.2f}"])
-    return markdown_table(["segmenter", "source", "precision", "recall", "F1", "ms a passage"], rows)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(main(Path(sys.argv[1])) + "\n")
+        found = [agreement(segmenter, texts) for texts in sources.values()]
+        means = [sum(getattr(a, at) for a in found) / len(found) for at in ("precision", "recall", "f1")]
+        milliseconds = sum(one.milliseconds for one in found) / len(found)
+        rows.append([name, *(f"{mean:.3f}" for mean in means), f"{milliseconds:.2f}"])
+    header = ["segmenter", "precision", "recall", "F1", "ms a passage"]
+    return BenchTable(header, rows, f"Averages over {', '.join(sources)}.{''.join(left_out)}")

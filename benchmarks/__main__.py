@@ -1,0 +1,91 @@
+"""The command: ``python -m benchmarks WHAT --data DIR [--update docs/benchmarks.md]``."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from benchmarks.corpus import CorpusBenchOptions, measure_corpus
+from benchmarks.footprint import measure_footprint
+from benchmarks.http import HttpOptions, measure_http
+from benchmarks.load import LoadOptions, measure_load
+from benchmarks.overhead import measure_overhead
+from benchmarks.peers import PeerOptions, measure_peers
+from benchmarks.quality import QualityOptions, measure_quality
+from benchmarks.replicas import ReplicaOptions, measure_replicas
+from benchmarks.retrieval import RetrievalOptions, measure_retrieval
+from benchmarks.segmenters import measure_segmenters
+from benchmarks.speed import measure_speed
+from benchmarks.tables import BenchTable, write_bench
+from secateur.models.errors import SecateurError
+
+Measure = Callable[..., BenchTable]
+PLAIN: dict[str, Measure] = {
+    "overhead": measure_overhead,
+    "speed": measure_speed,
+    "footprint": measure_footprint,
+    "segmenters": measure_segmenters,
+}
+"""Benchmarks without options of their own."""
+WITH_OPTIONS: dict[str, tuple[Measure, type[Any]]] = {
+    "peers": (measure_peers, PeerOptions),
+    "http": (measure_http, HttpOptions),
+    "load": (measure_load, LoadOptions),
+    "ray": (measure_replicas, ReplicaOptions),
+    "corpus": (measure_corpus, CorpusBenchOptions),
+    "retrieval": (measure_retrieval, RetrievalOptions),
+    "quality": (measure_quality, QualityOptions),
+}
+"""Benchmarks with the type of their options."""
+
+
+def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> None:
+    def run(data: Path, update: Path | None = None, block: str | None = None, options: Any = None) -> None:
+        table = measure(data) if kind is None else measure(data, options or kind())
+        sys.stdout.write(write_bench(block or f"bench-{name}", table, update) + "\n")
+
+    def plain(*, data: Path, update: Path | None = None, block: str | None = None) -> None:
+        run(data, update, block)
+
+    def with_options(
+        *,
+        data: Path,
+        update: Path | None = None,
+        block: str | None = None,
+        options: Annotated[kind, Parameter(name="*")] = None,  # type: ignore[valid-type]
+    ) -> None:
+        run(data, update, block, options)
+
+    command = plain if kind is None else with_options
+    command.__doc__ = f"""{(inspect.getdoc(inspect.getmodule(measure)) or name).splitlines()[0]}
+
+    Args:
+        data: Labelled examples that queries and passages are drawn from.
+        update: Document whose table is rewritten.
+        block: Name of the table's block in the document; bench-{name} by default.
+    """
+    app.command(command, name=name)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a benchmark and print its table; return the exit code."""
+    app = App(
+        name="benchmarks", help="Measure speed, memory and peers.", default_parameter=Parameter(consume_multiple=True)
+    )
+    for name, measure in PLAIN.items():
+        _command(app, name, measure, None)
+    for name, (measure, kind) in WITH_OPTIONS.items():
+        _command(app, name, measure, kind)
+    try:
+        app(arguments)
+    except SecateurError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
