@@ -280,11 +280,3 @@ def load_tokenizer(directory: Path) -> Tokenizer:
                 "the tokenizer belongs to another model"
             )
     return tokenizer
-
-
-def read_calibration(directory: Path) -> dict[float, float] | None:
-    """Return thresholds by target recall; None if the model is not calibrated. See `Calibration.read`."""
-    from secateur.models.calibration import Calibration
-
-    calibration = Calibration.read(directory)
-    return None if calibration is None else calibration.thresholds

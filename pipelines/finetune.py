@@ -18,7 +18,7 @@ from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
 
 if TYPE_CHECKING:
-    from secateur.eval.report.compare import ComparisonRow
+    from secateur.eval.significance import ComparisonRow
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
+from argparse import ArgumentParser, HelpFormatter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -79,6 +79,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     parser = ArgumentParser(
         "secateur serve",
         description="Serve pruning and reranking over HTTP. Each flag also has a variable, such as SECATEUR_PORT.",
+        epilog="Example: secateur serve --port 9000",
         formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32),
         allow_abbrev=False,  # --api-keys is no short form of --api-keys-file
     )
@@ -95,25 +96,6 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         return CliApp.run(Settings, cli_args=list(arguments), cli_settings_source=source)
     except ValidationError as error:
         raise usage_error(error, lambda name: flag(name) if name in given else variable(name)) from None
-
-
-def add_flags(parser: ArgumentParser) -> None:
-    """Add all flags to a parser; used until the command line calls `parse_settings`."""
-    for name, field in Settings.model_fields.items():
-        kind: dict[str, Any] = {"action": BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
-        if not is_secret(name):
-            parser.add_argument(flag(name), dest=name, default=SUPPRESS, help=_help(name), **kind)
-
-
-def read_settings(arguments: Namespace) -> Settings:
-    """Return the settings of a parser with `add_flags`; used until the command line calls `parse_settings`."""
-    given = {name: value for name, value in vars(arguments).items() if name in Settings.model_fields}
-    return parse_settings(
-        [
-            flag(name) if value is True else flag(f"no_{name}") if value is False else f"{flag(name)}={value}"
-            for name, value in given.items()
-        ]
-    )
 
 
 def _check_secrets(given: dict[str, str]) -> None:

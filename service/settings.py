@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, BackendName, DeviceName, PrecisionName, either
+
 SECRET: JsonDict = {"secret": True}  # a flag would show it to everyone who can list processes
 ROOT_PATH = r"(?:/(?!\.+(?:/|$))[\w.~-]+)*"  # empty, or a path without a slash at its end
 
@@ -32,13 +34,9 @@ _MIN_BODIES_BYTES = 64 * 2**20  # a batch needs a megabyte of memory, however sm
 
 class _OneModel(BaseModel):
     model: str | None = Field(None, description="Model directory or name of a shipped model; the default if unset.")
-    backend: Literal["auto", "openvino", "onnx", "torch"] = Field(
-        "auto", description="Backend: auto, openvino, onnx or torch."
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device: auto, cpu or cuda.")
-    precision: Literal["auto", "int8", "fp16"] = Field(
-        "auto", description="Precision of the ONNX file: auto, int8 or fp16."
-    )
+    backend: BackendName = Field("auto", description=f"Backend: {either(BACKENDS)}.")
+    device: DeviceName = Field("auto", description=f"Device: {either(DEVICES)}.")
+    precision: PrecisionName = Field("auto", description=f"Precision of the ONNX file: {either(PRECISIONS)}.")
     threads: int | None = Field(
         None, ge=1, description="Number of threads of the CPU backends; one per processor if unset."
     )

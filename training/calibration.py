@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from secateur.models.calibration import Calibration, Level
 from secateur.models.checkpoint import CALIBRATION, resolve
 from secateur.models.errors import DataError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.sums import write_sums
-from secateur.training.calibration_file import Calibration, Level
 from secateur.training.config import DataConfig
 from secateur.training.conformal import (
     DELTA,

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from secateur.labelled.yaml_files import read_yaml
 from secateur.models.checkpoint import PruneHead, RankHead, has_heads, read_config
+from secateur.models.registry import BackendName
 
 _STRICT = ConfigDict(extra="forbid")
 _Count = Annotated[int, Field(ge=1)]
@@ -165,7 +166,7 @@ class TeacherConfig:
     __pydantic_config__ = _STRICT
 
     model: str
-    backend: Literal["auto", "openvino", "onnx", "torch"] = "auto"
+    backend: BackendName = "auto"
     gold_share: _Share = 0.0
 
 

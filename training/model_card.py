@@ -16,11 +16,11 @@ from typing import Any
 from pydantic import ConfigDict
 
 from secateur.labelled.json_files import read_json
+from secateur.models.calibration import Calibration
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, ModelConfig, read_config
 from secateur.models.errors import DataError
 from secateur.models.files import write_atomically
 from secateur.training.calibration import held_out_losses
-from secateur.training.calibration_file import Calibration
 
 CARD = "README.md"
 

@@ -6,20 +6,18 @@ import json
 import os
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from secateur.models.errors import InputError, shown
 from secateur.models.options import PruneOptions, option_table
+from secateur.models.registry import BackendName, DeviceName, PrecisionName
 
 if TYPE_CHECKING:
     from secateur.llm.budget import Prices
     from secateur.llm.endpoint import Endpoint
-
-Backend = Literal["auto", "openvino", "onnx", "torch"]
-Precision = Literal["auto", "int8", "fp16"]
 
 
 def arg(help: str, *names: str, **settings: Any) -> Parameter:
@@ -102,9 +100,9 @@ class ModelOptions:
     """
 
     model: str | None = None
-    backend: Backend = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Precision = "auto"
+    backend: BackendName = "auto"
+    device: DeviceName = "auto"
+    precision: PrecisionName = "auto"
     threads: int | None = None
     verify: bool = True
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 from secateur.cli.ending import UsageError
-from secateur.cli.options import Backend, Examples, ModelName, Precision, Switch, arg, flat
+from secateur.cli.options import Examples, ModelName, Switch, arg, flat
+from secateur.models.registry import BackendName, PrecisionName
 from secateur.pipelines.finetune import FinetuneOptions
 
 
@@ -70,8 +71,8 @@ def calibrate(
     check: Annotated[
         Switch, arg("Comparison of the scores of DATA with those of the calibration; nothing is written.")
     ] = False,
-    backend: Annotated[Backend, arg("Runtime of the model.")] = "auto",
-    precision: Annotated[Precision, arg("Precision of the ONNX file.")] = "auto",
+    backend: Annotated[BackendName, arg("Backend of the model.")] = "auto",
+    precision: Annotated[PrecisionName, arg("Precision of the ONNX file.")] = "auto",
 ) -> None:
     """Choose the threshold for each target recall.
 

@@ -31,7 +31,6 @@ from secateur.models.segmentation import FORMATS
 
 if TYPE_CHECKING:
     from secateur.models.types import Passage
-    from secateur.service.settings import Settings
 
 
 def _read_text(name: str) -> str:
@@ -120,24 +119,15 @@ def prune(
         sys.stdout.write(shown + "\n" if shown else "")
 
 
-def _service_settings(arguments: tuple[str, ...]) -> Settings:
-    from argparse import ArgumentParser
-
-    from secateur.service.flags import add_flags, read_settings
-
-    parser = ArgumentParser("secateur serve", description="Example: secateur serve --port 9000")
-    add_flags(parser)
-    return read_settings(parser.parse_args(arguments))
-
-
 def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     """Serve the REST API.
 
     Example: `secateur serve --port 9000`
     """
     from secateur.service.app import serve
+    from secateur.service.flags import parse_settings
 
-    settings = _service_settings(arguments)
+    settings = parse_settings(arguments)
     # uvicorn raises the signal again after its shutdown; a requested stop is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -239,10 +229,13 @@ def info(model: DefaultModel = None, /) -> None:
 
     from secateur import __version__
     from secateur.models.backends.onnx import cuda_available
-    from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_calibration, read_config, resolve
+    from secateur.models.calibration import Calibration
+    from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_config, resolve
+    from secateur.models.registry import RUNTIMES
 
     directory = resolve(model)
     config = read_config(directory)
+    calibration = Calibration.read(directory)
     content = {
         "secateur": __version__,
         "model": config.name,
@@ -252,12 +245,8 @@ def info(model: DefaultModel = None, /) -> None:
         "heads": {"rank": config.rank_head, "prune": config.prune_head},
         "segmenter": config.segmenter,
         "threshold": config.threshold,
-        "target_recalls": sorted(read_calibration(directory) or {}),
-        "backends": {
-            "openvino": find_spec("openvino") is not None,
-            "onnx": find_spec("onnxruntime") is not None,
-            "onnx on cuda": cuda_available(),
-            "torch": find_spec("torch") is not None,
-        },
+        "target_recalls": sorted(calibration.thresholds) if calibration else [],
+        "backends": {name: find_spec(runtime.package) is not None for name, runtime in RUNTIMES.items()},
+        "cuda": cuda_available(),
     }
     sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from secateur.llm.credentials import header_key, public_url
 from secateur.models.options import PruneOptions, option_table
+from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, either
 
 OPTIONS = {name: option for name, option in option_table().items() if name != "return_units"}
 """Options of an integration: all but one, because a framework's documents have no place for units."""
@@ -51,9 +52,9 @@ class PruneSettings(_Options):
     format_key: str | None = Field(default="format", description="Metadata key of the text's format.")
 
     model: str | None = Field(default=None, description="Model directory or name; with url, name of a served model.")
-    backend: str = Field(default="auto", description="Runtime: auto, openvino, onnx or torch.")
-    device: str = Field(default="auto", description="Device: auto, cpu or cuda.")
-    precision: str = Field(default="auto", description="Precision of the ONNX file: auto, int8 or fp16.")
+    backend: str = Field(default="auto", description=f"Backend: {either(BACKENDS)}.")
+    device: str = Field(default="auto", description=f"Device: {either(DEVICES)}.")
+    precision: str = Field(default="auto", description=f"Precision of the ONNX file: {either(PRECISIONS)}.")
     threads: int | None = Field(default=None, description="Threads of CPU runtimes; default: one per processor.")
     verify: bool = Field(default=True, description="Whether the model's files are compared with their checksums.")
 

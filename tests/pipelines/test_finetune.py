@@ -8,7 +8,7 @@ import pytest
 from machines import write_machines
 
 from secateur.data_scripts.split import split
-from secateur.eval.report.compare import ComparisonRow
+from secateur.eval.significance import ComparisonRow
 from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config
 from secateur.models.errors import DataError, InputError
 from secateur.models.pruner import Pruner
