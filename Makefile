@@ -21,7 +21,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
 
-.PHONY: help serve check test unit lowest lint format format-check typecheck docs wheel release audit lock pin pinned train export eval example screenshot \
+.PHONY: help serve check test unit lowest lint format format-check typecheck docs wheel release audit lock pin pinned train export eval example tables screenshot \
   bench clean
 
 help: ## list the targets
@@ -104,14 +104,21 @@ train: $(TEST_STAMP) ## train a model (CONFIG)
 export: $(TEST_STAMP) ## write a trained model's ONNX files (MODEL, DATA)
 	$(BIN)/secateur export $(MODEL) --data $(DATA)/dev
 
-eval: $(TEST_STAMP) ## measure the shipped model and all baselines, and rewrite the tables (DATA)
+eval: $(TEST_STAMP) ## measure the shipped model and all baselines, and rewrite the tables and the plot (DATA)
 	$(BIN)/secateur eval --data $(DATA)/test --out runs/eval --system secateur-int8 --system all --needle --robustness \
-	  --update README.md --update docs/evaluation.md --update $(SHIPPED)/README.md
+	  --update docs/evaluation.md --update $(SHIPPED)/README.md
 	$(BIN)/secateur eval --no-titles --data $(DATA)/test --out runs/eval-untitled --system secateur-int8 --system bm25 \
-	  --system embedding --update README.md --update docs/evaluation.md
+	  --system embedding --update docs/evaluation.md
+	$(BIN)/secateur eval --data $(DATA)/dev --limit 20 --out runs/retention --system secateur-int8 --system embedding \
+	  --system bm25 --system rank-head
+	cp runs/retention/retention.svg docs/retention.svg
+	$(BIN)/python docs/generate.py
 
 example: $(TEST_STAMP) ## rewrite README's before-and-after example
-	$(BIN)/python -m secateur.eval.example examples/passages.jsonl README.md
+	$(BIN)/python -m benchmarks.example examples/passages.jsonl README.md
+
+tables: $(TEST_STAMP) ## rewrite the tables of the docs that derive from the code, and those of README from the docs
+	$(BIN)/python docs/generate.py
 
 screenshot: $(TEST_STAMP) ## take README's picture of the playground (needs chromium and chromedriver)
 	$(BIN)/python docs/screenshot.py docs/playground.png
@@ -122,14 +129,17 @@ $(INFINITY)/bin/infinity_emb: constraints.txt
 	  $$(grep '^torch==' constraints.txt)
 	@touch $@
 
-bench: $(TEST_STAMP) $(INFINITY)/bin/infinity_emb ## measure speed and memory and rewrite README's tables (DATA)
+bench: $(TEST_STAMP) $(INFINITY)/bin/infinity_emb ## measure speed and memory and rewrite docs/benchmarks.md (DATA)
 	for what in overhead speed footprint; do \
-	  $(BIN)/secateur bench $$what --data $(DATA)/test --update README.md; done
-	$(BIN)/secateur bench peers --data $(DATA)/test --rounds 3 --budget-s 20 --update README.md
-	$(BIN)/secateur bench peers --data $(DATA)/test --contestant open-provence-base --contestant provence --rounds 3 \
-	  --budget-s 120 --update README.md --block bench-large
-	$(BIN)/secateur bench http --data $(DATA)/test --rounds 3 --infinity-python $(INFINITY)/bin/python --update README.md
-	$(BIN)/secateur bench load --data $(DATA)/test --rounds 3 --requests 20 --update README.md
+	  $(BIN)/python -m benchmarks $$what --data $(DATA)/test --update docs/benchmarks.md; done
+	$(BIN)/python -m benchmarks segmenters --data $(DATA)/dev --update docs/benchmarks.md
+	$(BIN)/python -m benchmarks peers --data $(DATA)/test --rounds 3 --budget-s 20 --update docs/benchmarks.md
+	$(BIN)/python -m benchmarks peers --data $(DATA)/test --contestant open-provence-base provence --rounds 3 \
+	  --budget-s 120 --update docs/benchmarks.md --block bench-large
+	$(BIN)/python -m benchmarks http --data $(DATA)/test --rounds 3 --infinity-python $(INFINITY)/bin/python \
+	  --update docs/benchmarks.md
+	$(BIN)/python -m benchmarks load --data $(DATA)/test --rounds 3 --requests 20 --update docs/benchmarks.md
+	$(BIN)/python docs/generate.py
 
 clean: ## remove what was built; keeps the environment and the runs
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

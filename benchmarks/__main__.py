@@ -70,8 +70,8 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
     app.command(command, name=name)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a benchmark and print its table; return the exit code."""
+def build() -> App:
+    """Return the application: a command for each benchmark."""
     app = App(
         name="benchmarks", help="Measure speed, memory and peers.", default_parameter=Parameter(consume_multiple=True)
     )
@@ -79,8 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
         _command(app, name, measure, None)
     for name, (measure, kind) in WITH_OPTIONS.items():
         _command(app, name, measure, kind)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a benchmark and print its table; return the exit code."""
     try:
-        app(arguments)
+        build()(arguments)
     except SecateurError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -1,4 +1,6 @@
-"""Writes the tables of the docs that derive from the code: `python docs/generate.py`; `--check` fails on a stale one.
+"""Writes the tables of the docs that derive from the code, and README's from those of the docs: `make tables`.
+
+`--check` fails on a stale one.
 
 The tables are the marked blocks `<!-- NAME:begin -->` ... `<!-- NAME:end -->` of the pages below.
 """
@@ -16,10 +18,11 @@ from pydantic import BaseModel
 
 from secateur.models.options import option_markdown, option_table
 from secateur.service import schemas
-from secateur.service.flags import settings_markdown
+from secateur.service.flags import default_of, flag, is_secret, variable
 from secateur.service.problems import PROBLEMS
+from secateur.service.settings import Settings
 
-DOCS = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 REQUESTS = ("PruneBody", "PassageBody")
 RESPONSES = ("PruneResponse", "ResultOut", "UnitOut", "UsageOut", "TimingsOut")
 
@@ -82,22 +85,62 @@ def _problems() -> str:
     return _table(("status", "when"), *rows)
 
 
+def _settings() -> str:
+    """Return all settings as a Markdown table."""
+    rows: list[tuple[str, ...]] = [("variable", "flag", "default", "meaning")]
+    for name, field in Settings.model_fields.items():
+        flags = "" if is_secret(name) else f"`{flag(name)}`"
+        if field.annotation is bool:
+            flags += f", `{flag('no_' + name)}`"
+        default = f"`{default_of(name)}`" if default_of(name) else ""
+        description = (field.description or "").replace("|", "\\|")
+        rows.append((f"`{variable(name)}`", flags, default, description))
+    return _table(*rows)
+
+
+def _measured(page: str, name: str) -> list[list[str]]:
+    """Return the rows of a measured table of the docs, its head first."""
+    block = re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    assert block is not None, f"{page} has no block {name}"
+    lines = [line for line in block[1].splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def _summary() -> str:
+    """Return README's table of quality: some columns and systems of that in the docs, without the intervals."""
+    head, *rows = _measured("docs/evaluation.md", "systems")
+    columns = [head.index(name) for name in ("system", "what it is", "weights", "area", "MRR")]
+    chosen = [row for row in rows if row[0] in ("secateur-int8", "rank-head", "embedding", "bm25", "lead")]
+    table = _table(*(tuple(row[i].partition(" [")[0] for i in columns) for row in (head, *chosen)))
+    quality = _measured("docs/evaluation.md", "quality")
+    area = quality[0].index("area")
+    unseen = [float(row[area]) for row in quality[1:] if row[0].endswith("°")]
+    mean = sum(unseen) / len(unseen)
+    return f"{table}\n\nArea of `secateur-int8` on the {len(unseen)} sources that are unseen in training: {mean:.3f}."
+
+
+def _speed() -> str:
+    return _table(*map(tuple, _measured("docs/benchmarks.md", "bench-speed")))
+
+
 BLOCKS: dict[tuple[str, str], Callable[[], str]] = {
-    ("rest.md", "problems"): _problems,
-    ("python.md", "options"): option_markdown,
-    ("operations.md", "settings"): settings_markdown,
-} | {("rest.md", f"fields-{name}"): lambda name=name: _fields(name) for name in (*REQUESTS, *RESPONSES)}
+    ("README.md", "summary"): _summary,
+    ("README.md", "speed"): _speed,
+    ("docs/rest.md", "problems"): _problems,
+    ("docs/python.md", "options"): option_markdown,
+    ("docs/operations.md", "settings"): _settings,
+} | {("docs/rest.md", f"fields-{name}"): lambda name=name: _fields(name) for name in (*REQUESTS, *RESPONSES)}
 
 
 def rewritten(page: str) -> str:
     """Return a page of the docs with its blocks made anew."""
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     for (file, name), make in BLOCKS.items():
         if file == page:
             block = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-            text, count = block.subn(lambda found, make=make: f"{found[1]}{make()}\n{found[2]}", text)
+            text, count = block.subn(lambda found, make=make: f"{found[1]}{make().strip()}\n{found[2]}", text)
             if count != 1:
-                raise SystemExit(f"docs/{page}: has {count} blocks {name}, not one")
+                raise SystemExit(f"{page}: has {count} blocks {name}, not one")
     return text
 
 
@@ -106,12 +149,12 @@ def main() -> None:
     stale = []
     for page in sorted({file for file, _ in BLOCKS}):
         text = rewritten(page)
-        if text != (DOCS / page).read_text(encoding="utf-8"):
-            stale.append(f"docs/{page}")
+        if text != (ROOT / page).read_text(encoding="utf-8"):
+            stale.append(page)
             if "--check" not in sys.argv:
-                (DOCS / page).write_text(text, encoding="utf-8")
+                (ROOT / page).write_text(text, encoding="utf-8")
     if stale and "--check" in sys.argv:
-        raise SystemExit(f"stale, run python docs/generate.py: {', '.join(stale)}")
+        raise SystemExit(f"stale, run make tables: {', '.join(stale)}")
 
 
 if __name__ == "__main__":

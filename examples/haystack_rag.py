@@ -52,7 +52,7 @@ class FaissRetriever:
 def make_pipeline(store: Store, options: argparse.Namespace, pruner: SecateurPruner | None) -> Pipeline:
     """Return a pipeline, with a pruner between retriever and prompt if one is given."""
     generator = OpenAIChatGenerator(
-        model=options.chat_model,
+        model=options.llm,
         api_base_url=options.base_url,
         api_key=Secret.from_token(os.environ.get("OPENAI_API_KEY", "none")),
     )

@@ -40,7 +40,7 @@ def arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument(
         "--base-url", required=True, help="address of an OpenAI-compatible API, such as http://localhost:8000/v1"
     )
-    parser.add_argument("--chat-model", default="model", help="name of the generator there (default: model)")
+    parser.add_argument("--llm", default="model", help="name of the generator there (default: model)")
     parser.add_argument("--url", help="address of a Secateur service (default: the shipped model in this process)")
     return parser.parse_args()
 
@@ -84,7 +84,7 @@ def make_generator(options: argparse.Namespace) -> Callable[[str], str]:
 
     def generate(prompt: str) -> str:
         messages: Any = [{"role": "user", "content": prompt}]
-        reply = client.chat.completions.create(model=options.chat_model, messages=messages)
+        reply = client.chat.completions.create(model=options.llm, messages=messages)
         return reply.choices[0].message.content or ""
 
     return generate

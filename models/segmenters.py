@@ -1,7 +1,7 @@
 """Sentence segmenters: text in, sentence ends out.
 
 `nupunkt` is the default. On the labelled sources with sentence boundaries its macro F1 is higher than that of NLTK's
-Punkt, in about a third of the time; ``python -m secateur.eval.segmentation DIR`` measures both.
+Punkt, in about a third of the time; ``python -m benchmarks segmenters`` measures both.
 """
 
 from __future__ import annotations

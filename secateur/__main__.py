@@ -1,4 +1,4 @@
-"""`python -m secateur`."""
+"""Run the command line."""
 
 import sys
 

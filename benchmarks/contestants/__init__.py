@@ -1,1 +1,1 @@
-"""Who is raced by `secateur bench peers`: our engine, the bare runtimes under it, and peers."""
+"""Contestants of `python -m benchmarks peers`: our engine, the bare runtimes under it, and peers."""

@@ -25,7 +25,7 @@ def int8_pays(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this processor multiplies 8-bit values in hardware; true if unknown.
 
     Without it OpenVINO runs the int8 file slower than the fp16 one, which it computes in fp32: 0.8 times as fast on an
-    AVX2 processor (`secateur bench speed`).
+    AVX2 processor (``python -m benchmarks speed``).
     """
     if not cpuinfo.is_file():
         return True
