@@ -47,6 +47,8 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
         table = measure(data) if kind is None else measure(data, options or kind())
         sys.stdout.write(write_bench(block or f"bench-{name}", table, update) + "\n")
 
+    defaults = None if kind is None else kind()
+
     def plain(*, data: Path, update: Path | None = None, block: str | None = None) -> None:
         run(data, update, block)
 
@@ -55,7 +57,7 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
         data: Path,
         update: Path | None = None,
         block: str | None = None,
-        options: Annotated[kind, Parameter(name="*")] = None,  # type: ignore[valid-type]
+        options: Annotated[kind, Parameter(name="*")] = defaults,  # type: ignore[valid-type]
     ) -> None:
         run(data, update, block, options)
 
