@@ -43,8 +43,10 @@ WITH_OPTIONS: dict[str, tuple[Measure, type[Any]]] = {
 
 
 def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> None:
+    defaults = kind and kind()
+
     def run(data: Path, update: Path | None = None, block: str | None = None, options: Any = None) -> None:
-        table = measure(data) if kind is None else measure(data, options or kind())
+        table = measure(data) if kind is None else measure(data, options)
         sys.stdout.write(write_bench(block or f"bench-{name}", table, update) + "\n")
 
     def plain(*, data: Path, update: Path | None = None, block: str | None = None) -> None:
@@ -55,7 +57,7 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
         data: Path,
         update: Path | None = None,
         block: str | None = None,
-        options: Annotated[kind, Parameter(name="*")] = None,  # type: ignore[valid-type]
+        options: Annotated[kind, Parameter(name="*")] = defaults,  # type: ignore[valid-type]
     ) -> None:
         run(data, update, block, options)
 
@@ -73,7 +75,10 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
 def main(arguments: list[str] | None = None) -> int:
     """Run a benchmark and print its table; return the exit code."""
     app = App(
-        name="benchmarks", help="Measure speed, memory and peers.", default_parameter=Parameter(consume_multiple=True)
+        name="benchmarks",
+        help="Measure speed, memory and peers.",
+        default_parameter=Parameter(consume_multiple=True),
+        result_action="return_value",
     )
     for name, measure in PLAIN.items():
         _command(app, name, measure, None)
