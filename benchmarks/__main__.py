@@ -43,8 +43,10 @@ WITH_OPTIONS: dict[str, tuple[Measure, type[Any]]] = {
 
 
 def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> None:
+    defaults = kind and kind()
+
     def run(data: Path, update: Path | None = None, block: str | None = None, options: Any = None) -> None:
-        table = measure(data) if kind is None else measure(data, options or kind())
+        table = measure(data) if kind is None else measure(data, options)
         sys.stdout.write(write_bench(block or f"bench-{name}", table, update) + "\n")
 
     defaults = None if kind is None else kind()
@@ -75,7 +77,10 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
 def build() -> App:
     """Return the application: a command for each benchmark."""
     app = App(
-        name="benchmarks", help="Measure speed, memory and peers.", default_parameter=Parameter(consume_multiple=True)
+        name="benchmarks",
+        help="Measure speed, memory and peers.",
+        default_parameter=Parameter(consume_multiple=True),
+        result_action="return_value",
     )
     for name, measure in PLAIN.items():
         _command(app, name, measure, None)
