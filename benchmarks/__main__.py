@@ -49,8 +49,6 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
         table = measure(data) if kind is None else measure(data, options)
         sys.stdout.write(write_bench(block or f"bench-{name}", table, update) + "\n")
 
-    defaults = None if kind is None else kind()
-
     def plain(*, data: Path, update: Path | None = None, block: str | None = None) -> None:
         run(data, update, block)
 
