@@ -65,10 +65,11 @@ format-check: $(TEST_STAMP) ## fail when `make format` would change something
 
 # mypy cannot follow the package-dir mapping of pyproject.toml, so it reads the wheel's sources; started there, since
 # it looks in the current directory first.
-typecheck: wheel ## mypy --strict on what the wheel ships
+typecheck: wheel ## mypy: strictly what the wheel ships, and the tests and benchmarks
 	rm -rf build/typecheck
 	$(BIN)/python -m zipfile -e dist/*.whl build/typecheck
-	cd build/typecheck && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p secateur
+	cd build/typecheck && MYPYPATH=.:../..:../../tests/support ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+	  --cache-dir ../../.mypy_cache secateur ../../benchmarks ../../tests
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(TEST_STAMP) ## build the documentation into build/site; a broken link fails it

@@ -22,7 +22,7 @@ Make = Callable[..., Example]
 def test_a_killed_run_goes_on_where_it_stopped(
     build: Build, answered: Make, keyword_system: Any, tmp_path: Path
 ) -> None:
-    class Dying(keyword_system):  # type: ignore[misc]
+    class Dying(keyword_system):
         def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
             if len(self.queries) == 2:
                 raise KeyboardInterrupt
@@ -68,7 +68,7 @@ def test_a_broken_score_file_is_scored_anew(build: Build, answered: Make, keywor
 def test_a_system_that_does_not_rank_is_told_from_one_that_ranks_low(
     build: Build, answered: Make, keyword_system: Any, tmp_path: Path
 ) -> None:
-    class Unranked(keyword_system):  # type: ignore[misc]
+    class Unranked(keyword_system):
         name = "unranked"
 
         def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
@@ -85,7 +85,7 @@ def test_a_system_that_does_not_rank_is_told_from_one_that_ranks_low(
 def test_a_system_that_scores_other_units_is_refused(
     build: Build, answered: Make, keyword_system: Any, wrong: np.ndarray
 ) -> None:
-    class Wrong(keyword_system):  # type: ignore[misc]
+    class Wrong(keyword_system):
         def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
             return [PassageScores(0.5, wrong), *super().score_units(query, passages[1:])]
 
@@ -96,7 +96,7 @@ def test_a_system_that_scores_other_units_is_refused(
 def test_a_system_that_shares_work_sees_the_queries_that_are_left_first(
     build: Build, answered: Make, keyword_system: Any, tmp_path: Path
 ) -> None:
-    class Sharing(keyword_system):  # type: ignore[misc]
+    class Sharing(keyword_system):
         def __init__(self) -> None:
             super().__init__()
             self.prepared: list[list[str]] = []

@@ -62,15 +62,15 @@ def test_data_without_enough_units_is_an_error(build: Build, answered: Callable[
 def test_a_system_that_finds_needles_and_one_that_keeps_everything(
     haystack_source: Source, keyword_system: Any
 ) -> None:
-    class KeepsAll(keyword_system):  # type: ignore[misc]
+    class KeepsAll(keyword_system):
         name = "all"
         threshold = 0.0
 
-    class KeepsNone(keyword_system):  # type: ignore[misc]
+    class KeepsNone(keyword_system):
         name = "none"
         threshold = 2.0
 
-    class Unbarred(keyword_system):  # type: ignore[misc]
+    class Unbarred(keyword_system):
         threshold = None
 
     systems = [KeepsAll(), KeepsNone(), Unbarred()]

@@ -50,7 +50,7 @@ def untimed(result: PruneResult) -> PruneResult:
 )
 def test_the_text_is_slices_of_the_callers_string(pruner: Pruner, text: str, threshold: float, joiner: str) -> None:
     options = {"threshold": threshold, "joiner": joiner, "keep_title": False, "return_units": True}
-    (passage,) = pruner.prune(QUERY, [text], **options).results  # type: ignore[arg-type]
+    (passage,) = pruner.prune(QUERY, [text], **options).results
     read = text.replace("\ud800", "\ufffd")
     assert passage.text == joiner.join(read[start:end] for start, end in passage.spans)
     assert passage.empty == (not passage.spans)
@@ -82,7 +82,7 @@ def test_options_reach_the_result(staged: Staged, options: dict[str, object], ex
     passages = ["Rain fell. Perhaps maybe.", "Yes yes. Rain fell. Maybe maybe.", "Rain fell."]
     request = PruneRequest(
         "q", tuple(map(Passage, passages)), PruneOptions(**{"threshold": 0.2, "joiner": " […] "} | options)
-    )  # type: ignore[arg-type]
+    )
     results = staged(STAGES).prune_request(request).results
     assert [(result.index, result.text) for result in results] == expected
 

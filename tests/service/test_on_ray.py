@@ -42,7 +42,7 @@ def _config(port: int) -> dict[str, object]:
     front["num_replicas"] = 1
     del replica["autoscaling_config"]
     replica |= {"num_replicas": 2, "ray_actor_options": {"num_cpus": 1}}
-    return config  # type: ignore[no-any-return]
+    return config
 
 
 def _replicas() -> list[psutil.Process]:

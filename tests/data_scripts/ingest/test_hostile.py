@@ -140,7 +140,7 @@ def test_what_may_not_be_read_is_reported(folder: Path) -> None:
 def test_a_file_that_vanishes_or_becomes_a_pipe_is_reported(folder: Path) -> None:
     path = folder / "a.txt"
     for kind in ("text", "pdf", "unknown"):
-        left = read_file(Found(path, "a.txt", kind))  # type: ignore[arg-type]
+        left = read_file(Found(path, "a.txt", kind))
         assert isinstance(left, LeftOut)
         assert left.reason == "cannot be read"
     os.mkfifo(path)

@@ -47,7 +47,7 @@ def _lines(path: Path, rows: list[Any]) -> Path:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".parquet":
-        return parquet.read_table(path).to_pylist()  # type: ignore[no-any-return]
+        return parquet.read_table(path).to_pylist()
     if path.is_dir():
         return list(datasets.load_from_disk(str(path)))
     data = path.read_bytes()

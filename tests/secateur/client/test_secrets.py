@@ -101,11 +101,11 @@ def _planted(url: str) -> str:
 
 
 def _client(url: str, on_error: str) -> str:
-    with Client(url, api_key=f" {KEY}\n", on_error=on_error, retries=1, timeout_s=30) as client:  # type: ignore[arg-type]
+    with Client(url, api_key=f" {KEY}\n", on_error=on_error, retries=1, timeout_s=30) as client:
         outputs = [repr(client), repr(client.settings)]
         for ask in (lambda: client.prune("q", TEXTS), client.models, client.health):
             try:
-                outputs.append(repr(ask()))  # type: ignore[no-untyped-call]
+                outputs.append(repr(ask()))
             except SecateurError as error:
                 outputs.append(said(error))
         return "\n".join(outputs)
@@ -113,7 +113,7 @@ def _client(url: str, on_error: str) -> str:
 
 def _async_client(url: str, on_error: str) -> str:
     async def run() -> str:
-        async with AsyncClient(url, api_key=f"{KEY} ", on_error=on_error, retries=1, timeout_s=30) as client:  # type: ignore[arg-type]
+        async with AsyncClient(url, api_key=f"{KEY} ", on_error=on_error, retries=1, timeout_s=30) as client:
             try:
                 return repr(await client.prune("q", TEXTS)) + repr(client.settings)
             except SecateurError as error:
@@ -135,7 +135,7 @@ def _llama_index(url: str, on_error: str) -> str:
 
 
 def _haystack(url: str, on_error: str) -> str:
-    pruner = SecateurPruner(url=url, api_key=Secret.from_token(f"{KEY} "), on_error=on_error, timeout_s=2)  # type: ignore[arg-type]
+    pruner = SecateurPruner(url=url, api_key=Secret.from_token(f"{KEY} "), on_error=on_error, timeout_s=2)
     return repr(pruner.run("q", [HaystackDocument(content=text) for text in TEXTS]))
 
 
@@ -145,7 +145,7 @@ def _mcp(url: str, on_error: str) -> str:
     async def run() -> str:
         async with McpClient(
             make_server(PruneSettings(url=url, api_key=KEY, on_error=on_error, timeout_s=2))
-        ) as client:  # type: ignore[arg-type]
+        ) as client:
             return repr(await client.call_tool("prune", {"query": "q", "texts": TEXTS}))
 
     return asyncio.run(run())

@@ -88,17 +88,17 @@ def test_errors_name_the_field(pruner: Pruner) -> None:
         component.run(query="", documents=documents())
     for options, field in (({"top_n": 0}, "top_n"), ({"min_score": 2.0}, "min_score")):
         with pytest.raises(InputError) as info:
-            component.run(query=QUERY, documents=documents(), **options)  # type: ignore[arg-type]
+            component.run(query=QUERY, documents=documents(), **options)
         assert info.value.field == field and str(info.value).startswith(f"{field}: ")
         with pytest.raises(InputError) as info:
-            SecateurPruner(pruner=pruner, **options).run(query=QUERY, documents=documents())  # type: ignore[arg-type]
+            SecateurPruner(pruner=pruner, **options).run(query=QUERY, documents=documents())
         assert info.value.field == field
         with pytest.raises(InputError) as info:
-            asyncio.run(component.run_async(query=QUERY, documents=documents(), **options))  # type: ignore[arg-type]
+            asyncio.run(component.run_async(query=QUERY, documents=documents(), **options))
         assert info.value.field == field
     for name in ("top_n", "min_score"):
         with pytest.raises(ValueError, match=rf"PruneSettings\n{name}\n"):
-            SecateurPruner(**{name: "many"})  # type: ignore[arg-type]
+            SecateurPruner(**{name: "many"})
     odd = Document(id="odd", content="5")
     object.__setattr__(odd, "content", 5)
     twice = [*documents()[:1], *documents()[:1], odd]
