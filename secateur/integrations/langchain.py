@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from secateur.integrations.any_pruner import PruningComponent
 from secateur.integrations.documents import CallerNames, document_passage, result_metadata
@@ -17,6 +18,10 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("langchain-core", "langchain") from error
 
 from pydantic import ConfigDict
+
+if TYPE_CHECKING:
+    from secateur.client import AsyncClient, Client
+    from secateur.models.pruner import Pruner
 
 _NAMES = CallerNames({"passages": "documents", "text": "page_content"})
 
@@ -35,6 +40,12 @@ class SecateurCompressor(PruningComponent, BaseDocumentCompressor, Serializable)
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    if TYPE_CHECKING:  # type checkers would derive a signature without the options
+
+        def __init__(
+            self, *, pruner: Pruner | None = None, client: Client | AsyncClient | None = None, **settings: Any
+        ) -> None: ...
 
     @classmethod
     def is_lc_serializable(cls) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secateur.integrations.any_pruner import PruningComponent
 from secateur.integrations.documents import METADATA_KEY, CallerNames, document_passage, result_metadata
@@ -21,6 +21,10 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("llama-index-core", "llama-index") from error
 
 from pydantic import ConfigDict
+
+if TYPE_CHECKING:
+    from secateur.client import AsyncClient, Client
+    from secateur.models.pruner import Pruner
 
 dispatcher = get_dispatcher(__name__)
 
@@ -41,6 +45,12 @@ class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
     """
 
     model_config = ConfigDict(extra="forbid")  # LlamaIndex's own base ignores unknown fields
+
+    if TYPE_CHECKING:  # type checkers would derive a signature without the options
+
+        def __init__(
+            self, *, pruner: Pruner | None = None, client: Client | AsyncClient | None = None, **settings: Any
+        ) -> None: ...
 
     @classmethod
     def class_name(cls) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from secateur.labelled.examples import Example, LabelledPassage
-from secateur.models.checkpoint import CALIBRATION, read_calibration, resolve
+from secateur.models.checkpoint import CALIBRATION, resolve
 from secateur.models.errors import DataError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.sums import check_sums
@@ -228,8 +228,9 @@ def calibrated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_calibrated_model_takes_a_target_recall(calibrated: Path, data: Path) -> None:
-    thresholds = read_calibration(calibrated)
-    assert thresholds is not None
+    calibration = Calibration.read(calibrated)
+    assert calibration is not None
+    thresholds = calibration.thresholds
     assert set(thresholds) == {0.8, 0.9, 0.95, 0.98}
     pruner = Pruner.load(calibrated, device="cpu")
     row = json.loads(data.read_text(encoding="utf-8").split("\n")[0])

@@ -8,7 +8,7 @@ import pytest
 
 from secateur.cli import main
 from secateur.labelled.yaml_files import read_yaml
-from secateur.models.checkpoint import read_calibration, resolve
+from secateur.models.checkpoint import resolve
 from secateur.models.errors import DataError
 from secateur.training.calibration import held_out_losses
 from secateur.training.model_card import CardFacts, CardFigures, model_card
@@ -61,7 +61,8 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_losses_are_told_by_source_that_has_an_answer(model: Path, held_out: Path) -> None:
     losses = held_out_losses(model, held_out)
     assert losses.keys() == {"clear", "tatqa_text"}
-    assert losses["clear"].keys() == (read_calibration(model) or {}).keys()
+    calibration = Calibration.read(model)
+    assert calibration is not None and losses["clear"].keys() == calibration.thresholds.keys()
     assert set(losses["clear"].values()) == {0.0}
     assert losses["tatqa_text"][0.8] == 1.0
 
