@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from secateur.labelled.examples import Example, LabelledPassage
+from secateur.models.calibration import Calibration
 from secateur.models.checkpoint import CALIBRATION, resolve
 from secateur.models.errors import DataError, ModelError
 from secateur.models.pruner import Pruner

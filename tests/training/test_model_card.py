@@ -8,6 +8,7 @@ import pytest
 
 from secateur.cli import main
 from secateur.labelled.yaml_files import read_yaml
+from secateur.models.calibration import Calibration
 from secateur.models.checkpoint import resolve
 from secateur.models.errors import DataError
 from secateur.training.calibration import held_out_losses
