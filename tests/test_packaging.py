@@ -129,6 +129,7 @@ def imports(tree: ast.AST, package: str, lazy: bool = False) -> Iterator[Import]
     for node in ast.iter_child_nodes(tree):
         for module in _modules(node, package):
             if module.split(".")[0] == FACE:
+                assert isinstance(node, ast.stmt | ast.expr)
                 yield Import(node.lineno, module, lazy)
         deferred = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         if isinstance(node, ast.If) and _is_type_checking(node.test):
@@ -297,8 +298,9 @@ SAFE = {
 
 def lowest(requirement: Requirement) -> Version | None:
     """Return the lower bound of a requirement."""
-    (bound,) = [Version(one.version) for one in requirement.specifier if one.operator == ">="] or [None]
-    return bound
+    bounds = [Version(one.version) for one in requirement.specifier if one.operator == ">="]
+    assert len(bounds) <= 1
+    return bounds[0] if bounds else None
 
 
 def test_lower_bounds_are_safe_and_no_higher_than_what_is_tested() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,9 @@ def test_the_table_compares_and_the_note_tells_of_overload(tmp_path: Path) -> No
 
 def test_an_answer_is_right_only_if_all_of_it_is(pruner: Pruner) -> None:
     expected = pruner.prune("When was it finished?", ["It was finished in 1889. It is tall.", "Bread."])
-    content = {"results": [{"index": r.index, "text": r.text, "score": r.score} for r in expected.results]}
+    content: dict[str, Any] = {
+        "results": [{"index": r.index, "text": r.text, "score": r.score} for r in expected.results]
+    }
     assert is_right(content, expected)
     for name, value in (("index", 7), ("text", "other"), ("score", content["results"][0]["score"] + 0.01)):
         assert not is_right({"results": [{**content["results"][0], name: value}, content["results"][1]]}, expected)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -81,7 +82,7 @@ def test_time_grows_with_length_alone() -> None:
     ("options", "field"),
     [({"units": 0}, "--units"), ({"units": 3, "overlap": 3}, "--overlap"), ({"max_characters": 0}, "--max-characters")],
 )
-def test_options_are_checked(options: dict[str, int], field: str) -> None:
+def test_options_are_checked(options: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError, match=field):
         ChunkOptions(**options)
 

@@ -119,7 +119,9 @@ def test_a_container_may_do_little_and_is_watched(name: str) -> None:
 
 
 def test_all_ports_differ() -> None:
-    ports = [re.search(r"_PORT:-(\d+)}", port)[1] for service in SERVICES.values() for port in service.get("ports", [])]
+    ports = [
+        re.findall(r"_PORT:-(\d+)}", port)[0] for service in SERVICES.values() for port in service.get("ports", [])
+    ]
     assert len(set(ports)) == len(ports) == 5
 
 

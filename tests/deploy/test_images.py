@@ -65,7 +65,7 @@ def test_compose_asks_after_health_as_the_images_do(dockerfile: ModuleType) -> N
 def locked(image: str) -> dict[str, str]:
     """Return the versions that an image has, by package, after a look at their hashes."""
     text = (ROOT / f"deploy/requirements-{image}.txt").read_text(encoding="utf-8")
-    found = {}
+    found: dict[str, str] = {}
     for line in text.replace("\\\n", " ").splitlines():
         if not line.startswith("#"):
             requirement, *hashes = line.split()
@@ -113,7 +113,7 @@ def test_the_images_install_what_pyproject_asks_for_at_the_tested_versions_by_ha
     versions = locked(image)
     missing = needed(lock.wanted(image)).keys() - versions.keys()
     assert not missing, f"run: make lock ({sorted(missing)})"
-    tested = {}
+    tested: dict[str, str] = {}
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             name, _, version = line.partition("==")

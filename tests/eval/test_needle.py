@@ -73,7 +73,7 @@ def test_a_system_that_finds_needles_and_one_that_keeps_everything(
     class Unbarred(keyword_system):
         threshold = None
 
-    systems = [KeepsAll(), KeepsNone(), Unbarred()]
+    systems: list[Any] = [KeepsAll(), KeepsNone(), Unbarred()]
     result = needle_test(systems, [haystack_source], source_builder(), None, per_position=1)["systems"]
     assert set(result) == {"all", "none"}
     for sentences in ("1", "2"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -32,7 +33,7 @@ def cluster() -> Iterator[None]:
     import ray
 
     os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     yield
     ray.shutdown()
 
@@ -104,6 +105,7 @@ def test_an_index_and_scores_from_a_cluster_are_those_from_here(cluster: None, p
     write_json_lines(
         tmp_path / "queries.jsonl", [Query(str(number), f"Was it {1800 + number}?") for number in range(3)]
     )
+    assert pruner.directory is not None
     made = {}
     for name, ray in (("here", False), ("there", True)):
         index = tmp_path / name

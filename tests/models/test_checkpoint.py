@@ -36,6 +36,9 @@ from secateur.models.pruner import Pruner
 
 EditConfig = Callable[..., None]
 
+EMPTY_LIST: list[object] = []
+EMPTY_MAPPING: dict[str, object] = {}
+
 
 def test_a_name_a_path_and_nothing_mean_the_shipped_model(shipped: Path) -> None:
     assert resolve(DEFAULT_MODEL) == resolve(None) == resolve(str(shipped)) == resolve(shipped)
@@ -102,7 +105,7 @@ def test_a_section_without_a_name_is_incomplete(model_copy: Path) -> None:
         *(("window", value) for value in (31, 48, 0, -1, 512.0, "512", None, True)),
         ("rank_head", "cubic"),
         ("prune_head", "cubic"),
-        *(("segmenter", value) for value in ("spacy", "", None, [])),
+        *(("segmenter", value) for value in ("spacy", "", None, EMPTY_LIST)),
     ],
 )
 def test_a_wrong_setting_is_refused(model_copy: Path, edit_config: EditConfig, setting: str, value: object) -> None:
@@ -203,7 +206,7 @@ def test_deep_nesting_is_refused(model_copy: Path, name: str, depth: int, bracke
     ("field", "value"),
     [
         *(("pad_token_id", value) for value in (2**70, -1, 30522, "0", 0.0, True, [0])),
-        *(("vocab_size", value) for value in (0, -1, 2**70, 1e300, "30522", {})),
+        *(("vocab_size", value) for value in (0, -1, 2**70, 1e300, "30522", EMPTY_MAPPING)),
         *(("max_position_embeddings", value) for value in (0, 2**70, "512", float("nan"))),
         *(("hidden_size", value) for value in (0, 2**40, "384")),
         ("num_hidden_layers", 10**9),
@@ -224,8 +227,8 @@ def test_a_wrong_number_of_the_encoder_is_named(model_copy: Path, field: str, va
     [
         *(("name", value) for value in ("", "n" * 10**6, "two\nlines", "\x1b[31m", 5, None, ["n"])),
         *(("window", value) for value in (2**70, 2**30, [512])),
-        *(("threshold", value) for value in (float("inf"), -float("inf"), True, [], "0.1", 10**400)),
-        *(("training", value) for value in ([], "run", None)),
+        *(("threshold", value) for value in (float("inf"), -float("inf"), True, EMPTY_LIST, "0.1", 10**400)),
+        *(("training", value) for value in (EMPTY_LIST, "run", None)),
         *(("rank_head", value) for value in (5, None, "r" * 10**6)),
     ],
 )

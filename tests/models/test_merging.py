@@ -84,10 +84,13 @@ def test_outputs_come_back_in_the_order_of_the_windows() -> None:
     windows = [window([0] * count) for count in (3, 9, 1, 6, 9)]
     batches = make_batches(windows, BatchLimits(rows=2, tokens=100), pad_id=0, passage_type=1)
     assert [row for batch in batches for row in batch.rows] != sorted(row for batch in batches for row in batch.rows)
-    outputs = [Output(batch.rows / 10, batch.input_ids * batch.attention_mask / 100) for batch in batches]
+    outputs = []
+    for batch in batches:
+        keep = batch.input_ids * batch.attention_mask / 128
+        outputs.append(Output((batch.rows / 8).astype(np.float32), keep.astype(np.float32)))
     for row, found in enumerate(window_outputs(batches, outputs, "staged")):
-        assert found.relevance == row / 10
-        assert found.keep[: len(windows[row])].tolist() == (windows[row].ids / 100).tolist()
+        assert found.relevance == row / 8
+        assert found.keep[: len(windows[row])].tolist() == (windows[row].ids / 128).tolist()
 
 
 # What a text is made into, by the version of the code that does so: caches outlive an update of the code, and would

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -49,7 +50,7 @@ def untimed(result: PruneResult) -> PruneResult:
     joiner=st.sampled_from(["", " ", " […] "]),
 )
 def test_the_text_is_slices_of_the_callers_string(pruner: Pruner, text: str, threshold: float, joiner: str) -> None:
-    options = {"threshold": threshold, "joiner": joiner, "keep_title": False, "return_units": True}
+    options: dict[str, Any] = {"threshold": threshold, "joiner": joiner, "keep_title": False, "return_units": True}
     (passage,) = pruner.prune(QUERY, [text], **options).results
     read = text.replace("\ud800", "\ufffd")
     assert passage.text == joiner.join(read[start:end] for start, end in passage.spans)
@@ -78,17 +79,20 @@ def test_the_text_is_slices_of_the_callers_string(pruner: Pruner, text: str, thr
         ({"joiner": ""}, [(1, "Yes yes.Maybe maybe."), (0, "Perhaps maybe."), (2, "")]),
     ],
 )
-def test_options_reach_the_result(staged: Staged, options: dict[str, object], expected: list[tuple[int, str]]) -> None:
+def test_options_reach_the_result(staged: Staged, options: dict[str, Any], expected: list[tuple[int, str]]) -> None:
     passages = ["Rain fell. Perhaps maybe.", "Yes yes. Rain fell. Maybe maybe.", "Rain fell."]
-    request = PruneRequest(
-        "q", tuple(map(Passage, passages)), PruneOptions(**{"threshold": 0.2, "joiner": " […] "} | options)
-    )
+    defaults: dict[str, Any] = {"threshold": 0.2, "joiner": " […] "}
+    request = PruneRequest("q", tuple(map(Passage, passages)), PruneOptions(**defaults | options))
     results = staged(STAGES).prune_request(request).results
     assert [(result.index, result.text) for result in results] == expected
 
 
 def test_results_carry_the_callers_id_and_metadata(staged: Staged) -> None:
-    passages = [Passage("Rain."), Passage("Yes.", id=7, metadata={"k": 1}), {"text": "Maybe.", "id": "c"}]
+    passages: list[Passage | dict[str, Any]] = [
+        Passage("Rain."),
+        Passage("Yes.", id=7, metadata={"k": 1}),
+        {"text": "Maybe.", "id": "c"},
+    ]
     results = staged(STAGES).prune("q", passages, threshold=0.2, drop_empty=True).results
     assert [(result.index, result.id, result.metadata) for result in results] == [(1, 7, {"k": 1}), (2, "c", None)]
     assert [result.score for result in results] == pytest.approx([0.9, 0.5])

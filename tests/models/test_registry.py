@@ -46,7 +46,8 @@ def test_a_backend_is_the_class_that_its_entry_names(name: str) -> None:
 
 def test_every_entry_is_described() -> None:
     texts = [*BACKENDS.values(), *DEVICES.values(), *PRECISIONS.values()]
-    texts += [entry.description for entry in (*FORMATS.values(), *SEGMENTERS.values())]
+    texts += [form.description for form in FORMATS.values()]
+    texts += [segmenter.description for segmenter in SEGMENTERS.values()]
     assert all(text and "\n" not in text for text in texts)
     assert either(DEVICES) == "auto, cpu or cuda"
 

@@ -436,7 +436,8 @@ def test_what_rank_fields_would_make_counts_before_it_is_made() -> None:
 
 
 def test_a_document_comes_back_with_all_that_it_came_with(client: httpx.Client) -> None:
-    document = {"text": "A tower.", "none": None, "deep": [{"a": None}], "given": 1, "model_extra": 2, "1": {"b": []}}
+    document: dict[str, Any] = {"text": "A tower.", "none": None, "deep": [{"a": None}], "1": {"b": []}}
+    document |= {"given": 1, "model_extra": 2}
     for path in ("/v2/rerank", "/v1/rerank", "/rerank"):
         content = rerank(client, path, documents=[document], return_documents="true")
         assert content["results"][0]["document"] == document

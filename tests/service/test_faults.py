@@ -111,7 +111,7 @@ def test_requests_that_are_late_are_told_so(troubled: Troubled) -> None:
 
 @pytest.mark.parametrize("given", ["0", "-1", "1.5", "soon", "", "9" * 30, "300001", "١٢"])
 def test_a_wrong_timeout_is_named(troubled_shared: Troubled, given: str) -> None:
-    headers = {"X-Request-Timeout-Ms": given.encode()}
+    headers = {b"X-Request-Timeout-Ms": given.encode()}
     response = troubled_shared.client.post("/v1/prune", json={"query": QUERY, "passages": [TOWER]}, headers=headers)
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "X-Request-Timeout-Ms"

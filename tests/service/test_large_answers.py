@@ -141,7 +141,7 @@ def test_what_is_made_in_pieces_is_what_the_library_returns(client: httpx.Client
     """More units and spans than are encoded at once, and metadata of every kind."""
     text = "\x0c".join(f"It is {number}." for number in range(1100))
     metadata = {"a": [1, 1.5, None, {"é": "\u2028"}], "n": 10**30}
-    passages = [{"text": text, "id": 7, "metadata": metadata}, "It is.", ""]
+    passages: list[str | dict[str, Any]] = [{"text": text, "id": 7, "metadata": metadata}, "It is.", ""]
     expected = pruner.prune(QUERY, passages, return_units=True, threshold=0.5)
     response = post(client, passages=passages, return_units=True, threshold=0.5)
     for got, want in zip(response.json()["results"], expected.results, strict=True):

@@ -46,7 +46,12 @@ def test_lines_come_in_order_and_whole(pipe: tuple[int, int]) -> None:
     lines = [f"{number} é \udcff {'x' * number}" for number in range(300)]
     for line in lines:
         handler.emit(record(line))
-    threading.Thread(target=lambda: (handler.close(), os.close(writer))).start()
+
+    def end() -> None:
+        handler.close()
+        os.close(writer)
+
+    threading.Thread(target=end).start()
     with os.fdopen(os.dup(reader), "rb") as file:
         found = file.read().decode()
     assert found.splitlines() == [line.replace("\udcff", "\\udcff") for line in lines]

@@ -60,7 +60,7 @@ def test_a_request_is_a_line_with_its_numbers(logged: Any) -> None:
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", "é", '"}'])
 def test_an_id_that_could_not_stand_in_a_log_is_replaced(logged: Any, given: str) -> None:
-    headers = {"X-Request-Id": given.encode()}
+    headers = {b"X-Request-Id": given.encode()}
     made = httpx.post(f"{logged.url}/v1/prune", json=GOOD, headers=headers, timeout=PATIENCE).headers["x-request-id"]
     assert re.fullmatch(r"[0-9a-f]{32}", made)
     assert len(entries(logged, request_id=made)) == 1

@@ -209,7 +209,7 @@ def test_a_kept_units_span_is_its_own_without_outer_white_space(client: httpx.Cl
 
 
 def test_sixteen_at_once_get_each_its_own_answer(server: Any, pruner: Pruner) -> None:
-    bodies = [
+    bodies: list[dict[str, Any]] = [
         {
             "query": f"How high is tower {i}?",
             "passages": [

@@ -169,7 +169,7 @@ def test_the_playground_works_under_a_prefix(driver: Chrome, proxied: str, page:
     root = proxied + page.rstrip("/")
     assert f"{root}/v1/prune" in addresses(driver)
     assert complaints(driver) == []
-    link = driver.find_element(By.CSS_SELECTOR, "nav a").get_property("href")
+    link = str(driver.find_element(By.CSS_SELECTOR, "nav a").get_property("href"))
     assert link == f"{root}/docs"
     assert httpx.get(link, timeout=PATIENCE).status_code == 200
 

@@ -233,7 +233,7 @@ def test_a_cache_that_cannot_be_opened_shows_no_password(url: str) -> None:
 
 def test_the_password_of_redis_has_a_variable_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def password(**given: Any) -> Any:
-        store = open_store(Settings(cache="redis://localhost/0", **given))
+        store: Any = open_store(Settings(cache="redis://localhost/0", **given))
         return store._client.connection_pool.connection_kwargs.get("password")
 
     file = tmp_path / "password"

@@ -13,7 +13,7 @@ def write_cross_encoder(directory: Path, base_model: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(base_model)
     tokenizer.save_pretrained(directory)
     torch.manual_seed(0)
-    config = BertConfig(
+    config = BertConfig(  # type: ignore[call-arg]  # num_labels is not in its signature
         vocab_size=len(tokenizer),
         hidden_size=32,
         num_hidden_layers=1,

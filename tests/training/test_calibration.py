@@ -68,7 +68,7 @@ def test_the_threshold_is_the_highest_that_keeps_the_promise() -> None:
 def test_the_promise_holds_on_data_that_was_not_calibrated_on() -> None:
     """Over repeated splits the mean loss is at most alpha, and not far below it."""
     rng = np.random.default_rng(0)
-    found = {0.9: [], 0.95: []}
+    found: dict[float, list[float]] = {0.9: [], 0.95: []}
     for _ in range(200):
         calibration = calibrate_scores({"one": made_up(rng, 150)}, alphas=(0.1, 0.05))
         fresh = made_up(rng, 150)
@@ -114,6 +114,7 @@ def test_the_promise_holds_for_the_shipped_model_on_held_out_halves_of_sources(
         first = {name: queries[: halves[name]] for name, queries in split.items()}
         second = {name: queries[halves[name] :] for name, queries in split.items()}
         (level,) = calibrate_scores(first, alphas=(0.2,)).levels
+        assert level.loss is not None and level.bound is not None
         assert level.loss <= level.bound <= 0.2
         losses.append(mean_loss(second, level.threshold))
     assert 0.02 < np.mean(losses) <= 0.2
@@ -142,7 +143,7 @@ def test_a_hard_small_source_lowers_a_balanced_threshold() -> None:
     sources = {"easy": made_up(rng, 900, 4.0), "hard": made_up(rng, 100, 0.5)}
     balanced, pooled = (calibrate_scores(sources, alphas=(0.1,), balance=b).levels[0] for b in (True, False))
     assert balanced.threshold < pooled.threshold
-    assert balanced.bound <= 0.1
+    assert balanced.bound is not None and balanced.bound <= 0.1
 
 
 def domains(rng: np.random.Generator, count: int, queries: int) -> dict[str, list[list[LabelledScores]]]:
@@ -164,6 +165,7 @@ def test_the_promise_holds_for_domains_to_come() -> None:
         pooled = {"one": [query for queries in drawn.values() for query in queries]}
         for name, scored in (("one", pooled), ("all", drawn)):
             level = calibrate_scores(scored, alphas=(0.1,)).levels[0]
+            assert level.loss is not None and level.bound is not None
             assert level.loss <= level.bound <= 0.1
             kept[name] += mean_loss(to_come, level.threshold) <= 0.1
     assert kept["all"] >= 0.85 * 40

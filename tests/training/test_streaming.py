@@ -67,7 +67,7 @@ def test_small_sources_are_drawn_by_the_mixture(toy: Path, tokenizer: Tokenizer)
     """Forty queries and five, drawn evenly."""
     found = stream(toy, tokenizer, batches=60, mix_exponent=0.0)
     assert found.sizes == {"large": 40, "small": 5}
-    queries = Counter()
+    queries: Counter[str] = Counter()
     for batch in found._packed():
         queries.update("small" if "small" in drawn.query else "large" for _, drawn in batch)
         if sum(queries.values()) > 400:

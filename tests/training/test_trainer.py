@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -239,10 +240,11 @@ def test_gradients_add_up_over_batches_and_activations_can_be_computed_twice(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
     weights = []
-    for name, changes in {
+    runs: dict[str, dict[str, Any]] = {
         "plain": {"batch_size": 16},
         "twice": {"batch_size": 16, "gradient_checkpointing": True},
-    }.items():
+    }
+    for name, changes in runs.items():
         config = config_for(trained, data, tmp_path / name)
         config = replace(config, optim=replace(config.optim, **changes), data=replace(config.data, pairs=32))
         weights.append(load_file(train(config) / "model.safetensors"))
@@ -443,11 +445,11 @@ def test_a_small_model_learns_from_a_large_one(tiny_base: Path, trained: Path, d
     assert read_config(directory).training["config"]["teacher"]["model"] == "model"
     text = "It rained all day. Anna went to Oslo. Nobody saw the cat."
     passages = [text, "The shop sells bread. It is closed on Monday."]
-    student, teacher = (
+    small, large = (
         Pruner.load(model, backend="torch").prune("Where did Anna go?", passages, return_units=True, reorder=False)
         for model in (directory, trained)
     )
-    for one, other in zip(student.results, teacher.results, strict=True):
+    for one, other in zip(small.results, large.results, strict=True):
         assert one.units is not None
         assert other.units is not None
         assert [u.score for u in one.units] == pytest.approx([u.score for u in other.units], abs=0.2)

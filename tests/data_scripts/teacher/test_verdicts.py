@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -104,7 +105,7 @@ class Judge:
         await asyncio.sleep(0)
         return 0.5 + ((self.values[a] > self.values[b]) - (self.values[a] < self.values[b])) / 2
 
-    async def rank(self, rows: list[int]) -> list[int]:
+    async def rank(self, rows: Sequence[int]) -> list[int]:
         self.asked += 1
         return sorted(rows, key=lambda row: -self.values[row])
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import pytest
 import torch
@@ -29,8 +29,9 @@ TEXTS = [
     "Who built the Eiffel Tower? When did people first land on the moon?",
     "Plants take in carbon dioxide and water and give off oxygen.\nNo. 東京は日本の首都です。",
 ]
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+SIZES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 
+Network = TypeVar("Network", bound=nn.Module)
 Reference = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -79,11 +80,11 @@ def byte_level() -> Tokenizer:
     return tokenizer
 
 
-def spread(module: nn.Module) -> nn.Module:
+def spread(module: Network) -> Network:
     """Give a module weights so large that tokens and pairs get scores of their own."""
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
+            parameter.add_(0.3 * torch.randn_like(parameter))
     return module.eval()
 
 
@@ -108,7 +109,7 @@ def make_provence(directory: Path) -> Checkpoint:
     """DeBERTa-v3: `deberta.*`, `pooler.dense`, `classifier`, `token_classifier`."""
     torch.manual_seed(1)
     tokenizer = sentencepiece_like("[CLS]", "[SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
-    config = DebertaV2Config(
+    config = DebertaV2Config(  # type: ignore[call-arg]  # its signature leaves out what it reads from others
         **SIZES,
         vocab_size=tokenizer.get_vocab_size() + 4,
         max_position_embeddings=512,
@@ -144,7 +145,7 @@ def make_xprovence(directory: Path) -> Checkpoint:
     """XLM-RoBERTa: `roberta.*` with its pooler, `classifier`, `token_classifier`."""
     torch.manual_seed(2)
     tokenizer = sentencepiece_like("<s>", "</s>", "<s> $A </s> </s> $B </s>")
-    config = XLMRobertaConfig(
+    config = XLMRobertaConfig(  # type: ignore[call-arg]  # num_labels is not in its signature
         **SIZES,
         vocab_size=tokenizer.get_vocab_size(),
         max_position_embeddings=514,
@@ -175,11 +176,11 @@ def make_xprovence(directory: Path) -> Checkpoint:
     return Checkpoint(directory, reference)
 
 
-def make_open_provence(directory: Path, *, pooling: str = "cls", legacy: bool = False) -> Checkpoint:
+def make_open_provence(directory: Path, *, pooling: Literal["cls", "mean"] = "cls", legacy: bool = False) -> Checkpoint:
     """ModernBERT: `ranking_model.*`, `pruning_head.classifier`; ``legacy`` checkpoints leave out the first prefix."""
     torch.manual_seed(3)
     tokenizer = byte_level()
-    config = ModernBertConfig(
+    config = ModernBertConfig(  # type: ignore[call-arg]  # num_labels is not in its signature
         **SIZES | {"num_hidden_layers": 4},
         vocab_size=tokenizer.get_vocab_size(),
         max_position_embeddings=1024,

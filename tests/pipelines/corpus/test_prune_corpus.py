@@ -76,7 +76,9 @@ def _save(form: str, path: Path, rows: list[dict[str, Any]]) -> Path:
 @pytest.mark.parametrize("target", ["out.jsonl", "out.jsonl.gz", "out.parquet", "out"])
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet", "dataset"])
 def test_every_form_into_every_form(form: str, target: str, tmp_path: Path, pruner: Pruner) -> None:
-    rows = [{"n": n, "question": QUERIES[n % 3], "text": text} for n, text in enumerate([TOWER, BREAD, TOWER, TOWER])]
+    rows: list[dict[str, Any]] = [
+        {"n": n, "question": QUERIES[n % 3], "text": text} for n, text in enumerate([TOWER, BREAD, TOWER, TOWER])
+    ]
     out = tmp_path / "made" / target
     report = prune_corpus(_save(form, tmp_path, rows), out, CorpusOptions(block=3))
 

@@ -314,7 +314,7 @@ def test_a_service_that_reads_slowly_is_given_up_in_time(prune: Prune) -> None:
 
 @pytest.mark.parametrize("status", ["200 OK", "500 Failed", "401 Unauthorized"])
 def test_an_endless_answer_is_cut_off(prune: Prune, status: str) -> None:
-    sent = []
+    sent: list[int] = []
 
     def behave(number: int, raw: socket.socket) -> None:
         raw.sendall(f"HTTP/1.1 {status}\r\nConnection: close\r\n\r\n".encode())

@@ -39,7 +39,7 @@ def documents() -> list[Document]:
         Document(page_content=TOWER, id="tower", metadata={"title": "Eiffel Tower", "page": {"number": 3}}),
         Document(page_content="Bread needs flour. It is baked for an hour."),
         Document(page_content="", metadata={"title": 5}),
-        Document.model_construct(page_content=MIXED, metadata=None, id=None),
+        Document.model_construct(page_content=MIXED, metadata=None, id=None),  # type: ignore[arg-type]
     ]
 
 
@@ -166,7 +166,7 @@ def test_errors_name_the_field(compressor: SecateurCompressor) -> None:
         compressor.compress_documents(documents(), " ")
     with pytest.raises(InputError, match=r"threshold: 2.* is out of range"):
         compressor.model_copy(update={"threshold": 2}).compress_documents(documents(), QUERY)
-    odd = Document.model_construct(page_content=5, metadata={}, id=None)
+    odd = Document.model_construct(page_content=5, metadata={}, id=None)  # type: ignore[arg-type]
     with pytest.raises(InputError) as info:
         compressor.compress_documents([*documents(), odd], QUERY)
     assert info.value.field == "documents[5].page_content"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from live_server import PATIENCE, Server
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.schema import (
@@ -102,6 +102,7 @@ def test_it_emits_events(postprocessor: SecateurPostprocessor) -> None:
         kinds = [type(event) for event in seen if isinstance(event, ReRankStartEvent | ReRankEndEvent)]
     finally:
         root.event_handlers.pop()
+    assert isinstance(start, ReRankStartEvent) and isinstance(end, ReRankEndEvent)
     assert (start.query, len(start.nodes), start.top_n) == (QUERY, 5, 5)
     assert [node.node_id for node in end.nodes] == [node.node_id for node in found]
     assert kinds == [ReRankStartEvent, ReRankEndEvent]

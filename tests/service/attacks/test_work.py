@@ -68,7 +68,7 @@ def test_a_large_request_keeps_small_ones_waiting_for_a_moment_only(target: Serv
     large = body(passages=[f"{number}: {TEXT * 8}" for number in range(150)])
     with siege(target), ThreadPoolExecutor(2) as pool:
         running = [pool.submit(send, target, "/v1/prune", large) for _ in range(2)]
-        waited = []
+        waited: list[float] = []
         while not all(request.done() for request in running) and len(waited) < 20:
             started = time.monotonic()
             assert send(target, "/v1/prune", SMALL) == 200
@@ -99,7 +99,7 @@ def test_a_batch_leaves_interactive_requests_their_speed(target: Server) -> None
     lines = b"".join(body(passages=[f"{n}.{m} {TEXT * 4}" for m in range(20)]) + b"\n" for n in range(30))
     with siege(target):
         batch = _Batch(target, lines)
-        waited = []
+        waited: list[float] = []
         while batch.running() and len(waited) < 40:
             started = time.monotonic()
             assert send(target, "/v1/prune", SMALL) == 200

@@ -26,7 +26,7 @@ from secateur.service.batching.engine import Engine
 from secateur.service.metrics import Metrics
 
 
-def key(cache: ScoreCache, pruner: Pruner, query: str, passage: Passage, **options: bool) -> bytes:
+def key(cache: ScoreCache, pruner: Pruner, query: str, passage: Passage, **options: Any) -> bytes:
     return cache.key(pruner.encode(check_request(query, [passage], PruneOptions(**options))), 0)
 
 

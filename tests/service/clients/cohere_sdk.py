@@ -13,7 +13,7 @@ import cohere
 
 URL, ASKED = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
 QUERY, DOCUMENTS = ASKED["query"], ASKED["documents"]
-SPANS = {"mode": "enabled", "threshold": 0.3, "max_spans": 2}
+SPANS: Any = {"mode": "enabled", "threshold": 0.3, "max_spans": 2}
 
 
 def ranking(response: Any) -> list[list[float]]:
@@ -30,8 +30,11 @@ def v1() -> dict[str, Any]:
     """Version 1, with documents returned."""
     client = cohere.Client(api_key="key", base_url=URL)
     response = client.rerank(query=QUERY, documents=DOCUMENTS, model="rerank-v3.5", return_documents=True)
-    assert [item.document.text for item in response.results] == [DOCUMENTS[item.index] for item in response.results]
-    assert response.meta.tokens.input_tokens > 0
+    for item in response.results:
+        assert item.document is not None
+        assert item.document.text == DOCUMENTS[item.index]
+    tokens = response.meta and response.meta.tokens
+    assert tokens and tokens.input_tokens and tokens.input_tokens > 0
     objects = client.rerank(
         query=QUERY, documents=[{"text": text} for text in DOCUMENTS], top_n=2, rank_fields=["text"]
     )
@@ -48,7 +51,7 @@ def v1_async() -> dict[str, Any]:
 def v2() -> dict[str, Any]:
     """Version 2, with relevant spans."""
     client = cohere.ClientV2(api_key="key", base_url=URL)
-    response = client.rerank(model="rerank-v5.0-pro", query=QUERY, documents=DOCUMENTS, relevant_spans=SPANS)
+    response: Any = client.rerank(model="rerank-v5.0-pro", query=QUERY, documents=DOCUMENTS, relevant_spans=SPANS)
     assert all(isinstance(item.pruned_text, str) for item in response.results)
     try:
         client.rerank(model="rerank-v5.0-pro", query="", documents=DOCUMENTS)
