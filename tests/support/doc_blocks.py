@@ -89,9 +89,15 @@ def runs(block: Block) -> bool:
     )
 
 
+def is_benchmark(block: Block) -> bool:
+    """Whether a shell block runs benchmarks, which take minutes and have tests of their own."""
+    return all(pipeline[0][:3] == ["python", "-m", "benchmarks"] for pipeline in commands(block.code))
+
+
 def workflow_blocks(name: str) -> list[Block]:
     """Return the shell blocks of a page that are run, and take long."""
-    return [block for block in blocks(name, "bash") if not block.reason and not runs(block)]
+    found = [block for block in blocks(name, "bash") if not block.reason and not runs(block)]
+    return [block for block in found if not is_benchmark(block)]
 
 
 def workflow_pages() -> list[str]:
