@@ -174,15 +174,15 @@ def split_rows(
     passages = _passage_groups(rows, near_duplicates)
     queries = [f"query {normalised(row['query'])}" for row in rows]
     separate = [f"row {number}" for number in range(len(rows))]
-    strict = None
-    for keys in (queries, separate) if repeat_queries else (queries,):
-        for every in (True, False):
-            found = _split_by(keys, rows, passages, shares, seed, every)
-            if found.well_filled(shares):
-                return found
-        strict = strict or found
-    assert strict is not None
-    return strict
+    ways = [(queries, True), (queries, False)]
+    ways += [(separate, True), (separate, False)] if repeat_queries else []
+    tried = []
+    for keys, every in ways:
+        found = _split_by(keys, rows, passages, shares, seed, every)
+        if found.well_filled(shares):
+            return found
+        tried.append(found)
+    return tried[1]  # no way fills the splits, so queries are not repeated either
 
 
 def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) -> dict[str, int]:

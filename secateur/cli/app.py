@@ -105,6 +105,6 @@ def run(arguments: Sequence[str]) -> None:
     """Run a command."""
     command = parse(arguments)
     logging.basicConfig(level=logging.WARNING if arguments[0] in _QUIET else logging.INFO)
-    for name in ("httpx", "httpx2", "sentence_transformers"):  # a line per request or loaded model
+    for name in ("bm25s", "faiss", "httpx", "httpx2", "sentence_transformers"):  # a line per request or loaded model
         logging.getLogger(name).setLevel(logging.WARNING)
     command()

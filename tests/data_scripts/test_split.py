@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.data_scripts.split import split
+from secateur.data_scripts.split import split, split_rows
 from secateur.labelled.examples import Example, data_files, read_examples
 from secateur.models.errors import DataError
 
@@ -79,3 +79,13 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path.write_text('{"query": "q", "passages": [{"text": "a"}]}\n{"query": 3}', encoding="utf-8")
     with pytest.raises(DataError, match="line 2"):
         split(path, tmp_path / "out", SHARES)
+
+
+def test_splits_that_no_way_fills_hold_what_can_be_separated() -> None:
+    shared = {"text": "an irrelevant passage of every query", "relevant": False}
+    texts = ["one text"] * 27 + ["a second", "a third", "a fourth"]
+    rows = [{"query": f"q{i}", "passages": [{"text": t, "relevant": True}, shared]} for i, t in enumerate(texts)]
+    shares = {"train": 0.8, "dev": 0.1, "test": 0.1}
+    splits = split_rows(rows, shares, 13)
+    assert not splits.well_filled(shares)
+    assert all(splits.rows.values()) and sum(map(len, splits.rows.values())) == 30
