@@ -16,6 +16,13 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 # Infinity's pins do not go with ours.
 INFINITY := .venv-infinity
+# The lowest versions that pyproject.toml declares, without torch.
+LOWEST := .venv-lowest
+LOWEST_TESTS := tests/models/test_requests.py tests/models/test_selection.py tests/models/test_segmentation.py \
+  tests/models/test_pruner.py tests/models/test_merging.py tests/models/test_encoding.py tests/models/test_checkpoint.py \
+  tests/models/test_registry.py tests/models/test_calibration.py tests/service/test_prune.py tests/service/test_openapi.py \
+  tests/service/test_bad_input.py tests/service/test_dialects.py tests/service/test_settings.py tests/service/test_logs.py \
+  tests/service/middleware tests/secateur/client/test_wire.py tests/secateur/client/test_client.py tests/secateur/test_cli.py
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 # One environment, two installs: serving needs no torch, so it does not wait for one.
 SERVE_STAMP := $(VENV)/.serve.stamp
@@ -52,6 +59,14 @@ check: lint format-check typecheck unit ## what to run before each commit: lint,
 unit: export HF_HUB_OFFLINE = 1
 unit: $(TEST_STAMP) ## the tests that are neither slow nor end to end (PYTEST_ARGS)
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile -m 'not slow and not e2e' $(PYTEST_ARGS)
+
+lowest: export HF_HUB_OFFLINE = 1
+lowest: ## test library, command line and service with the lowest declared versions (needs the network)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(LOWEST) $(LOWEST)/bin/uv pip install --quiet --resolution lowest-direct --only-binary :all: \
+	  --no-binary secateur -e '.[cpu,serve,client,redis]' 'hypothesis>=6.100' 'packaging>=24.0' 'psutil>=6.0' 'pytest>=8.2'
+	$(LOWEST)/bin/python -m pytest -m 'not slow and not e2e' $(LOWEST_TESTS)
 
 lint: $(TEST_STAMP) ## ruff check
 	$(BIN)/ruff check .
