@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report import BenchTable, write_bench
 from benchmarks.retrieval import RetrievalOptions, Workload, make_workload
+from benchmarks.tables import BenchTable, write_bench
 from secateur.data_scripts.labels.selecting import uncertainty, vote_k
 from secateur.data_scripts.queries.topics import topics
 from secateur.data_scripts.records import Candidate, Candidates, Chunk, Pair

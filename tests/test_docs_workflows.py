@@ -103,9 +103,7 @@ def for_integrations(folder: Path, base_model: Path) -> None:
 
 
 def for_retraining(folder: Path, base_model: Path) -> None:
-    for name in ("my.jsonl", "cuad.jsonl", "DATA/dev/machines.jsonl", "DATA/train/machines.jsonl"):
-        write_machines(folder / name, QUERIES)
-    small_config(folder, "secateur-without-cuad.yaml", "DATA/train")
+    write_machines(folder / "my.jsonl", QUERIES)
 
 
 def for_training(folder: Path, base_model: Path) -> None:
@@ -136,7 +134,7 @@ PREPARED: dict[str, Callable[[Path, Path], None]] = {
 LEFT_BEHIND = {
     "docs/data.md": ["runs/handbook/model/onnx/model_int8.onnx", "run.trec", "dataset/train/mine.jsonl.gz"],
     "docs/evaluation.md": ["runs/mine/report.html", "runs/beir/rerank.trec", "runs/rag/rag.json"],
-    "docs/retraining.md": ["my-model/onnx/model_int8.onnx", "cuad-model/README.md"],
+    "docs/retraining.md": ["my-model/onnx/model_int8.onnx", "my-model/README.md"],
     "docs/training.md": ["runs/secateur-nano-en/model/calibration.json", "runs/report/report.md"],
 }
 

@@ -83,7 +83,7 @@ def test_a_large_batch_that_has_no_room_is_an_error_that_the_log_explains(url: s
         ({"SECATEUR_MODEL": "/models/none"}, 1, "'/models/none'"),
         ({"SECATEUR_MODEL": "/etc"}, 1, "/etc"),
         ({"SECATEUR_API_KEYS_FILE": "/run/secrets/none"}, 2, "/run/secrets/none cannot be read"),
-        ({"SECATEUR_CACHE": "memcached://cache"}, 2, "'memcached://cache' is no cache"),
+        ({"SECATEUR_CACHE": "memcached://cache"}, 2, "'memcached://cache'"),
         ({"SECATEUR_THREADS": "two"}, 2, "SECATEUR_THREADS"),
         ({"SECATEUR_DEVICE": "cuda", "SECATEUR_BACKEND": "openvino"}, 2, "cuda"),
     ],

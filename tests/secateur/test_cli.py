@@ -383,7 +383,7 @@ def test_info_says_what_the_model_and_the_installation_hold(run: Run, pruner: Pr
     assert Path(content["directory"]).is_dir()
     assert "onnx/model_int8.onnx" in content["files"]
     assert (content["window"], content["threshold"]) == (pruner.config.window, pruner.config.threshold)
-    assert content["target_recalls"] == sorted(pruner.calibration or {})
+    assert content["target_recalls"] == sorted(pruner.calibration.thresholds if pruner.calibration else ())
     assert content["backends"]["openvino"] == (find_spec("openvino") is not None)
 
 
@@ -445,7 +445,7 @@ def test_data_check_says_what_is_wrong_and_fails(run: Run, tmp_path: Path) -> No
     (tmp_path / "data.jsonl").write_text(json.dumps(fine) + "\n{\n")
     outcome = run("data", "check", "data.jsonl")
     assert outcome.code == 1
-    assert "broken line, 1 times" in outcome.out
+    assert "broken line (1)" in outcome.out
     assert "line 2" in outcome.out
     assert "data.jsonl" in outcome.err
 
