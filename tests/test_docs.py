@@ -100,6 +100,7 @@ def test_what_is_not_run_is_listed() -> None:
     assert marks == len(found), "a marker stands before no block"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", with_blocks("python"))
 def test_python_runs(name: str, folder: Path, request: pytest.FixtureRequest) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -181,6 +182,7 @@ def test_a_shell_block_is_read_as_a_shell_does() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", with_blocks("bash"))
 def test_command_lines_are_right(name: str, folder: Path, request: pytest.FixtureRequest) -> None:
     for block in blocks(name, "bash"):

@@ -33,6 +33,8 @@ from machines import write_machines
 
 from secateur.eval.run import RunOptions, evaluate
 
+pytestmark = pytest.mark.e2e
+
 PATIENCE = 1200.0  # seconds a block; a machine that also trains is slow
 QUERIES = 80
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

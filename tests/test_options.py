@@ -80,6 +80,7 @@ json.dump({
 """
 
 
+@pytest.mark.slow
 def test_the_rest_schema_has_them_and_accepts_them(tree: Path) -> None:
     found = facts(tree, REST)
     option = found["option"]
@@ -159,6 +160,7 @@ json.dump({
 """
 
 
+@pytest.mark.slow
 def test_the_integrations_accept_them(tree: Path) -> None:
     found = facts(tree, INTEGRATIONS)
     assert found["signatures"] == ["sparkle: int = 3"] * 3

@@ -63,6 +63,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return zipfile.ZipFile(built).namelist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_the_wheel_holds_every_file_of_a_source_folder(wheel: list[str], folder: str) -> None:
     files = source_files(folder)

@@ -11,6 +11,7 @@ from benchmarks.corpus import CorpusBenchOptions, measure_corpus
 from secateur.models.errors import InputError
 
 
+@pytest.mark.slow
 def test_the_table_tells_of_speed_memory_and_kills(tmp_path: Path) -> None:
     lines = []
     for number in range(40):

@@ -65,6 +65,7 @@ def script(path: Path, content: str) -> Path:
     return launcher
 
 
+@pytest.mark.slow
 def test_our_service_alone(bench_data: Path) -> None:
     options = HttpOptions(clients=(2, 1), passages=3, requests=4, rounds=2)
     table = measure_http(bench_data, options)
@@ -77,6 +78,7 @@ def test_our_service_alone(bench_data: Path) -> None:
     assert "4 requests of 1 clients and 8 requests of 2 clients" in table.note
 
 
+@pytest.mark.slow
 def test_infinity_beside_our_service(bench_data: Path, tmp_path: Path) -> None:
     python = script(tmp_path / "fake.py", FAKE)
     table = measure_http(
@@ -91,6 +93,7 @@ def test_infinity_beside_our_service(bench_data: Path, tmp_path: Path) -> None:
     assert float(low) <= float(infinity[HEADER.index("its time / ours")]) <= float(high)
 
 
+@pytest.mark.slow
 def test_an_environment_without_infinity_is_said_in_the_note(bench_data: Path) -> None:
     options = HttpOptions(clients=(1,), passages=2, requests=1, rounds=1, infinity_python=Path(sys.executable))
     table = measure_http(bench_data, options)

@@ -27,6 +27,7 @@ def labelled(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_table_compares_and_the_note_tells_of_overload(tmp_path: Path) -> None:
     options = LoadOptions(passages=(1, 3), requests=8, rounds=1, seconds=3)
     table = measure_load(labelled(tmp_path / "a.jsonl"), options)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import footprint, overhead
 
 
+@pytest.mark.slow
 def test_overhead_compares_the_same_batches(bench_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overhead, "PAIRS", 5)
     monkeypatch.setattr(overhead, "ROUNDS", 2)
@@ -15,6 +16,7 @@ def test_overhead_compares_the_same_batches(bench_data: Path, monkeypatch: pytes
     assert table.note.startswith("5 real pairs, ")
 
 
+@pytest.mark.slow
 def test_footprint_asks_the_service(bench_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "PAIRS", 10)
     monkeypatch.setattr(footprint, "REQUESTS", 3)

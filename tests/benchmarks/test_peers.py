@@ -39,6 +39,7 @@ def load(workplace: Workplace) -> Callable[[str], Loaded]:
     return load
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_every_contestant_runs(load: Callable[[str], Loaded], name: str) -> None:
     loaded = load(name)
@@ -48,6 +49,7 @@ def test_every_contestant_runs(load: Callable[[str], Loaded], name: str) -> None
     run()
 
 
+@pytest.mark.slow
 def test_the_ranking_contestants_agree_on_the_scores(load: Callable[[str], Loaded]) -> None:
     torch_scores: Any = load("cross-encoder").prepare(REQUEST)()
     onnx_scores: Any = load("cross-encoder-onnx").prepare(REQUEST)()
@@ -96,6 +98,7 @@ def table(bench_data: Path) -> BenchTable:
     return measure_peers(bench_data, PeerOptions(contestant=names, passages=(3, 2), rounds=2, sizes="tiny"))
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_contestant_and_workload(table: BenchTable) -> None:
     assert [(row[0].split(" ")[0], row[1]) for row in table.rows] == [
         (name, passages) for passages in "23" for name in ("Secateur", "floor:", "OpenProvence")
@@ -109,6 +112,7 @@ def test_the_table_has_a_row_for_each_contestant_and_workload(table: BenchTable)
     assert "onnxruntime" in table.note and "Left out" not in table.note
 
 
+@pytest.mark.slow
 def test_a_missing_package_leaves_its_contestant_out(bench_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flashrank", None)
     table = measure_peers(bench_data, PeerOptions(contestant=("flashrank",), passages=(2,), rounds=1))
@@ -116,6 +120,7 @@ def test_a_missing_package_leaves_its_contestant_out(bench_data: Path, monkeypat
     assert "Left out: FlashRank: " in table.note
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_the_budget_is_said_in_the_table(bench_data: Path) -> None:
     options = PeerOptions(contestant=("bare-onnx",), passages=(2,), rounds=1, budget_s=1e-6)
     table = measure_peers(bench_data, options)
@@ -123,6 +128,7 @@ def test_what_does_not_fit_the_budget_is_said_in_the_table(bench_data: Path) -> 
     assert {len(row) for row in table.rows} == {len(HEADER)}
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_fresh_process(workplace: Workplace) -> None:
     ballast = np.ones(200_000_000, dtype=np.uint8)
     small = contestant_peak_bytes(OURS, workplace, REQUEST.first(1))

@@ -10,6 +10,8 @@ import pytest
 from benchmarks.replicas import ReplicaOptions, measure_replicas
 from secateur.models.errors import InputError
 
+pytestmark = pytest.mark.e2e
+
 
 def labelled(path: Path) -> Path:
     """Forty passages, enough for requests of three."""

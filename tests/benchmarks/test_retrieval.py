@@ -56,6 +56,7 @@ def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
         run_command("index", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "index"))
 
 
+@pytest.mark.slow
 def test_the_command(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["retrieval", "--data", str(data), "--chunks", "40", "--queries", "8"]) == 0
     out = capsys.readouterr().out

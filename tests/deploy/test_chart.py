@@ -305,6 +305,7 @@ def test_ports_agree() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_server_answers_where_it_is_probed_and_scraped(server: Server) -> None:
     kinds = manifests(CASES["all"])
     paths = [found["httpGet"]["path"] for found in walk(container(kinds)) if "httpGet" in found]

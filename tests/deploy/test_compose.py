@@ -242,6 +242,7 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
 def test_prometheus_reads_all_replicas_by_one_name(tmp_path: Path) -> None:
     """A real one, before two replicas that a name server tells of; each has an address, and all have one port."""

@@ -152,6 +152,7 @@ def build_context(to: Path) -> Path:
     return to
 
 
+@pytest.mark.slow
 def test_the_wheel_is_built_of_what_goes_to_the_build(dockerfile: ModuleType, tmp_path: Path) -> None:
     source, out = tmp_path / "src", tmp_path / "wheel"
     source.mkdir()

@@ -23,6 +23,8 @@ from live_server import PATIENCE, Server, running
 
 from secateur.service.settings import Settings
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 CONFIG = (ROOT / "deploy/nginx/nginx.conf").read_text(encoding="utf-8")
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)

@@ -64,6 +64,7 @@ def build(folder: Path, out: Path) -> str:
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_wheel_that_is_built_again_is_the_same_to_the_bit(tmp_path: Path) -> None:
     digests = []
     for number in range(2):
@@ -210,6 +211,7 @@ def test_a_release_needs_digests(script: Any, checkout: Path, monkeypatch: pytes
     assert re.search(r"if: github\.ref_type == 'tag'\n +run: make pinned\n", job), "no release is made without"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("check_jsonschema") is None, reason="check-jsonschema is not installed")
 @pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])
 def test_the_workflow_is_one(schema: str) -> None:

@@ -57,6 +57,7 @@ def url(locked_log: Path) -> Iterator[str]:
         assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 def test_it_serves_where_nothing_can_be_written(url: str) -> None:
     response = httpx.post(f"{url}/v1/prune", json=GOOD, timeout=PATIENCE)
     assert response.status_code == 200
@@ -77,6 +78,7 @@ def test_a_large_batch_that_has_no_room_is_an_error_that_the_log_explains(url: s
     assert httpx.get(f"{url}/health/ready", timeout=PATIENCE).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "code", "said"),
     [
@@ -104,6 +106,7 @@ def test_what_it_cannot_start_with_is_named_in_a_line(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_not_served_unless_that_is_wanted(tmp_path: Path) -> None:
     model = Path(shutil.copytree(resolve(None), tmp_path / "model"))
     config = model / CONFIG

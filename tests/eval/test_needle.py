@@ -84,6 +84,7 @@ def test_a_system_that_finds_needles_and_one_that_keeps_everything(
     assert result["none"]["grid"]["found"][-1] == [0.0] * 10
 
 
+@pytest.mark.slow
 def test_the_shipped_model_finds_most_needles(
     haystack_source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

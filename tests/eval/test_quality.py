@@ -30,6 +30,7 @@ def run(write_source: Write, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return data, out, evaluate(data, out, options)
 
 
+@pytest.mark.slow
 def test_the_metrics_follow_the_contract(run: tuple[Path, Path, dict[str, Any]]) -> None:
     _, out, metrics = run
     written = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
@@ -119,6 +120,7 @@ def test_two_runs_are_compared_pair_by_pair(
     assert "no significant change" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_runs_on_other_data_cannot_be_compared(
     run: tuple[Path, Path, dict[str, Any]], write_source: Write, tmp_path: Path
 ) -> None:
@@ -202,6 +204,7 @@ def test_a_limit_below_one_is_refused() -> None:
         RunOptions(limit=0)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_shipped_model_prunes_and_ranks_well(shared_data: Path, tmp_path: Path) -> None:
     """Well under the published figures, so that it fails for a broken model and not for a small sample."""
@@ -212,6 +215,7 @@ def test_the_shipped_model_prunes_and_ranks_well(shared_data: Path, tmp_path: Pa
     assert macro["mrr"] > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("system", ["secateur", "bm25"])
 def test_the_area_agrees_with_the_cross_check(system: str, shared_data: Path, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_a_trec_collection_is_read(beir: Path, run: Path, tmp_path: Path) -> Non
     assert found.qrels == {"q1": {"d1": 3, "d2": 0}}
 
 
+@pytest.mark.slow
 def test_reranking_puts_the_answer_first_and_goes_on_after_a_kill(beir: Path, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     report = rerank(load_collection(beir=beir, run=run), out)

@@ -26,6 +26,8 @@ from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.pruner import Pruner
 from secateur.models.segmenters import get_segmenter
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:

@@ -55,6 +55,7 @@ def test_what_shapes_a_reply_is_in_the_key(loopback: Any, tmp_path: Path, change
     assert len(loopback.bodies) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [

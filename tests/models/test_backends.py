@@ -64,6 +64,7 @@ def runtimes(shipped: Path, torch_model: Path) -> dict[str, Pruner]:
     return {**exported, "torch": Pruner.load(torch_model, backend="torch", device="cpu")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_pair_scores_the_same_alone_and_in_company(runtimes: dict[str, Pruner], name: str) -> None:
     pruner = runtimes[name]
@@ -83,6 +84,7 @@ def test_probabilities_differ_between_pairs_and_lie_in_range(runtimes: dict[str,
     assert np.std(found) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_threads_get_what_a_single_caller_gets(runtimes: dict[str, Pruner], name: str) -> None:
     pruner = runtimes[name]
@@ -93,6 +95,7 @@ def test_threads_get_what_a_single_caller_gets(runtimes: dict[str, Pruner], name
         assert one == pytest.approx(other, abs=1e-6, rel=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "difference"), [("openvino int8", 0.02), ("onnx int8", 0.02), ("onnx fp16", 1e-5)])
 def test_runtimes_and_precisions_are_the_same_model(runtimes: dict[str, Pruner], name: str, difference: float) -> None:
     other, reference = (
@@ -161,6 +164,7 @@ print(len(handled))
 """
 
 
+@pytest.mark.slow
 def test_signals_are_handled_after_models_are_freed_in_any_order(shipped: Path) -> None:
     """Seen from outside: without care the process crashes at its next signal."""
     command = [sys.executable, "-c", HANDLED, str(shipped / ONNX_INT8)]
@@ -287,6 +291,7 @@ def fix_size(graph: onnx.GraphProto) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 @pytest.mark.parametrize(
     ("change", "said"),

@@ -50,6 +50,7 @@ def loaded(shipped: Path, torch_model: Path) -> dict[str, Pruner]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("bad", [too_long, uneven, of_floats])
 def test_a_call_after_a_failed_one_works(loaded: dict[str, Pruner], backend: str, bad: Callable[[], Batch]) -> None:
@@ -61,6 +62,7 @@ def test_a_call_after_a_failed_one_works(loaded: dict[str, Pruner], backend: str
     assert [one.score for one in pruner.prune(QUERY, TEXTS).results] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_failed_call_harms_no_other_thread(loaded: dict[str, Pruner], backend: str) -> None:
     pruner = loaded[backend]

@@ -116,6 +116,7 @@ print("parent")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnx", "torch"])
 def test_a_forked_child_prunes_and_ends(backend: str, torch_model: Path, tmp_path: Path) -> None:
     """Used or not, in threads, with a child of its own, and forked while other threads of the parent prune."""
@@ -148,6 +149,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "methods"), [("openvino", "spawn fork"), ("torch", "fork")])
 def test_a_process_pool_prunes_and_raises(backend: str, methods: str, torch_model: Path, tmp_path: Path) -> None:
     model = [str(torch_model)] if backend == "torch" else []
@@ -175,6 +177,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_datasets_maps_in_processes(tmp_path: Path) -> None:
     assert "mapped 6" in output_of(DATASET, folder=tmp_path).splitlines()
 

@@ -174,6 +174,7 @@ def test_a_run_of_anything_takes_linear_time(run: str) -> None:
     assert time.process_time() - started < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["\x0ca", "ab. Cd? ", "word ", "a", ". ", "。", "a\u2029", "1. a"])
 def test_a_segmenter_is_called_as_often_as_the_text_is_long_and_never_with_much(run: str) -> None:
     """So that the work is linear, and can be stopped soon by the segmenter."""

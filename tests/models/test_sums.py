@@ -70,6 +70,7 @@ def test_a_flipped_bit_is_found_before_anything_is_run(summed: Path, name: str) 
         load(summed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "precision", "name"),
     [

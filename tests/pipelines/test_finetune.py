@@ -39,6 +39,7 @@ def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneRepo
         return finetune(data, tmp_path_factory.mktemp("out") / "machines", FinetuneOptions(minutes=0.75))
 
 
+@pytest.mark.slow
 def test_the_new_model_is_whole_and_prunes(report: FinetuneReport) -> None:
     for name in (ONNX_INT8, ONNX_FP16, WEIGHTS, CALIBRATION, "README.md"):
         assert (report.model / name).is_file(), name

@@ -102,6 +102,7 @@ def one_line(outcome: Outcome) -> str:
 # Pruning
 
 
+@pytest.mark.slow
 def test_stdin_is_one_passage_and_the_kept_text_goes_to_stdout(
     pruner: Pruner, threshold: float, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_stdin_is_one_passage_and_the_kept_text_goes_to_stdout(
     assert done.stdout.decode() == (expected + "\n" if expected else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
@@ -387,6 +389,7 @@ def test_info_says_what_the_model_and_the_installation_hold(run: Run, pruner: Pr
     assert content["backends"]["openvino"] == (find_spec("openvino") is not None)
 
 
+@pytest.mark.slow
 def test_serve_says_that_the_port_is_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -27,6 +27,7 @@ def test_sources_are_numbered_by_their_place(pruner: Pruner) -> None:
     assert context == "\n\n".join(heads.get(item.index, f"[{item.index + 1}] ") + item.text for item in results)
 
 
+@pytest.mark.slow
 def test_the_shipped_model_is_the_default_and_a_client_serves_too(
     pruner: Pruner, service: Server, service_key: str
 ) -> None:

@@ -59,6 +59,7 @@ def test_every_end_is_a_line_and_a_code(
     assert capsys.readouterr().err == f"secateur: error: {said}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_serve_ends_by_its_signal(tmp_path: Path, number: signal.Signals, code: int) -> None:

@@ -43,6 +43,7 @@ def prune(server: Any, **headers: str) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/prune", json=GOOD, headers=headers, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["from-environment", "from-file", "hashed"])
 @pytest.mark.parametrize(
     "headers",
@@ -89,6 +90,7 @@ def test_everything_else_needs_one(guarded: Any, path: str) -> None:
     assert httpx.post(f"{guarded.url}{path}", content=b"{}", timeout=PATIENCE).status_code == 401
 
 
+@pytest.mark.slow
 def test_the_documentation_says_where_a_key_is_needed(guarded: Any, client: httpx.Client) -> None:
     """So that its page has a field for one."""
     content = httpx.get(f"{guarded.url}/openapi.json", timeout=PATIENCE).json()
@@ -183,6 +185,7 @@ def limited(start_server: Any) -> Iterator[Any]:
         yield server
 
 
+@pytest.mark.slow
 def test_each_key_has_its_own_rate(limited: Any) -> None:
     statuses = [prune(limited, Authorization="Bearer one").status_code for _ in range(5)]
     # A minute may end in between, which frees a request or two.
@@ -207,6 +210,7 @@ def test_metrics_can_need_a_key_and_count_the_refusals(limited: Any) -> None:
     assert 'secateur_failures_total{kind="unauthorized"}' in response.text
 
 
+@pytest.mark.slow
 def test_without_keys_each_address_has_a_rate_and_a_trusted_proxy_names_it(start_server: Any) -> None:
     with start_server("--rate-limit", "2/hour", "--trusted-proxies", "127.0.0.1") as server:
 
@@ -243,6 +247,7 @@ def test_a_keys_file_is_a_regular_one_and_may_begin_with_a_mark(tmp_path: Path) 
     assert keys.name_of(b"one") and keys.name_of(b"two")
 
 
+@pytest.mark.slow
 def test_wrong_keys_are_limited_by_address(start_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECATEUR_API_KEYS", "right,other")
     with start_server("--trusted-proxies", "127.0.0.1") as server:

@@ -210,6 +210,7 @@ def test_a_wrong_value_with_lone_surrogates_can_be_quoted(client: httpx.Client) 
     problem(post(client, passage(metadata={"\udc00": float("nan")})), 422)
 
 
+@pytest.mark.slow
 def test_a_target_recall_needs_a_calibrated_model(start_server: Any, uncalibrated_model: Path) -> None:
     with start_server("--model", str(uncalibrated_model)) as server:
         response = httpx.post(f"{server.url}/v1/prune", json={**GOOD, "target_recall": 0.9}, timeout=300)

@@ -77,6 +77,7 @@ def test_a_line_that_takes_too_long_is_an_error_of_its_own(client: httpx.Client)
     assert answers[0]["error"]["status"] in {422, 504}  # refused at once where the speed is known already
 
 
+@pytest.mark.slow
 def test_answers_come_while_others_are_worked_on(client: httpx.Client) -> None:
     lines = [json.dumps(body(number)) for number in range(200)]
     started = time.monotonic()
@@ -95,6 +96,7 @@ def test_a_client_that_sends_all_before_it_reads_is_answered(client: httpx.Clien
     assert [answer["results"][0]["metadata"] for answer in answers] == [{"x": "x" * 100_000}] * 150
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_lines(server: Any, client: httpx.Client) -> None:
     process = psutil.Process(server.process.pid)
     batch(client, *[LARGE] * 100)
@@ -155,6 +157,7 @@ def test_types_of_json_lines_are_read(client: httpx.Client, given: str) -> None:
     assert "error" not in json.loads(response.text)
 
 
+@pytest.mark.slow
 def test_a_line_that_is_too_long_is_an_error_of_its_own(start_server: Any) -> None:
     """It is not read to its end: the next line has its own number and its answer."""
     with (
@@ -194,6 +197,7 @@ def test_a_batch_that_the_disk_does_not_take_is_refused(full_disk: Any) -> None:
     assert "Traceback" not in full_disk.log.read_text()
 
 
+@pytest.mark.slow
 def test_others_do_not_wait_for_a_batch(server: Any, client: httpx.Client) -> None:
     """While a batch that takes long is worked on, small requests are answered between its lines."""
     line = {"query": "When was it finished?", "passages": [TOWER * 8] * 4}

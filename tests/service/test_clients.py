@@ -22,6 +22,8 @@ import pytest
 from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 from secateur.models.pruner import Pruner
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).with_name("clients")
 DOCUMENT = ROOT / "docs" / "compatibility.md"

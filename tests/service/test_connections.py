@@ -52,6 +52,7 @@ def statuses(received: bytes) -> list[int]:
 # Early answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [
@@ -153,6 +154,7 @@ def stalled(server: Any, size: int, *, sent: int, chunked: bool = False) -> sock
     return raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunked", [False, True], ids=["content-length", "chunked"])
 def test_stalled_bodies_take_no_more_than_their_allowance(bounded: Any, chunked: bool) -> None:
     process = psutil.Process(bounded.process.pid)
@@ -193,6 +195,7 @@ def test_a_body_that_is_announced_counts_before_it_comes_and_no_longer_than_its_
             time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_bytes_that_came_fast_buy_no_time_to_stall(bounded: Any) -> None:
     """At the slowest pace this body might take a minute."""
     size = MAX_BODY - 1
@@ -229,6 +232,7 @@ def test_in_a_crowd_who_waits_longest_makes_room(bounded: Any, sent: bytes) -> N
         read(raws[0])  # returns, since the first has made room
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_a_small_answer_unread_is_let_go(bounded: Any) -> None:
     """Less than what the transport buffers without a word."""
     body = json.dumps({"query": "q", "passages": [{"text": "It was.", "metadata": {"a": "x" * 60_000}}]}).encode()

@@ -90,6 +90,7 @@ def test_a_poisoned_runtime_ends_the_process(troubled: Troubled) -> None:
     assert troubled.process.wait(PATIENCE) == 1
 
 
+@pytest.mark.slow
 def test_a_dead_engine_ends_the_process_and_nobody_hangs(troubled: Troubled) -> None:
     with ThreadPoolExecutor(32) as pool:
         slow = pool.submit(troubled.status, "Turtles crawl.")
@@ -104,6 +105,7 @@ def test_a_dead_engine_ends_the_process_and_nobody_hangs(troubled: Troubled) -> 
         troubled.client.get("/health/ready")
 
 
+@pytest.mark.slow
 def test_requests_that_are_late_are_told_so(troubled: Troubled) -> None:
     assert troubled.status("Turtles crawl.", **{"X-Request-Timeout-Ms": "200"}) == 504
     assert troubled.status(TOWER) == 200
@@ -207,6 +209,7 @@ def test_work_of_a_client_that_is_gone_is_dropped(troubled_shared: Troubled) -> 
     until_nothing_waits(troubled_shared.client)
 
 
+@pytest.mark.slow
 def test_sigterm_amid_requests_answers_all_that_were_taken(start_server: Any, pruner: Pruner) -> None:
     """A hundred requests are under way: each is answered rightly, or its connection was never taken."""
     with start_server() as server:

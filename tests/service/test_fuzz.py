@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 HERE = Path(__file__).parent
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "20")
 
 
+@pytest.mark.slow
 def test_no_request_that_schemathesis_makes_is_a_server_error(start_server: Any, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml"), "run"]
     options = ["--seed", "1", "--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--mode", "all"]

@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from live_server import PATIENCE
+
+pytestmark = pytest.mark.e2e
 
 WSGI = """
 import json

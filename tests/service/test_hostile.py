@@ -72,6 +72,7 @@ def with_body(body: bytes, head: bytes = HEAD) -> bytes:
     return head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
@@ -149,6 +150,7 @@ def test_a_connection_is_kept_after_a_refusal(hostile: Any) -> None:
         assert re.findall(rb"HTTP/1\.1 (\d+) ", read(raw)) == [b"415", b"415", b"200"]
 
 
+@pytest.mark.slow
 def test_slow_heads_and_bodies_are_given_up(hostile: Any) -> None:
     """Also when a byte comes now and then, which restarts no clock."""
     with connect(hostile) as silent, connect(hostile) as head, connect(hostile) as body, connect(hostile) as again:
@@ -177,6 +179,7 @@ def test_slow_heads_and_bodies_are_given_up(hostile: Any) -> None:
         assert time.monotonic() - started < RECEIVE_S * 20
 
 
+@pytest.mark.slow
 def test_a_slow_but_steady_upload_is_read(start_server: Any) -> None:
     """A body has a second more for each 64 KiB, so that a large one on a thin line arrives."""
     body = GOOD.ljust(200_000)
@@ -188,6 +191,7 @@ def test_a_slow_but_steady_upload_is_read(start_server: Any) -> None:
         assert read(raw).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_a_thousand_slow_connections_keep_nobody_waiting(hostile: Any) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(connect(hostile)) for _ in range(1000)]
@@ -205,6 +209,7 @@ def test_a_thousand_slow_connections_keep_nobody_waiting(hostile: Any) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_client_that_never_reads_is_let_go(hostile: Any) -> None:
     """Its answer is larger than what the system's buffers take."""
     passages = [{"text": "It was. " * 20, "metadata": {"a": "x" * 100_000}}] * 200

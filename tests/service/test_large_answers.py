@@ -56,6 +56,7 @@ def refused(response: httpx.Response, field: str) -> None:
     assert len(response.content) < 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("passages", [["a\x0c" * 15_000], ["a\x0c" * 10] * 1000], ids=["one", "many"])
 def test_many_units_come_back_and_nobody_waits(server: Any, client: httpx.Client, passages: list[str]) -> None:
     with live(server):
@@ -77,6 +78,7 @@ def test_a_long_joiner_is_refused(client: httpx.Client) -> None:
     refused(post(client, passages=["It stands. It was."] * 200, joiner="j" * 3_000_000), "joiner")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "passages",
     [
@@ -117,6 +119,7 @@ def test_wrong_large_bodies_keep_nobody_waiting(
     assert response.status_code == 422
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "name", "options"),
     [

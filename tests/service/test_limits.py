@@ -110,6 +110,7 @@ def test_the_refusals_are_counted(small: httpx.Client) -> None:
     assert 'secateur_requests_total{route="/v1/prune",status="422"}' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "field", "said"),
     [
@@ -150,6 +151,7 @@ def test_a_large_body_within_the_limits_is_read(client: httpx.Client) -> None:
     assert response.json()["results"][0]["metadata"] == {"k": list(range(20))}
 
 
+@pytest.mark.slow
 def test_a_line_of_a_batch_is_no_larger_than_a_body(start_server: Any) -> None:
     line = json.dumps({"query": "q", "passages": ["a"]})
     with start_server("--max-body-bytes", "100") as server:

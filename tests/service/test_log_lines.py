@@ -113,6 +113,7 @@ def ask(url: str) -> int:
     return httpx.post(f"{url}/v1/prune", json={"query": "q", "passages": ["It was."]}, timeout=60).status_code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", ["stops", "leaves"])
 def test_the_service_goes_on_when_its_log_is_not_read(pipe: tuple[int, int], tmp_path: Path, reading: str) -> None:
     """The address is read off the log's begin; then nothing is."""

@@ -115,6 +115,7 @@ def test_no_log_has_anybodys_text(logged: Any) -> None:
     assert "traceback" not in log
 
 
+@pytest.mark.slow
 def test_the_text_is_logged_where_that_is_switched_on(start_server: Any) -> None:
     with start_server("--log-text") as server:
         response = post(server, **{"X-Request-Id": "with-text"})

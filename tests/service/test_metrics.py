@@ -35,6 +35,7 @@ def names(shown: str) -> set[str]:
     return {family.name + ("_total" if family.type == "counter" else "") for family in families}
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_requests(shown: str) -> None:
     samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value

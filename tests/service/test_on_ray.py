@@ -23,6 +23,8 @@ from secateur.models.errors import InputError
 from secateur.models.pruner import Pruner
 from secateur.service.on_ray import build
 
+pytestmark = pytest.mark.e2e
+
 CONFIG = Path(__file__).parents[2] / "deploy" / "ray" / "serve.yaml"
 PATIENCE = 300.0  # seconds; a machine that also trains is slow
 QUERY = "When was the tower finished?"

@@ -120,6 +120,7 @@ def guarded(start_server: Any) -> Iterator[Any]:
             yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "/tools/prune"])
 def test_the_prefix_may_be_taken_off_by_the_proxy_or_left(guarded: Any, prefix: str) -> None:
     url = guarded.url + prefix
@@ -143,6 +144,7 @@ def test_no_prefix_opens_what_needs_a_key(guarded: Any) -> None:
             assert response.status_code in (401, 404, 405), (prefix, path)
 
 
+@pytest.mark.slow
 def test_a_forwarded_prefix_is_shown(start_server: Any) -> None:
     with start_server("--trusted-proxies", "127.0.0.1") as server:
 
@@ -211,6 +213,7 @@ def test_only_a_trusted_proxy_names_a_prefix() -> None:
 PART = st.sampled_from(["health", "live", "v1", "prune", "docs", "a", ""])
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(parts=st.lists(PART, max_size=6), prefix=st.lists(PART.filter(bool), max_size=3))
 def test_a_path_is_open_only_as_the_route_that_answers_it(parts: list[str], prefix: list[str]) -> None:

@@ -246,6 +246,7 @@ def test_liveness_answers_while_a_large_request_runs(client: httpx.Client) -> No
     assert before >= 3, "inference must not block the event loop"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM")
 def test_sigterm_finishes_what_runs_and_exits_with_0(start_server: Any) -> None:
     sent = threading.Event()

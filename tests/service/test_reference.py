@@ -21,6 +21,8 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+pytestmark = pytest.mark.e2e
+
 PATIENCE = 120.0
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
 ASSETS = Path(__file__).parents[2] / "service" / "docs"

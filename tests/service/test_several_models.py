@@ -50,6 +50,7 @@ def metric(client: httpx.Client, name: str) -> float:
     return float(next((line for line in lines if line.startswith(name)), f"{name} 0").split()[-1])
 
 
+@pytest.mark.slow
 def test_a_request_gets_the_model_that_it_names(served: httpx.Client) -> None:
     for name in ("plain", "uncalibrated"):
         assert served.post("/v1/prune", json={**BODY, "model": name}).json()["model"] == name
@@ -96,6 +97,7 @@ def test_the_cache_answers_again_and_its_death_fails_nothing(
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

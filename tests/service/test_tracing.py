@@ -90,6 +90,7 @@ def post(server: Any, trace: str = TRACE, **body: Any) -> httpx.Response:
     )
 
 
+@pytest.mark.slow
 def test_a_request_is_a_trace_with_a_reranker_and_its_stages(start_server: Any, collector: Collector) -> None:
     with start_server("--otlp-endpoint", collector.url) as server:
         response = post(server, top_n=1)
@@ -120,6 +121,7 @@ def test_a_request_is_a_trace_with_a_reranker_and_its_stages(start_server: Any, 
         assert text.encode() not in collector.raw
 
 
+@pytest.mark.slow
 def test_text_is_traced_where_that_is_switched_on_and_errors_are_no_reranker(
     start_server: Any, collector: Collector
 ) -> None:
@@ -137,6 +139,7 @@ def test_text_is_traced_where_that_is_switched_on_and_errors_are_no_reranker(
         assert span.status.code == Status.STATUS_CODE_UNSET
 
 
+@pytest.mark.slow
 def test_a_batch_has_a_reranker_for_each_line(start_server: Any, collector: Collector) -> None:
     line = json.dumps({"query": QUERY, "passages": PASSAGES})
     with start_server("--otlp-endpoint", collector.url) as server:
@@ -147,6 +150,7 @@ def test_a_batch_has_a_reranker_for_each_line(start_server: Any, collector: Coll
         assert [span.parent_span_id for span in collector.spans if span.name == "prune"] == [root.span_id] * 3
 
 
+@pytest.mark.slow
 def test_a_dead_collector_fails_no_request_and_holds_up_no_end(start_server: Any, collector: Collector) -> None:
     collector.close()
     with start_server("--otlp-endpoint", collector.url) as server:

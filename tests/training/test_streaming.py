@@ -42,6 +42,7 @@ def test_the_seed_decides(toy: Path, tokenizer: Tokenizer) -> None:
     assert one != other
 
 
+@pytest.mark.slow
 def test_workers_change_no_batch(toy: Path, tokenizer: Tokenizer) -> None:
     collator = GroupCollator(pad_id=0, multiple=8, passage_type=1)
     alone = [collator(batch) for batch in stream(toy, tokenizer)]

@@ -94,6 +94,7 @@ def trained(tiny_base: Path, data: Path, tmp_path_factory: pytest.TempPathFactor
     return train(config_for(tiny_base, data, tmp_path_factory.mktemp("run")))
 
 
+@pytest.mark.slow
 def test_training_learns_what_the_labels_say(trained: Path) -> None:
     pruner = Pruner.load(trained, backend="torch")
     result = pruner.prune(
@@ -116,6 +117,7 @@ def test_the_checkpoint_names_no_directory_of_this_machine(trained: Path, tiny_b
     assert str(trained.parent) not in config
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tiny_base: Path, data: Path, trained: Path, tmp_path: Path) -> None:
     # What a kill after step 20 leaves: the checkpoints up to there.
     checkpoints = trained.parent / "checkpoints"
@@ -132,6 +134,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_base: Path, data: Path, t
         assert torch.allclose(tensor, resumed[name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_the_result_can_be_averaged_with_where_it_started(trained: Path, data: Path, tmp_path: Path) -> None:
     config = replace(config_for(trained, data, tmp_path / "whole"), data=replace(DataConfig(train=data), pairs=48))
     whole = load_file(train(config) / "model.safetensors")
@@ -168,6 +171,7 @@ def test_a_trained_model_goes_on_with_its_own_heads_only(trained: Path, data: Pa
         train(config)
 
 
+@pytest.mark.slow
 def test_a_shipped_model_goes_on_learning_from_its_fp16_file(data: Path, tmp_path: Path) -> None:
     config = config_for(resolve(None), data, tmp_path)
     idle = replace(config.optim, learning_rate=1e-9, freeze_embeddings=True)
@@ -193,6 +197,7 @@ def test_a_model_without_any_weights_cannot_be_trained_on(trained: Path, data: P
         train(config_for(tmp_path, data, tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_and_merged(trained: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(trained, data, tmp_path)
     directory = train(replace(config, lora=LoraConfig(rank=4), data=replace(config.data, pairs=96)))
@@ -205,6 +210,7 @@ def test_adapters_are_trained_and_merged(trained: Path, data: Path, tmp_path: Pa
     assert any(name.startswith("rank.") for name in changed)
 
 
+@pytest.mark.slow
 def test_lower_layers_learn_slower(trained: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(trained, data, tmp_path)
     optim = replace(config.optim, layer_decay=1e-3, learning_rate=1e-3)
@@ -218,6 +224,7 @@ def test_lower_layers_learn_slower(trained: Path, data: Path, tmp_path: Path) ->
     assert moved(weight.format(0)) < 0.05 * moved(weight.format(1))
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_the_result_and_training_stops_when_none_is_better(
     tiny_base: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -236,6 +243,7 @@ def test_the_best_checkpoint_is_the_result_and_training_stops_when_none_is_bette
     assert read_config(directory).training["validation"]["unit_ap"] == pytest.approx(max(scores), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_add_up_over_batches_and_activations_can_be_computed_twice(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -256,6 +264,7 @@ def test_gradients_add_up_over_batches_and_activations_can_be_computed_twice(
     assert read_config(directory).training["steps"] == 2
 
 
+@pytest.mark.slow
 def test_a_tracker_is_told_the_loss_its_parts_and_the_validation(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -307,6 +316,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_base: Path, data: Path, tm
         train(replace(config, optim=wild))
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does_with_twice_the_batch(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     path = tmp_path / "two.yaml"
     path.write_text(
@@ -323,6 +333,7 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(tiny_base: Path,
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
+@pytest.mark.slow
 def test_export_writes_both_files_and_they_agree_with_torch(
     trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +350,7 @@ def test_export_writes_both_files_and_they_agree_with_torch(
         assert result.results[0].text == "Hugo went to Lima."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "said"), [("MAX_FLIPS", "differ from torch"), ("MAX_BATCH_EFFECT", "in a batch")])
 def test_an_unfaithful_file_is_refused_and_nothing_is_written(
     trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
@@ -356,6 +368,7 @@ def test_an_unfaithful_file_is_refused_and_nothing_is_written(
     assert not (copy / "onnx").exists()
 
 
+@pytest.mark.slow
 def test_linear_heads_train_and_load(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(tiny_base, data, tmp_path)
     small = replace(config, data=replace(config.data, pairs=32), rank_head="linear", prune_head="linear")
@@ -363,6 +376,7 @@ def test_linear_heads_train_and_load(tiny_base: Path, data: Path, tmp_path: Path
     assert 0 <= pruner.prune("q", ["Some text."]).results[0].score <= 1
 
 
+@pytest.mark.slow
 def test_a_head_that_pools_units_is_exported_and_the_same_everywhere(
     tiny_base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,6 +414,7 @@ def test_a_base_without_a_fast_tokenizer_is_an_error(tmp_path: Path) -> None:
         base_directory(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_cross_encoders_head_becomes_the_relevance_head(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     base = tmp_path / "cross-encoder"
     torch.manual_seed(3)
@@ -428,6 +443,7 @@ def test_a_classifier_of_several_labels_is_no_relevance_head(tiny_base: Path, da
         train(config_for(base, data, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_streaming_learns_too(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(tiny_base, data, tmp_path)
     directory = train(replace(config, data=replace(config.data, streaming=True, workers=1)))
@@ -437,6 +453,7 @@ def test_streaming_learns_too(tiny_base: Path, data: Path, tmp_path: Path) -> No
     assert result.results[0].text == "Anna went to Oslo."
 
 
+@pytest.mark.slow
 def test_a_small_model_learns_from_a_large_one(tiny_base: Path, trained: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(tiny_base, data, tmp_path)
     teacher = TeacherConfig(str(trained), backend="torch")

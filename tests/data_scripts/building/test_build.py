@@ -86,6 +86,7 @@ def built(server: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_example_makes_a_dataset_that_can_be_trained_on(built: Path) -> None:
     report = check_data(built / "out" / "dataset" / "train")
     assert report.usable
@@ -114,6 +115,7 @@ def test_a_second_run_does_nothing(built: Path, server: Loopback) -> None:
     assert (made(built), len(server.bodies)) == (before, asked)
 
 
+@pytest.mark.slow
 def test_what_was_changed_is_done_again_with_all_behind_it(built: Path, server: Loopback, tmp_path: Path) -> None:
     path = config_file(tmp_path, server)
     list(build(read_yaml(path, BuildConfig)))
@@ -124,6 +126,7 @@ def test_what_was_changed_is_done_again_with_all_behind_it(built: Path, server: 
     assert len(server.bodies) - asked < asked  # pairs that were labelled before come from the cache
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_goes_on_to_the_same_files(built: Path, server: Loopback, tmp_path: Path) -> None:
     path = config_file(tmp_path, server)
     asked = len(server.bodies)
@@ -148,6 +151,7 @@ def test_a_build_that_is_killed_goes_on_to_the_same_files(built: Path, server: L
     assert len(server.bodies) - asked <= len(answered) + under_way
 
 
+@pytest.mark.slow
 def test_a_step_that_lacks_replies_ends_the_build(server: Loopback, tmp_path: Path) -> None:
     path = config_file(tmp_path, server)
     honest = server.behave

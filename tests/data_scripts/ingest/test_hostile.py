@@ -85,6 +85,7 @@ def test_special_files_inside_beir_and_datasets_are_left_out(folder: Path) -> No
     assert report.left_out.counts == {"link out of the directory": 2, "not a regular file": 1, "cannot be read": 1}
 
 
+@pytest.mark.slow
 def test_a_pipe_is_read_where_it_is_named(folder: Path) -> None:
     out = folder.parent / "out.jsonl"
     command = f"{sys.executable} -m secateur data ingest <(echo 'From a pipe.') --out {out}"
@@ -106,6 +107,7 @@ def test_odd_names_are_read_and_shown(folder: Path) -> None:
     assert "x\ufffd[31m .pdf" in report.left_out.places["broken PDF"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs rm, and paths of 4096 bytes")
 def test_very_deep_directories_are_walked(folder: Path) -> None:
     deep = folder / "a"
@@ -183,6 +185,7 @@ LAUGHS = (
 )
 
 
+@pytest.mark.slow
 def test_broken_files_are_counted_and_the_others_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reasons = broken(folder)
     ids, report = run(folder)
@@ -257,6 +260,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched(folder: Path) -> None:
     from datasets import Audio, Dataset, Features, Image, List, Value
     from pypdf import PdfWriter

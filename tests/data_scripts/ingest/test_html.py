@@ -37,6 +37,7 @@ def test_html_without_a_title_takes_its_heading() -> None:
     assert html_text("").text == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [

@@ -78,6 +78,7 @@ def test_replies_that_cannot_be_used(reply: str, problem: str) -> None:
     assert read_citations(reply, 9) == Citation(problem=problem)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=200), st.integers(1, 30))
 def test_any_text_is_read(reply: str, count: int) -> None:
     cited = read_citations(reply, count)

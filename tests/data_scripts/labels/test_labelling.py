@@ -298,6 +298,7 @@ def test_the_command_fails_where_pairs_lack(pairs: Path, server: Loopback, capsy
     assert main(command(pairs, server, pairs.with_name("out.jsonl"), "--retries", "0")) == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_five_times_asks_nothing_twice(tmp_path: Path, server: Loopback) -> None:
     """Killed while requests wait for their replies: those were never answered, all others are never asked again."""
     pairs = tmp_path / "pairs.jsonl"

@@ -63,6 +63,7 @@ def unit_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.eye(2, dtype=np.float32)[[int("whale" in text) for text in texts]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["random", "diverse", "uncertain"])
 def test_the_chosen_pairs_keep_their_order(tmp_path: Path, by: str) -> None:
     texts = ["Bread needs flour.", "A whale swims."] * 5

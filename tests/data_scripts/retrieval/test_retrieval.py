@@ -54,6 +54,7 @@ def first(directory: Path, query: str, **options: Any) -> str:
     return index.chunks[int(ranking.rows[0])].id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bm25", "dense", "fused"])
 def test_each_way_finds_the_passage(directory: Path, method: str) -> None:
     assert first(directory, "When was the Eiffel Tower completed?", method=method) == "c2"
@@ -150,6 +151,7 @@ def test_other_chunks_make_another_index(chunks: Path, tmp_path: Path) -> None:
     assert first(tmp_path / "index", "rain", method="bm25") == "x"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_behind_its_last_shard(chunks: Path, directory: Path, tmp_path: Path) -> None:
     out = tmp_path / "index"
     command = [sys.executable, "-m", "secateur", "data", "index", str(chunks), "--out", str(out), "--shard", "2"]
@@ -299,6 +301,7 @@ def test_the_commands(chunks: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(list(read_records(Path(selected), Pair))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_fusion_finds_at_least_what_the_better_of_both_finds(shared_data: Path, tmp_path: Path) -> None:
     """Recall@10 on questions and paragraphs of SQuAD."""

@@ -29,6 +29,7 @@ def test_the_command_prints_the_table_and_writes_no_key(
     assert not any(KEY in text for text in [printed, *written])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "said"),
     [

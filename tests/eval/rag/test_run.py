@@ -87,6 +87,7 @@ def test_a_second_run_asks_nothing_and_reports_the_same(
     assert lines(tmp_path / "first") == lines(tmp_path / "second")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(pruner: Pruner, loopback: Any, data: Path, tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\n"

@@ -95,6 +95,7 @@ def test_sentences_are_coloured_by_what_became_of_them(metrics: dict[str, Any], 
     assert '<span class="unit dropped" title="does not answer, dropped, score 0.01">It rained.' in page
 
 
+@pytest.mark.slow
 def test_same_input_same_bytes(metrics: dict[str, Any], worst: dict[str, Any]) -> None:
     assert render_html(metrics, worst) == render_html(metrics, worst)
 

@@ -29,6 +29,7 @@ def passages() -> tuple[SegmentedPassage, ...]:
     return source_builder().build("toy", [Example("1", "toy", QUERY, labelled)]).segmented[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*BASELINES, "secateur"])
 def test_every_unit_gets_a_score_and_the_same_one_again(name: str, passages: Sequence[SegmentedPassage]) -> None:
     system = load_system(name)
@@ -41,6 +42,7 @@ def test_every_unit_gets_a_score_and_the_same_one_again(name: str, passages: Seq
         assert math.isnan(one.relevance) == (name in ("full", "lead"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "rank-head", "secateur"])
 def test_what_reads_the_query_finds_the_answer(name: str, passages: Sequence[SegmentedPassage]) -> None:
     answering, other, _ = load_system(name).score_units(QUERY, passages)
@@ -48,6 +50,7 @@ def test_what_reads_the_query_finds_the_answer(name: str, passages: Sequence[Seg
     assert answering.relevance > other.relevance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bm25", "tfidf", "embedding", "rank-head", "secateur"])
 @pytest.mark.parametrize("titles", [True, False])
 def test_a_title_that_is_shown_is_read(name: str, titles: bool) -> None:

@@ -73,6 +73,7 @@ def _save(form: str, path: Path, rows: list[dict[str, Any]]) -> Path:
     return path / "in"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["out.jsonl", "out.jsonl.gz", "out.parquet", "out"])
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet", "dataset"])
 def test_every_form_into_every_form(form: str, target: str, tmp_path: Path, pruner: Pruner) -> None:
@@ -157,6 +158,7 @@ def _kill_after(command: list[str], journal: Path, rows: int) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_killed_three_times_the_output_is_that_of_an_unbroken_run(tmp_path: Path) -> None:
     corpus = _lines(tmp_path / "in.jsonl", _rows(160))
     whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
@@ -187,6 +189,7 @@ RAY_PATIENCE = {
 }
 
 
+@pytest.mark.slow
 def test_on_ray_the_output_is_the_same(tmp_path: Path) -> None:
     corpus = _lines(tmp_path / "in.jsonl", _rows(30))
     here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
@@ -205,6 +208,7 @@ def test_on_ray_the_output_is_the_same(tmp_path: Path) -> None:
     assert there.read_bytes() == here.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_ray_head_that_is_not_there_is_said(tmp_path: Path) -> None:
     corpus = _lines(tmp_path / "in.jsonl", _rows(2))
     environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1"}
@@ -383,6 +387,7 @@ def test_a_disk_that_takes_no_more_is_said_and_what_was_written_is_gone_on_with(
     assert len(_read(out)) == 30
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT of POSIX")
 def test_interrupted_it_ends_in_a_line_and_is_gone_on_with(tmp_path: Path) -> None:
     """A thread of the runtime that came back to the interpreter at its end would abort it, in two runs of five."""

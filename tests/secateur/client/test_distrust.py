@@ -276,6 +276,7 @@ DRIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
 def test_no_drip_outlasts_the_timeout(prune: Prune, drip: Any) -> None:
     end = threading.Event()

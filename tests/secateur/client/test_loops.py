@@ -117,6 +117,7 @@ def test_a_loop_that_was_only_closed_leaves_the_client_usable(client: AsyncClien
     assert asyncio.run(client.models()) == ("secateur-nano-en",)
 
 
+@pytest.mark.slow
 def test_a_client_that_is_dropped_closes_its_connections(service: Server, service_key: str) -> None:
     gc.collect()
 

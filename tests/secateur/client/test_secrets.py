@@ -171,6 +171,7 @@ def gone_through(ask: Callable[[str, str], str], url: str, on_error: str) -> str
     return output + "".join(str(warning.message) for warning in caught)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_error", ["raise", "passthrough"])
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("ask", ASKERS[:2], ids=["sync", "async"])
@@ -196,6 +197,7 @@ def test_no_integration_shows_it(
     search(output, caplog.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["refused", "silent", "proxy", "tunnel", "socks", "proxy page"])
 @pytest.mark.parametrize("on_error", ["raise", "passthrough"])
 @pytest.mark.parametrize("ask", ASKERS[:3], ids=["sync", "async", "langchain"])

@@ -143,6 +143,7 @@ def test_other_failures_are_not_repeated(prune: Prune, status: str) -> None:
     assert server.requests == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drip", [False, True], ids=["silent", "dripping"])
 def test_a_slow_service_is_given_up_in_time(prune: Prune, drip: bool) -> None:
     end = threading.Event()

@@ -23,6 +23,8 @@ from live_server import Server
 
 from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 
+pytestmark = pytest.mark.e2e
+
 PATIENCE = 900.0  # seconds; torch, imported beside a training run, takes minutes
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"

@@ -137,6 +137,7 @@ def test_empty_documents_go_when_asked(compressor: SecateurCompressor) -> None:
     assert 0 < len(found) < 5 and all(document.page_content for document in found)
 
 
+@pytest.mark.slow
 def test_a_thousand_at_once(pruner: Pruner) -> None:
     given = [Document(page_content=f"Room {number}.", metadata={"number": number}) for number in range(1_000)]
     given[234] = Document(page_content="The Eiffel Tower was finished in March 1889.", metadata={"number": 234})
@@ -229,10 +230,12 @@ with compressor._pruner._locks.get():  # as a thread of the parent holds it that
 """
 
 
+@pytest.mark.slow
 def test_a_compressor_prunes_in_a_forked_child(tmp_path: Path) -> None:
     assert output_of(FORKS, folder=tmp_path).split("\n") == ["used before 0", "held 0", ""]
 
 
+@pytest.mark.slow
 def test_a_pickled_compressor_prunes(pruner: Pruner) -> None:
     used = SecateurCompressor(device="cpu", threads=1, threshold=0.2)
     expected = used.compress_documents(documents(), QUERY)

@@ -49,6 +49,7 @@ def check(outcome: Any, pruner: Pruner, **options: Any) -> None:
     assert found["output_tokens"] == wanted.usage.output_tokens
 
 
+@pytest.mark.slow
 def test_over_stdio(pruner: Pruner, tmp_path: Path) -> None:
     server = StdioServerParameters(command=sys.executable, args=["-m", "secateur", "mcp"], cwd=str(tmp_path))
     check(asyncio.run(call(server, max_tokens=12)), pruner, max_tokens=12)
@@ -73,6 +74,7 @@ def http_url(tmp_path: Path, service: Server, service_key: str) -> Iterator[str]
         process.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_over_http_on_a_live_service(http_url: str, pruner: Pruner) -> None:
     check(asyncio.run(call(http_url)), pruner)
     error = asyncio.run(call(http_url, query=" "))

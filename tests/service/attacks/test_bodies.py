@@ -9,6 +9,8 @@ import pytest
 from live_server import Server
 from siege import ask, send, siege
 
+pytestmark = pytest.mark.e2e
+
 QUERY = "When was it finished?"
 KEPT_AND_DROPPED = "It was finished in 1889. Bread needs flour, water, and an hour in a hot oven. "
 FIELDS = [f"field {number}" for number in range(100)]

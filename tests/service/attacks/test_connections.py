@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
+import pytest
 from live_server import Server
 from raw_http import connect
 from siege import siege
+
+pytestmark = pytest.mark.e2e
 
 STALLED = 16  # about half a gigabyte together
 STALLED_BYTES = 31_000_000

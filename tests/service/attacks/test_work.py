@@ -12,6 +12,8 @@ import pytest
 from live_server import Server
 from siege import SMALL, send, send_copies, siege
 
+pytestmark = pytest.mark.e2e
+
 TEXT = "It was finished in March 1889, after two years, two months and five days. It is made of iron. "
 
 

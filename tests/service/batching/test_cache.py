@@ -220,6 +220,7 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     yield from started_redis(tmp_path_factory.mktemp("redis"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD_VALUES)
 def test_a_bad_value_in_redis_is_a_miss_and_is_replaced(
     shared_redis: Redis, troubled: Pruner, backend: Any, bad: Any, caplog: pytest.LogCaptureFixture

@@ -82,6 +82,7 @@ def wait_for(gate: threading.Event, held: threading.Event) -> Callable[[Sequence
     return wait
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_tokens", [1, 300, None])
 def test_many_at_once_get_what_the_library_gives_each_alone(pruner: Pruner, step_tokens: int | None) -> None:
     asked = requests(30)
