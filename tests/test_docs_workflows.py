@@ -52,7 +52,10 @@ def reply(body: dict[str, Any], number: int) -> dict[str, Any]:
         shops = re.findall(r"Shop \d+", prompt)
         text = json.dumps([f"When does {shop} open?" for shop in shops[:1]])
     elif sentences:
-        text = "It says so [1]."
+        question = re.search(r"Question again: (.*)$", prompt, re.MULTILINE)
+        shop = re.search(r"Shop \d+", question[1]) if question else None
+        cited = [number for number, sentence in sentences if shop is None or f"{shop[0]} " in sentence]
+        text = f"It says so [{cited[0]}]." if cited else "No answer"
     else:
         read = re.search(r"reads (\w+) per gauge", prompt)
         text = read[1] if read else "No"
