@@ -286,7 +286,7 @@ def measure_data_options(data: Path, queries: int, chunks: int, count: int) -> B
         rows += measure_selection(found, work.gold, index, count)
     note = (
         f"{len(work.queries)} queries over {len(work.texts)} chunks of {data.name}, all sources evenly. Teachers order "
-        f"the first {_JUDGED} fused passages; the shipped model stands in for the language model, `noisy` with random "
+        f"the first {_JUDGED} fused passages; the shipped model replaces the language model, `noisy` with random "
         "errors by Bradley and Terry or Plackett and Luce, and `requests` are those that a language model would get "
         "for a query. Coverage is the mean cosine of all chunks or pairs to the nearest chosen one; a document of the "
         "topics is the passages of one query; `judged wrongly` compares the shipped model's relevance with gold. "

@@ -142,7 +142,7 @@ def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
 
     Args:
         path: A JSON-lines file, gzipped or not, or a directory of such files.
-        segmenter: Sentence segmenter of the model to be trained.
+        segmenter: Sentence segmenter of the model that will be trained.
 
     Raises:
         DataError: There is no such file, or a file cannot be read.

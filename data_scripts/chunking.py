@@ -33,7 +33,7 @@ class ChunkOptions:
         overlap: Units that a chunk shares with the previous one; fewer if that chunk is shorter.
         max_characters: Length limit of a chunk; a longer unit is cut, at white space if possible.
         seed: Random seed; combined with the document's id.
-        segmenter: Sentence segmenter of the model to be trained.
+        segmenter: Sentence segmenter of the model that will be trained.
 
     Raises:
         InputError: A value is out of range.

@@ -47,7 +47,7 @@ class LabelOptions(LlmLimits):
         style: ``answer`` asks for an answer with citations, ``select`` for the sentence numbers alone.
         samples: Replies for each pair; a label is the share of them that cite the unit (self-consistency). Above 1 the
             endpoint needs a temperature above 0.
-        segmenter: Sentence segmenter; that of the model to be trained.
+        segmenter: Sentence segmenter; that of the model that will be trained.
 
     Raises:
         InputError: a value is out of range or unknown.

@@ -191,7 +191,7 @@ def label_by_answers(pairs: Path, out: Path, segmenter: str = "nupunkt") -> Labe
     Args:
         pairs: JSON lines of `Pair`; those without answers are dropped.
         out: JSON lines of `Labelled`.
-        segmenter: Sentence segmenter; that of the model to be trained.
+        segmenter: Sentence segmenter; that of the model that will be trained.
 
     Raises:
         DataError: a file cannot be read or written.

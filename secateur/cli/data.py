@@ -29,7 +29,7 @@ Queries = Annotated[Path, arg("Queries as JSON lines.")]
 Candidates = Annotated[Path, arg("Queries with their candidate passages, as JSON lines.")]
 Pairs = Annotated[Path, arg("Pairs as JSON lines.")]
 Labels = Annotated[Path, arg("Labels as JSON lines.")]
-Segmenter = Annotated[str, arg("Sentence segmenter of the model to be trained.")]
+Segmenter = Annotated[str, arg("Sentence segmenter of the model that will be trained.")]
 Seed = Annotated[int, arg("Seed of the random choice.")]
 
 for _table in (GenerateOptions, LabelOptions, TeachOptions):

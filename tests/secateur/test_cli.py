@@ -9,7 +9,6 @@ import re
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,30 +16,22 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from command_line import spawn
+from command_line import QUERY, TEXTS, spawn
 from cyclopts import App
-from rich.console import Console
 
 from secateur.cli import main
 from secateur.cli.app import docstrings, parse
-from secateur.cli.display import show
 from secateur.cli.options import PRUNING, pruning_options
 from secateur.labelled import text_files
 from secateur.models.options import Option, PruneOptions, option_table
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
 
-QUERY = "When was the Eiffel Tower finished?"
-TEXTS = {
-    "bread.txt": "Bread needs flour and water. It is baked for an hour. The oven must be hot.",
-    "tower.txt": "It stands in Paris. It was finished in March 1889.  Millions visit it every year.",
-    "café.txt": "The Louvre is a museum. It opened in 1793.",
-}
 PATIENCE = 300
 
 
@@ -80,15 +71,6 @@ def files(tmp_path: Path) -> list[str]:
     for name, text in TEXTS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     return list(TEXTS)
-
-
-@pytest.fixture(scope="module")
-def threshold(pruner: Pruner) -> float:
-    """A threshold that keeps some units of the texts and drops others, whatever the model."""
-    result = pruner.prune(QUERY, list(TEXTS.values()), return_units=True)
-    scores = sorted(unit.score for passage in result.results for unit in passage.units or ())
-    below, above = max(pairwise(scores), key=lambda pair: pair[1] - pair[0])
-    return (below + above) / 2
 
 
 def one_line(outcome: Outcome) -> str:
@@ -460,71 +442,3 @@ def test_calibrate_with_too_little_data_says_so_and_writes_nothing(run: Run, tmp
     assert outcome.code == 1
     assert "give at least 50" in outcome.err
     assert not (tmp_path / "calibration.json").exists()
-
-
-# The terminal
-
-
-def shown(pruner: Pruner, passages: list[Passage], **options: Any) -> str:
-    """Return what a colour terminal is sent."""
-    out = io.StringIO()
-    console = Console(
-        file=out, force_terminal=True, color_system="standard", no_color=False, width=80, highlight=False,
-        legacy_windows=False,
-    )  # fmt: skip
-    show(console, passages, pruner.prune(QUERY, passages, return_units=True, **options))
-    return out.getvalue()
-
-
-def test_kept_text_is_plain_and_dropped_text_dimmed_with_scores(pruner: Pruner, threshold: float) -> None:
-    passages = [Passage(text, id=name) for name, text in TEXTS.items()]
-    out = shown(pruner, passages, threshold=threshold)
-    result = pruner.prune(QUERY, passages, threshold=threshold, return_units=True)
-    kinds = set()
-    for item in result.results:
-        for unit in item.units or ():
-            body = passages[item.index].text[unit.start : unit.end].strip()
-            assert body in out
-            assert (f"\x1b[2m{body}\x1b[0m" in out) is not unit.kept
-            colour = "32" if unit.kept else "2;31"
-            assert f"\x1b[{colour}m {unit.score:.2f}\x1b[0m" in out
-            kinds.add(unit.kept)
-    assert kinds == {True, False}
-
-
-def test_every_passage_has_a_header_and_the_end_says_what_was_saved(pruner: Pruner) -> None:
-    passages = [Passage("It is. It was.", id="guide"), Passage("No.")]
-    out = shown(pruner, passages, threshold=1.0, min_units=1)
-    result = pruner.prune(QUERY, passages, threshold=1.0, min_units=1)
-    guide, other = sorted(result.results, key=lambda item: item.index)
-    assert f"guide\x1b[0m\x1b[1;36m  relevance {guide.score:.2f}  kept 1 of 2 units" in out
-    assert f"passage 1\x1b[0m\x1b[1;36m  relevance {other.score:.2f}  kept 1 of 1 units" in out
-    usage = result.usage
-    saved = f"{usage.input_tokens} tokens in, {usage.output_tokens} out: {usage.compression:.0%} dropped\n"
-    assert out.endswith(saved)
-
-
-def test_markup_in_a_passage_is_text(pruner: Pruner) -> None:
-    out = shown(pruner, [Passage("The [red]tag[/red] :smile: stays [/]. End.", id="[bold]")], threshold=0.0)
-    assert "The [red]tag[/red] :smile: stays [/]." in out
-    assert "[bold]" in out
-
-
-def test_a_real_terminal_gets_the_coloured_view(pruner: Pruner, tmp_path: Path) -> None:
-    pty = pytest.importorskip("pty")
-    (tmp_path / "tower.txt").write_text("It is. It was.")
-    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
-    environment["TERM"] = "xterm"
-    master, slave = pty.openpty()
-    try:
-        done = spawn(
-            "prune", "-q", QUERY, "--threshold", "1", "tower.txt",
-            cwd=tmp_path, capture_output=False, stdout=slave, stderr=subprocess.PIPE, env=environment,
-        )  # fmt: skip
-        out = os.read(master, 65536).decode()
-    finally:
-        os.close(slave)
-        os.close(master)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert "\x1b[2mIt is.\x1b[0m" in out
-    assert "kept 0 of 2 units" in out
