@@ -18,6 +18,7 @@ from benchmarks.quality import QualityOptions, measure_quality
 from benchmarks.replicas import ReplicaOptions, measure_replicas
 from benchmarks.retrieval import RetrievalOptions, measure_retrieval
 from benchmarks.segmenters import measure_segmenters
+from benchmarks.selection import SelectionOptions, measure_selection
 from benchmarks.speed import measure_speed
 from benchmarks.tables import BenchTable, write_bench
 from secateur.models.errors import SecateurError
@@ -38,6 +39,7 @@ WITH_OPTIONS: dict[str, tuple[Measure, type[Any]]] = {
     "corpus": (measure_corpus, CorpusBenchOptions),
     "retrieval": (measure_retrieval, RetrievalOptions),
     "quality": (measure_quality, QualityOptions),
+    "selection": (measure_selection, SelectionOptions),
 }
 """Benchmarks with the type of their options."""
 
