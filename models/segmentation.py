@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from secateur.models.errors import unknown_name
@@ -18,15 +18,23 @@ from secateur.models.types import Passage, Unit, UnitKind
 
 MAX_UNIT_WORDS = 120
 
-_BULLET = r"(?:[-*+•‣▪◦●○–—]|\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)])[ \t]+(?=\S)"
+_SYMBOL = r"[-*+•‣▪◦●○–—]"
+_LABEL = r"\(?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)]"
 _NEWLINE = r"(?:\r\n?+|[\n\x0b\x0c\x85])"
 _BLANK = r"[^\S\r\n\x0b\x0c\x85\u2029]"
+_PUNCTUATION = r"[.!?:;,。！？：；…][\"'”’)\]」』）]*"
+_MARKER = rf"(?P<marker>{_SYMBOL}|{_LABEL})[ \t]+(?=\S)"
 # Possessive quantifiers: "\r\n" is one line break, and a run of white space is read once.
 _BLOCK_BREAK = re.compile(
-    rf"(?:{_NEWLINE}{_BLANK}*+{_NEWLINE}|[\x0c\u2029])\s*+|{_NEWLINE}(?={_BLANK}*+{_BULLET})",
+    rf"(?:{_NEWLINE}{_BLANK}*+{_NEWLINE}|[\x0c\u2029])\s*+|{_NEWLINE}(?={_BLANK}*+{_MARKER})",
 )
-_ITEM_START = re.compile(rf"\s*{_BULLET}")
-_SENTENCE_END = re.compile(r"[.!?:;,。！？：；…][\"'”’)\]」』）]*\s*$")
+_MARKED_LINE = re.compile(rf"(?:\A|{_NEWLINE}|\u2029){_BLANK}*+{_MARKER}")
+_LEADING = re.compile(r"\s*")
+_BEFORE_MARKER = re.compile(
+    rf"(?:\A|{_NEWLINE}{_BLANK}*+{_NEWLINE}|[\x0c\u2029]|{_PUNCTUATION}{_BLANK}*{_NEWLINE}){_BLANK}*\Z"
+)
+_LOOK_BACK = 64  # characters
+_SENTENCE_END = re.compile(rf"{_PUNCTUATION}\s*$")
 _MAX_HEADING_WORDS = 12
 # A "word" as a measure of length: at most 16 characters without white space, or two CJK characters.
 _WORD = re.compile(
@@ -39,10 +47,49 @@ _AHEAD = 512  # characters of context after a sentence's end
 _BEHIND = 16  # characters of context before it
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int]]:
+def _numbering(label: str) -> tuple[str, int]:
+    """Return the numbering of a list label and its place there: ("1", 11) for ``11.``, ("a", 99) for ``c)``."""
+    name = label.strip("(.)")
+    if name.isdigit():
+        return "1", int(name)
+    return ("A" if name.isupper() else "a"), ord(name) if len(name) == 1 else 0
+
+
+def _items(text: str) -> dict[int, int]:
+    """Return the list items of a text: where the marker of each begins and ends, with the white space after it.
+
+    Some lines only look like an item: ``J. Smith``, ``11. It had``, ``— to``. A symbol or a label with a bracket is
+    always a marker. A label with a full stop is one if its neighbour in the numbering begins another line; a number
+    also at the start of a paragraph, or after a line that ends with punctuation. A dash is one in the same places, or
+    if another dash begins a line.
+    """
+    lines = list(_MARKED_LINE.finditer(text))
+    labels = {_numbering(line["marker"]) for line in lines}
+    dashes = sum(line["marker"] in "–—" for line in lines)
+    found = {}
+    for line in lines:
+        marker, start = line["marker"], line.start("marker")
+        numbering, place = _numbering(marker)
+        if marker in "–—":
+            known, may_open = dashes > 1, True
+        elif len(marker) == 1 or marker.endswith(")") or not place:
+            known, may_open = True, True
+        else:
+            # A 0 stands for Roman numbers of several letters.
+            known = not labels.isdisjoint({(numbering, place - 1), (numbering, place + 1), (numbering, 0)})
+            known = known or (numbering, place) == ("1", 1)
+            may_open = numbering == "1"
+        if known or (may_open and _BEFORE_MARKER.search(text[max(0, start - _LOOK_BACK) : start])):
+            found[start] = line.end()
+    return found
+
+
+def _blocks(text: str, items: Mapping[int, int]) -> Iterator[tuple[int, int]]:
     """Yield spans that tile the text, cut at paragraph breaks and before list items."""
     start = 0
     for match in _BLOCK_BREAK.finditer(text):
+        if match["marker"] and match.start("marker") not in items:
+            continue
         leading = start == 0 and not text[: match.start()].strip()  # belongs to the first block
         if not leading and match.end() < len(text):
             yield start, match.end()
@@ -70,13 +117,16 @@ def _split(block: str, segmenter: Segmenter) -> Iterator[int]:
     yield len(block)
 
 
-def _sentence_ends(block: str, segmenter: Segmenter) -> list[int]:
+def _sentence_ends(block: str, marker: int, segmenter: Segmenter) -> list[int]:
     """Return the sentence ends of a block, trailing white space included; the last is ``len(block)``.
 
-    A piece without a letter or digit (a stray quotation mark, a list marker) is joined to the piece before it.
+    A piece without a letter or digit (a stray quotation mark) is joined to the piece before it.
+
+    Args:
+        block: Text of the block.
+        marker: End of its list marker; 0 without one.
+        segmenter: Sentence segmenter.
     """
-    item = _ITEM_START.match(block)
-    marker = item.end() if item else 0
     ends: list[int] = []
     start = 0
     for raw in _split(block, segmenter):
@@ -137,15 +187,10 @@ def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int
     yield end
 
 
-def _kind(text: str, block: tuple[int, int], whole: bool) -> UnitKind:
-    body = text[block[0] : block[1]]
-    if _ITEM_START.match(body):
-        return "list_item"
-    stripped = body.strip()
+def _is_heading(block: str) -> bool:
+    stripped = block.strip()
     short = len(stripped.split()) <= _MAX_HEADING_WORDS and len(stripped) <= 120
-    if not whole and short and _has_content(stripped) and not _SENTENCE_END.search(stripped):
-        return "heading"
-    return "sentence"
+    return short and _has_content(stripped) and not _SENTENCE_END.search(stripped)
 
 
 def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORDS) -> list[Unit]:
@@ -155,13 +200,17 @@ def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORD
     inner boundary. The empty text has no units.
     """
     units: list[Unit] = []
-    for block in _blocks(text):
-        kind = _kind(text, block, whole=block == (0, len(text)))
-        start = block[0]
-        for offset in _sentence_ends(text[block[0] : block[1]], segmenter):
-            for end in _split_long(text, start, block[0] + offset, max_words):
-                units.append(Unit(start, end, kind))
-                start = end
+    items = _items(text)
+    for start, stop in _blocks(text, items):
+        block = text[start:stop]
+        marker = items.get(start + len(_LEADING.match(block)[0]), 0)  # type: ignore[index]
+        whole = stop - start == len(text)
+        kind: UnitKind = "list_item" if marker else "heading" if not whole and _is_heading(block) else "sentence"
+        first = start
+        for offset in _sentence_ends(block, max(0, marker - start), segmenter):
+            for end in _split_long(text, first, start + offset, max_words):
+                units.append(Unit(first, end, kind))
+                first = end
     return units
 
 

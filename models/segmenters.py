@@ -14,35 +14,13 @@ from functools import cache
 from pathlib import Path
 
 from secateur.models.errors import InputError, MissingExtraError, unknown_name
+from secateur.models.sentence_ends import corrected_ends
 
 Segmenter = Callable[[str], list[int]]
 """Returns the ascending end offsets (code points) of a text's sentences; the last one may be omitted."""
 
-_CLOSERS = "」』）)】》〉”’\"'"
-_FULL_STOP = re.compile(rf"(?<![。！？｡!?])([。！？｡!?]++)[{_CLOSERS}]*+")
-_QUOTATIVE = ("と", "って")  # 「行く。」と言った: the sentence goes on after the quotation
-_HAS_CJK_STOP = re.compile("[。！？｡]")
 _INNER_STOP = re.compile(r"[.!?…](?=\s*+\S)")
 _LONG_RUN = re.compile(r"\S{256}")
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-
-
-def cjk_ends(text: str) -> list[int]:
-    """Return the sentence ends of a text without spaces between sentences (Chinese, Japanese).
-
-    A sentence ends after a full-width stop (or an ASCII ``!`` or ``?`` before a CJK character) and its closing
-    brackets, unless a Japanese quotative particle continues it.
-    """
-    ends = []
-    for match in _FULL_STOP.finditer(text):
-        end = match.end()
-        if not _HAS_CJK_STOP.search(match[1]) and not _CJK.match(text, end):
-            continue
-        closed = end > match.end(1)
-        if closed and text.startswith(_QUOTATIVE, end):
-            continue
-        ends.append(end)
-    return ends
 
 
 @cache
@@ -122,17 +100,14 @@ SEGMENTERS = {
 
 
 class _NamedSegmenter:
-    """A segmenter combined with `cjk_ends`. It is pickled by name, for worker processes."""
+    """A segmenter corrected by `corrected_ends`. It is pickled by name, for worker processes."""
 
     def __init__(self, name: str, base: Segmenter) -> None:
         self._name = name
         self._base = base
 
     def __call__(self, text: str) -> list[int]:
-        ends = self._base(text)
-        if _HAS_CJK_STOP.search(text):
-            ends = sorted({*ends, *cjk_ends(text)})
-        return ends
+        return corrected_ends(text, self._base(text))
 
     def __reduce__(self) -> tuple[Callable[[str], Segmenter], tuple[str]]:
         return get_segmenter, (self._name,)
@@ -140,7 +115,7 @@ class _NamedSegmenter:
 
 @cache
 def get_segmenter(name: str = "nupunkt") -> Segmenter:
-    """Return a segmenter by name, combined with `cjk_ends` for texts without spaces.
+    """Return a segmenter by name, corrected by `corrected_ends`.
 
     Raises:
         InputError: The name is unknown.
