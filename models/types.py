@@ -8,16 +8,26 @@ from typing import Any, Literal
 
 from secateur.models.options import PruneOptions
 
-UnitKind = Literal["sentence", "heading", "list_item"]
+UnitKind = Literal[
+    "sentence", "heading", "list_item", "table_header", "table_row", "code", "line", "quote", "entry", "markup"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A piece of a passage that is kept or dropped: code points ``[start, end)`` of the text."""
+    """A piece of a passage that is kept or dropped: code points ``[start, end)`` of the text.
+
+    Attributes:
+        needs: Indexes of the units without which this one does not read: its heading, the header row of its table, the
+            sentence that introduces its list, the signature and the fences around its code.
+        hidden: Code points inside the unit that the network does not read: markup, and data that says nothing.
+    """
 
     start: int
     end: int
     kind: UnitKind = "sentence"
+    needs: tuple[int, ...] = ()
+    hidden: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,15 @@
-"""Segmentation: a text is cut into units (sentences, headings, list items) that tile it exactly.
-
-Unit spans are code-point offsets ``[start, end)``; ``units[i].end == units[i + 1].start``, the first starts at 0 and
-the last ends at ``len(text)``. White space between sentences belongs to the unit before it, so no character is lost.
-"""
+"""Plain text: paragraphs, list items and sentences."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
-from secateur.models.errors import unknown_name
-from secateur.models.segmenters import Segmenter, get_segmenter
-from secateur.models.types import Passage, Unit, UnitKind
+from secateur.models.formats.building import UnitBuilder
+from secateur.models.segmenters import Segmenter
+from secateur.models.types import Unit, UnitKind
 
 MAX_UNIT_WORDS = 120
 
@@ -187,74 +182,56 @@ def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int
     yield end
 
 
-def _is_heading(block: str) -> bool:
+def is_heading(block: str) -> bool:
+    """Return whether a paragraph reads as a heading: short, and without punctuation at its end."""
     stripped = block.strip()
     short = len(stripped.split()) <= _MAX_HEADING_WORDS and len(stripped) <= 120
     return short and _has_content(stripped) and not _SENTENCE_END.search(stripped)
 
 
-def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORDS) -> list[Unit]:
-    """Segment plain text into units that tile it.
+def add_sentences(
+    building: UnitBuilder,
+    stop: int,
+    segmenter: Segmenter,
+    kind: UnitKind = "sentence",
+    needs: Sequence[int] = (),
+    marker: int = 0,
+) -> range:
+    """Add the sentences of a block that begins where the last unit ended.
 
-    Paragraph breaks and list items always end a unit. A unit of more than ``max_words`` words is split at the best
-    inner boundary. The empty text has no units.
+    A unit of more than `MAX_UNIT_WORDS` words is split at the best inner boundary.
+
+    Args:
+        building: Units so far.
+        stop: End of the block.
+        segmenter: Sentence segmenter.
+        kind: Kind of the units.
+        needs: Units that each of them needs.
+        marker: End of the block's list marker, which begins no sentence of its own; 0 without one.
+
+    Returns:
+        Indexes of the new units.
     """
-    units: list[Unit] = []
+    text, start, first = building.text, building.end, len(building)
+    for offset in _sentence_ends(text[start:stop], max(0, marker - start), segmenter):
+        for end in _split_long(text, building.end, start + offset, MAX_UNIT_WORDS):
+            building.add(end, kind, needs)
+    return range(first, len(building))
+
+
+def segment_text(text: str, segmenter: Segmenter) -> list[Unit]:
+    """Segment plain text into units that tile it: sentences, headings and list items.
+
+    Paragraph breaks and list items always end a unit. A unit needs the heading before it. The empty text has no units.
+    """
+    building = UnitBuilder(text)
     items = _items(text)
+    heading: tuple[int, ...] = ()
     for start, stop in _blocks(text, items):
         block = text[start:stop]
         marker = items.get(start + len(_LEADING.match(block)[0]), 0)  # type: ignore[index]
-        whole = stop - start == len(text)
-        kind: UnitKind = "list_item" if marker else "heading" if not whole and _is_heading(block) else "sentence"
-        first = start
-        for offset in _sentence_ends(block, max(0, marker - start), segmenter):
-            for end in _split_long(text, first, start + offset, max_words):
-                units.append(Unit(first, end, kind))
-                first = end
-    return units
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """An entry of the registry: one line for help and documentation, and the function that cuts a text into units."""
-
-    description: str
-    segment: Callable[[str, Segmenter], list[Unit]]
-
-
-FORMATS = {"text": Format("plain text with paragraphs and lists", segment_text)}
-"""The registry of passage formats; choices, errors and documentation derive from it.
-
-A new format is one entry here, its function (with new kinds of units in `types.UnitKind`, if any), and its tests.
-"""
-
-
-def check_format(field: str, name: object) -> str:
-    """Return the name of a format, after checking that it is known.
-
-    Args:
-        field: Name of the field, for the error.
-        name: Name of the format.
-
-    Raises:
-        InputError: There is no such format.
-    """
-    if not isinstance(name, str) or name not in FORMATS:
-        raise unknown_name(field, "format", name, FORMATS)
-    return name
-
-
-def segment(passage: Passage, segmenter: Segmenter | None = None) -> list[Unit]:
-    """Segment a passage into units by its format.
-
-    Args:
-        passage: The passage.
-        segmenter: Sentence segmenter; None for the default one.
-
-    Returns:
-        Units in order, tiling the text exactly; offsets are code points of the text.
-
-    Raises:
-        InputError: The format is unknown.
-    """
-    return FORMATS[check_format("format", passage.format)].segment(passage.text, segmenter or get_segmenter())
+        if not marker and stop - start < len(text) and is_heading(block):
+            heading = tuple(add_sentences(building, stop, segmenter, "heading"))
+        else:
+            add_sentences(building, stop, segmenter, "list_item" if marker else "sentence", heading, marker)
+    return building.units

@@ -1,0 +1,1 @@
+"""Formats: how a text of each kind is cut into units."""

@@ -1,0 +1,91 @@
+"""The format of a text by rule, from its first 20,000 characters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from secateur.models.formats.json import is_json, is_json_lines
+from secateur.models.formats.lines import has_header, is_diff
+
+_LOOKED_AT = 20_000  # characters
+_MANY = 400  # lines
+_HTML_START = re.compile(r"\s*(?:<!doctype html|<html[\s>]|<body[\s>])", re.IGNORECASE)
+_HTML_TAG = re.compile(
+    r"<(/?)(?:p|div|li|ul|ol|table|tr|td|th|h[1-6]|section|article|span|a|br|strong|em|pre)(?:\s[^<>]{0,500})?/?>",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
+# A heading of the first level has blank lines around it, unlike a comment in code.
+_MARKDOWN_BLOCK = re.compile(
+    r"^ {0,3}#{2,6} +\S|(?:\A|^[ \t]*\n)#[ ]\S[^\n]*\n[ \t]*$|^ {0,3}\|?(?: *:?-{3,}:? *\|)+(?: *:?-{3,}:? *)?$",
+    re.MULTILINE,
+)
+_MARKDOWN_INLINE = re.compile(
+    r"\[[^\]\n]{1,200}\]\([^()\s]{1,500}\)|\*\*[^\s*][^*\n]{0,200}\*\*|(?<!`)`[^`\n]{1,100}`(?!`)"
+)
+_LIST = re.compile(r"^[ \t]{0,8}(?:[-*+]|\d{1,3}[.)]) +\S")
+_LOG = re.compile(
+    r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d|\[?\d\d?:\d\d(?::\d\d)?\b|[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d "
+    r"|\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|CRITICAL|TRACE)\b|[EWID]\d{4} |\S+:\d+(?::\d+)?: |[0-9a-f]{7,40} \S"
+    r"|[\w.-]+=\S+ [\w.-]+=|\S+ - - \[|(?:PASSED|FAILED|ok|not ok|[-d][rwx-]{9}) "
+)
+_SYMBOL = re.compile(r"[\u2500-\u257f_/\\{}()\[\]<>=|:;#$%&*@+^~\"'`!-]")
+_PAIR = re.compile(r"\s*-?\s*[\w.\"'/-]+:(?:\s+\S|\s*\Z)")
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)]*\s*\Z")
+
+
+def _share(lines: Sequence[str], pattern: re.Pattern[str]) -> float:
+    return sum(bool(pattern.match(line)) for line in lines) / max(1, len(lines))
+
+
+def _is_html(text: str) -> bool:
+    tags = _HTML_TAG.findall(text)
+    return len(tags) >= 4 and sum(map(bool, tags)) >= 2
+
+
+def _is_by_line(lines: Sequence[str]) -> bool:
+    """Return whether lines, none of them blank, are records or code rather than wrapped or listed prose."""
+    if len(lines) < 2:
+        return False
+    if has_header(lines[:20]) or _share(lines, _LOG) >= 0.5:
+        return True
+    words = [sum(any(map(str.isalnum, word)) for word in line.split()) for line in lines]
+    prose = sum(count >= 5 and bool(_SENTENCE_END.search(line)) for count, line in zip(words, lines, strict=True))
+    if len(lines) < 3 or prose >= 0.25 * len(lines) or sum(words) >= 14 * len(lines):
+        return False
+    characters = "".join("".join(lines).split())
+    return len(_SYMBOL.findall(characters)) >= 0.07 * len(characters) or _share(lines, _PAIR) >= 0.6
+
+
+def detect_format(text: str) -> str:
+    """Return the format of a text: ``json``, ``html``, ``lines``, ``markdown`` or ``text``.
+
+    The first rule that fits decides, on the first 20,000 characters and 400 filled lines:
+
+    1. JSON or JSON Lines: ``json``.
+    2. A difference, as of ``diff`` or ``git``: ``lines``.
+    3. A document that begins as HTML, or four tags and more: ``html``, unless a Markdown heading or fence stands there.
+    4. A fence, heading or table of Markdown: ``markdown``.
+    5. A table with a header line, logs, keys with values, or lines with many symbols, few words and hardly a sentence:
+       ``lines``.
+    6. Two list items, a link, bold text or a code span of Markdown: ``markdown``.
+    7. ``text``.
+    """
+    head = text[:_LOOKED_AT]
+    if is_json(text) or is_json_lines(text):
+        return "json"
+    lines = [line for line in head.splitlines() if line.strip()][:_MANY]
+    if is_diff(lines):
+        return "lines"
+    marked_up = bool(_FENCE.search(head) or _MARKDOWN_BLOCK.search(head))
+    if _HTML_START.match(head) or (_is_html(head) and not marked_up):
+        return "html"
+    if marked_up:
+        return "markdown"
+    if _is_by_line(lines):
+        return "lines"
+    listed = sum(bool(_LIST.match(line)) for line in lines) >= 2
+    if listed or _MARKDOWN_INLINE.search(head):
+        return "markdown"
+    return "text"

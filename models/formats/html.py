@@ -1,0 +1,221 @@
+"""HTML: block elements bound units; scripts, styles, navigation and hidden elements are never read.
+
+The source is scanned tag by tag, since parsers do not tell where each piece stood. The units tile broken markup too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from secateur.models.formats.building import UnitBuilder
+from secateur.models.formats.lines import add_lines
+from secateur.models.formats.text import add_sentences
+from secateur.models.segmenters import Segmenter
+from secateur.models.types import Unit, UnitKind
+
+_TAG = re.compile(
+    r"<(?:!--.*?(?:-->|\Z)|[!?/][^<>a-zA-Z][^<>]*>|[!?][^<>]*>"
+    r"|(?P<close>/?)(?P<name>[a-zA-Z][a-zA-Z0-9:-]{0,40})(?P<attributes>(?:[^<>\"']++|\"[^\"]{0,50000}+\"|'[^']{0,50000}+')*+)>)",
+    re.DOTALL,
+)
+_KINDS: dict[str, UnitKind] = {
+    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), "heading"),
+    **dict.fromkeys(("li", "dt", "dd"), "list_item"),
+    "tr": "table_row",
+    "pre": "code",
+    "blockquote": "quote",
+}
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_BLOCKS = _names(
+    """
+    address article aside body caption center details dialog div dl fieldset figcaption figure footer form
+    header hgroup html main menu ol optgroup option p section select summary table tbody tfoot thead ul
+    """
+) | frozenset(_KINDS)
+_UNREAD = _names("canvas head iframe nav noscript object script style svg template")
+_RAW = _names("script style")  # their content is no markup
+_INTRODUCED = _names("ul ol dl table pre")  # a sentence with a colon before them introduces them
+_VOID = _names("area base br col embed hr img input link meta param source track wbr")
+_DEEPEST = 256  # elements that are nested deeper bound no units
+# An element that has no closing tag ends where one of these opens.
+_ENDED_BY = {
+    "p": _BLOCKS - {"body", "html"},
+    "li": frozenset(("li",)),
+    "dt": frozenset(("dt", "dd")),
+    "dd": frozenset(("dt", "dd")),
+    "tr": frozenset(("tr", "tbody", "tfoot", "thead")),
+    "thead": frozenset(("tbody", "tfoot")),
+    "tbody": frozenset(("tbody", "tfoot")),
+    "option": frozenset(("option", "optgroup")),
+}
+_HIDDEN_ATTRIBUTE = re.compile(
+    r"\s(?:hidden(?=[\s=/]|\Z)|aria-hidden\s*=\s*[\"']?true|role\s*=\s*[\"']?navigation|style\s*=\s*[\"'][^\"']*display\s*:\s*none)",
+    re.IGNORECASE,
+)
+_ENTITY = re.compile(r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|#160|#xa0);", re.IGNORECASE)
+_LEAD_IN = re.compile(r":(?:\s|</?[a-z]+>)*\Z")
+
+
+@dataclass(slots=True)
+class _Element:
+    """An open block element.
+
+    Attributes:
+        name: Name of the tag.
+        opening: Unit of the opening tag.
+        unread: Whether nothing inside is read.
+        needs: Units outside that the units inside need: the lead-in of a list, the header row of a table.
+    """
+
+    name: str
+    opening: tuple[int, ...] = ()
+    unread: bool = False
+    needs: tuple[int, ...] = ()
+
+
+class _Writer:
+    """Adds units tag by tag."""
+
+    def __init__(self, text: str, segmenter: Segmenter) -> None:
+        self.building = UnitBuilder(text)
+        self._segmenter = segmenter
+        self._open = [_Element("")]
+        self._headings: list[tuple[str, tuple[int, ...]]] = []
+        self._tags: list[tuple[int, int, int]] = []  # inline tags since the last unit, and +1 or -1 for open or close
+        self._lead_in: tuple[int, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of open block elements."""
+        return len(self._open)
+
+    def inline(self, start: int, end: int, depth: int) -> None:
+        """Note a tag that bounds no unit."""
+        self._tags.append((start, end, depth))
+
+    def open(self, name: str, attributes: str, start: int, end: int) -> None:
+        """Open a block element."""
+        while name in _ENDED_BY.get(self._open[-1].name, ()):
+            self.text(start)
+            self._end(())
+        self.text(start)
+        outer = self._open[-1]
+        unread = outer.unread or name in _UNREAD or bool(_HIDDEN_ATTRIBUTE.search(attributes))
+        opening = self.building.add(end, "markup", self._needs(), [(start, end)])
+        needs = (*outer.needs, *self._lead_in) if name in _INTRODUCED else outer.needs
+        self._open.append(_Element(name, opening, unread, needs))
+
+    def close(self, name: str, start: int, end: int) -> None:
+        """Close a block element, and those inside of it that were left open; a stray tag closes nothing."""
+        self.text(start)
+        if all(element.name != name for element in self._open):
+            self.building.add(end, "markup", (), [(start, end)])
+            return
+        while self._open[-1].name != name:
+            self._end(())
+        self._end(self.building.add(end, "markup", self._open[-1].opening, [(start, end)]))
+
+    def _end(self, closing: tuple[int, ...]) -> None:
+        element = self._open.pop()
+        if closing:
+            self.building.also_need(element.opening, closing)
+        if element.name == "tr" and self._open[-1].name != "tr":
+            self._row(element)
+
+    def _row(self, element: _Element) -> None:
+        """Make one unit of the units of a row; a row of header cells alone is what the rows after it need."""
+        building = self.building
+        start = building.units[element.opening[0]].start if element.opening else building.end
+        inside = building.units[element.opening[0] :] if element.opening else []
+        if not inside or element.unread:
+            return
+        stop = building.end
+        del building.units[element.opening[0] :]
+        row = building.text[start:stop].lower()
+        header = "<th" in row and "<td" not in row
+        hidden = [span for unit in inside for span in unit.hidden]
+        unit = building.add(stop, "table_header" if header else "table_row", self._needs(), hidden)
+        table = next((one for one in reversed(self._open) if one.name == "table"), None)
+        if header and table is not None:
+            for one in self._open[self._open.index(table) :]:
+                one.needs = (*one.needs, *unit)
+
+    def _needs(self) -> tuple[int, ...]:
+        element = self._open[-1]
+        heading = self._headings[-1][1] if self._headings else ()
+        return () if element.unread else tuple(dict.fromkeys((*heading, *element.opening, *element.needs)))
+
+    def text(self, stop: int) -> None:
+        """Add the text since the last unit."""
+        building, tags, element = self.building, self._tags, self._open[-1]
+        self._tags = []
+        start, text = building.end, building.text
+        if start >= stop:
+            return
+        hidden = sorted([(a, b) for a, b, _ in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)])
+        if element.unread or _length(text[start:stop]) <= sum(_length(text[a:b]) for a, b in hidden):
+            building.add(stop, "markup", (), [(start, stop)] if element.unread else hidden)
+            return
+        kind: UnitKind = next((_KINDS[one.name] for one in reversed(self._open) if one.name in _KINDS), "sentence")
+        if kind == "heading":
+            self._headings = [one for one in self._headings if one[0] < self._level()]
+        needs, first = self._needs(), len(building)
+        if kind == "code":
+            add_lines(building, stop, kind, needs, code=True)
+        else:
+            add_sentences(building, stop, self._segmenter, kind, needs)
+        pieces = building.units[first:]
+        del building.units[first:]
+        depth = 0
+        for piece in pieces:  # no unit ends inside of an inline element
+            depth += sum(change for begin, _, change in tags if piece.start <= begin < piece.end)
+            if depth <= 0 or piece.end == stop:
+                begin = building.end
+                spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
+                building.add(piece.end, kind, piece.needs, spans)
+        last = (len(building) - 1,)
+        if kind == "heading":
+            self._headings.append((self._level(), last))
+        self._lead_in = last if _LEAD_IN.search(text[max(start, stop - 200) : stop]) else ()
+
+    def _level(self) -> str:
+        return next(one.name for one in reversed(self._open) if _KINDS.get(one.name) == "heading")
+
+
+def _length(text: str) -> int:
+    """Return the number of characters without white space."""
+    return len("".join(text.split()))
+
+
+def segment_html(text: str, segmenter: Segmenter) -> list[Unit]:
+    """Segment HTML into units that tile it.
+
+    Each tag of a block element is a unit of its own, and is kept when something inside is, so that what is kept is well
+    formed. The row of a table is one unit. Inline tags, comments and entities for white space bound no unit and are
+    not read.
+    """
+    writer = _Writer(text, segmenter)
+    position = 0
+    while match := _TAG.search(text, position):
+        position = match.end()
+        start, end = match.span()
+        name = (match["name"] or "").lower()
+        if (name in _BLOCKS or name in _UNREAD) and (match["close"] or writer.depth < _DEEPEST):
+            if match["close"]:
+                writer.close(name, start, end)
+            else:
+                writer.open(name, match["attributes"], start, end)
+                if name in _RAW:
+                    closing = re.compile(rf"</{name}\b", re.IGNORECASE).search(text, end)
+                    position = closing.start() if closing else len(text)
+        else:
+            depth = 0 if not name or name in _VOID or match["attributes"].endswith("/") else -1 if match["close"] else 1
+            writer.inline(start, end, depth)
+    writer.text(len(text))
+    return writer.building.units
