@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from secateur.models.errors import InputError, MissingExtraError, unknown_name
-from secateur.models.sentence_ends import corrected_ends
+from secateur.models.formats.sentence_ends import corrected_ends
 
 Segmenter = Callable[[str], list[int]]
 """Returns the ascending end offsets (code points) of a text's sentences; the last one may be omitted."""

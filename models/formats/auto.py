@@ -24,7 +24,7 @@ _MARKDOWN_BLOCK = re.compile(
 _MARKDOWN_INLINE = re.compile(
     r"\[[^\]\n]{1,200}\]\([^()\s]{1,500}\)|\*\*[^\s*][^*\n]{0,200}\*\*|(?<!`)`[^`\n]{1,100}`(?!`)"
 )
-_LIST = re.compile(r"^[ \t]{0,8}(?:[-*+]|\d{1,3}[.)]) +\S")
+_LIST = re.compile(r"^[ \t]{0,8}[-*+] +\S")
 _LOG = re.compile(
     r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d|\[?\d\d?:\d\d(?::\d\d)?\b|[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d "
     r"|\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|CRITICAL|TRACE)\b|[EWID]\d{4} |\S+:\d+(?::\d+)?: |[0-9a-f]{7,40} \S"
@@ -69,7 +69,7 @@ def detect_format(text: str) -> str:
     4. A fence, heading or table of Markdown: ``markdown``.
     5. A table with a header line, logs, keys with values, or lines with many symbols, few words and hardly a sentence:
        ``lines``.
-    6. Two list items, a link, bold text or a code span of Markdown: ``markdown``.
+    6. Two list items with a symbol, a link, bold text or a code span of Markdown: ``markdown``.
     7. ``text``.
     """
     head = text[:_LOOKED_AT]

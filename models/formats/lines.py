@@ -19,7 +19,7 @@ _OPENS = re.compile(r"[:{(\[]\s*(?:[#/].*)?\Z|[:=-]>\s*\Z")
 _CLOSES = re.compile(r"\s*[\])}]+[;,)]*\s*\Z|\s*end;?\s*\Z")
 _DECORATOR = re.compile(r"\s*@[\w.]+(?:\(.*)?\s*\Z")
 _COLUMNS = re.compile(r"\s*[A-Z][A-Z0-9_%()/ -]*?(?:\s{2,}|\t)(?:[A-Z][A-Z0-9_%()/ -]*?(?:\s{2,}|\t|\Z))+\Z")
-_LONGEST_CELL = 40  # characters, on average
+_LONGEST_CELL = 8  # characters on average, times the number of lines up to five: prose has commas, too
 _DIFF_FILE = re.compile(r"diff |Index: |--- (?:a/|\S+\t)|\+\+\+ ")
 _DIFF_HUNK = re.compile(r"@@ |\d+(?:,\d+)?[acd]\d")
 _LONGEST_HEADER = 600  # characters
@@ -49,7 +49,11 @@ def _delimiter(lines: Sequence[str]) -> str | None:
     for delimiter in ",;\t|":
         counts = {line.count(delimiter) for line in lines}
         cells = (max(counts) + 1) * len(lines)
-        if len(counts) == 1 and cells > len(lines) and sum(map(len, lines)) <= _LONGEST_CELL * cells:
+        if (
+            len(counts) == 1
+            and cells > len(lines)
+            and sum(map(len, lines)) <= _LONGEST_CELL * min(len(lines), 5) * cells
+        ):
             return delimiter
     return None
 

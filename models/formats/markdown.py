@@ -211,4 +211,5 @@ def segment_markdown(text: str, segmenter: Segmenter) -> list[Unit]:
         else:
             writer.container(token.type)
     writer.gap(len(text))
+    writer.building.add(len(text), "sentence")  # a blank text
     return writer.building.units

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from secateur.models.errors import InputError
-from secateur.models.segmentation import MAX_UNIT_WORDS, _split, segment
+from secateur.models.formats.text import MAX_UNIT_WORDS, _split
+from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter, nupunkt_segmenter
 from secateur.models.types import Passage, Unit
 
@@ -28,7 +29,7 @@ ITEM_BREAKS = ["\n- ", "\n* ", "\n  • ", "\r\n1. ", "\r\n\t(a) ", "\niv. "]
 
 
 def texts_of(text: str) -> list[str]:
-    return [text[unit.start : unit.end] for unit in segment(Passage(text))]
+    return [text[unit.start : unit.end] for unit in segment(Passage(text, format="text"))]
 
 
 def assert_tiles(text: str, units: list[Unit]) -> None:
@@ -40,13 +41,13 @@ def assert_tiles(text: str, units: list[Unit]) -> None:
 @example("")
 @example(" \n\n ")
 def test_units_tile_any_text(text: str) -> None:
-    assert_tiles(text, segment(Passage(text)))
+    assert_tiles(text, segment(Passage(text, format="text")))
 
 
 @given(st.lists(st.sampled_from(LONG_RUNS), max_size=6).map("".join))
 @example("a" * 2000 + "\u0301" * 5000 + "a" * 3000)
 def test_units_tile_texts_with_long_runs(text: str) -> None:
-    assert_tiles(text, segment(Passage(text)))
+    assert_tiles(text, segment(Passage(text, format="text")))
 
 
 @given(TEXTS)
@@ -61,13 +62,13 @@ def test_a_paragraph_break_ends_a_unit(paragraphs: list[tuple[str, str]]) -> Non
         text += gap
         starts.add(len(text))
         text += paragraph
-    assert starts <= {unit.start for unit in segment(Passage(text))}
+    assert starts <= {unit.start for unit in segment(Passage(text, format="text"))}
 
 
 @given(st.lists(st.sampled_from(ITEM_BREAKS), min_size=1))
 def test_a_list_item_is_its_own_unit(breaks: list[str]) -> None:
     text = "We need" + "".join(f"{gap}some thing, and more" for gap in breaks)
-    units = segment(Passage(text))
+    units = segment(Passage(text, format="text"))
     assert [unit.kind for unit in units[1:]] == ["list_item"] * len(breaks)
     assert [text[unit.start : unit.end].strip() for unit in units[1:]] == [
         f"{gap.strip()} some thing, and more" for gap in breaks
@@ -89,7 +90,13 @@ def test_an_item_of_several_sentences_has_a_unit_for_each() -> None:
 
 def test_headings_are_told_from_sentences() -> None:
     text = "Results\n\nThe yield rose. It fell later.\n\nRelated work\n\nNobody knows."
-    assert [unit.kind for unit in segment(Passage(text))] == ["heading", "sentence", "sentence", "heading", "sentence"]
+    assert [unit.kind for unit in segment(Passage(text, format="text"))] == [
+        "heading",
+        "sentence",
+        "sentence",
+        "heading",
+        "sentence",
+    ]
     assert [unit.kind for unit in segment(Passage("A lone line"))] == ["sentence"]
     long_line = " ".join(["word"] * 13)
     assert [unit.kind for unit in segment(Passage(f"{long_line}\n\nNobody knows."))] == ["sentence", "sentence"]
@@ -140,8 +147,8 @@ def test_a_long_unit_is_cut_at_a_line_break_rather_than_at_a_clause() -> None:
 
 
 def test_a_unit_of_the_greatest_length_is_left_whole() -> None:
-    assert len(segment(Passage(words(MAX_UNIT_WORDS)))) == 1
-    assert len(segment(Passage(words(MAX_UNIT_WORDS + 1)))) == 2
+    assert len(segment(Passage(words(MAX_UNIT_WORDS), format="text"))) == 1
+    assert len(segment(Passage(words(MAX_UNIT_WORDS + 1), format="text"))) == 2
 
 
 @settings(max_examples=30)
@@ -153,14 +160,14 @@ def test_no_unit_has_more_words_than_allowed(tokens: list[str]) -> None:
 @pytest.mark.parametrize("mark", ["\u0301", "\ufe0f", "\u200d"])
 def test_a_cut_leaves_a_character_and_its_marks_together(mark: str) -> None:
     text = f"e{mark}" * 2000
-    assert len(segment(Passage(text))) > 1
+    assert len(segment(Passage(text, format="text"))) > 1
     assert all(piece[0] == "e" and piece[-1] == mark for piece in texts_of(text))
 
 
 @pytest.mark.parametrize("character", ["a", "漢", "😀", "\u0301"])
 def test_a_megabyte_without_a_space_comes_in_bounded_pieces(character: str) -> None:
     text = character * 1_000_000
-    units = segment(Passage(text))
+    units = segment(Passage(text, format="text"))
     assert_tiles(text, units)
     assert max(unit.end - unit.start for unit in units) <= 2_000
 
@@ -169,7 +176,7 @@ def test_a_megabyte_without_a_space_comes_in_bounded_pieces(character: str) -> N
 def test_a_run_of_anything_takes_linear_time(run: str) -> None:
     text = run * (100_000 // len(run)) + "。"
     started = time.process_time()
-    segment(Passage(text))
+    segment(Passage(text, format="text"))
     # Linear work takes about a second, quadratic work minutes.
     assert time.process_time() - started < 15
 
@@ -217,5 +224,5 @@ def test_a_text_without_a_stop_inside_has_no_inner_end(text: str) -> None:
 
 
 def test_an_unknown_format_is_named() -> None:
-    with pytest.raises(InputError, match=r"format: unknown format 'docx'; use text"):
+    with pytest.raises(InputError, match=r"format: unknown format 'docx'; use one of auto, text"):
         segment(Passage("text", format="docx"))

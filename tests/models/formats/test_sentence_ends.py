@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secateur.models.formats.sentence_ends import corrected_ends
 from secateur.models.segmentation import segment
-from secateur.models.sentence_ends import corrected_ends
 from secateur.models.types import Passage
 
 CASES = {
@@ -86,12 +86,12 @@ CASES = {
 @pytest.mark.parametrize("case", [case for cases in CASES.values() for case in cases])
 def test_units_end_where_a_reader_would_end_them(case: str) -> None:
     text = case.replace("|", "")
-    assert [text[unit.start : unit.end] for unit in segment(Passage(text))] == case.split("|")
+    assert [text[unit.start : unit.end] for unit in segment(Passage(text, format="text"))] == case.split("|")
 
 
 @pytest.mark.parametrize("lines", [cases for name, cases in CASES.items() if "list" in name])
 def test_only_list_items_are_list_items(lines: list[str]) -> None:
-    kinds = {unit.kind for case in lines for unit in segment(Passage(case.replace("|", "")))[1:]}
+    kinds = {unit.kind for case in lines for unit in segment(Passage(case.replace("|", ""), format="text"))[1:]}
     assert kinds <= {"list_item", "sentence"}
     assert ("list_item" in kinds) == ("|1. flour" in lines[0])
 

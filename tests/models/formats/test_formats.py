@@ -1,0 +1,205 @@
+"""Whatever a text holds, the units of every format tile it, and what they need lies in the passage."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from secateur.models.formats.auto import detect_format
+from secateur.models.segmentation import FORMATS, segment
+from secateur.models.types import Passage, Unit
+
+NAMES = sorted(FORMATS)
+MARKDOWN = """---
+title: x
+---
+# Title
+
+Some text. The parts are:
+
+- one. Two **bold**
+  more
+  - sub [link](http://x.y/z_(a))
+
+1. x
+
+| a | b |
+| - | - |
+| c | d |
+
+> quote
+> more
+
+```py
+@d
+def f(a):
+    return [
+        a,
+    ]
+```
+
+    indented
+
+<div>hi</div>
+
+[ref]: http://x
+***
+"""
+HTML = """<!doctype html><html><head><title>T</title><script>if (a<b) {"</div>"}</script></head><body>
+<nav><a href=x>Home</a></nav><h1>Title <em>x</em></h1><p>One is <b>big. Two</b> is small.<p>Next:<ul><li>a<li>b
+<ul><li>c</ul></ul><table><thead><tr><th>N<th>M</thead><tr><td>1<td><p>2</p></tr></table><pre>def f():
+    x</pre><div hidden>no</div><!-- c --></body></html>"""
+LINES = """NAME   READY
+web-1  1/1
+
+	at x
+@@ -1 +1 @@
+--- a/x
++++ b/x
+-a
++b
+redis:
+  image: x
+"""
+JSON = json.dumps({"items": [{"id": i, "text": "w" * 90, "deep": {"a": [1, "}"]}} for i in range(3)]}, indent=1)
+DOCUMENTS = [MARKDOWN, HTML, LINES, JSON, '{"a": 1}\n{"a": 2}\n']
+PIECES = [
+    *(
+        "# ",
+        "## ",
+        "- ",
+        "1. ",
+        "> ",
+        "```",
+        "~~~\n",
+        "| a | b |\n",
+        "|--|--|\n",
+        "    ",
+        "\t",
+        "***",
+        "**",
+        "[a](b)",
+        "---\n",
+    ),
+    *(
+        "<p>",
+        "</p>",
+        "<ul>",
+        "<li>",
+        "</li>",
+        "<table>",
+        "<tr>",
+        "<td>",
+        "</tr>",
+        "<script>",
+        "<b>",
+        "</b>",
+        "<!--",
+        "-->",
+        "<",
+    ),
+    *(
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        '"',
+        "\\",
+        ":",
+        "def f():\n",
+        "@d\n",
+        ")",
+        "a. B",
+        "word ",
+        ".",
+        "\n",
+        "\r\n",
+        "\r",
+        "\n\n",
+    ),
+    *("\x00", "\u2028", "\x0c", "\ufeff", "é", "漢。", "😀", "&nbsp;"),
+]
+
+
+def assert_tiles(text: str, units: list[Unit]) -> None:
+    assert [unit.start for unit in units] + [len(text)] == [0] + [unit.end for unit in units]
+    assert all(unit.start < unit.end for unit in units)
+    for unit in units:
+        assert all(0 <= needed < len(units) for needed in unit.needs)
+        ends = [unit.start, *(place for span in unit.hidden for place in span), unit.end]
+        assert ends == sorted(ends)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=60)
+@given(text=st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=50).map("".join)))
+@example(text="")
+@example(text=" \n\n ")
+def test_units_tile_any_text(name: str, text: str) -> None:
+    assert_tiles(text, segment(Passage(text, format=name)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_units_tile_mutated_documents(name: str, document: str) -> None:
+    rng = random.Random(7)
+    for _ in range(40):
+        text = document
+        for _ in range(rng.randint(0, 6)):
+            start, end = sorted(rng.randint(0, len(text)) for _ in range(2))
+            end = min(end, start + 12)
+            text = text[:start] + rng.choice(["", rng.choice(PIECES), text[start:end] * 2]) + text[end:]
+        assert_tiles(text, segment(Passage(text, format=name)))
+
+
+@pytest.mark.parametrize(
+    ("document", "name"), list(zip(DOCUMENTS, ["markdown", "html", "lines", "json", "json"], strict=True))
+)
+def test_a_document_is_recognised(document: str, name: str) -> None:
+    assert detect_format(document) == name
+
+
+def test_prose_is_text() -> None:
+    assert detect_format("It rained all day. He stayed, and read.\n\nThe next day was dry, so he left.") == "text"
+    assert detect_format("") == detect_format(" \n") == "text"
+
+
+HOSTILE = [
+    "<a ",
+    '<a "',
+    "[[",
+    "> ",
+    "- ",
+    "<div>",
+    "</div><p>",
+    "[a](",
+    "`a",
+    "a:\n ",
+    '{"',
+    "((",
+    "\n\n",
+    "|",
+    "**",
+    "a.[3]",
+    "<!--",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_time_is_linear(piece: str) -> None:
+    def seconds(name: str, count: int) -> float:
+        text = piece * count
+        started = time.process_time()
+        segment(Passage(text, format=name))
+        return time.process_time() - started
+
+    for name in NAMES:
+        short = min(seconds(name, 1_000) for _ in range(2))
+        assert seconds(name, 8_000) < 24 * short + 0.5, name
