@@ -21,14 +21,7 @@ def words(text: str, *, all_words: bool = False) -> list[str]:
 
 
 def bm25s_library(extra: str) -> Any:
-    """Return the module `bm25s`.
-
-    Args:
-        extra: Extra of this package that installs it.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
+    """Return the module `bm25s`, or raise a MissingExtraError of the extra that installs it."""
     try:
         import bm25s
     except ImportError as error:
@@ -37,11 +30,7 @@ def bm25s_library(extra: str) -> Any:
 
 
 def build_bm25(documents: Iterable[list[str]], extra: str) -> Any:
-    """Return a `bm25s.BM25` of documents, given as lists of words that are not all empty.
-
-    Raises:
-        MissingExtraError: bm25s is not installed.
-    """
+    """Return a `bm25s.BM25` of documents, given as lists of words that are not all empty; see `bm25s_library`."""
     index = bm25s_library(extra).BM25(k1=K1, b=B, method="lucene")
     index.index(list(documents), show_progress=False)
     return index

@@ -23,12 +23,11 @@ _TITLE_SHARE = 0.25  # largest share of the room after the query that a title ma
 
 @dataclass(frozen=True, slots=True)
 class PairTemplate:
-    """The special tokens that a tokenizer puts around a pair: ``prefix query middle passage suffix``."""
+    """The special tokens around a pair, ``prefix query middle passage suffix``, and the token type of the passage."""
 
     prefix: tuple[int, ...]
     middle: tuple[int, ...]
     suffix: tuple[int, ...]
-    query_type: int
     passage_type: int
 
     @property
@@ -52,13 +51,8 @@ class PairTemplate:
         passage_end = second + sequence.count(1)
         if query_end == second:
             raise ModelError("the tokenizer puts no separator between the two texts of a pair")
-        return cls(
-            prefix=tuple(probe.ids[:first]),
-            middle=tuple(probe.ids[query_end:second]),
-            suffix=tuple(probe.ids[passage_end:]),
-            query_type=probe.type_ids[first],
-            passage_type=probe.type_ids[second],
-        )
+        middle, suffix = tuple(probe.ids[query_end:second]), tuple(probe.ids[passage_end:])
+        return cls(tuple(probe.ids[:first]), middle, suffix, passage_type=probe.type_ids[second])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +99,12 @@ class EncodedPassage:
 
 
 def token_units(offsets: IntArray, text: str, units: Sequence[Unit]) -> IntArray:
-    """Map each token to the unit of its first character other than white space.
+    """Map each token to the unit of its first character other than white space; return int32[tokens], ascending.
 
     Args:
         offsets: int32[tokens, 2], code-point spans of the tokens.
         text: Text of the passage.
         units: Units that tile the text; at least one.
-
-    Returns:
-        int32[tokens], ascending.
     """
     # Tokens that begin with the space before a word (SentencePiece) belong to the word: the bounds are trimmed ends.
     bounds = [unit.start + len(text[unit.start : unit.end].rstrip()) for unit in units[:-1]]
@@ -167,9 +158,13 @@ class PairEncoder:
         tokenizer.encode_special_tokens = True  # "[SEP]" in a text is plain text
         self.template = PairTemplate.of(tokenizer)
         self.window = window
-        self.max_query_tokens = window // 2 - self.template.specials
         self._tokenizer = tokenizer
         self._separator = tokenizer.encode(TITLE_SEPARATOR, add_special_tokens=False).ids
+
+    @property
+    def max_query_tokens(self) -> int:
+        """The most tokens of a query: half of the window."""
+        return self.window // 2 - self.template.specials
 
     def encode_query(self, query: str, *, truncate: bool = False) -> tuple[list[int], bool]:
         """Return the query's token ids, and whether they were cut to `max_query_tokens`.
@@ -181,23 +176,14 @@ class PairEncoder:
         if len(ids) <= self.max_query_tokens:
             return ids, False
         if not truncate:
-            raise InputError(
-                "query",
-                f"has {len(ids)} tokens, more than the {self.max_query_tokens} that half of this model's window holds",
-                "shorten it or set truncate_query",
-            )
+            room = f"the {self.max_query_tokens} that half of this model's window holds"
+            raise InputError("query", f"has {len(ids)} tokens, more than {room}", "shorten it or set truncate_query")
         return ids[: self.max_query_tokens], True
 
     def encode(
         self, query_ids: Sequence[int], passages: Sequence[Passage], units: Sequence[Sequence[Unit]]
     ) -> list[EncodedPassage]:
-        """Encode passages for one query.
-
-        Args:
-            query_ids: Token ids from `encode_query`.
-            passages: The passages.
-            units: Units of each passage, which tile its text.
-        """
+        """Encode passages, and the units that tile the text of each, for the token ids of one query."""
         texts = self._encode_texts([p.text for p in passages])
         title_ids = iter(self._encode_texts([p.title for p in passages if p.title]))
         return [
@@ -219,11 +205,8 @@ class PairEncoder:
         max_title = int(room * _TITLE_SHARE) - len(self._separator)
         title = [*title_ids[:max_title], *self._separator] if title_ids else []
         offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-        token_ids = encoding.ids
-        if units:
-            token_unit = token_units(offsets, text, units)
-        else:
-            token_unit, token_ids = np.zeros(0, np.int32), []
+        token_ids = encoding.ids if units else []
+        token_unit = token_units(offsets, text, units) if units else np.zeros(0, np.int32)
         unit_tokens = np.bincount(token_unit, minlength=len(units)).astype(np.int32)
         windows = tuple(
             Window(
@@ -234,19 +217,11 @@ class PairEncoder:
             )
             for start, end in plan_windows(unit_tokens, room - len(title))
         )
-        source = _unit_sources(unit_tokens, offsets, token_unit, text, units)
+        source = np.where(unit_tokens > 0, np.arange(len(units)), -1).astype(np.int32)
+        for index in np.flatnonzero(unit_tokens == 0).tolist():
+            unit = units[index]
+            position = unit.end - len(text[unit.start : unit.end].lstrip())
+            before = int(np.searchsorted(offsets[:, 0], position, side="right")) - 1
+            if before >= 0 and offsets[before, 1] > position:
+                source[index] = token_unit[before]
         return EncodedPassage(windows, unit_tokens, source, title_cut=len(title_ids) > max_title)
-
-
-def _unit_sources(
-    unit_tokens: IntArray, offsets: IntArray, token_unit: IntArray, text: str, units: Sequence[Unit]
-) -> IntArray:
-    """Return `EncodedPassage.unit_source`."""
-    source = np.where(unit_tokens > 0, np.arange(len(units)), -1).astype(np.int32)
-    for index in np.flatnonzero(unit_tokens == 0).tolist():
-        unit = units[index]
-        position = unit.start + len(text[unit.start : unit.end]) - len(text[unit.start : unit.end].lstrip())
-        before = int(np.searchsorted(offsets[:, 0], position, side="right")) - 1
-        if before >= 0 and offsets[before, 1] > position:
-            source[index] = token_unit[before]
-    return source

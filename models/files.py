@@ -48,15 +48,6 @@ def write_atomically(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", errors="replace")
 
 
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
-
-
 def is_model_file(path: Path) -> bool:
     """Whether a file of a model directory exists. It is not opened: reading a FIFO or a device might never end.
 
@@ -69,14 +60,13 @@ def is_model_file(path: Path) -> bool:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
-            raise ModelError(
-                f"{path}: is a link to {path.readlink()}, which does not exist; fetch the model again"
-            ) from None
+            problem = f"is a link to {path.readlink()}, which does not exist"
+            raise ModelError(f"{path}: {problem}; fetch the model again") from None
         return False
     except (OSError, ValueError) as error:  # a loop of links, missing permissions, a null byte
         raise ModelError(f"{path}: cannot be read ({error})") from error
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
         raise ModelError(f"{path}: is {kind}; put the model's regular file in its place")
     return True
 

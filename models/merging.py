@@ -16,11 +16,8 @@ from secateur.models.errors import RuntimeOutputError
 _ROUNDING = 0.01  # a sigmoid in reduced precision may leave [0, 1] by a rounding error
 
 SCORING_VERSION = 1
-"""Version of the code that turns a text into units and scores: segmentation, encoding and merging.
-
-It is part of cache keys. Raise it with every change of the results of that code; `tests/models/test_merging.py` fails
-until then.
-"""
+"""Version of segmentation, encoding and merging, as a part of cache keys. Raise it with every change of their results;
+`tests/models/test_merging.py` fails until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +51,15 @@ def window_outputs(batches: Sequence[Batch], outputs: Sequence[Output], source: 
         source: Model and backend, for errors.
 
     Raises:
-        RuntimeOutputError: An output is not a valid score. The outputs of every backend are checked here.
+        RuntimeOutputError: An output is not a valid score.
     """
     if len(outputs) != len(batches):
         raise _unusable(source, f"{len(outputs)} outputs for {len(batches)} batches")
+    found: dict[int, WindowOutput] = {}
     for batch, output in zip(batches, outputs, strict=True):
         _check(batch, output, source)
-    found = {
-        int(row): WindowOutput(float(output.relevance[line]), output.keep[line])
-        for batch, output in zip(batches, outputs, strict=True)
-        for line, row in enumerate(batch.rows)
-    }
+        rows = zip(batch.rows.tolist(), output.relevance.tolist(), output.keep, strict=True)
+        found.update({row: WindowOutput(relevance, keep) for row, relevance, keep in rows})
     return [found[row] for row in range(len(found))]
 
 
@@ -81,18 +76,12 @@ def _check(batch: Batch, output: Output, source: str) -> None:
 
 
 def _unusable(source: str, problem: str) -> RuntimeOutputError:
-    return RuntimeOutputError(
-        f"{source}: {problem}; load the model with another precision or backend, or export it again"
-    )
+    fix = "load the model with another precision or backend, or export it again"
+    return RuntimeOutputError(f"{source}: {problem}; {fix}")
 
 
 def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageScores:
-    """Merge the outputs of a passage's windows, which may overlap.
-
-    Args:
-        encoded: The passage.
-        outputs: Outputs of its `running` windows, in order.
-    """
+    """Merge the outputs of a passage's `running` windows, which may overlap."""
     units = len(encoded.unit_tokens)
     sums, counts = np.zeros(units), np.zeros(units)
     for window, output in zip(encoded.running, outputs, strict=True):

@@ -27,7 +27,7 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import MissingExtraError, ModelError
-from secateur.models.files import is_model_file
+from secateur.models.files import atomic_path, is_model_file
 from secateur.models.heads import classifier_of, make_prune_head, make_rank_head
 from secateur.models.sums import write_sums
 
@@ -111,12 +111,7 @@ _ATTENTION_RATES = ("attention_probs_dropout_prob", "attention_dropout")
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Dropout rates that override an encoder's; None keeps its own.
-
-    Attributes:
-        hidden: Rate on hidden states.
-        attention: Rate on attention weights; None for that of `hidden`.
-    """
+    """Dropout rates of hidden states and attention weights (None: as hidden) that replace an encoder's own."""
 
     hidden: float | None = None
     attention: float | None = None
@@ -124,10 +119,10 @@ class Dropout:
     def override(self, config: PretrainedConfig) -> None:
         """Set the rates in an encoder's configuration."""
         attention = self.hidden if self.attention is None else self.attention
-        for names, rate in ((_HIDDEN_RATES, self.hidden), (_ATTENTION_RATES, attention)):
-            for name in names:
-                if rate is not None and hasattr(config, name):
-                    setattr(config, name, rate)
+        rates = dict.fromkeys(_HIDDEN_RATES, self.hidden) | dict.fromkeys(_ATTENTION_RATES, attention)
+        for name, rate in rates.items():
+            if rate is not None and hasattr(config, name):
+                setattr(config, name, rate)
 
 
 def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
@@ -137,7 +132,7 @@ def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, d
         base: Hugging Face model directory, or a name if a hub can be reached.
         config: Settings of the model.
         template: Template of the encoder's tokenizer.
-        dropout: Rates that override the encoder's.
+        dropout: Replaces the encoder's rates.
     """
     encoder_config = AutoConfig.from_pretrained(str(base))
     dropout.override(encoder_config)
@@ -150,16 +145,10 @@ def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, d
 
 
 def continued_network(base: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
-    """Load encoder and heads of a secateur model to continue training them.
-
-    Args:
-        base: Model directory.
-        config: Settings of the new model, with the same types of heads.
-        template: Template of the encoder's tokenizer.
-        dropout: Rates that override the encoder's.
+    """Load encoder and heads of the secateur model `base` to continue training them; see `new_network`.
 
     Raises:
-        ModelError: The base has no weights, or other heads.
+        ModelError: The base has no weights, or heads of other types than `config`.
     """
     earlier = read_config(base)
     if (earlier.rank_head, earlier.prune_head) != (config.rank_head, config.prune_head):
@@ -181,9 +170,8 @@ def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: 
         if (tokenizer_directory / name).is_file() and tokenizer_directory.resolve() != directory.resolve():
             shutil.copyfile(tokenizer_directory / name, directory / name)
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    partial = directory / f"{WEIGHTS}.partial"
-    save_file(weights, partial, metadata={"format": "pt"})
-    partial.replace(directory / WEIGHTS)
+    with atomic_path(directory / WEIGHTS) as partial:
+        save_file(weights, partial, metadata={"format": "pt"})
     write_sums(directory, changed=(CONFIG, TOKENIZER, WEIGHTS))
 
 
@@ -206,10 +194,6 @@ def _read_onnx_weights(path: Path) -> dict[str, Tensor]:
 
     The exporter keeps the names of parameters, except for the matrices of linear layers, which it transposes and
     numbers. The node of the product still has the layer's name.
-
-    Raises:
-        MissingExtraError: onnx is not installed.
-        ModelError: The file is damaged.
     """
     try:
         import onnx

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +19,7 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class SelectablePassage:
-    """A passage with everything that selection needs.
-
-    Attributes:
-        index: Position in the caller's list.
-        passage: The passage.
-        units: Its units.
-        unit_tokens: int32[units], number of tokens of each unit.
-        scores: Scores of the passage and its units.
-    """
+    """A passage, its position in the caller's list, its units with their tokens as int32[units], and its scores."""
 
     index: int
     passage: Passage
@@ -135,26 +129,13 @@ def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold
 
 
 def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple[int, int], ...]:
-    """Return the spans of runs of kept units, without the white space around each run.
-
-    Args:
-        text: Text of the passage.
-        units: Units that tile it.
-        kept: bool[units].
-    """
+    """Return the spans of runs of kept units (kept: bool[units]), without the white space around each run."""
     spans: list[tuple[int, int]] = []
-    run_start = None
-    for index in range(len(units) + 1):
-        inside = index < len(units) and bool(kept[index])
-        if inside and run_start is None:
-            run_start = units[index].start
-        elif not inside and run_start is not None:
-            run = text[run_start : units[index - 1].end]
-            start = run_start + len(run) - len(run.lstrip())
-            end = run_start + len(run.rstrip())
-            if start < end:
-                spans.append((start, end))
-            run_start = None
+    for keep, run in groupby(zip(units, kept.tolist(), strict=True), key=itemgetter(1)):
+        ends = [unit for unit, _ in run]
+        start, end = ends[0].start, ends[-1].end
+        if keep and (piece := text[start:end]).strip():
+            spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
     return tuple(spans)
 
 
@@ -192,11 +173,6 @@ def passage_result(selection: Selection, options: PruneOptions) -> PassageResult
 
 def usage_of(query_tokens: int, scored: Sequence[SelectablePassage], selections: Sequence[Selection]) -> Usage:
     """Count the tokens of a request: of the query, of all passages, and of the kept units."""
-    input_tokens = sum(int(passage.unit_tokens.sum()) for passage in scored)
-    output_tokens = sum(selection.tokens for selection in selections)
-    return Usage(
-        query_tokens=query_tokens,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        compression=1 - output_tokens / input_tokens if input_tokens else 0.0,
-    )
+    read = sum(int(passage.unit_tokens.sum()) for passage in scored)
+    kept = sum(selection.tokens for selection in selections)
+    return Usage(query_tokens, read, kept, compression=1 - kept / read if read else 0.0)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from secateur.models.backends.base import Backend
 from secateur.models.backends.onnx import cuda_available
 from secateur.models.checkpoint import ONNX_FILES, ONNX_FP16, WEIGHTS
-from secateur.models.errors import InputError, MissingExtraError, ModelError, unknown_name
-from secateur.models.families import read_family
+from secateur.models.errors import InputError, MissingExtraError, ModelError, SecateurError, unknown_name
+from secateur.models.families.known import read_family
 from secateur.models.files import is_model_file
 from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, RUNTIMES
 from secateur.models.requests import as_integer
@@ -37,8 +37,9 @@ def _choose_precision(directory: Path, backend: str, device: str, precision: str
     """Return the requested precision, or the faster one of the files in the directory."""
     order = [precision]
     if precision == "auto":
-        fp16_first = device == "cuda" or (backend == "openvino" and not int8_pays())
-        order = ["fp16", "int8"] if fp16_first else ["int8", "fp16"]
+        order = ["int8", "fp16"]
+        if device == "cuda" or (backend == "openvino" and not int8_pays()):
+            order.reverse()
     for name in order:
         if is_model_file(directory / ONNX_FILES[name]):
             return name
@@ -63,11 +64,8 @@ def _choose_backend(directory: Path, device: str) -> tuple[str, str]:
 
 
 def _check(backend: str, device: str, precision: str, threads: int | None) -> None:
-    for field, value, known in (
-        ("backend", backend, BACKENDS),
-        ("device", device, DEVICES),
-        ("precision", precision, PRECISIONS),
-    ):
+    choices = {"backend": (backend, BACKENDS), "device": (device, DEVICES), "precision": (precision, PRECISIONS)}
+    for field, (value, known) in choices.items():
         if value not in known:
             raise unknown_name(field, field, value, known)
     if backend != "auto":
@@ -90,15 +88,7 @@ def load_backend(
     *,
     verify: bool = True,
 ) -> Backend:
-    """Load a model directory into a backend.
-
-    Args:
-        directory: Model directory.
-        backend: See `registry.BACKENDS`.
-        device: See `registry.DEVICES`.
-        precision: Of the ONNX file; see `registry.PRECISIONS`.
-        threads: Threads on the CPU; None for one per processor.
-        verify: Whether to compare the file with its checksum; see `secateur.models.sums`.
+    """Load a model directory into a backend; see `Pruner.load`.
 
     Raises:
         InputError: A choice is unknown, or two choices do not go together.
@@ -113,23 +103,21 @@ def load_backend(
         # ONNX files of a published checkpoint have other inputs and outputs than ours.
         backend, device = _choose_backend(directory, device) if family is None else ("torch", device)
     runtime = RUNTIMES[backend]
-    module, _, name = runtime.kind.partition(":")
-    kind: Any = getattr(import_module(module), name)
-    if not runtime.runs_onnx:
-        if verify:
-            check_sums(directory, [WEIGHTS if is_model_file(directory / WEIGHTS) else ONNX_FP16])
-        loaded: Backend = kind(directory, None if device == "auto" else device)
-        return loaded
-    if device == "auto":
-        device = "cuda" if "cuda" in runtime.devices and cuda_available() else "cpu"
-    precision = _choose_precision(directory, backend, device, precision)
-    path = directory / ONNX_FILES[precision]
+    if runtime.runs_onnx:
+        if device == "auto":
+            device = "cuda" if "cuda" in runtime.devices and cuda_available() else "cpu"
+        precision = _choose_precision(directory, backend, device, precision)
+        file = ONNX_FILES[precision]
+        arguments: tuple[Any, ...] = (directory / file, precision, device, as_integer(threads))
+    else:
+        file = WEIGHTS if is_model_file(directory / WEIGHTS) else ONNX_FP16
+        arguments = (directory, None if device == "auto" else device)
     if verify:
-        check_sums(directory, [ONNX_FILES[precision]])
+        check_sums(directory, [file])
     try:
-        loaded = kind(path, precision, device, as_integer(threads))
-    except (ModelError, MissingExtraError):
+        loaded: Backend = resolve_name(runtime.kind)(*arguments)
+    except SecateurError:
         raise
     except Exception as error:  # the runtimes raise C++ error types of their own
-        raise ModelError(f"{path}: {backend} cannot load it ({error})") from error
+        raise ModelError(f"{directory / file}: {backend} cannot load it ({error})") from error
     return loaded

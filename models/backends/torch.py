@@ -13,7 +13,7 @@ from typing import Any
 from secateur.models.backends.base import DeviceBackend, Output, opened
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError, ModelError
-from secateur.models.families import read_family
+from secateur.models.families.known import read_family
 
 log = logging.getLogger(__name__)
 

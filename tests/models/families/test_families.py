@@ -19,8 +19,7 @@ from secateur.models.batching import Batch
 from secateur.models.checkpoint import CONFIG, TOKENIZER, WEIGHTS, load_tokenizer
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import InputError, ModelError
-from secateur.models.families import FAMILIES, FamilyEncoder, family_of, read_family
-from secateur.models.families.known import plain
+from secateur.models.families.known import FAMILIES, FamilyEncoder, family_of, plain, read_family
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.sums import write_sums
@@ -129,8 +128,8 @@ def test_what_a_checkpoint_was_trained_with_is_taken_over(pruners: dict[str, Pru
 
 def test_pairs_are_written_as_in_training(pruners: dict[str, Pruner]) -> None:
     templates = {name: pruners[name].encoder.template for name in NAMES}
-    assert templates["Provence"] == templates["OpenProvence"] == PairTemplate((0,), (2,), (2,), 0, 1)
-    assert templates["XProvence"] == PairTemplate((0,), (2,), (2,), 0, 0)
+    assert templates["Provence"] == templates["OpenProvence"] == PairTemplate((0,), (2,), (2,), 1)
+    assert templates["XProvence"] == PairTemplate((0,), (2,), (2,), 0)
     ids = {name: pruners[name].encoder.encode_query("Land, ON Moon?")[0] for name in NAMES}
     plain_ids = {name: pruners[name].encoder.encode_query("land on moon")[0] for name in NAMES}
     assert {name: ids[name] == plain_ids[name] for name in NAMES} == {
