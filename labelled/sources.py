@@ -18,11 +18,9 @@ _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class LabelledSource:
-    """A source of labelled examples. Can be pickled, for worker processes.
+    """A source of labelled examples in a file or directory. Can be pickled, for worker processes.
 
     Attributes:
-        name: Name of the source.
-        where: File or directory of the source.
         read: Yields the examples from the start with each call; raises DataError for one that is not valid.
     """
 
@@ -89,12 +87,10 @@ def _media(feature: Any) -> str | None:
 def refuse_media(path: Path, rows: Any) -> None:
     """Raise a DataError if reading a dataset would open other files or URLs, as features like `Image` do."""
     for name, feature in rows.features.items():
-        found = _media(feature)
-        if found is not None:
-            raise DataError(
-                f"{path}: the column {name!r} has the feature {found}, whose values are read from files or the "
-                f"network; remove it with remove_columns({name!r}) and save the dataset again"
-            )
+        if found := _media(feature):
+            problem = f"the column {name!r} has the feature {found}, whose values are read from files or the network"
+            fix = f"remove it with remove_columns({name!r}) and save the dataset again"
+            raise DataError(f"{path}: {problem}; {fix}")
 
 
 def _dataset_rows(rows: Any, path: Path) -> Any:
@@ -130,10 +126,8 @@ def labelled_sources(path: Path) -> list[LabelledSource]:
     if not files:
         raise DataError(f"{path}: no such file, nor a directory with {', '.join(_ENDINGS)} files or a saved dataset")
     return [
-        LabelledSource(
-            source_name(file),
-            file,
-            partial(_examples, file, _parquet_rows) if file.suffix == ".parquet" else partial(read_examples, file),
-        )
+        LabelledSource(source_name(file), file, partial(_examples, file, _parquet_rows))
+        if file.suffix == ".parquet"
+        else LabelledSource(source_name(file), file, partial(read_examples, file))
         for file in files
     ]

@@ -83,11 +83,7 @@ def open_binary(path: Path, *, regular: bool = False) -> BufferedReader:
 
 
 def byte_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False) -> Iterator[bytes]:
-    """Yield a file's lines with their ends, unpacked if its name ends in ``.gz``; see `open_binary` for `regular`.
-
-    Raises:
-        DataError: The file cannot be read, or is too large.
-    """
+    """Yield a file's lines with their ends, unpacked if its name ends in ``.gz``; see `open_binary` for `regular`."""
     try:
         with open_binary(path, regular=regular) as raw:
             packed = path.suffix.lower() == ".gz"
@@ -108,11 +104,7 @@ def byte_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = F
 
 
 def text_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False) -> Iterator[str]:
-    """Yield a file's lines as text with their ends; see `byte_lines`.
-
-    Raises:
-        DataError: The file cannot be read, is too large, or is not UTF-8; the message names file, line and byte.
-    """
+    """Yield a file's lines as text with their ends; see `byte_lines` and `encoding_error`."""
     offset = 0
     for number, line in enumerate(byte_lines(path, limits, regular=regular), 1):
         try:
@@ -147,11 +139,7 @@ def as_text(data: bytes, where: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8, with or without a byte order mark.
-
-    Raises:
-        DataError: It cannot be read, is not UTF-8, or is larger than 256 MiB.
-    """
+    """Return the text of a file in UTF-8 of at most 256 MiB, with or without a byte order mark."""
     try:
         data = read_limited(path)
     except OSError as error:
@@ -160,11 +148,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON. A byte order mark in front, as joined files have in between, is ignored.
-
-    Raises:
-        ValueError: It is not JSON, or is nested too deep.
-    """
+    """Parse JSON, or raise a ValueError. A byte order mark in front, as joined files have in between, is ignored."""
     try:
         return json.loads(text.removeprefix("\ufeff"))
     except RecursionError:

@@ -36,7 +36,6 @@ class Calibration(Content):
 
     Attributes:
         method: Name of the method that chose the thresholds.
-        levels: One for each target recall.
         queries: Number of answerable queries by source.
         passages: Number of passages behind `score_quantiles`.
         score_quantiles: Of the highest unit score of each passage, at 0, 1, ... 100 percent.
@@ -54,15 +53,12 @@ class Calibration(Content):
 
     @model_validator(mode="after")
     def _check_order(self) -> Calibration:
-        ordered = sorted(self.levels, key=lambda level: level.target_recall)
-        for lower, higher in pairwise(ordered):
-            if lower.target_recall == higher.target_recall:
-                raise ValueError(f"target_recall {lower.target_recall} has two thresholds")
-            if lower.threshold < higher.threshold:
-                raise ValueError(
-                    f"threshold {higher.threshold} of target_recall {higher.target_recall} is higher than "
-                    f"{lower.threshold} of {lower.target_recall}"
-                )
+        ordered = sorted((level.target_recall, level.threshold) for level in self.levels)
+        for (lower, first), (higher, second) in pairwise(ordered):
+            if lower == higher:
+                raise ValueError(f"target_recall {lower} has two thresholds")
+            if first < second:
+                raise ValueError(f"threshold {second} of target_recall {higher} is higher than {first} of {lower}")
         return self
 
     @property
@@ -76,11 +72,7 @@ class Calibration(Content):
 
     @classmethod
     def read(cls, directory: Path) -> Calibration | None:
-        """Read the calibration of a model directory; None if it has none.
-
-        Raises:
-            ModelError: The file is not valid; the message names the wrong value.
-        """
+        """Read the calibration of a model directory; None if it has none."""
         path = directory / CALIBRATION
         if not is_model_file(path):
             return None
@@ -88,9 +80,5 @@ class Calibration(Content):
         return validated(read_json_object(path), cls, f"{path}: wrong content", fix=fix)
 
     def write(self, path: Path) -> None:
-        """Write the file. The checksum of the model directory is not updated; see `models.sums.write_sums`.
-
-        Raises:
-            DataError: The file cannot be written.
-        """
+        """Write the file. The checksum of the model directory is not updated; see `models.sums.write_sums`."""
         write_atomically(path, json.dumps(self.model_dump(), indent=1) + "\n")

@@ -104,29 +104,21 @@ class Encoder(Content):
 _T = TypeVar("_T")
 
 
-def validated(content: Mapping[str, Any], kind: type[_T], where: Path | str, prefix: str = "", fix: str = "") -> _T:
+def validated(content: Mapping[str, Any], kind: type[_T], where: Path | str, prefix: str = "", *, fix: str) -> _T:
     """Return a JSON object as an instance of a pydantic model or a dataclass.
 
-    Args:
-        content: The object.
-        kind: The class.
-        where: The file, for the message.
-        prefix: Where in the file the object is, for the message.
-        fix: How to fix a wrong value, for the message.
-
     Raises:
-        ModelError: A value is wrong; the message names it.
+        ModelError: A value is wrong. The message names it, the file (``where``), the place in it (``prefix``) and the
+            ``fix``.
     """
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(map(str, (*([prefix] if prefix else []), *first["loc"])))
-        problem = first["msg"].removeprefix("Value error, ")
+        name = ".".join(map(str, (*filter(None, [prefix]), *first["loc"])))
+        problem = f"{name}: {first['msg']}".removeprefix(": ").replace("Value error, ", "", 1)
         found = "" if first["type"] in ("missing", "value_error") else f" (found {shown(first['input'])})"
-        raise ModelError(
-            f"{where}: {f'{name}: ' if name else ''}{problem}{found}{f'; {fix}' if fix else ''}"
-        ) from error
+        raise ModelError(f"{where}: {problem}{found}; {fix}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +128,8 @@ class ModelConfig:
     Attributes:
         name: Name of the model.
         window: Tokens of one forward pass, special tokens included.
-        rank_head: `linear` (first token), `pooled`, or the classifier of a cross-encoder, named by its activation; see
-            `secateur.models.heads`.
-        prune_head: `linear`, `bilinear` or `unit_pooled`.
+        rank_head: `linear` (first token), `pooled`, or the classifier of a cross-encoder, named by its activation.
+        prune_head: See `secateur.models.heads`.
         segmenter: Segmenter that the training labels were made with.
         threshold: Default keep threshold, in [0, 1].
         training: Summary of the training run.
@@ -156,11 +147,7 @@ class ModelConfig:
 
 
 def resolve(name_or_path: str | Path | None) -> Path:
-    """Return the model directory for a path or the name of a shipped model; the default model for None.
-
-    Raises:
-        ModelError: There is no such directory.
-    """
+    """Return the model directory for a path or the name of a shipped model; the default model for None."""
     path = Path(DEFAULT_MODEL if name_or_path is None else name_or_path)
     if path.is_dir():
         return path
@@ -171,11 +158,7 @@ def resolve(name_or_path: str | Path | None) -> Path:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a model directory that holds an object.
-
-    Raises:
-        ModelError: The file is missing, too large, or not a JSON object.
-    """
+    """Read a JSON file of a model directory that must hold an object."""
     content = read_model_file(path, _MAX_JSON)
     try:
         found = from_json(content)  # limits the depth, unlike `json.loads`
@@ -194,24 +177,18 @@ def check_encoder(section: dict[str, Any], where: Path | str, prefix: str = "") 
 def check_window(config: ModelConfig, encoder: Encoder, where: Path | str) -> None:
     """Check that a model's window fits the positions of its encoder, or raise a `ModelError`."""
     if encoder.positions is not None and config.window > encoder.positions:
-        raise ModelError(
-            f"{where}: secateur.window is {config.window}, but the encoder has {encoder.positions} positions; "
-            f"give a multiple of 32 up to that"
-        )
+        problem = f"secateur.window is {config.window}, but the encoder has {encoder.positions} positions"
+        raise ModelError(f"{where}: {problem}; give a multiple of 32 up to that")
 
 
 def read_config(directory: Path) -> ModelConfig:
-    """Read the `secateur` section of a model directory's `config.json`.
-
-    Raises:
-        ModelError: The file or the section is missing or not valid.
-    """
+    """Read the `secateur` section of a model directory's `config.json`, or raise a ModelError of what is wrong."""
     path = directory / CONFIG
     content = read_json_object(path)
     section = content.pop("secateur", None)
     if not isinstance(section, dict):
         raise ModelError(f"{path} has no `secateur` section; train or convert the model first")
-    config = validated(section, ModelConfig, path, "secateur", "correct it, or train the model again")
+    config = validated(section, ModelConfig, path, "secateur", fix="correct it, or train the model again")
     check_window(config, check_encoder(content, path), path)
     return config
 
@@ -233,11 +210,7 @@ def write_config(directory: Path, encoder: dict[str, Any], config: ModelConfig) 
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """Load `tokenizer.json` and check that it fits the encoder's vocabulary.
-
-    Raises:
-        ModelError: The file is missing, not valid, or belongs to another model.
-    """
+    """Load `tokenizer.json`, or raise a ModelError if it is not valid or does not fit the encoder's vocabulary."""
     path = directory / TOKENIZER
     content = read_model_file(path, _MAX_TOKENIZER)
     try:
@@ -247,8 +220,6 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     vocabulary = check_encoder(read_encoder_config(directory), directory / CONFIG).vocab_size
     tokens = max(tokenizer.get_vocab().values(), default=0) + 1  # ids may have gaps
     if vocabulary is not None and tokens > vocabulary:
-        raise ModelError(
-            f"{directory}: {TOKENIZER} has {tokens} tokens, the encoder {vocabulary}; the tokenizer belongs to another "
-            "model"
-        )
+        problem = f"{TOKENIZER} has {tokens} tokens, the encoder {vocabulary}"
+        raise ModelError(f"{directory}: {problem}; the tokenizer belongs to another model")
     return tokenizer

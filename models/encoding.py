@@ -37,22 +37,16 @@ class PairTemplate:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> PairTemplate:
-        """Return a tokenizer's template.
-
-        Raises:
-            ModelError: The tokenizer does not encode a pair as query, special tokens, passage.
-        """
+        """Return a tokenizer's template, or raise a ModelError if it does not encode query, special tokens, passage."""
         probe: Encoding = tokenizer.encode("a", "b")
-        sequence = probe.sequence_ids
+        ids, sequence = tuple(probe.ids), probe.sequence_ids
         if 0 not in sequence or 1 not in sequence:
             raise ModelError("the tokenizer does not encode a pair of texts; use one with a pair template")
         first, second = sequence.index(0), sequence.index(1)
-        query_end = first + sequence.count(0)
-        passage_end = second + sequence.count(1)
+        query_end, passage_end = first + sequence.count(0), second + sequence.count(1)
         if query_end == second:
             raise ModelError("the tokenizer puts no separator between the two texts of a pair")
-        middle, suffix = tuple(probe.ids[query_end:second]), tuple(probe.ids[passage_end:])
-        return cls(tuple(probe.ids[:first]), middle, suffix, passage_type=probe.type_ids[second])
+        return cls(ids[:first], ids[query_end:second], ids[passage_end:], probe.type_ids[second])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Window:
     Attributes:
         ids: int32[tokens], special tokens included.
         passage_start: Position of the first token of the title or, without one, of the text.
-        text_start: Position of the first token of the passage's text.
+        text_start: Position of the first token of the text.
         token_unit: int32[text tokens], index of each text token's unit in its passage.
     """
 
@@ -120,7 +114,7 @@ def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
         room: Tokens of text that fit one window, at least 1.
 
     Returns:
-        Token ranges ``[start, end)`` that cover all tokens; at least one, which is empty if there are no tokens.
+        Token ranges ``[start, end)`` that cover all tokens; a single empty one if there are none.
     """
     bounds = np.concatenate([[0], np.cumsum(unit_tokens)])
     total = int(bounds[-1])
@@ -145,12 +139,7 @@ def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
 
 
 class PairEncoder:
-    """Turns pairs of query and passage into windows.
-
-    Args:
-        tokenizer: Tokenizer with offsets and a pair template.
-        window: Tokens of one forward pass, special tokens included.
-    """
+    """Turns pairs of query and passage into windows: the tokens of one forward pass, special tokens included."""
 
     def __init__(self, tokenizer: Tokenizer, window: int) -> None:
         tokenizer.no_padding()

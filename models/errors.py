@@ -79,13 +79,9 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def unknown_name(field: str, kind: str, value: object, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is not in a registry. If the registry is long, the hint has the closest names.
+    """Return the error for a value of a field that names no ``kind``, e.g. no `backend`, of a registry.
 
-    Args:
-        field: Argument or request field that holds the name.
-        kind: What it should name, e.g. `backend`.
-        value: The unknown name.
-        known: The names of the registry.
+    If the registry is long, the hint has the closest names.
     """
     names = list(known)
     close = get_close_matches(value, names) if isinstance(value, str) and len(names) > 6 else []

@@ -38,13 +38,7 @@ def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
 
 
 class PruningNetwork(nn.Module):
-    """A cross-encoder that scores the pair and every token in one forward pass.
-
-    Args:
-        encoder: Hugging Face encoder with ``last_hidden_state``.
-        config: Settings of the model, with the types of the heads.
-        template: Special tokens around query and passage.
-    """
+    """A cross-encoder, made of a Hugging Face encoder, that scores the pair and every token in one forward pass."""
 
     def __init__(self, encoder: nn.Module, config: ModelConfig, template: PairTemplate) -> None:
         super().__init__()
@@ -62,11 +56,8 @@ class PruningNetwork(nn.Module):
         self._separators_before_query = template.prefix.count(self._separator)
 
     def _segments(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boolean masks [batch, tokens] of the query's and the passage's tokens, without special tokens.
-
-        The separators tell them apart, even for encoders without token types. A text never contains a separator,
-        because `PairEncoder` encodes special tokens in texts as plain text.
-        """
+        """Return boolean masks [batch, tokens] of the query's and the passage's tokens, without special tokens."""
+        # Separators tell them apart even for encoders without token types. `PairEncoder` writes none for a text's own.
         is_separator = input_ids == self._separator
         seen = is_separator.long().cumsum(1)
         inside = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0) >= self._prefix_length
@@ -125,31 +116,20 @@ class Dropout:
                 setattr(config, name, rate)
 
 
-def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
-    """Put new heads on a pretrained encoder. The rank head takes the weights of a cross-encoder's classifier, if any.
-
-    Args:
-        base: Hugging Face model directory, or a name if a hub can be reached.
-        config: Settings of the model.
-        template: Template of the encoder's tokenizer.
-        dropout: Replaces the encoder's rates.
-    """
+def new_network(base: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
+    """Put new heads on a pretrained encoder; a rank head of its form takes the weights of the base's classifier."""
     encoder_config = AutoConfig.from_pretrained(str(base))
     dropout.override(encoder_config)
     encoder = AutoModel.from_pretrained(str(base), config=encoder_config, dtype=torch.float32)
     network = PruningNetwork(encoder, config, template)
-    classifier = classifier_of(Path(base))
+    classifier = classifier_of(base)
     if classifier is not None and classifier.rank_head == config.rank_head:
-        network.rank.load_state_dict(classifier.weights(Path(base) / WEIGHTS))
+        network.rank.load_state_dict(classifier.weights(base / WEIGHTS))
     return network
 
 
 def continued_network(base: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
-    """Load encoder and heads of the secateur model `base` to continue training them; see `new_network`.
-
-    Raises:
-        ModelError: The base has no weights, or heads of other types than `config`.
-    """
+    """Load encoder and heads of a secateur model, which must be those of the new settings, to train them further."""
     earlier = read_config(base)
     if (earlier.rank_head, earlier.prune_head) != (config.rank_head, config.prune_head):
         raise ModelError(
@@ -176,11 +156,7 @@ def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: 
 
 
 def load_network(directory: Path) -> PruningNetwork:
-    """Load the network of a model directory, in evaluation mode.
-
-    Raises:
-        ModelError: The weights are missing or do not fit the configuration.
-    """
+    """Load the network of a model directory, in evaluation mode, or raise a ModelError of what does not fit."""
     template = PairTemplate.of(Tokenizer.from_file(str(directory / TOKENIZER)))
     return _read_network(directory, read_config(directory), template, Dropout()).eval()
 

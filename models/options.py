@@ -29,11 +29,9 @@ class Option:
         description: Noun phrase for help and documentation.
         minimum: Lowest value, inclusive.
         maximum: Highest value, inclusive; for a string, its greatest length.
-        name: Name of the field.
         kind: `bool`, `int`, `float` or `str`.
         optional: Whether the option may be None, which means unset.
         choices: Values of a `Literal`.
-        default: Default value.
     """
 
     description: str
@@ -96,40 +94,29 @@ class PruneOptions:
         Raises:
             InputError: There is no such option; the message names the closest ones.
         """
-        known = option_table()
-        for name in options:
-            if name not in known:
-                raise unknown_name(name, "option", name, known)
+        unknown = [name for name in options if name not in option_table()]
+        if unknown:
+            raise unknown_name(unknown[0], "option", unknown[0], option_table())
         return cls(**options)
-
-
-def _read(name: str, hint: Any, default: Any) -> Option:
-    hint, *metadata = get_args(hint)
-    option: Option = next(item for item in metadata if isinstance(item, Option))
-    optional = get_origin(hint) is UnionType
-    plain = next(kind for kind in get_args(hint) if kind is not type(None)) if optional else hint
-    choices = get_args(plain) if get_origin(plain) is Literal else ()
-    kind = str if choices else plain
-    return replace(option, name=name, kind=kind, optional=optional, choices=choices, default=default)
 
 
 @cache
 def option_table(table: type = PruneOptions) -> dict[str, Option]:
-    """Return the options by name, in the order of the fields.
-
-    Args:
-        table: Dataclass whose fields are annotated with an `Option`.
-    """
+    """Return the options by name, in the order of the fields of a dataclass that are annotated with an `Option`."""
+    options = {}
     hints = get_type_hints(table, include_extras=True)
-    return {f.name: _read(f.name, hints[f.name], f.default) for f in fields(table)}
+    for one in fields(table):
+        hint, option = get_args(hints[one.name])
+        optional = get_origin(hint) is UnionType
+        kind = next(kind for kind in get_args(hint) if kind is not type(None)) if optional else hint
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        option = replace(option, name=one.name, optional=optional, choices=choices, default=one.default)
+        options[one.name] = replace(option, kind=str if choices else kind)
+    return options
 
 
 def option_markdown(table: type = PruneOptions) -> str:
-    """Return the table of options in Markdown, for the documentation.
-
-    Args:
-        table: a dataclass whose fields are annotated with an `Option`.
-    """
+    """Return the `option_table` in Markdown, for the documentation."""
     rows = [("option", "type", "default", "range", "description"), ("---",) * 5]
     for name, option in option_table(table).items():
         default = "" if option.default is None else f"`{json.dumps(option.default)}`"

@@ -71,8 +71,8 @@ class Pruner:
 
     Args:
         config: Settings of the model.
-        encoder: Encoder for the model's tokenizer and window.
-        backend: Loaded backend.
+        encoder: For the model's tokenizer and window.
+        backend: Runs the model.
         calibration: Thresholds by target recall; None if the model is not calibrated.
         pad_id: Padding token of the tokenizer.
         directory: Directory of the model, if it was loaded from one.
@@ -184,11 +184,7 @@ class Pruner:
         return self._run(checked) if checked else []
 
     def threshold_for(self, options: PruneOptions) -> float:
-        """Return the keep threshold for options: given, calibrated, or the model's default.
-
-        Raises:
-            InputError: The model is not calibrated for the target recall.
-        """
+        """Return the keep threshold for options: given, calibrated (else an InputError), or the model's default."""
         if options.threshold is not None:
             return options.threshold
         if options.target_recall is None:
@@ -236,7 +232,7 @@ class Pruner:
         return EncodedRequest(request, threshold, len(query_ids), units, encoded, tuple(warnings))
 
     def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
-        """Run windows of any requests. Their outputs come in the same order.
+        """Run windows of any requests, and return their outputs in the same order.
 
         Raises:
             RuntimeOutputError: The backend returned an invalid score.

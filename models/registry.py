@@ -45,7 +45,6 @@ class Runtime:
         description: One line for help and documentation.
         kind: Class of the backend, as `module:class`.
         package: Package that must be installed.
-        devices: Devices it runs on.
         runs_onnx: Whether it runs an ONNX file; false for one that runs the fp32 weights.
     """
 

@@ -103,15 +103,7 @@ _KINDS: dict[str, tuple[Any, str, str]] = {
 
 
 def as_passage(value: PassageLike, field: str) -> Passage:
-    """Return a caller's passage as a `Passage`.
-
-    Args:
-        value: A string, a `Passage`, or a mapping with its fields.
-        field: Name of the field, for errors.
-
-    Raises:
-        InputError: It is none of these, or one of its fields is not valid.
-    """
+    """Return a caller's string, `Passage`, or mapping with its fields as a `Passage`; ``field`` names it in errors."""
     if isinstance(value, str):
         return Passage(value)
     if isinstance(value, Mapping):

@@ -36,12 +36,9 @@ def cjk_ends(text: str) -> list[int]:
     ends = []
     for match in _FULL_STOP.finditer(text):
         end = match.end()
-        if not _HAS_CJK_STOP.search(match[1]) and not _CJK.match(text, end):
-            continue
-        closed = end > match.end(1)
-        if closed and text.startswith(_QUOTATIVE, end):
-            continue
-        ends.append(end)
+        quoted = end > match.end(1) and text.startswith(_QUOTATIVE, end)
+        if not quoted and (_HAS_CJK_STOP.search(match[1]) or _CJK.match(text, end)):
+            ends.append(end)
     return ends
 
 

@@ -41,14 +41,13 @@ class Selection:
         return int(self.scored.unit_tokens[self.kept].sum())
 
 
-def _title_unit(scored: SelectablePassage) -> int | None:
-    """Return 0 if the first unit is a heading or repeats the passage's title, else None."""
+def _has_title_unit(scored: SelectablePassage) -> bool:
+    """Whether the first of several units is a heading or repeats the passage's title."""
     if len(scored.units) < 2:
-        return None
-    first = scored.units[0]
+        return False
+    first, title = scored.units[0], scored.passage.title
     text = scored.passage.text[first.start : first.end].strip()
-    repeats = bool(scored.passage.title) and text.casefold() == (scored.passage.title or "").strip().casefold()
-    return 0 if first.kind == "heading" or repeats else None
+    return first.kind == "heading" or (bool(title) and text.casefold() == (title or "").strip().casefold())
 
 
 def _keep_units(scored: SelectablePassage, options: PruneOptions, threshold: float) -> BoolArray:
@@ -59,37 +58,26 @@ def _keep_units(scored: SelectablePassage, options: PruneOptions, threshold: flo
     return kept
 
 
-def _add_title(selection: Selection) -> Selection:
-    title = _title_unit(selection.scored)
-    if title is None or not selection.kept.any():
-        return selection
-    kept = selection.kept.copy()
-    kept[title] = True
-    return replace(selection, kept=kept)
-
-
 def _fit_budget(selections: Sequence[Selection], budget: int, keep_title: bool) -> list[Selection]:
     """Keep the units with the highest scores over all passages whose tokens fit the budget.
 
     A unit that does not fit is skipped, and smaller ones after it may still fit. A title unit is counted together with
     the first other kept unit of its passage.
     """
-    titles = [_title_unit(s.scored) if keep_title else None for s in selections]
+    titled = [keep_title and _has_title_unit(s.scored) for s in selections]
     candidates = sorted(
         (-float(s.scored.scores.units[unit]), s.scored.index, int(unit), position)
         for position, s in enumerate(selections)
         for unit in np.flatnonzero(s.kept)
     )
     kept = [np.zeros_like(s.kept) for s in selections]
-    left = budget
     for _, _, unit, position in candidates:
-        tokens = selections[position].scored.unit_tokens
-        title = titles[position]
-        needed = {unit} if title is None or unit == title else {unit, title}
-        cost = sum(int(tokens[i]) for i in needed if not kept[position][i])
-        if cost <= left:
-            left -= cost
-            kept[position][list(needed)] = True
+        needed = {0, unit} if titled[position] else {unit}
+        new = [one for one in needed if not kept[position][one]]
+        cost = int(selections[position].scored.unit_tokens[new].sum())
+        if cost <= budget:
+            budget -= cost
+            kept[position][new] = True
     return [replace(s, kept=units) for s, units in zip(selections, kept, strict=True)]
 
 
@@ -102,15 +90,7 @@ def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold
 
     Units at or above the threshold are kept. Passages below ``min_score`` are dropped, then (with ``drop_empty``) those
     without a kept unit, then all but the ``top_n`` most relevant. The others share the token budget. Ties are broken by
-    position.
-
-    Args:
-        scored: All passages of the query, in the caller's order.
-        options: Options of the request.
-        threshold: Keep threshold, in [0, 1].
-
-    Returns:
-        Selections by falling relevance, or in the caller's order without ``reorder``.
+    position. The selections come by falling relevance, or in the caller's order without ``reorder``.
     """
     chosen = [Selection(s, _keep_units(s, options, threshold)) for s in scored]
     if options.min_score is not None:
@@ -124,7 +104,9 @@ def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold
         if options.drop_empty:
             chosen = [s for s in chosen if s.kept.any()]
     elif options.keep_title:
-        chosen = [_add_title(s) for s in chosen]
+        for s in chosen:
+            if s.kept.any() and _has_title_unit(s.scored):
+                s.kept[0] = True
     return sorted(chosen, key=_by_relevance) if options.reorder else chosen
 
 

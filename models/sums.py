@@ -35,11 +35,7 @@ def _digest(path: Path) -> str:
 
 
 def read_sums(directory: Path) -> dict[str, str] | None:
-    """Return the checksums of a model directory by file name; None if it has none.
-
-    Raises:
-        ModelError: The file is not valid, or names files outside the directory.
-    """
+    """Return the checksums of a model directory by file name; None if it has none."""
     path = directory / SUMS
     if not is_model_file(path):
         return None
@@ -60,10 +56,8 @@ def read_sums(directory: Path) -> dict[str, str] | None:
 def check_sums(directory: Path, names: Iterable[str]) -> bool:
     """Compare files of a model directory with their checksums, and return whether it has checksums.
 
-    Args:
-        directory: Model directory.
-        names: Names of the files to compare, which need not exist. Only these are read, so that loading reads only
-            what it uses; but every file with a checksum must exist.
+    Only the files with these names are read, so that loading reads only what it uses; they need not exist, but every
+    file with a checksum must.
 
     Raises:
         ModelError: A file differs from its checksum, is missing, or has no checksum while others have one.
@@ -86,14 +80,8 @@ def check_sums(directory: Path, names: Iterable[str]) -> bool:
 def write_sums(directory: Path, changed: Iterable[str] = SUMMED) -> dict[str, str]:
     """Write the checksums of a model directory, and return them by file name.
 
-    Args:
-        directory: Model directory.
-        changed: Names of files that were changed on purpose. Other files keep the checksums that they have, so that
-            damage to them stays visible; a file without a checksum gets one.
-
-    Raises:
-        DataError: The file cannot be written.
-        ModelError: Something in the directory is not a regular file.
+    Files that were not ``changed`` on purpose keep the checksums that they have, so that damage to them stays visible;
+    a file without a checksum gets one.
     """
     written = set(changed)
     kept = {} if written.issuperset(SUMMED) else read_sums(directory) or {}

@@ -24,8 +24,8 @@ _INT8_INSTRUCTIONS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp"}
 def int8_pays(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this processor multiplies 8-bit values in hardware; true if unknown.
 
-    Without it OpenVINO runs the int8 file slower than the fp16 one, which it computes in fp32: 0.8 times as fast on an
-    AVX2 processor (``python -m benchmarks speed``).
+    Without it OpenVINO runs int8 slower than the fp16 file, in fp32: 0.8 times as fast on an AVX2 processor (``python
+    -m benchmarks speed``).
     """
     if not cpuinfo.is_file():
         return True

@@ -20,15 +20,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from secateur.models.checkpoint import (
-    CONFIG,
-    ModelConfig,
-    check_encoder,
-    check_window,
-    has_heads,
-    read_encoder_config,
-    validated,
-)
+from secateur.models import checkpoint
+from secateur.models.checkpoint import CONFIG, ModelConfig, has_heads, read_encoder_config
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import ModelError, shown
 
@@ -63,11 +56,7 @@ class Family:
     plain_query: bool = False
 
     def encoder_config(self, directory: Path) -> dict[str, Any]:
-        """Read the encoder's own configuration.
-
-        Raises:
-            ModelError: It is missing, or of another architecture.
-        """
+        """Read the encoder's own configuration, or raise a ModelError if it is of another architecture."""
         config = read_encoder_config(directory)
         if self.encoder_key is None:
             return config
@@ -80,11 +69,7 @@ class Family:
         return section
 
     def settings(self, directory: Path) -> ModelConfig:
-        """Return the settings of a checkpoint, named after its directory.
-
-        Raises:
-            ModelError: A value in `config.json` is not valid.
-        """
+        """Return the settings of a checkpoint, named after its directory."""
         config, path = read_encoder_config(directory), directory / CONFIG
         window = config.get(self.window_key, 512)
         thresholds = [config[key] for key in self.threshold_keys if config.get(key) is not None]
@@ -93,9 +78,10 @@ class Family:
             "window": window - window % _WINDOW_STEP if isinstance(window, int) else window,
             "threshold": thresholds[0] if thresholds else self.threshold,
         }
-        settings = validated(content, ModelConfig, path, fix="fetch the checkpoint again")
+        settings = checkpoint.validated(content, ModelConfig, path, fix="fetch the checkpoint again")
         section = self.encoder_config(directory) | {"model_type": self.encoder_type}
-        check_window(settings, check_encoder(section, path, self.encoder_key or ""), path)
+        encoder = checkpoint.check_encoder(section, path, self.encoder_key or "")
+        checkpoint.check_window(settings, encoder, path)
         return settings
 
 
@@ -147,11 +133,7 @@ def family_of(config: Mapping[str, Any]) -> Family | None:
 
 
 def read_family(directory: Path) -> Family | None:
-    """Return the family of a model directory; None for a secateur model or an unknown checkpoint.
-
-    Raises:
-        ModelError: `config.json` is missing or not valid.
-    """
+    """Return the family of a model directory; None for a secateur model or an unknown checkpoint."""
     return None if has_heads(directory) else family_of(read_encoder_config(directory))
 
 

@@ -24,10 +24,8 @@ _SHOWN_NAMES = 4
 
 
 def _logits(rank: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-    """Return relevance logits [batch] and keep logits [batch, tokens] from the logits of the labels.
-
-    The sigmoid of the difference of two logits is the softmax probability of the second label, "keep".
-    """
+    """Return relevance logits [batch] and keep logits [batch, tokens] from the logits of the labels."""
+    # The sigmoid of the difference of two logits is the softmax probability of the second label, "keep".
     return rank[:, 0].float(), (token[..., 1] - token[..., 0]).float()
 
 
@@ -127,11 +125,7 @@ _NETWORKS: dict[str, tuple[Callable[[PretrainedConfig], nn.Module], Callable[[st
 
 
 def load_family_network(directory: Path, family: Family) -> nn.Module:
-    """Load a published checkpoint's network, which is called like `PruningNetwork`, in evaluation mode.
-
-    Raises:
-        ModelError: The weights are missing, or do not fit the configuration.
-    """
+    """Load a published checkpoint's network, which is called like `PruningNetwork`, in evaluation mode."""
     if not is_model_file(directory / WEIGHTS):
         raise ModelError(f"{directory}: {WEIGHTS} is missing; {family.name} checkpoints need it")
     make, own_name = _NETWORKS[family.name]
