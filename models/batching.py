@@ -58,14 +58,7 @@ def _pad(rows: Sequence[int], windows: Sequence[Window], length: int, pad_id: in
 
 
 def make_batches(windows: Sequence[Window], limits: BatchLimits, *, pad_id: int, passage_type: int) -> list[Batch]:
-    """Pack windows into batches, longest first, so that the lengths in a batch are similar.
-
-    Args:
-        windows: The windows.
-        limits: Limits of the backend.
-        pad_id: Padding token of the tokenizer.
-        passage_type: Token type of the passage.
-    """
+    """Pack windows into batches within a backend's limits, longest first, so that lengths in a batch are similar."""
     order = sorted(range(len(windows)), key=lambda i: -len(windows[i]))
     batches: list[Batch] = []
     start = 0

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
-from secateur.models.checkpoint import CONFIG, PruneHead, RankHead
+from secateur.models.checkpoint import CONFIG, RankHead
 from secateur.models.errors import ModelError
 
 _BILINEAR_RANK = 64
@@ -39,12 +39,12 @@ class PooledRankHead(nn.Module):
 
 
 class FirstTokenRankHead(nn.Module):
-    """Relevance from the first token's state; with an activation through a dense layer, as in sequence classifiers."""
+    """Relevance from the first token's state; as a classifier, through a dense layer with an activation."""
 
-    def __init__(self, hidden: int, activation: str | None = None) -> None:
+    def __init__(self, hidden: int, name: RankHead) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden, hidden) if activation else None
-        self.activation = ACT2FN[activation] if activation else None
+        self.dense = None if name == "linear" else nn.Linear(hidden, hidden)
+        self.activation = None if name == "linear" else ACT2FN[name.removeprefix("classifier_")]
         self.linear = nn.Linear(hidden, 1)
 
     def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
@@ -94,18 +94,6 @@ class UnitPooledPruneHead(nn.Module):
         pooled = torch.matmul(weights / weights.sum(-1, keepdim=True).clamp(min=1.0), states)
         logits: Tensor = self.tokens(states, query) + self.units(pooled, query)
         return logits
-
-
-def make_rank_head(name: RankHead, hidden: int) -> nn.Module:
-    """Return a new rank head."""
-    if name == "pooled":
-        return PooledRankHead(hidden)
-    return FirstTokenRankHead(hidden, None if name == "linear" else name.removeprefix("classifier_"))
-
-
-def make_prune_head(name: PruneHead, hidden: int) -> nn.Module:
-    """Return a new prune head. Only `unit_pooled` takes unit ids besides states and query."""
-    return UnitPooledPruneHead(hidden) if name == "unit_pooled" else TokenPruneHead(hidden, name == "bilinear")
 
 
 @dataclass(frozen=True, slots=True)

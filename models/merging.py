@@ -45,39 +45,32 @@ class PassageScores:
 def window_outputs(batches: Sequence[Batch], outputs: Sequence[Output], source: str) -> list[WindowOutput]:
     """Return the outputs of batched windows, in the order of the windows before batching.
 
-    Args:
-        batches: Batches that were run.
-        outputs: Output for each batch.
-        source: Model and backend, for errors.
-
     Raises:
-        RuntimeOutputError: An output is not a valid score.
+        RuntimeOutputError: An output is not a valid score; the message names the model and backend, ``source``.
     """
-    if len(outputs) != len(batches):
-        raise _unusable(source, f"{len(outputs)} outputs for {len(batches)} batches")
+    problem = f"{len(outputs)} outputs for {len(batches)} batches" if len(outputs) != len(batches) else ""
+    problem = problem or next(filter(None, map(_problem, batches, outputs)), "")
+    if problem:
+        fix = "load the model with another precision or backend, or export it again"
+        raise RuntimeOutputError(f"{source}: {problem}; {fix}")
     found: dict[int, WindowOutput] = {}
     for batch, output in zip(batches, outputs, strict=True):
-        _check(batch, output, source)
         rows = zip(batch.rows.tolist(), output.relevance.tolist(), output.keep, strict=True)
         found.update({row: WindowOutput(relevance, keep) for row, relevance, keep in rows})
     return [found[row] for row in range(len(found))]
 
 
-def _check(batch: Batch, output: Output, source: str) -> None:
+def _problem(batch: Batch, output: Output) -> str:
     shape = batch.input_ids.shape
     for name, values, expected in (("relevance", output.relevance, shape[:1]), ("keep", output.keep, shape)):
         if values.shape != expected:
-            raise _unusable(source, f"`{name}` has shape {values.shape}, not {expected}")
+            return f"`{name}` has shape {values.shape}, not {expected}"
     # Only values that become a score are checked: the output for padding is undefined.
     for name, values in (("relevance", output.relevance), ("keep", output.keep[batch.unit_ids >= 0])):
         wrong = ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))  # NaN fails both comparisons
         if wrong.any():
-            raise _unusable(source, f"`{name}` holds {values[wrong][0]}, which is not a probability")
-
-
-def _unusable(source: str, problem: str) -> RuntimeOutputError:
-    fix = "load the model with another precision or backend, or export it again"
-    return RuntimeOutputError(f"{source}: {problem}; {fix}")
+            return f"`{name}` holds {values[wrong][0]}, which is not a probability"
+    return ""
 
 
 def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageScores:

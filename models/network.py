@@ -28,7 +28,7 @@ from secateur.models.checkpoint import (
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import MissingExtraError, ModelError
 from secateur.models.files import atomic_path, is_model_file
-from secateur.models.heads import classifier_of, make_prune_head, make_rank_head
+from secateur.models.heads import FirstTokenRankHead, PooledRankHead, TokenPruneHead, UnitPooledPruneHead, classifier_of
 from secateur.models.sums import write_sums
 
 
@@ -45,9 +45,10 @@ class PruningNetwork(nn.Module):
         encoder_config: PretrainedConfig = encoder.config  # type: ignore[assignment]
         hidden = int(encoder_config.hidden_size)
         self.encoder = encoder
-        self.rank = make_rank_head(config.rank_head, hidden)
-        self.prune = make_prune_head(config.prune_head, hidden)
-        self.reads_units = config.prune_head == "unit_pooled"
+        pooled, self.reads_units = config.rank_head == "pooled", config.prune_head == "unit_pooled"
+        self.rank = PooledRankHead(hidden) if pooled else FirstTokenRankHead(hidden, config.rank_head)
+        bilinear = config.prune_head == "bilinear"
+        self.prune = UnitPooledPruneHead(hidden) if self.reads_units else TokenPruneHead(hidden, bilinear)
         self.model_config = config
         self.uses_types = int(getattr(encoder_config, "type_vocab_size", 0) or 0) > 1
         self._separator = template.middle[-1]

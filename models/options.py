@@ -60,24 +60,20 @@ class PruneOptions:
     """Keyword arguments of `Pruner.prune`: what to keep and how to return it."""
 
     threshold: Annotated[
-        float | None,
-        Option("Lowest keep probability of a kept unit; the model's own threshold if unset.", 0, 1),
+        float | None, Option("Lowest keep probability of a kept unit; the model's own threshold if unset.", 0, 1)
     ] = None
     target_recall: Annotated[
-        float | None,
-        Option("Share of answering units to keep on average; used instead of a threshold.", 0, 1),
+        float | None, Option("Share of answering units to keep on average; used instead of a threshold.", 0, 1)
     ] = None
     max_tokens: Annotated[
-        int | None,
-        Option("Token budget over all returned passages; the units with the highest scores fill it.", 1),
+        int | None, Option("Token budget over all returned passages; the units with the highest scores fill it.", 1)
     ] = None
     top_n: Annotated[int | None, Option("Largest number of returned passages, the most relevant first.", 1)] = None
     min_score: Annotated[float | None, Option("Lowest relevance of a returned passage.", 0, 1)] = None
     min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
     reorder: Annotated[bool, Option("Order by falling relevance instead of the given order.")] = True
     keep_title: Annotated[
-        bool,
-        Option("Keep a leading heading or repeated title whenever another unit of its passage is kept."),
+        bool, Option("Keep a leading heading or repeated title whenever another unit of its passage is kept.")
     ] = True
     drop_empty: Annotated[bool, Option("Leave out passages without a kept unit.")] = False
     joiner: Annotated[str, Option("Text put where units were dropped.", maximum=MAX_JOINER)] = " "

@@ -70,9 +70,6 @@ class Pruner:
     arguments. `copy` returns the same object.
 
     Args:
-        config: Settings of the model.
-        encoder: For the model's tokenizer and window.
-        backend: Runs the model.
         calibration: Thresholds by target recall; None if the model is not calibrated.
         pad_id: Padding token of the tokenizer.
         directory: Directory of the model, if it was loaded from one.
@@ -117,6 +114,10 @@ class Pruner:
             MissingExtraError: The backend is not installed.
         """
         directory = resolve(name_or_path)
+        # A shipped model has the same name on every machine; a path is made independent of the working directory.
+        own = name_or_path is not None and Path(name_or_path).is_dir()
+        model = str(directory.absolute() if own else directory.name)
+        choice = ModelChoice(model, backend, device, precision, threads, verify)  # type: ignore[arg-type]
         has_sums = not verify or check_sums(directory, (CONFIG, TOKENIZER, CALIBRATION))
         family = read_family(directory)
         if family is None:
@@ -129,12 +130,9 @@ class Pruner:
             encoder = FamilyEncoder(load_tokenizer(directory), config.window, family)
         calibration = Calibration.read(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
-        loaded = load_backend(directory, backend, device, precision, threads, verify=verify)
+        loaded = load_backend(directory, choice)
         pruner = cls(config, encoder, loaded, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
-        # A shipped model has the same name on every machine; a path is made independent of the working directory.
-        own = name_or_path is not None and Path(name_or_path).is_dir()
-        model = str(directory.absolute() if own else directory.name)
-        pruner._choice = ModelChoice(model, backend, device, precision, threads, verify)  # type: ignore[arg-type]
+        pruner._choice = choice
         return pruner
 
     def __reduce__(self) -> tuple[Callable[..., Pruner], tuple[Any, ...]]:

@@ -188,13 +188,5 @@ def check_format(field: str, name: object) -> str:
 
 
 def segment(passage: Passage, segmenter: Segmenter | None = None) -> list[Unit]:
-    """Segment a passage by its format into units that tile its text.
-
-    Args:
-        passage: The passage.
-        segmenter: Sentence segmenter; None for the default one.
-
-    Raises:
-        InputError: The format is unknown.
-    """
+    """Segment a passage by its format into units that tile its text; a format that is unknown raises an InputError."""
     return FORMATS[check_format("format", passage.format)].segment(passage.text, segmenter or get_segmenter())

@@ -129,9 +129,7 @@ def check_signature(path: Path, inputs: Shapes, outputs: Shapes) -> None:
     problems = {
         "missing inputs": set(_REQUIRED) - inputs.keys(),
         "unknown inputs": inputs.keys() - _INPUT_RANKS.keys(),
-        "inputs of a fixed size": {
-            name for name, shape in inputs.items() if any(isinstance(size, int) for size in shape or ())
-        },
+        "inputs of a fixed size": {name for name, sizes in inputs.items() if int in map(type, sizes or ())},
         "missing outputs": _OUTPUT_RANKS.keys() - outputs.keys(),
     }
     for kind, shapes, ranks in (("inputs", inputs, _INPUT_RANKS), ("outputs", outputs, _OUTPUT_RANKS)):

@@ -13,7 +13,7 @@ from secateur.models.checkpoint import ONNX_FILES, ONNX_FP16, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError, ModelError, SecateurError, unknown_name
 from secateur.models.families.known import read_family
 from secateur.models.files import is_model_file
-from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, RUNTIMES
+from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, RUNTIMES, ModelChoice
 from secateur.models.requests import as_integer
 from secateur.models.sums import check_sums
 
@@ -63,39 +63,33 @@ def _choose_backend(directory: Path, device: str) -> tuple[str, str]:
     raise ModelError(f"{directory} holds neither ONNX files nor {WEIGHTS}; train or export a model into it")
 
 
-def _check(backend: str, device: str, precision: str, threads: int | None) -> None:
-    choices = {"backend": (backend, BACKENDS), "device": (device, DEVICES), "precision": (precision, PRECISIONS)}
-    for field, (value, known) in choices.items():
-        if value not in known:
-            raise unknown_name(field, field, value, known)
+def _check(choice: ModelChoice) -> None:
+    backend, device = choice.backend, choice.device
+    for field, known in (("backend", BACKENDS), ("device", DEVICES), ("precision", PRECISIONS)):
+        if getattr(choice, field) not in known:
+            raise unknown_name(field, field, getattr(choice, field), known)
     if backend != "auto":
         runtime = RUNTIMES[backend]
-        if not runtime.runs_onnx and precision != "auto":
-            raise InputError("precision", f"{precision!r} does not go with backend {backend!r}", "leave it out")
+        if not runtime.runs_onnx and choice.precision != "auto":
+            raise InputError("precision", f"{choice.precision!r} does not go with backend {backend!r}", "leave it out")
         if device not in ("auto", *runtime.devices):
             others = " or ".join(repr(name) for name, other in RUNTIMES.items() if device in other.devices)
             raise InputError("device", f"{device!r} does not go with backend {backend!r}", f"use backend {others}")
-    if threads is not None and ((as_integer(threads) or 0) < 1):
-        raise InputError("threads", f"{threads!r} is not a positive integer", "leave it out for one per processor")
+    if choice.threads is not None and (as_integer(choice.threads) or 0) < 1:
+        problem = f"{choice.threads!r} is not a positive integer"
+        raise InputError("threads", problem, "leave it out for one per processor")
 
 
-def load_backend(
-    directory: Path,
-    backend: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    *,
-    verify: bool = True,
-) -> Backend:
-    """Load a model directory into a backend; see `Pruner.load`.
+def load_backend(directory: Path, choice: ModelChoice) -> Backend:
+    """Load a model directory into a backend; see `Pruner.load`. The choice's own model is not used.
 
     Raises:
         InputError: A choice is unknown, or two choices do not go together.
         ModelError: The directory lacks the file that the backend needs, or the file is damaged.
         MissingExtraError: The backend is not installed.
     """
-    _check(backend, device, precision, threads)
+    _check(choice)
+    backend, device = str(choice.backend), str(choice.device)
     family = read_family(directory)
     if family is not None and backend not in ("auto", "torch"):
         raise InputError("backend", f"{backend!r} cannot run an {family.name} checkpoint", "use backend 'torch'")
@@ -106,13 +100,13 @@ def load_backend(
     if runtime.runs_onnx:
         if device == "auto":
             device = "cuda" if "cuda" in runtime.devices and cuda_available() else "cpu"
-        precision = _choose_precision(directory, backend, device, precision)
+        precision = _choose_precision(directory, backend, device, choice.precision)
         file = ONNX_FILES[precision]
-        arguments: tuple[Any, ...] = (directory / file, precision, device, as_integer(threads))
+        arguments: tuple[Any, ...] = (directory / file, precision, device, as_integer(choice.threads))
     else:
         file = WEIGHTS if is_model_file(directory / WEIGHTS) else ONNX_FP16
         arguments = (directory, None if device == "auto" else device)
-    if verify:
+    if choice.verify:
         check_sums(directory, [file])
     try:
         loaded: Backend = resolve_name(runtime.kind)(*arguments)

@@ -13,7 +13,7 @@ this package's own segmentation, windows and merging.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from secateur.models.checkpoint import CONFIG, ModelConfig, has_heads, read_enco
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import ModelError, shown
 
-_WINDOW_STEP = 32  # of `ModelConfig.window`
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -46,7 +45,7 @@ class Family:
     """
 
     name: str
-    classes: frozenset[str]
+    classes: Set[str]
     encoder_type: str
     encoder_key: str | None = None
     window_key: str = ""
@@ -75,7 +74,7 @@ class Family:
         thresholds = [config[key] for key in self.threshold_keys if config.get(key) is not None]
         content = {
             "name": directory.resolve().name,
-            "window": window - window % _WINDOW_STEP if isinstance(window, int) else window,
+            "window": window - window % 32 if isinstance(window, int) else window,
             "threshold": thresholds[0] if thresholds else self.threshold,
         }
         settings = checkpoint.validated(content, ModelConfig, path, fix="fetch the checkpoint again")
@@ -95,26 +94,19 @@ class Family:
 # OpenProvence: github.com/hotchpotch/open_provence, open_provence/{encoder,modeling_open_provence_standalone}.py;
 # `threadshold` is their spelling.
 FAMILIES = (
+    Family("Provence", {"Provence", "DebertaV2ForCompressionAndRanking"}, "deberta-v2", plain_query=True),
     Family(
-        name="Provence",
-        classes=frozenset({"Provence", "DebertaV2ForCompressionAndRanking"}),
-        encoder_type="deberta-v2",
-        plain_query=True,
-    ),
-    Family(
-        name="XProvence",
-        classes=frozenset({"XProvence", "XProvenceForSequenceClassification", "XLMRobertaForCompressionAndRanking"}),
-        encoder_type="xlm-roberta",
+        "XProvence",
+        {"XProvence", "XProvenceForSequenceClassification", "XLMRobertaForCompressionAndRanking"},
+        "xlm-roberta",
         threshold=0.3,
         one_separator=True,
     ),
     Family(
-        name="OpenProvence",
-        classes=frozenset(
-            {"open_provence", "OpenProvenceModel"}
-            | {"OpenProvenceForSequenceClassification", "OpenProvenceForTokenClassification"}
-        ),
-        encoder_type="modernbert",
+        "OpenProvence",
+        {"open_provence", "OpenProvenceModel"}
+        | {"OpenProvenceForSequenceClassification", "OpenProvenceForTokenClassification"},
+        "modernbert",
         encoder_key="base_model_config",
         window_key="max_length",
         threshold_keys=("default_threadshold", "default_threshold"),
