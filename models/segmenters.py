@@ -10,7 +10,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from secateur.models.errors import InputError, MissingExtraError, unknown_name
@@ -47,20 +47,15 @@ def nupunkt_segmenter() -> Segmenter:
 
 
 def _punkt_tab_dirs() -> list[Path]:
-    """Return the directories where an installed package ships NLTK's `punkt_tab` data (llama-index-core does)."""
+    """Return where llama-index-core ships NLTK's `punkt_tab` data."""
     spec = importlib.util.find_spec("llama_index")
     roots = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
     return [root / "core" / "_static" / "nltk_cache" for root in roots]
 
 
 @cache
-def punkt_segmenter(language: str = "english") -> Segmenter:
-    """Return NLTK's Punkt segmenter, with the data from NLTK's own directories or from an installed package.
-
-    Raises:
-        MissingExtraError: NLTK is not installed.
-        InputError: The `punkt_tab` data is not installed.
-    """
+def punkt_segmenter() -> Segmenter:
+    """Return NLTK's Punkt segmenter, with the data from NLTK's own directories or from an installed package."""
     try:
         import nltk
         from nltk.tokenize.punkt import PunktTokenizer
@@ -70,18 +65,11 @@ def punkt_segmenter(language: str = "english") -> Segmenter:
         if folder.is_dir() and str(folder) not in nltk.data.path:
             nltk.data.path.append(str(folder))
     try:
-        tokenizer = PunktTokenizer(language)
+        tokenizer = PunktTokenizer("english")
     except LookupError as error:
-        raise InputError(
-            "segmenter",
-            "NLTK's punkt_tab data was not found",
-            "run `python -m nltk.downloader punkt_tab`, install llama-index-core (which ships it), or use 'nupunkt'",
-        ) from error
-
-    def split(text: str) -> list[int]:
-        return [int(end) for _, end in tokenizer.span_tokenize(text)]
-
-    return split
+        fix = "run `python -m nltk.downloader punkt_tab`, install llama-index-core (which ships it), or use 'nupunkt'"
+        raise InputError("segmenter", "NLTK's punkt_tab data was not found", fix) from error
+    return lambda text: [int(end) for _, end in tokenizer.span_tokenize(text)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +87,17 @@ SEGMENTERS = {
 """The registry of segmenters. A new segmenter is one entry and its function."""
 
 
-class _NamedSegmenter:
-    """A segmenter corrected by `corrected_ends`. It is pickled by name, for worker processes."""
-
-    def __init__(self, name: str, base: Segmenter) -> None:
-        self._name = name
-        self._base = base
-
-    def __call__(self, text: str) -> list[int]:
-        return corrected_ends(text, self._base(text))
-
-    def __reduce__(self) -> tuple[Callable[[str], Segmenter], tuple[str]]:
-        return get_segmenter, (self._name,)
+def _ends(name: str, text: str) -> list[int]:
+    return corrected_ends(text, SEGMENTERS[name].load()(text))
 
 
-@cache
 def get_segmenter(name: str = "nupunkt") -> Segmenter:
-    """Return a segmenter by name, corrected by `corrected_ends`.
+    """Return a segmenter by name, whose ends `corrected_ends` corrects. It can be pickled.
 
     Raises:
         InputError: The name is unknown.
     """
     if name not in SEGMENTERS:
         raise unknown_name("segmenter", "segmenter", name, SEGMENTERS)
-    return _NamedSegmenter(name, SEGMENTERS[name].load())
+    SEGMENTERS[name].load()  # errors come here
+    return partial(_ends, name)

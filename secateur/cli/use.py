@@ -17,7 +17,6 @@ from secateur.cli.options import (
     PRUNING,
     DefaultModel,
     Model,
-    ModelOptions,
     PassagePruning,
     Pruning,
     Query,
@@ -27,6 +26,7 @@ from secateur.cli.options import (
     arg,
     flat,
 )
+from secateur.models.registry import ModelChoice
 from secateur.models.segmentation import FORMATS
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def prune(
     jsonl: Annotated[Switch, arg("Reading of every file, and of stdin, as JSON lines.")] = False,
     format: Annotated[str, arg("Format of text files; JSON lines have their own.", choices=tuple(FORMATS))] = "text",
     pruning: Annotated[Pruning, PRUNING] = Pruning(),
-    model: Model = ModelOptions(),
+    model: Model = ModelChoice(),
 ) -> None:
     """Prune passages for a query.
 
@@ -158,14 +158,13 @@ def prune_corpus(
     block: Annotated[int, arg("Number of rows that run together.")] = 64,
     ray: Ray = False,
     pruning: Annotated[PassagePruning, PRUNING] = PassagePruning(),
-    model: Model = ModelOptions(),
+    model: Model = ModelChoice(),
 ) -> None:
     """Prune or score the passages of every row of a data set.
 
     Example: `secateur prune-corpus passages.parquet --out pruned.parquet --query-column question`
     """
     from secateur.models.options import PruneOptions
-    from secateur.pipelines.corpus.pruning import ModelChoice
     from secateur.pipelines.corpus.rows import Columns
     from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus
 
@@ -175,7 +174,7 @@ def prune_corpus(
         columns=Columns(query_column, passages_column, title_column),
         query=query,
         pruning=PruneOptions(**asdict(pruning)),
-        model=ModelChoice(**asdict(model)),
+        model=model,
         score_only=score_only,
         column=column,
         keep_broken=keep_broken,
@@ -202,7 +201,7 @@ def mcp(
         Literal["raise", "passthrough"], arg("Result while the service is down: an error, or the unpruned texts.")
     ] = "raise",
     pruning: Annotated[ToolPruning, PRUNING] = ToolPruning(),
-    model: Annotated[ModelOptions, flat("precision", "verify", group="Model")] = ModelOptions(),
+    model: Annotated[ModelChoice, flat("precision", "verify", group="Model")] = ModelChoice(),
 ) -> None:
     """Serve pruning as a tool over the Model Context Protocol.
 
