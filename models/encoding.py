@@ -12,6 +12,7 @@ from tokenizers import Encoding, Tokenizer
 
 from secateur.models.errors import InputError, ModelError
 from secateur.models.types import Passage, Unit
+from secateur.models.visible import visible_text
 
 IntArray = NDArray[np.int32]
 
@@ -75,7 +76,7 @@ class EncodedPassage:
 
     Attributes:
         windows: Windows in the order of the text; every text token is in at least one.
-        unit_tokens: int32[units], number of tokens of each unit.
+        unit_tokens: int32[units], number of tokens of each unit, what the network does not read included.
         unit_source: int32[units], the unit whose score a unit takes: itself; for a unit inside a token of an earlier
             unit, that unit; -1 for a unit without tokens.
         title_cut: Whether the title was longer than its share of the window.
@@ -173,12 +174,30 @@ class PairEncoder:
         self, query_ids: Sequence[int], passages: Sequence[Passage], units: Sequence[Sequence[Unit]]
     ) -> list[EncodedPassage]:
         """Encode passages, and the units that tile the text of each, for the token ids of one query."""
-        texts = self._encode_texts([p.text for p in passages])
+        visible = [visible_text(p.text, its_units) for p, its_units in zip(passages, units, strict=True)]
+        texts = self._encode_texts([one.text for one in visible])
         title_ids = iter(self._encode_texts([p.title for p in passages if p.title]))
         return [
-            self._encode_one(query_ids, next(title_ids).ids if passage.title else [], encoding, passage.text, its_units)
-            for passage, encoding, its_units in zip(passages, texts, units, strict=True)
+            self._encode_one(
+                query_ids,
+                next(title_ids).ids if passage.title else [],
+                encoding.ids,
+                one.to_source(np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)),
+                passage.text,
+                its_units,
+            )
+            for passage, one, encoding, its_units in zip(passages, visible, texts, units, strict=True)
         ]
+
+    def _hidden_tokens(self, text: str, units: Sequence[Unit]) -> IntArray:
+        """Return int32[units], the number of tokens of what the network does not read."""
+        counts = np.zeros(len(units), np.int32)
+        rows = [index for index, unit in enumerate(units) if unit.hidden]
+        hidden = [" ".join(text[start:end] for start, end in units[index].hidden) for index in rows]
+        # As the visible text, so that long words are counted in pieces.
+        encodings = self._encode_texts([visible_text(one, ()).text for one in hidden])
+        counts[rows] = [len(encoding.ids) for encoding in encodings]
+        return counts
 
     def _encode_texts(self, texts: list[str]) -> list[Encoding]:
         if os.getpid() != _PID:
@@ -187,14 +206,19 @@ class PairEncoder:
         return self._tokenizer.encode_batch(texts, add_special_tokens=False) if texts else []
 
     def _encode_one(
-        self, query_ids: Sequence[int], title_ids: list[int], encoding: Encoding, text: str, units: Sequence[Unit]
+        self,
+        query_ids: Sequence[int],
+        title_ids: list[int],
+        text_ids: list[int],
+        offsets: IntArray,
+        text: str,
+        units: Sequence[Unit],
     ) -> EncodedPassage:
         head = [*self.template.prefix, *query_ids, *self.template.middle]
         room = self.window - len(head) - len(self.template.suffix)
         max_title = int(room * _TITLE_SHARE) - len(self._separator)
         title = [*title_ids[:max_title], *self._separator] if title_ids else []
-        offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-        token_ids = encoding.ids if units else []
+        token_ids = text_ids if units else []
         token_unit = token_units(offsets, text, units) if units else np.zeros(0, np.int32)
         unit_tokens = np.bincount(token_unit, minlength=len(units)).astype(np.int32)
         windows = tuple(
@@ -213,4 +237,5 @@ class PairEncoder:
             before = int(np.searchsorted(offsets[:, 0], position, side="right")) - 1
             if before >= 0 and offsets[before, 1] > position:
                 source[index] = token_unit[before]
+        unit_tokens = unit_tokens + self._hidden_tokens(text, units)
         return EncodedPassage(windows, unit_tokens, source, title_cut=len(title_ids) > max_title)

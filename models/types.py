@@ -38,14 +38,14 @@ class Passage:
         text: Text to prune; offsets in results are code points of this string.
         id: Identifier of the caller, returned unchanged.
         title: Context that the model reads before the text; never part of the pruned text.
-        format: Format of the text, which decides how it is segmented.
+        format: Format of the text, which decides how it is segmented; `auto` for the one that fits.
         metadata: Any data of the caller, returned unchanged.
     """
 
     text: str
     id: str | int | None = None
     title: str | None = None
-    format: str = "text"
+    format: str = "auto"
     metadata: Mapping[str, Any] | None = None
 
 

@@ -1,0 +1,66 @@
+"""What the network reads of a text: everything but the hidden spans of its units, and long words in pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.models.types import Unit
+
+# WordPiece makes one unknown token of a word of more than 100 characters. Chinese, Japanese and Korean characters are
+# words of their own.
+_LONG_WORD = re.compile(r"[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{101,}")
+_PIECE = 64  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class VisibleText:
+    """The text that the network reads, made of pieces of the source with a space between them.
+
+    Attributes:
+        text: The text.
+        starts: int32[pieces], where each piece starts in it, ascending.
+        sources: int32[pieces], where each piece starts in the source.
+    """
+
+    text: str
+    starts: NDArray[np.int32]
+    sources: NDArray[np.int32]
+
+    def to_source(self, offsets: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return spans of the text, as int32[n, 2], as spans of the source."""
+        if len(self.starts) < 2:
+            return offsets + (self.sources - self.starts)
+        shift = self.sources - self.starts
+        first = np.searchsorted(self.starts, offsets[:, 0], side="right") - 1
+        # The end of a span is where its last character ends; an empty span has none.
+        last = np.searchsorted(self.starts, np.maximum(offsets[:, 1] - 1, offsets[:, 0]), side="right") - 1
+        return np.stack([offsets[:, 0] + shift[first], offsets[:, 1] + shift[last]], axis=1).astype(np.int32)
+
+
+def visible_text(text: str, units: Sequence[Unit]) -> VisibleText:
+    """Return what the network reads of a text that units tile."""
+    pieces: list[tuple[int, int]] = []
+    start = 0
+    for hidden, end in (span for unit in units for span in unit.hidden):
+        pieces.append((start, hidden))
+        start = end
+    pieces.append((start, len(text)))
+    found: list[tuple[int, int]] = []
+    for start, end in pieces:
+        for match in _LONG_WORD.finditer(text, start, end):
+            cuts = range(match.start() + _PIECE, match.end(), _PIECE)
+            for cut in cuts:
+                found.append((start, cut))
+                start = cut
+        if start < end:
+            found.append((start, end))
+    if not found:
+        found.append((0, 0))
+    lengths = np.asarray([0, *(end - start + 1 for start, end in found[:-1])])
+    sources = np.asarray([start for start, _ in found], dtype=np.int32)
+    return VisibleText(" ".join(text[a:b] for a, b in found), np.cumsum(lengths).astype(np.int32), sources)
