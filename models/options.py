@@ -72,9 +72,15 @@ class PruneOptions:
     min_score: Annotated[float | None, Option("Lowest relevance of a returned passage.", 0, 1)] = None
     min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
     reorder: Annotated[bool, Option("Order by falling relevance instead of the given order.")] = True
-    keep_title: Annotated[
-        bool, Option("Keep a leading heading or repeated title whenever another unit of its passage is kept.")
-    ] = True
+    keep_structure: Annotated[
+        bool | None,
+        Option(
+            "Keep what a kept unit needs to be read: headings, table header, lead-in; all formats but text if unset."
+        ),
+    ] = None
+    neighbours: Annotated[int, Option("Number of units kept before and after each kept one.", 0)] = 0
+    head: Annotated[int, Option("Number of units kept at the start of every passage.", 0)] = 0
+    tail: Annotated[int, Option("Number of units kept at the end of every passage.", 0)] = 0
     drop_empty: Annotated[bool, Option("Leave out passages without a kept unit.")] = False
     joiner: Annotated[str, Option("Text put where units were dropped.", maximum=MAX_JOINER)] = " "
     return_units: Annotated[bool, Option("Return every unit with its score.")] = False

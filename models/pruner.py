@@ -31,7 +31,7 @@ from secateur.models.merging import PassageScores, WindowOutput, merge, window_o
 from secateur.models.options import PruneOptions, with_options
 from secateur.models.registry import ModelChoice
 from secateur.models.requests import CheckedRequest, PassageLike, check_request
-from secateur.models.segmentation import segment
+from secateur.models.segmentation import format_of, segment
 from secateur.models.segmenters import get_segmenter
 from secateur.models.selection import SelectablePassage, passage_result, select, usage_of
 from secateur.models.sums import SUMS, check_sums
@@ -245,7 +245,7 @@ class Pruner:
         """Select what is kept, from the scores of each passage."""
         request = encoded.checked.request
         scored = [
-            SelectablePassage(index, passage, units, windows.unit_tokens, passage_scores)
+            SelectablePassage(index, passage, units, windows.unit_tokens, passage_scores, format_of(passage))
             for index, (passage, units, windows, passage_scores) in enumerate(
                 zip(request.passages, encoded.units, encoded.passages, scores, strict=True)
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
@@ -12,28 +14,51 @@ from numpy.typing import NDArray
 
 from secateur.models.merging import PassageScores
 from secateur.models.options import PruneOptions
-from secateur.models.types import Passage, PassageResult, Unit, UnitScore, Usage
+from secateur.models.types import Passage, PassageResult, Reason, Unit, UnitScore, Usage
 
 BoolArray = NDArray[np.bool_]
+_LINE_BREAK = re.compile(r"\r\n?|\n")
 
 
 @dataclass(frozen=True, slots=True)
 class SelectablePassage:
-    """A passage, its position in the caller's list, its units with their tokens as int32[units], and its scores."""
+    """A passage with everything that selection needs.
+
+    Attributes:
+        index: Position in the caller's list.
+        passage: The passage.
+        units: Its units.
+        unit_tokens: int32[units], number of tokens of each unit.
+        scores: Scores of the passage and its units.
+        format: Format by which it was cut.
+    """
 
     index: int
     passage: Passage
     units: Sequence[Unit]
     unit_tokens: NDArray[np.int32]
     scores: PassageScores
+    format: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A passage that is returned, and its kept units as bool[units]."""
+    """A passage that is returned.
+
+    Attributes:
+        scored: The passage.
+        reasons: Why each kept unit is kept, by its index.
+    """
 
     scored: SelectablePassage
-    kept: BoolArray
+    reasons: dict[int, Reason]
+
+    @property
+    def kept(self) -> BoolArray:
+        """bool[units], whether each unit is kept."""
+        kept = np.zeros(len(self.scored.units), dtype=bool)
+        kept[list(self.reasons)] = True
+        return kept
 
     @property
     def tokens(self) -> int:
@@ -41,48 +66,72 @@ class Selection:
         return int(self.scored.unit_tokens[self.kept].sum())
 
 
-def _has_title_unit(scored: SelectablePassage) -> bool:
-    """Whether the first of several units is a heading or repeats the passage's title."""
-    if len(scored.units) < 2:
-        return False
-    first, title = scored.units[0], scored.passage.title
-    text = scored.passage.text[first.start : first.end].strip()
-    return first.kind == "heading" or (bool(title) and text.casefold() == (title or "").strip().casefold())
+def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: float) -> dict[int, Reason]:
+    """Return the units to keep if they fit, without the structure around them, the most important first.
 
-
-def _keep_units(scored: SelectablePassage, options: PruneOptions, threshold: float) -> BoolArray:
-    scores = scored.scores.units
-    kept: BoolArray = scores >= threshold
-    if options.min_units > int(kept.sum()):
-        kept[np.argsort(-scores, kind="stable")[: options.min_units]] = True
-    return kept
-
-
-def _fit_budget(selections: Sequence[Selection], budget: int, keep_title: bool) -> list[Selection]:
-    """Keep the units with the highest scores over all passages whose tokens fit the budget.
-
-    A unit that does not fit is skipped, and smaller ones after it may still fit. A title unit is counted together with
-    the first other kept unit of its passage.
+    Units at the head and the tail come first, then those with the highest scores, then their neighbours.
     """
-    titled = [keep_title and _has_title_unit(s.scored) for s in selections]
-    candidates = sorted(
-        (-float(s.scored.scores.units[unit]), s.scored.index, int(unit), position)
-        for position, s in enumerate(selections)
-        for unit in np.flatnonzero(s.kept)
+    count = len(scored.units)
+    readable = [index for index, unit in enumerate(scored.units) if unit.kind != "markup"]
+    found: dict[int, Reason] = dict.fromkeys(readable[: options.head], "head")
+    found |= dict.fromkeys(readable[max(0, len(readable) - options.tail) :] if options.tail else [], "tail")
+    scores = scored.scores.units
+    ranked = sorted(readable, key=lambda index: (-float(scores[index]), index))
+    chosen = [index for place, index in enumerate(ranked) if scores[index] >= threshold or place < options.min_units]
+    for index in chosen:
+        found.setdefault(index, "score")
+    for index in chosen:
+        for near in range(max(0, index - options.neighbours), min(count, index + options.neighbours + 1)):
+            if scored.units[near].kind != "markup":
+                found.setdefault(near, "neighbour")
+    return found
+
+
+def with_structure(units: Sequence[Unit], index: int, known: Container[int] = ()) -> list[int]:
+    """Return a unit and those that it needs, and that these need, without the ones that are known."""
+    found = [index] if index not in known else []
+    seen = {index}
+    for one in found:
+        new = [needed for needed in units[one].needs if needed not in seen and needed not in known]
+        seen.update(new)
+        found += new
+    return found
+
+
+def _keeps_structure(scored: SelectablePassage, options: PruneOptions) -> bool:
+    return scored.format != "text" if options.keep_structure is None else options.keep_structure
+
+
+def _fit(
+    scored: Sequence[SelectablePassage], candidates: Sequence[dict[int, Reason]], options: PruneOptions
+) -> list[Selection]:
+    """Keep the candidates that fit the budget, each with the structure around it.
+
+    The candidates of all passages come in one order: head and tail, by score, neighbours; ties by position. One
+    that does not fit is skipped, and smaller ones after it may still fit.
+    """
+    order: dict[Reason, int] = {"head": 0, "tail": 0, "score": 1}
+    queue = sorted(
+        (order.get(reason, 2), -float(one.scores.units[index]), one.index, index, place)
+        for place, (one, found) in enumerate(zip(scored, candidates, strict=True))
+        for index, reason in found.items()
     )
-    kept = [np.zeros_like(s.kept) for s in selections]
-    for _, _, unit, position in candidates:
-        needed = {0, unit} if titled[position] else {unit}
-        new = [one for one in needed if not kept[position][one]]
-        cost = int(selections[position].scored.unit_tokens[new].sum())
-        if cost <= budget:
-            budget -= cost
-            kept[position][new] = True
-    return [replace(s, kept=units) for s, units in zip(selections, kept, strict=True)]
+    left = options.max_tokens
+    kept: list[dict[int, Reason]] = [{} for _ in scored]
+    for *_, index, place in queue:
+        one = scored[place]
+        new = with_structure(one.units, index, kept[place]) if _keeps_structure(one, options) else [index]
+        cost = int(one.unit_tokens[new].sum())
+        if left is not None:
+            if cost > left:
+                continue
+            left -= cost
+        kept[place] |= {unit: candidates[place].get(unit, "structure") for unit in new}
+    return [Selection(one, reasons) for one, reasons in zip(scored, kept, strict=True)]
 
 
-def _by_relevance(selection: Selection) -> tuple[float, int]:
-    return -selection.scored.scores.relevance, selection.scored.index
+def _by_relevance(scored: SelectablePassage) -> tuple[float, int]:
+    return -scored.scores.relevance, scored.index
 
 
 def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold: float) -> list[Selection]:
@@ -92,22 +141,19 @@ def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold
     without a kept unit, then all but the ``top_n`` most relevant. The others share the token budget. Ties are broken by
     position. The selections come by falling relevance, or in the caller's order without ``reorder``.
     """
-    chosen = [Selection(s, _keep_units(s, options, threshold)) for s in scored]
+    found = [(one, _candidates(one, options, threshold)) for one in scored]
     if options.min_score is not None:
-        chosen = [s for s in chosen if s.scored.scores.relevance >= options.min_score]
+        found = [pair for pair in found if pair[0].scores.relevance >= options.min_score]
     if options.drop_empty:
-        chosen = [s for s in chosen if s.kept.any()]
+        found = [pair for pair in found if pair[1]]
     if options.top_n is not None:
-        chosen = sorted(sorted(chosen, key=_by_relevance)[: options.top_n], key=lambda s: s.scored.index)
-    if options.max_tokens is not None:
-        chosen = _fit_budget(chosen, options.max_tokens, options.keep_title)
-        if options.drop_empty:
-            chosen = [s for s in chosen if s.kept.any()]
-    elif options.keep_title:
-        for s in chosen:
-            if s.kept.any() and _has_title_unit(s.scored):
-                s.kept[0] = True
-    return sorted(chosen, key=_by_relevance) if options.reorder else chosen
+        found = sorted(
+            sorted(found, key=lambda pair: _by_relevance(pair[0]))[: options.top_n], key=lambda p: p[0].index
+        )
+    chosen = _fit([one for one, _ in found], [candidates for _, candidates in found], options)
+    if options.drop_empty:
+        chosen = [selection for selection in chosen if selection.reasons]
+    return sorted(chosen, key=lambda selection: _by_relevance(selection.scored)) if options.reorder else chosen
 
 
 def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple[int, int], ...]:
@@ -119,6 +165,12 @@ def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple
         if keep and (piece := text[start:end]).strip():
             spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
     return tuple(spans)
+
+
+def line_spans(text: str, spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return the first and the last line of each span, counted from 1."""
+    breaks = [match.end() for match in _LINE_BREAK.finditer(text)]
+    return tuple((bisect_right(breaks, start) + 1, bisect_left(breaks, end) + 1) for start, end in spans)
 
 
 def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
@@ -134,9 +186,9 @@ def passage_result(selection: Selection, options: PruneOptions) -> PassageResult
     units = None
     if options.return_units:
         units = tuple(
-            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(keep), int(tokens))
-            for unit, score, keep, tokens in zip(
-                scored.units, scored.scores.units, kept, scored.unit_tokens, strict=True
+            UnitScore(unit.start, unit.end, unit.kind, float(score), selection.reasons.get(index), int(tokens))
+            for index, (unit, score, tokens) in enumerate(
+                zip(scored.units, scored.scores.units, scored.unit_tokens, strict=True)
             )
         )
     return PassageResult(
@@ -145,6 +197,8 @@ def passage_result(selection: Selection, options: PruneOptions) -> PassageResult
         score=scored.scores.relevance,
         text=join_spans(passage.text, spans, options.joiner),
         spans=spans,
+        line_spans=line_spans(passage.text, spans),
+        format=scored.format,
         kept_units=int(kept.sum()),
         total_units=len(scored.units),
         empty=not spans,

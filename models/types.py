@@ -13,6 +13,10 @@ UnitKind = Literal[
 ]
 
 
+Reason = Literal["score", "structure", "neighbour", "head", "tail"]
+"""Why a unit is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A piece of a passage that is kept or dropped: code points ``[start, end)`` of the text.
@@ -60,14 +64,19 @@ class PruneRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnitScore:
-    """A unit with its ``score``, the mean keep probability of its ``tokens``, in [0, 1]."""
+    """A unit with its ``score``, the mean keep probability of its ``tokens`` in [0, 1], and why it is kept, if it is."""
 
     start: int
     end: int
     kind: UnitKind
     score: float
-    kept: bool
+    reason: Reason | None
     tokens: int = 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether the unit is kept."""
+        return self.reason is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,8 @@ class PassageResult:
         score: Relevance of the passage to the query, in [0, 1].
         text: Kept spans of the original text, joined by the joiner.
         spans: Kept spans ``(start, end)`` in code points of the original text, ascending and non-overlapping.
+        line_spans: First and last line of each span, counted from 1.
+        format: Format by which the text was cut.
         kept_units: Number of kept units.
         total_units: Number of units of the passage.
         empty: Whether no unit was kept.
@@ -92,6 +103,8 @@ class PassageResult:
     score: float
     text: str
     spans: tuple[tuple[int, int], ...]
+    line_spans: tuple[tuple[int, int], ...]
+    format: str
     kept_units: int
     total_units: int
     empty: bool
