@@ -20,7 +20,7 @@ class Collection:
         queries: Text by id.
         documents: Passage by id.
         qrels: Grade by query and document; grades above 0 are relevant.
-        run: Documents of each query, best first.
+        run: Documents of each query, best first; empty without a first stage.
     """
 
     queries: dict[str, str]
@@ -108,15 +108,10 @@ def load_collection(
     qrels: Path | None = None,
     run: Path | None = None,
 ) -> Collection:
-    """Load a collection.
+    """Load the documents, judged queries, judgements and first-stage ranking of a collection.
 
-    Args:
-        beir: Directory with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``; the other arguments override
-            its files.
-        collection: Documents.
-        queries: Queries.
-        qrels: Judgements.
-        run: First-stage ranking; None to rank by BM25.
+    The files of ``beir``, a directory with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``, stand in for the
+    parts that are not given.
 
     Raises:
         InputError: A part is missing.
@@ -126,10 +121,10 @@ def load_collection(
         collection = collection or beir / "corpus.jsonl"
         queries = queries or beir / "queries.jsonl"
         qrels = qrels or beir / "qrels" / "test.tsv"
-    for name, path in (("collection", collection), ("queries", queries), ("qrels", qrels)):
-        if path is None:
-            raise InputError(f"--{name}", "is missing", "give it, or --beir with a directory that has it")
-    assert collection is not None and queries is not None and qrels is not None
+    if collection is None or queries is None or qrels is None:
+        parts = {"collection": collection, "queries": queries, "qrels": qrels}
+        missing = next(name for name, path in parts.items() if path is None)
+        raise InputError(f"--{missing}", "is missing", "give it, or --beir with a directory that has it")
     documents, texts, judged = read_texts(collection), read_texts(queries), read_qrels(qrels)
     names = [name for name in texts if any(grade > 0 for grade in judged.get(name, {}).values())]
     if not names:
@@ -137,9 +132,9 @@ def load_collection(
     ranking = read_run(run) if run is not None else {}
     if run is not None and not any(name in ranking for name in names):
         raise DataError(f"{run}: ranks no query that {qrels} judges; are the ids the same?")
-    missing = {document for name in names for document in ranking.get(name, []) if document not in documents}
-    if missing:
-        raise DataError(f"{run}: ranks {len(missing)} documents that {collection} lacks, e.g. {min(missing)!r}")
+    lacking = {document for name in names for document in ranking.get(name, []) if document not in documents}
+    if lacking:
+        raise DataError(f"{run}: ranks {len(lacking)} documents that {collection} lacks, e.g. {min(lacking)!r}")
     return Collection(
         {name: texts[name].text for name in names}, documents, {name: judged[name] for name in names}, ranking
     )

@@ -15,23 +15,11 @@ from secateur.models.requests import clean_passage, replace_surrogates
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The examples of a source.
-
-    Attributes:
-        name: Name of the source.
-        examples: Examples that can be measured.
-        skipped: Number of examples that were skipped or changed, by reason.
-    """
+    """The examples of a source that can be measured, and the number that was skipped or changed, by reason."""
 
     name: str
-    examples: tuple[Example, ...]
-    skipped: dict[str, int]
-
-
-def _without_surrogates(example: Example) -> Example:
-    """Return the example as a pruner reads it: lone surrogates, which no tokenizer accepts, are replaced."""
-    passages = tuple(replace(p, passage=clean_passage(p.passage)) for p in example.passages)
-    return replace(example, query=replace_surrogates(example.query), passages=passages)
+    examples: list[Example]
+    skipped: Counter[str]
 
 
 def _load(source: LabelledSource, limit: int | None) -> Loaded:
@@ -39,7 +27,9 @@ def _load(source: LabelledSource, limit: int | None) -> Loaded:
     skipped: Counter[str] = Counter()
     seen: set[str] = set()
     for given in source.read():
-        example = _without_surrogates(given)
+        # As a pruner reads it: no tokenizer accepts lone surrogates.
+        passages = tuple(replace(p, passage=clean_passage(p.passage)) for p in given.passages)
+        example = replace(given, query=replace_surrogates(given.query), passages=passages)
         if example.id in seen:
             raise DataError(f"{source.where}: id {example.id!r} is a duplicate; ids must be unique within a source")
         seen.add(example.id)
@@ -55,15 +45,14 @@ def _load(source: LabelledSource, limit: int | None) -> Loaded:
         skipped["source without a usable query"] += 1
     if limit is not None:
         random.Random(0).shuffle(kept)
-        kept = kept[:limit]
-    return Loaded(source.name, tuple(kept), dict(skipped))
+    return Loaded(source.name, kept[:limit], skipped)
 
 
 def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
-    """Load labelled examples.
+    """Load labelled examples; see `secateur.labelled.sources.labelled_sources`.
 
     Args:
-        path: See `secateur.labelled.sources.labelled_sources`.
+        path: Where they are.
         limit: Number of queries drawn from each source, always the same ones; None for all.
 
     Raises:

@@ -16,9 +16,7 @@ from secateur.eval.metrics import Figures, figures
 from secateur.eval.ranking import ranking_by_query
 from secateur.eval.systems.base import System
 from secateur.eval.units import Scores, Source, SourceBuilder
-from secateur.models.checkpoint import load_tokenizer, read_config, resolve
 from secateur.models.errors import DataError
-from secateur.models.segmenters import get_segmenter
 
 log = logging.getLogger(__name__)
 
@@ -32,39 +30,18 @@ class Measured:
         scores: Scores by source.
         figures: Figures by source, each float64[1 + resamples].
         macro: Means over the sources that have the figure.
-        seconds: Time spent on scoring.
     """
 
     system: System
     scores: dict[str, Scores]
     figures: dict[str, Figures]
     macro: Figures
-    seconds: float
-
-
-def source_builder(*, titles: bool = True) -> SourceBuilder:
-    """Return a builder with the segmenter and tokenizer of the shipped model, whatever the systems are.
-
-    Args:
-        titles: Whether systems see the titles of the passages.
-    """
-    shipped = resolve(None)
-    tokenizer = load_tokenizer(shipped)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return SourceBuilder(get_segmenter(read_config(shipped).segmenter), tokenizer, titles=titles)
 
 
 def read_sources(
-    data: Path, *, limit: int | None = None, titles: bool = True
+    data: Path, builder: SourceBuilder, limit: int | None = None
 ) -> tuple[list[Source], dict[str, dict[str, int]]]:
-    """Load and segment labelled examples.
-
-    Args:
-        data: See `secateur.eval.loaders.load_sources`.
-        limit: Number of queries drawn from each source; None for all.
-        titles: Whether systems see the titles of the passages.
+    """Load and segment labelled examples; see `load_sources`.
 
     Returns:
         The sources that have a usable query, and how much was skipped or cannot be measured, by source and reason.
@@ -72,7 +49,6 @@ def read_sources(
     Raises:
         DataError: The data cannot be read, or no source has a relevant passage.
     """
-    builder = source_builder(titles=titles)
     loaded = load_sources(data, limit)
     sources = [builder.build(one.name, one.examples) for one in loaded if one.examples]
     skipped = {one.name: dict(one.skipped) for one in loaded}
@@ -101,29 +77,17 @@ def _source_figures(system: System, source: Source, scores: Scores) -> Figures:
 
 
 def _macro(by_source: Mapping[str, Figures]) -> Figures:
-    """Average each figure over the sources that have it; each source is resampled independently.
-
-    Sources without a relevant passage are left out.
-    """
+    """Average each figure over the sources that have it and a relevant passage; each is resampled independently."""
     rows = [found for found in by_source.values() if "area" in found]
     names = dict.fromkeys(name for found in rows for name in found)
     return {name: np.mean([found[name] for found in rows if name in found], axis=0) for name in names}
 
 
 def measure(system: System, sources: Sequence[Source], out: Path | None = None) -> Measured:
-    """Score all sources with a system and compute its figures.
-
-    Args:
-        system: System to measure.
-        sources: Sources to measure it on.
-        out: Directory for score files, from which a killed run resumes.
-    """
+    """Score all sources with a system and compute its figures; see `collect` for ``out``."""
     scores: dict[str, Scores] = {}
-    seconds = 0.0
     for source in sources:
-        collected = collect(system, source, out)
-        scores[source.name] = collected.scores
-        seconds += collected.seconds
+        scores[source.name] = collect(system, source, out)
         log.info("%s: %s scored", system.name, source.name)
     found = {source.name: _source_figures(system, source, scores[source.name]) for source in sources}
-    return Measured(system, scores, found, _macro(found), seconds)
+    return Measured(system, scores, found, _macro(found))

@@ -17,14 +17,11 @@ RANKING_FIGURES = {"mrr": "RR", "mrr@10": "RR@10", "ndcg@10": "nDCG@10", "recall
 def rank_figures(
     qrels: Mapping[str, Mapping[str, int]], ranking: Mapping[str, list[str]]
 ) -> dict[str, dict[str, float]]:
-    """Measure rankings.
+    """Return values by figure and query, without the queries that have no judgement.
 
     Args:
         qrels: Relevance grade of documents by query.
         ranking: Documents by query, best first.
-
-    Returns:
-        Values by figure and query; queries without a judgement are left out.
     """
     library = ir_measures_library()
     # Ranks as scores: ties are already broken.
@@ -41,19 +38,15 @@ def ranking_by_query(source: Source, scores: Scores) -> dict[str, FloatArray]:
 
     A query can be ranked when some of its passages are relevant and some are not. Ties break by position.
     """
-    queries = len(source.examples)
     qrels: dict[str, dict[str, int]] = {}
     ranking: dict[str, list[str]] = {}
-    for number in range(queries):
-        passages = np.flatnonzero(source.passage_query == number)
-        relevant, relevance = source.relevant[passages], scores.relevance[passages]
-        if relevant.all() or not relevant.any() or np.isnan(relevance).any():
-            continue
-        order = np.argsort(-relevance, kind="stable")
-        qrels[str(number)] = {str(i): int(r) for i, r in enumerate(relevant.tolist())}
-        ranking[str(number)] = [str(i) for i in order.tolist()]
-    result = {name: np.full(queries, np.nan) for name in RANKING_FIGURES}
+    for number in range(len(source.examples)):
+        own = source.passage_query == number
+        relevant, relevance = source.relevant[own], scores.relevance[own]
+        if relevant.any() and not relevant.all() and not np.isnan(relevance).any():
+            qrels[str(number)] = {str(i): int(r) for i, r in enumerate(relevant)}
+            ranking[str(number)] = [str(i) for i in np.argsort(-relevance, kind="stable")]
+    result = {name: np.full(len(source.examples), np.nan) for name in RANKING_FIGURES}
     for name, values in rank_figures(qrels, ranking).items() if ranking else ():
-        for query, figure in values.items():
-            result[name][int(query)] = figure
+        result[name][[int(query) for query in values]] = list(values.values())
     return result

@@ -23,7 +23,7 @@ from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
-MAX_UNITS = 30
+_MAX_UNITS = 30
 _FINAL = re.compile(r"[.!?…]+([\"'”’)\]]*\s*)$")
 _TYPO_SHARE = 0.3
 _FUNCTION_WORDS = re.compile(
@@ -42,33 +42,28 @@ def _rng(example: Example, variant: str) -> random.Random:
     return random.Random(zlib.crc32(f"{variant}/{example.id}/{example.query}".encode("utf-8", "surrogatepass")))
 
 
-def _joined(pieces: Pieces, like: LabelledPassage) -> LabelledPassage:
-    """Join units to a passage, with the answering ones as the labelled spans."""
-    text, spans = "", []
-    for piece, answers in pieces:
-        if answers and piece.strip():
-            lead = len(piece) - len(piece.lstrip())
-            spans.append((len(text) + lead, len(text) + len(piece.rstrip())))
-        text += piece
-    return LabelledPassage(replace(like.passage, text=text), tuple(spans), bool(spans))
-
-
 def _pieces(source: Source, query: int) -> list[Pieces]:
     """Return the passages of a query as units, each with the white space after it."""
     found = []
     for labelled, segmented in zip(source.examples[query].passages, source.segmented[query], strict=True):
-        answers = labelled.unit_labels(segmented.units)
-        text = labelled.passage.text
-        found.append([(text[u.start : u.end], a) for u, a in zip(segmented.units, answers, strict=True)])
+        texts = [labelled.passage.text[unit.start : unit.end] for unit in segmented.units]
+        found.append(list(zip(texts, labelled.unit_labels(segmented.units), strict=True)))
     return found
 
 
 def _rewritten(source: Source, query: int, rewrite: Callable[[Pieces], Pieces]) -> Example:
     """Return the example with the units of each passage rewritten; passages that become blank are dropped."""
-    example = source.examples[query]
-    pairs = zip(_pieces(source, query), example.passages, strict=True)
-    passages = [_joined(rewrite(pieces), labelled) for pieces, labelled in pairs]
-    return replace(example, passages=tuple(p for p in passages if p.passage.text.strip()))
+    passages = []
+    for pieces, labelled in zip(_pieces(source, query), source.examples[query].passages, strict=True):
+        text, spans = "", []
+        for piece, answers in rewrite(pieces):
+            if answers and piece.strip():
+                lead = len(piece) - len(piece.lstrip())
+                spans.append((len(text) + lead, len(text) + len(piece.rstrip())))
+            text += piece
+        if text.strip():
+            passages.append(LabelledPassage(replace(labelled.passage, text=text), tuple(spans), bool(spans)))
+    return replace(source.examples[query], passages=tuple(passages))
 
 
 def plain(source: Source, query: int) -> Example:
@@ -84,12 +79,12 @@ def no_final_punctuation(source: Source, query: int) -> Example:
 def upper_case(source: Source, query: int) -> Example:
     """Passages in capitals; letters whose capital is longer stay, so that spans hold."""
 
-    def capitals(text: str) -> str:
-        return "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
+    def capitals(p: LabelledPassage) -> LabelledPassage:
+        text = "".join(c.upper() if len(c.upper()) == 1 else c for c in p.passage.text)
+        return replace(p, passage=replace(p.passage, text=text))
 
     example = source.examples[query]
-    passages = [replace(p, passage=replace(p.passage, text=capitals(p.passage.text))) for p in example.passages]
-    return replace(example, passages=tuple(passages))
+    return replace(example, passages=tuple(map(capitals, example.passages)))
 
 
 def query_typos(source: Source, query: int) -> Example:
@@ -136,7 +131,7 @@ def other_lengths(source: Source, query: int) -> Example:
     rng = _rng(example, "lengths")
 
     def resized(pieces: Pieces) -> Pieces:
-        target = rng.randint(1, MAX_UNITS)
+        target = rng.randint(1, _MAX_UNITS)
         gold = [i for i, (_, answers) in enumerate(pieces) if answers]
         first, last = (gold[0], gold[-1]) if gold else (0, 0)
         wanted = max(target, last - first + 1)
@@ -168,25 +163,21 @@ VARIANTS: dict[str, Callable[[Source, int], Example]] = {
     "1 to 30 units": other_lengths,
     "answers deleted": deletion,
 }
-"""Variants by name; the others are compared with `plain`."""
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else None
+"""Variants by name; the others are compared with the first."""
 
 
 def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> dict[str, Any]:
-    threshold = measured.system.threshold
-    row: dict[str, Any] = {
-        name: float(measured.macro[name][0]) if name in measured.macro else None for name in ("area", "mrr")
-    }
+    """Return the figures of a variant, those at the threshold as means over the sources that have them."""
+    macro, threshold = measured.macro, measured.system.threshold
+    row: dict[str, Any] = {name: float(macro[name][0]) if name in macro else None for name in ("area", "mrr")}
     if threshold is not None:
         found = [figures_at(s, measured.scores[s.name], threshold, np.ones((1, len(s.examples)))) for s in sources]
-        row["retention"] = _mean([float(figures["retention"][0]) for figures in found])
-        row["kept_share"] = _mean([1 - float(figures["compression"][0]) for figures in found])
-    if "area" in measured.macro and "area" in reference.macro:
-        change = paired_difference(measured.macro["area"], reference.macro["area"])
+        retention, kept = (np.array([f[name][0] for f in found]) for name in ("retention", "compression"))
+        for name, values in (("retention", retention), ("kept_share", 1 - kept)):
+            known = values[~np.isnan(values)]
+            row[name] = float(known.mean()) if len(known) else None
+    if "area" in macro and "area" in reference.macro:
+        change = paired_difference(macro["area"], reference.macro["area"])
         if change is not None:
             row["area_difference"] = change.as_json()
     return row
@@ -205,18 +196,16 @@ def robustness_test(
         limit: Number of queries of each source.
     """
     small = [builder.build(s.name, s.examples[:limit]) for s in sources if s.relevant.any()]
-    # A variant keeps the name of its source, and so is resampled as the plain source is: the two can be compared.
-    variants = {
-        name: [builder.build(s.name, [change(s, query) for query in range(len(s.examples))]) for s in small]
-        for name, change in VARIANTS.items()
-    }
-    measured = {
-        name: measure(system, changed, out and out / name.replace(" ", "-")) for name, changed in variants.items()
-    }
+    rows: dict[str, Any] = {}
+    reference: Measured | None = None
+    for name, change in VARIANTS.items():
+        # A variant keeps the name of its source, and so is resampled as the plain source is: the two can be compared.
+        changed = [builder.build(s.name, [change(s, query) for query in range(len(s.examples))]) for s in small]
+        measured = measure(system, changed, out and out / name.replace(" ", "-"))
+        reference = reference or measured  # the plain data
+        rows[name] = _row(measured, changed, reference)
     return {
-        "systems": {
-            system.name: {name: _row(one, variants[name], measured["plain"]) for name, one in measured.items()}
-        },
+        "systems": {system.name: rows},
         "about": {name: (change.__doc__ or "").split("\n")[0].rstrip(".") for name, change in VARIANTS.items()},
         "queries": sum(len(s.examples) for s in small),
     }

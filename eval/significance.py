@@ -19,12 +19,11 @@ from secateur.eval.bootstrap import FloatArray, PairedDifference, paired_differe
 from secateur.eval.quality import Measured
 from secateur.eval.report.content import MACRO, Strong, Table, change, decimal, p_value, signed
 from secateur.eval.report.markdown import escape_markdown, table_lines
-from secateur.eval.units import Source
 from secateur.labelled.text_files import read_text
 from secateur.models.errors import DataError
 from secateur.models.files import atomic_path
 
-FILE = "bootstrap.npz"
+_FILE = "bootstrap.npz"
 _FIGURES = ("area", "mrr", "ndcg@10", "default.retention", "default.compression", "default.f1")
 _PREFIX = "compression_at_retention."
 _SEPARATOR = "\n"
@@ -59,7 +58,7 @@ class _RunMetrics(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A system of a run: the run's directory and metrics, and float64[1 + resamples] by source and figure."""
+    """A system of a run, with float64[1 + resamples] by source and figure."""
 
     directory: Path
     metrics: _RunMetrics
@@ -67,8 +66,8 @@ class _Run:
     figures: dict[tuple[str, str], FloatArray]
 
 
-def save_figures(path: Path, measured: Sequence[Measured]) -> None:
-    """Write the resampled figures of all systems."""
+def save_figures(directory: Path, measured: Sequence[Measured]) -> None:
+    """Write the resampled figures of all systems of a run."""
     arrays = {
         _SEPARATOR.join((one.system.name, source, name)): figure.astype(np.float32)
         for one in measured
@@ -76,19 +75,14 @@ def save_figures(path: Path, measured: Sequence[Measured]) -> None:
         for name, figure in figures.items()
         if name in _FIGURES or name.startswith(_PREFIX)
     }
-    with atomic_path(path) as partial, partial.open("wb") as file:
+    with atomic_path(directory / _FILE) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def data_fingerprints(sources: Sequence[Source]) -> dict[str, str]:
-    """Return a digest of each source, which shows whether two runs measured the same queries."""
-    return {source.name: source.fingerprint()[:16] for source in sources}
 
 
 def _read(directory: Path, wanted: str | None) -> _Run:
     try:
         metrics = _RunMetrics.model_validate_json(read_text(directory / "metrics.json"))
-        with np.load(directory / FILE) as arrays:
+        with np.load(directory / _FILE) as arrays:
             figures = {tuple(key.split(_SEPARATOR)): arrays[key].astype(np.float64) for key in arrays.files}
     except (DataError, ValidationError, OSError, ValueError, BadZipFile) as error:
         raise DataError(
@@ -101,27 +95,24 @@ def _read(directory: Path, wanted: str | None) -> _Run:
     return _Run(directory, metrics, system, own)
 
 
-def _row(figure: str, scope: str, a: FloatArray, b: FloatArray) -> ComparisonRow | None:
-    found = paired_difference(b, a)
-    if found is None:
-        return None
-    return ComparisonRow(found.difference, found.low, found.high, found.p, figure, scope, float(a[0]), float(b[0]))
-
-
-def _compare(a: _Run, b: _Run) -> list[ComparisonRow]:
-    ours, theirs = a.metrics.fingerprints, b.metrics.fingerprints
+def _compare(one: _Run, two: _Run) -> list[ComparisonRow]:
+    ours, theirs = one.metrics.fingerprints, two.metrics.fingerprints
     common = [name for name in ours if ours[name] == theirs.get(name)]
     if not common:
-        raise DataError(f"{a.directory} and {b.directory}: measured no source in common (other data, or another limit)")
-    rows: list[ComparisonRow | None] = []
-    for name in dict.fromkeys(name for _, name in a.figures):
-        keys = [(source, name) for source in common if (source, name) in a.figures and (source, name) in b.figures]
-        pairs = {key[0]: (a.figures[key], b.figures[key]) for key in keys if len(a.figures[key]) == len(b.figures[key])}
+        raise DataError(
+            f"{one.directory} and {two.directory}: measured no source in common (other data, or another limit)"
+        )
+    rows = []
+    for name in dict.fromkeys(name for _, name in one.figures):
+        keys = [(source, name) for source in common if (source, name) in one.figures and (source, name) in two.figures]
+        pairs = {source: np.array([one.figures[source, name], two.figures[source, name]]) for source, _ in keys}
         if pairs:
-            macro_a, macro_b = np.mean(list(pairs.values()), axis=0)
-            rows.append(_row(name, MACRO, macro_a, macro_b))
-            rows += [_row(name, source, *pair) for source, pair in pairs.items()]
-    return [row for row in rows if row is not None]
+            pairs = {MACRO: np.mean(list(pairs.values()), axis=0), **pairs}
+        for scope, (a, b) in pairs.items():
+            if (found := paired_difference(b, a)) is not None:
+                ends = found.low, found.high
+                rows.append(ComparisonRow(found.difference, *ends, found.p, name, scope, float(a[0]), float(b[0])))
+    return rows
 
 
 def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> list[ComparisonRow]:
@@ -142,26 +133,17 @@ def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None =
     return _compare(_read(a, system_a), _read(b, system_b))
 
 
-def _counts(rows: Sequence[ComparisonRow]) -> str:
-    better, worse, same = (
-        sum(row.outcome == outcome for row in rows) for outcome in ("better", "worse", "no significant change")
-    )
-    return f"of {len(rows)} sources {better} significantly better, {worse} worse, {same} without a significant change"
-
-
-def verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
-    """Say in one line which run is better in the first figure, by its macro average.
-
-    Args:
-        rows: Rows of `paired`, at least one.
-        a_name: Name of the first run.
-        b_name: Name of the second run.
-    """
+def _verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
+    """Say in one line which run is better in the first figure, by its macro average."""
     average, *sources = (row for row in rows if row.figure == rows[0].figure)
-    says = {"better": "is better than", "worse": "is WORSE than"}.get(
-        average.outcome, "does not differ significantly from"
+    says = {"better": "is better than", "worse": "is WORSE than"}
+    outcomes = [row.outcome for row in sources]
+    better, worse, same = map(outcomes.count, ("better", "worse", "no significant change"))
+    return (
+        f"{b_name} {says.get(average.outcome, 'does not differ significantly from')} {a_name}: macro {average.figure} "
+        f"{change(average)}; of {len(sources)} sources {better} significantly better, {worse} worse, {same} without a "
+        "significant change."
     )
-    return f"{b_name} {says} {a_name}: macro {average.figure} {change(average)}; {_counts(sources)}."
 
 
 def comparison_markdown(
@@ -177,10 +159,11 @@ def comparison_markdown(
     """
     if not rows:
         return "The runs have no figure in common: nothing can be compared.\n"
-    blocks = [f"**{escape_markdown(verdict(rows, a_name, b_name))}**"]
+    blocks = [f"**{escape_markdown(_verdict(rows, a_name, b_name))}**"]
     if warnings:
         blocks.append("The runs have other settings, so their figures may not be comparable:")
         blocks.append("\n".join(f"- {escape_markdown(text)}" for text in warnings))
+    header = ["scope", a_name, b_name, "difference", "95% interval", "p", f"{b_name} is"]
     for figure in dict.fromkeys(row.figure for row in rows):
         average, *sources = (row for row in rows if row.figure == figure)
         cells = []
@@ -189,7 +172,6 @@ def comparison_markdown(
             outcome = Strong(row.outcome) if row.significant else row.outcome
             ends = f"[{signed(row.low)}, {signed(row.high)}]"
             cells.append([scope, decimal(row.a), decimal(row.b), signed(row.difference), ends, p_value(row.p), outcome])
-        header = ["scope", a_name, b_name, "difference", "95% interval", "p", f"{b_name} is"]
         blocks += [f"## {escape_markdown(figure)}", table_lines(Table("", header, cells))]
     blocks.append("Significant means that the interval of the difference excludes zero.")
     return "\n\n".join(blocks) + "\n"

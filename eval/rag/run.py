@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,90 +30,61 @@ from secateur.models.requests import check_options, replace_surrogates
 
 log = logging.getLogger(__name__)
 
-REPORT = "rag.json"
-RECORDS = "rag.jsonl"
-CACHE = "cache"
 _PROGRESS_EVERY = 100  # questions
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An example with at least one right answer, and the name of its source."""
-
-    source: str
-    example: Example
-
-    @property
-    def gold(self) -> tuple[str, ...]:
-        """The right answers that are not blank."""
-        return tuple(answer for answer in self.example.answers if answer.strip())
+_Questions = list[tuple[str, Example]]
+"""Examples with at least one right answer that is not blank, each with the name of its source."""
 
 
-def read_questions(data: Path, limit: int | None) -> tuple[list[Question], int]:
-    """Read the questions that have an answer.
-
-    Args:
-        data: See `secateur.labelled.sources.labelled_sources`.
-        limit: Number of questions drawn from each source, always the same ones; None for all.
-
-    Returns:
-        The questions, and the number of examples that have no right answer.
-
-    Raises:
-        DataError: No example has an answer, or a file cannot be read.
-    """
-    questions: list[Question] = []
+def _read_questions(data: Path, limit: int | None) -> tuple[_Questions, int]:
+    """Return the questions that have an answer, at most ``limit`` of each source, and the number of those without."""
+    questions: _Questions = []
     unanswered = 0
     for source in labelled_sources(data):
-        read = [Question(source.name, example) for example in source.read()]
-        usable = [question for question in read if question.gold]
+        read = [replace(one, answers=tuple(a for a in one.answers if a.strip())) for one in source.read()]
+        usable = [(source.name, example) for example in read if example.answers]
         unanswered += len(read) - len(usable)
         if limit is not None:
             random.Random(0).shuffle(usable)
-            usable = usable[:limit]
-        questions += usable
+        questions += usable[:limit]
     if not questions:
         raise DataError(f"{data}: no question has `answers`; there is nothing to compare an answer with")
     return questions, unanswered
 
 
+@dataclass(slots=True)
 class _Run:
-    """State that the workers share: how to answer and judge, and the records so far."""
+    """How to answer and judge, and what the workers share: the records so far, by the number of the question."""
 
-    def __init__(
-        self, pruner: Pruner, threshold: float | None, answerer: ChatClient, judge: ChatClient | None, total: int
-    ) -> None:
-        self.records: dict[int, list[Record]] = {}
-        self.refused: Counter[str] = Counter()
-        self._pruner = pruner
-        self._threshold = threshold
-        self._answerer = answerer
-        self._judge = judge
-        self._total = total
-        self._done = 0
-        # One at a time: the runtime uses all cores for one question, so threads would only wait for each other.
-        self._pruning = asyncio.Lock()
+    pruner: Pruner
+    threshold: float | None
+    answerer: ChatClient
+    judge: ChatClient | None
+    records: dict[int, list[Record]] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+    # One at a time: the runtime uses all cores for one question, so threads would only wait for each other.
+    pruning: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def work(self, questions: Iterator[tuple[int, Question]]) -> None:
+    async def work(self, questions: Iterator[tuple[int, tuple[str, Example]]]) -> None:
         """Answer questions until there are none left; all workers draw from one iterator."""
-        for number, question in questions:
+        for number, (source, example) in questions:
             try:
-                async with self._pruning:
-                    shown = await asyncio.to_thread(contexts, self._pruner, question.example, self._threshold)
+                async with self.pruning:
+                    shown = await asyncio.to_thread(contexts, self.pruner, example, self.threshold)
             except InputError as error:
-                log.warning("%s %s: left out (%s)", question.source, question.example.id, error)
+                log.warning("%s %s: left out (%s)", source, example.id, error)
                 self.refused[error.field.partition("[")[0]] += 1
             else:
                 # One after the other, so that equal requests (nothing kept equals no context) hit the cache.
-                self.records[number] = [await self._record(question, context) for context in shown]
-            self._done += 1
-            if self._done % _PROGRESS_EVERY == 0 or self._done == self._total:
-                log.info("%d of %d questions", self._done, self._total)
+                self.records[number] = [await self._record(source, example, context) for context in shown]
+            done = len(self.records) + self.refused.total()
+            if done % _PROGRESS_EVERY == 0:
+                log.info("%d questions answered", done)
 
-    async def _record(self, question: Question, context: Context) -> Record:
-        query, gold = question.example.query, question.gold
-        record = Record(question.source, question.example.id, query, gold, context.name, context.tokens)
-        reply = await self._answerer.ask(answer_messages(query, context.text))
+    async def _record(self, source: str, example: Example, context: Context) -> Record:
+        query, gold = example.query, example.answers
+        record = Record(source, example.id, query, gold, context.name, context.tokens)
+        reply = await self.answerer.ask(answer_messages(query, context.text))
         if isinstance(reply, Failed):
             return replace(record, failure=reply)
         record = replace(
@@ -126,12 +97,9 @@ class _Run:
         if not answer:
             return replace(record, failure=Failed("empty", "the model thought and did not answer; raise max_tokens"))
         record = replace(record, answer=answer, exact_match=exact_match(answer, gold), f1=token_f1(answer, gold))
-        return await self._judged(record)
-
-    async def _judged(self, record: Record) -> Record:
-        if self._judge is None or record.answer is None:
+        if self.judge is None:
             return record
-        reply = await self._judge.ask(judge_messages(record.query, record.gold, record.answer))
+        reply = await self.judge.ask(judge_messages(query, gold, answer))
         if isinstance(reply, Failed):
             return replace(record, judge_failure=reply)
         verdict = parse_verdict(reply.text)
@@ -139,44 +107,27 @@ class _Run:
         return replace(record, judge=verdict, judge_reply=reply.text, judge_failure=unparsable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    records: list[Record]
-    refused: dict[str, int]
-    calls: dict[str, dict[str, int]]
-
-
 async def _answer_all(
     pruner: Pruner,
-    questions: list[Question],
     threshold: float | None,
-    answerer: Endpoint,
-    judge: Endpoint | None,
+    questions: _Questions,
+    endpoints: dict[str, Endpoint],
     cache: ReplyCache,
     concurrency: int,
-) -> _Outcome:
+) -> tuple[_Run, dict[str, dict[str, int]]]:
+    """Answer all questions, and return the run and the calls of each endpoint."""
     slots = asyncio.Semaphore(concurrency)
     async with AsyncExitStack() as stack:
-        clients = {"answer": await stack.enter_async_context(ChatClient(answerer, cache, slots))}
-        if judge is not None:
-            clients["judge"] = await stack.enter_async_context(ChatClient(judge, cache, slots))
-        run = _Run(pruner, threshold, clients["answer"], clients.get("judge"), len(questions))
+        clients = {
+            name: await stack.enter_async_context(ChatClient(endpoint, cache, slots))
+            for name, endpoint in endpoints.items()
+        }
+        run = _Run(pruner, threshold, clients["answer"], clients.get("judge"))
         numbered = iter(enumerate(questions))
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(concurrency, len(questions))):
                 workers.create_task(run.work(numbered))
-    return _Outcome(
-        records=[record for number in sorted(run.records) for record in run.records[number]],
-        refused=dict(sorted(run.refused.items())),
-        calls={name: {"made": client.calls, "cached": client.hits} for name, client in clients.items()},
-    )
-
-
-def _check(limit: int | None, threshold: float | None, concurrency: int) -> None:
-    for name, number in (("limit", limit), ("concurrency", concurrency)):
-        if number is not None and number < 1:
-            raise InputError(name, f"{number!r} is less than 1", "give 1 or more")
-    check_options(PruneOptions(threshold=threshold))
+    return run, {name: {"made": client.calls, "cached": client.hits} for name, client in clients.items()}
 
 
 def run_rag(
@@ -219,14 +170,19 @@ def run_rag(
         EndpointError: An endpoint cannot be used at all.
         MissingExtraError: The `openai` package is not installed.
     """
-    _check(limit, threshold, concurrency)
-    questions, unanswered = read_questions(data, limit)
-    replies = ReplyCache(cache if cache is not None else out / CACHE)
+    for name, number in (("limit", limit), ("concurrency", concurrency)):
+        if number is not None and number < 1:
+            raise InputError(name, f"{number!r} is less than 1", "give 1 or more")
+    check_options(PruneOptions(threshold=threshold))
+    questions, unanswered = _read_questions(data, limit)
+    replies = ReplyCache(cache if cache is not None else out / "cache")
+    endpoints = {"answer": answerer, **({} if judge is None else {"judge": judge})}
     try:
-        outcome = asyncio.run(_answer_all(pruner, questions, threshold, answerer, judge, replies, concurrency))
+        run, calls = asyncio.run(_answer_all(pruner, threshold, questions, endpoints, replies, concurrency))
     except ExceptionGroup as group:
         # Workers that fail at the same time fail for the same reason.
         raise group.exceptions[0] from None
+    records = [record for number in sorted(run.records) for record in run.records[number]]
     report = {
         "model": pruner.config.name,
         "backend": f"{pruner.backend.name} {pruner.backend.precision}",
@@ -240,11 +196,11 @@ def run_rag(
             "concurrency": concurrency,
             "resamples": RESAMPLES,
         },
-        "calls": outcome.calls,
-        "skipped": {"no_answers": unanswered, **{f"refused_{name}": n for name, n in outcome.refused.items()}},
-        **summarise(outcome.records, prices),
+        "calls": calls,
+        "skipped": {"no_answers": unanswered, **{f"refused_{name}": n for name, n in sorted(run.refused.items())}},
+        **summarise(records, prices),
     }
-    lines = [json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in outcome.records]
-    write_atomically(out / RECORDS, replace_surrogates("".join(lines)))
-    write_atomically(out / REPORT, json.dumps(report, indent=2) + "\n")
+    lines = [json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records]
+    write_atomically(out / "rag.jsonl", replace_surrogates("".join(lines)))
+    write_atomically(out / "rag.json", json.dumps(report, indent=2) + "\n")
     return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secateur.eval.report.content import Json, Strong, decimal
 from secateur.eval.report.markdown import report_title
@@ -44,36 +44,27 @@ def _cell(text: str) -> Markup:
 
 
 def render_html(metrics: Json, worst: Json | None = None) -> str:
-    """Return the report of a run as one self-contained page.
-
-    Args:
-        metrics: Content of the run's ``metrics.json``.
-        worst: Content of the run's ``worst.json``; None where there is none.
+    """Return the report of a run as one page, given its ``metrics.json`` and, if it has one, its ``worst.json``.
 
     Raises:
         MissingExtraError: Jinja or Matplotlib is not installed.
     """
     try:
         from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
     except ImportError as error:
         raise MissingExtraError("jinja2", "eval") from error
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {"code_spans": _code_spans, "cell": _cell, "decimal": decimal}
-    plots: dict[str, list[dict[str, Any]]] = {}
-    for plot in report_plots(metrics):
-        shown = {"key": plot.key, "title": plot.title, "caption": plot.caption, "svg": Markup(plot.svg)}
-        plots.setdefault(plot.section, []).append(shown)
-    lists = [(f"worst-{kind}", title, lead, (worst or {}).get(kind)) for kind, title, lead in _WORST]
+    worst = worst or {}
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=report_title(metrics),
         version=metrics["secateur"],
-        sections=report_sections(metrics),
-        plots=plots,
-        worst=[one for one in lists if one[-1]],
-        worst_system=(worst or {}).get("system"),
+        sections=list(report_sections(metrics)),
+        plots=list(report_plots(metrics)),
+        worst=[(f"worst-{kind}", title, lead, worst[kind]) for kind, title, lead in _WORST if worst.get(kind)],
+        worst_system=worst.get("system"),
         outcomes=_OUTCOMES,
         colours=SCHEME,
     )

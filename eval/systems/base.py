@@ -15,12 +15,7 @@ from secateur.models.types import Passage, Unit
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPassage:
-    """A passage with its units; all systems score the same units.
-
-    Attributes:
-        passage: The passage.
-        units: Units that tile the passage's text.
-    """
+    """A passage with the units that tile it; all systems score the same units."""
 
     passage: Passage
     units: tuple[Unit, ...]
@@ -46,15 +41,6 @@ def by_best_unit(scores: NDArray[np.float64], passages: Sequence[SegmentedPassag
     return [PassageScores(float(part.max(initial=0.0)), part) for part in np.split(scores, ends)]
 
 
-@runtime_checkable
-class SharesWork(Protocol):
-    """A system that can compute once, in large batches, what the queries of a source have in common."""
-
-    def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
-        """Read queries, with the passages of each, before they are scored; replaces what was prepared before."""
-        ...
-
-
 class System(Protocol):
     """A way to choose units: one of ours, a baseline or a peer.
 
@@ -69,14 +55,19 @@ class System(Protocol):
     about: dict[str, str]
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score passages for one query.
-
-        Args:
-            query: The query.
-            passages: Its passages.
+        """Score the passages of a query.
 
         Returns:
             For each passage its relevance (NaN for a system that does not rank) and float64[units]. Only the order of
             scores within a source counts, except at the default threshold.
         """
+        ...
+
+
+@runtime_checkable
+class SharesWork(Protocol):
+    """A system that can compute once, in large batches, what the queries of a source have in common."""
+
+    def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
+        """Read queries, with the passages of each, before they are scored; replaces what was prepared before."""
         ...

@@ -24,19 +24,15 @@ def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
 
 
 class Embedding:
-    """Cosine similarity of sentence embeddings, by sentence-transformers.
-
-    Args:
-        directory: Directory of a sentence-transformers model; None for all-MiniLM-L6-v2.
-    """
+    """Cosine similarity of embeddings by a sentence-transformers model; without a directory, all-MiniLM-L6-v2."""
 
     name = "embedding"
     threshold: float | None = None
 
-    def __init__(self, directory: Path | None = None) -> None:
-        self._embedder = Embedder(directory)
+    def __init__(self, directory: str | None = None) -> None:
+        self._embedder = Embedder(Path(directory) if directory else None)
         self._vectors: dict[str, NDArray[np.float32]] = {}
-        name = directory.name if directory else "all-MiniLM-L6-v2"
+        name = self._embedder.directory.name if directory else "all-MiniLM-L6-v2"
         self.about = {
             "what": "cosine of sentence embeddings",
             "weights": weights_text(name, self._embedder.directory / WEIGHTS),
@@ -57,8 +53,10 @@ class Embedding:
         """Score units and whole passages by their cosine with the query."""
         self._embed([query, *_texts(passages)])
 
-        def cosines(texts: Sequence[str]) -> NDArray[np.float64]:
-            return np.array([self._vectors[query] @ self._vectors[text] for text in texts], dtype=np.float64)
+        def cosine(text: str) -> float:
+            return float(self._vectors[query] @ self._vectors[text])
 
-        relevance = cosines([p.titled(p.passage.text) for p in passages])
-        return [PassageScores(float(r), cosines(p.titled_units)) for r, p in zip(relevance, passages, strict=True)]
+        return [
+            PassageScores(cosine(p.titled(p.passage.text)), np.array([cosine(text) for text in p.titled_units]))
+            for p in passages
+        ]

@@ -1,11 +1,12 @@
-"""Baselines without a model: word overlap (BM25, TF-IDF), and rules that read neither query nor passage."""
+"""Baselines without a model: word overlap (BM25, TF-IDF), and rules that do not read the passage."""
 
 from __future__ import annotations
 
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,48 +69,37 @@ class TfIdf:
         return by_best_unit(np.asarray(cosines.todense(), dtype=np.float64).ravel(), passages)
 
 
-class Full:
-    """Keeps everything; it does not rank."""
+@dataclass(slots=True)
+class Rule:
+    """A baseline that scores each passage by a rule."""
 
-    name = "full"
-    threshold: float | None = 0.0
-
-    def __init__(self) -> None:
-        self.about = {"what": "everything kept"}
-
-    def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score every unit 1."""
-        return [PassageScores(math.nan, np.ones(len(p.units))) for p in passages]
-
-
-class Random:
-    """Random scores that are the same for the same query and text."""
-
-    name = "random"
+    name: str
+    about: dict[str, str]
+    rule: Callable[[str, SegmentedPassage], PassageScores]
     threshold: float | None = None
 
-    def __init__(self) -> None:
-        self.about = {"what": "random units"}
-
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Draw scores uniformly from [0, 1)."""
-        found = []
-        for p in passages:
-            seed = zlib.crc32(f"{query}\x00{p.passage.text}".encode("utf-8", "surrogatepass"))
-            rng = np.random.default_rng(seed)
-            found.append(PassageScores(float(rng.random()), rng.random(len(p.units))))
-        return found
+        """Apply the rule to each passage."""
+        return [self.rule(query, p) for p in passages]
 
 
-class Lead:
-    """Keeps the first k units of every passage, where k grows as the threshold falls; it does not rank."""
+def full() -> Rule:
+    """Return the system that keeps everything; it does not rank."""
+    keep = {"what": "everything kept"}
+    return Rule("full", keep, lambda _, p: PassageScores(math.nan, np.ones(len(p.units))), threshold=0.0)
 
-    name = "lead"
-    threshold: float | None = None
 
-    def __init__(self) -> None:
-        self.about = {"what": "the first units of each passage"}
+def lead() -> Rule:
+    """Return the system that keeps the first k units of a passage: the i-th (from 0) scores 1 / (1 + i)."""
+    first = {"what": "the first units of each passage"}
+    return Rule("lead", first, lambda _, p: PassageScores(math.nan, 1.0 / (1 + np.arange(len(p.units)))))
 
-    def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score the unit at position i (from 0) 1 / (1 + i)."""
-        return [PassageScores(math.nan, 1.0 / (1 + np.arange(len(p.units)))) for p in passages]
+
+def random() -> Rule:
+    """Return the system of uniform random scores that are the same for the same query and text."""
+
+    def draw(query: str, p: SegmentedPassage) -> PassageScores:
+        rng = np.random.default_rng(zlib.crc32(f"{query}\x00{p.passage.text}".encode("utf-8", "surrogatepass")))
+        return PassageScores(float(rng.random()), rng.random(len(p.units)))
+
+    return Rule("random", {"what": "random units"}, draw)

@@ -97,8 +97,8 @@ def test_the_same_run_again_scores_nothing_and_says_the_same(
     run: tuple[Path, Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out, metrics = run
-    monkeypatch.setattr("secateur.eval.systems.pruners._run", None)
-    monkeypatch.setattr("secateur.eval.systems.rules.Lead.score_units", None)
+    monkeypatch.setattr("secateur.eval.systems.pruners._results", None)
+    monkeypatch.setattr("secateur.eval.systems.rules.Rule.score_units", None)
     again = evaluate(data, out, RunOptions(("secateur", "bm25", "lead", "random", "full")))
     assert json.dumps(again) == json.dumps(metrics)
 

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from secateur.eval import robustness
-from secateur.eval.quality import source_builder
 from secateur.eval.robustness import VARIANTS, robustness_test
-from secateur.eval.units import Source
+from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
@@ -83,7 +82,7 @@ def test_deletion_leaves_nothing_to_keep(source: Source) -> None:
 
 
 def test_every_variant_is_measured_against_the_plain_data(source: Source, keyword_system: Any) -> None:
-    result = robustness_test(keyword_system(), [source], source_builder(), None, limit=2)
+    result = robustness_test(keyword_system(), [source], SourceBuilder(), None, limit=2)
     rows = result["systems"]["keyword"]
     assert list(rows) == list(VARIANTS)
     assert set(result["about"]) == set(VARIANTS)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from secateur.eval.quality import source_builder
 from secateur.eval.systems.base import SegmentedPassage, SharesWork
 from secateur.eval.systems.pruners import PrunerSystem
 from secateur.eval.systems.registry import BASELINES, CHECKPOINTS, MODELS, load_system
+from secateur.eval.units import SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.errors import InputError, ModelError
 from secateur.models.pruner import Pruner
@@ -26,7 +26,7 @@ QUERY = "Who won the race in Oslo?"
 @pytest.fixture(scope="module")
 def passages() -> tuple[SegmentedPassage, ...]:
     labelled = tuple(LabelledPassage(Passage(text), (), False) for text in TEXTS)
-    return source_builder().build("toy", [Example("1", "toy", QUERY, labelled)]).segmented[0]
+    return SourceBuilder().build("toy", [Example("1", "toy", QUERY, labelled)]).segmented[0]
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_a_title_that_is_shown_is_read(name: str, titles: bool) -> None:
     museums = ("Musée d'Orsay", "Louvre")
     labelled = tuple(LabelledPassage(Passage("It opened in that year.", title=title), (), False) for title in museums)
     example = Example("1", "toy", "When did the Louvre open?", labelled)
-    shown = source_builder(titles=titles).build("toy", [example]).segmented[0]
+    shown = SourceBuilder(titles=titles).build("toy", [example]).segmented[0]
     orsay, louvre = load_system(name).score_units(example.query, shown)
     assert bool(louvre.relevance > orsay.relevance) is titles
     assert bool(louvre.units[0] > orsay.units[0]) is titles
