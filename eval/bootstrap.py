@@ -57,11 +57,8 @@ def interval(figure: FloatArray) -> tuple[float, float] | None:
 class PairedDifference:
     """One figure minus another on the same queries, where higher is better.
 
-    Attributes:
-        difference: Difference for the sample itself.
-        low: Lower end of the 95% interval.
-        high: Upper end of the 95% interval.
-        p: Two-sided p value of no difference, at least 1 / resamples.
+    The difference is that of the sample itself, ``low`` and ``high`` are the ends of its 95% interval, and ``p`` is the
+    two-sided p value of no difference, at least 1 / resamples.
     """
 
     difference: float

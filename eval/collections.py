@@ -1,8 +1,8 @@
-"""Retrieval test collections in their common forms: TREC runs and qrels, TSV, BEIR directories."""
+"""Retrieval test collections (TREC runs and qrels, TSV, BEIR directories), and figures of rankings by `ir_measures`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.types import Passage
 
+RANKING_FIGURES = {"mrr": "RR", "mrr@10": "RR@10", "ndcg@10": "nDCG@10", "recall@5": "R@5"}
+"""Figures by name, with their names in `ir_measures`: reciprocal rank (uncut and at 10), nDCG (Jarvelin and Kekalainen
+2002) and recall."""
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Everything that reranking needs.
+    """The queries and documents by id, the grades by query and document, and the documents of each query, best first.
 
-    Attributes:
-        queries: Text by id.
-        documents: Passage by id.
-        qrels: Grade by query and document; grades above 0 are relevant.
-        run: Documents of each query, best first; empty without a first stage.
+    Grades above 0 are relevant. Without a first stage the run is empty.
     """
 
     queries: dict[str, str]
@@ -138,3 +138,22 @@ def load_collection(
     return Collection(
         {name: texts[name].text for name in names}, documents, {name: judged[name] for name in names}, ranking
     )
+
+
+def rank_figures(
+    qrels: Mapping[str, Mapping[str, int]], ranking: Mapping[str, list[str]]
+) -> dict[str, dict[str, float]]:
+    """Return values by figure and query, without the queries that have no judgement.
+
+    Args:
+        qrels: Relevance grade of documents by query.
+        ranking: Documents by query, best first.
+    """
+    library = ir_measures_library()
+    # Ranks as scores: ties are already broken.
+    run = {query: {name: float(-rank) for rank, name in enumerate(names)} for query, names in ranking.items()}
+    measures = {library.parse_measure(measure): name for name, measure in RANKING_FIGURES.items()}
+    found: dict[str, dict[str, float]] = {name: {} for name in RANKING_FIGURES}
+    for metric in library.iter_calc(list(measures), {q: dict(j) for q, j in qrels.items()}, run):
+        found[measures[metric.measure]][metric.query_id] = float(metric.value)
+    return found

@@ -11,7 +11,7 @@ A unit is kept when its score is at least the threshold. The figures and their s
   moves; ``area`` is its mean, ``compression_at_retention`` some of its points.
 - ``precision``, ``recall``, ``f1``, ``f2``: kept against answering units, pooled over the source (F2 weighs recall
   twice: van Rijsbergen 1979).
-- ranking figures: see `secateur.eval.ranking`.
+- ranking figures: see `secateur.eval.collections`.
 """
 
 from __future__ import annotations

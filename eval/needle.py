@@ -105,18 +105,9 @@ def needle_test(
     sources: Sequence[Source],
     builder: SourceBuilder,
     out: Path | None,
-    *,
     per_position: int = 4,
 ) -> dict[str, Any]:
-    """Run the needle test on every system that has a threshold.
-
-    Args:
-        systems: Systems to test.
-        sources: Sources of the haystacks.
-        builder: Builder of the sources of trials.
-        out: Directory for score files.
-        per_position: Needles at each position of each length.
-    """
+    """Run the needle test on every system that has a threshold; see `collect` for ``out``."""
     sets = {n: builder.build(f"needle-{n}", trials(sources, n, per_position)) for n in _SENTENCES}
     content: dict[str, Any] = {}
     for system in systems:

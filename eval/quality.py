@@ -11,11 +11,11 @@ import numpy as np
 
 from secateur.eval.bootstrap import query_weights, weighted_mean
 from secateur.eval.collect import collect
+from secateur.eval.collections import RANKING_FIGURES, rank_figures
 from secateur.eval.loaders import load_sources
 from secateur.eval.metrics import Figures, figures
-from secateur.eval.ranking import ranking_by_query
 from secateur.eval.systems.base import System
-from secateur.eval.units import Scores, Source, SourceBuilder
+from secateur.eval.units import FloatArray, Scores, Source, SourceBuilder
 from secateur.models.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -23,14 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One system on all sources.
-
-    Attributes:
-        system: System that was measured.
-        scores: Scores by source.
-        figures: Figures by source, each float64[1 + resamples].
-        macro: Means over the sources that have the figure.
-    """
+    """A system with its scores and its figures, each float64[1 + resamples], by source, and their macro averages."""
 
     system: System
     scores: dict[str, Scores]
@@ -65,6 +58,25 @@ def read_sources(
             f"{data}: no passage is labelled as relevant, so nothing can be measured; is the data labelled?"
         )
     return sources, {name: reasons for name, reasons in skipped.items() if reasons}
+
+
+def ranking_by_query(source: Source, scores: Scores) -> dict[str, FloatArray]:
+    """Return each figure float64[queries]; NaN for queries that cannot be ranked or that the system does not rank.
+
+    A query can be ranked when some of its passages are relevant and some are not. Ties break by position.
+    """
+    qrels: dict[str, dict[str, int]] = {}
+    ranking: dict[str, list[str]] = {}
+    for number in range(len(source.examples)):
+        own = source.passage_query == number
+        relevant, relevance = source.relevant[own], scores.relevance[own]
+        if relevant.any() and not relevant.all() and not np.isnan(relevance).any():
+            qrels[str(number)] = {str(i): int(r) for i, r in enumerate(relevant)}
+            ranking[str(number)] = [str(i) for i in np.argsort(-relevance, kind="stable")]
+    result = {name: np.full(len(source.examples), np.nan) for name in RANKING_FIGURES}
+    for name, values in rank_figures(qrels, ranking).items() if ranking else ():
+        result[name][[int(query) for query in values]] = list(values.values())
+    return result
 
 
 def _source_figures(system: System, source: Source, scores: Scores) -> Figures:

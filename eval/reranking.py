@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from secateur.eval.bootstrap import FloatArray, interval, paired_difference, query_weights, value, weighted_mean
-from secateur.eval.collections import Collection
-from secateur.eval.ranking import RANKING_FIGURES, rank_figures
+from secateur.eval.collections import RANKING_FIGURES, Collection, rank_figures
 from secateur.eval.resumable import Row, resume
 from secateur.labelled.bm25 import build_bm25, words
 from secateur.labelled.markdown_blocks import markdown_table

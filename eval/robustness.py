@@ -66,19 +66,7 @@ def _rewritten(source: Source, query: int, rewrite: Callable[[Pieces], Pieces]) 
     return replace(source.examples[query], passages=tuple(passages))
 
 
-def plain(source: Source, query: int) -> Example:
-    """The example as it is."""
-    return source.examples[query]
-
-
-def no_final_punctuation(source: Source, query: int) -> Example:
-    """Units without the full stop, question mark or exclamation mark at their end."""
-    return _rewritten(source, query, lambda pieces: [(_FINAL.sub(r"\1", text), answers) for text, answers in pieces])
-
-
-def upper_case(source: Source, query: int) -> Example:
-    """Passages in capitals; letters whose capital is longer stay, so that spans hold."""
-
+def _upper_case(source: Source, query: int) -> Example:
     def capitals(p: LabelledPassage) -> LabelledPassage:
         text = "".join(c.upper() if len(c.upper()) == 1 else c for c in p.passage.text)
         return replace(p, passage=replace(p.passage, text=text))
@@ -87,8 +75,7 @@ def upper_case(source: Source, query: int) -> Example:
     return replace(example, passages=tuple(map(capitals, example.passages)))
 
 
-def query_typos(source: Source, query: int) -> Example:
-    """Two neighbouring letters swapped in some of the longer words of the query, at least in one."""
+def _query_typos(source: Source, query: int) -> Example:
     example = source.examples[query]
     rng = _rng(example, "typos")
     words = example.query.split(" ")
@@ -100,35 +87,28 @@ def query_typos(source: Source, query: int) -> Example:
     return replace(example, query=" ".join(words))
 
 
-def query_keywords(source: Source, query: int) -> Example:
-    """The content words of the query alone, without punctuation."""
+def _query_keywords(source: Source, query: int) -> Example:
     example = source.examples[query]
     words = re.findall(r"[\w'-]+", example.query)
     content = [word for word in words if not _FUNCTION_WORDS.fullmatch(word)]
     return replace(example, query=" ".join(content or words) or example.query)
 
 
-def duplicated(source: Source, query: int) -> Example:
-    """Every passage twice."""
+def _duplicated(source: Source, query: int) -> Example:
     example = source.examples[query]
     return replace(example, passages=tuple(p for p in example.passages for _ in range(2)))
 
 
-def noise_passage(source: Source, query: int) -> Example:
-    """A passage of noise added."""
+def _noise_passage(source: Source, query: int) -> Example:
     example = source.examples[query]
     rng = _rng(example, "noise")
     noise = Passage(" ".join(rng.choice(_NOISE) for _ in range(80)) + ".")
     return replace(example, passages=(*example.passages, LabelledPassage(noise, (), False)))
 
 
-def other_lengths(source: Source, query: int) -> Example:
-    """Passages cut, or lengthened by passages of other queries, to a random number of units from 1 to 30.
-
-    A passage is never cut shorter than the run from its first to its last answering unit.
-    """
-    example = source.examples[query]
-    rng = _rng(example, "lengths")
+def _other_lengths(source: Source, query: int) -> Example:
+    """A passage is never cut shorter than the run from its first to its last answering unit."""
+    rng = _rng(source.examples[query], "lengths")
 
     def resized(pieces: Pieces) -> Pieces:
         target = rng.randint(1, _MAX_UNITS)
@@ -147,23 +127,33 @@ def other_lengths(source: Source, query: int) -> Example:
     return _rewritten(source, query, resized)
 
 
-def deletion(source: Source, query: int) -> Example:
-    """The answering units removed: nothing is left to keep, and the kept share should be 0."""
-    return _rewritten(source, query, lambda pieces: [(text, False) for text, answers in pieces if not answers])
-
-
-VARIANTS: dict[str, Callable[[Source, int], Example]] = {
-    "plain": plain,
-    "no final punctuation": no_final_punctuation,
-    "upper case": upper_case,
-    "query with typos": query_typos,
-    "query as keywords": query_keywords,
-    "duplicated passages": duplicated,
-    "a passage of noise": noise_passage,
-    "1 to 30 units": other_lengths,
-    "answers deleted": deletion,
+VARIANTS: dict[str, tuple[str, Callable[[Source, int], Example]]] = {
+    "plain": ("The example as it is", lambda source, query: source.examples[query]),
+    "no final punctuation": (
+        "Units without the full stop, question mark or exclamation mark at their end",
+        lambda source, query: _rewritten(source, query, lambda pieces: [(_FINAL.sub(r"\1", t), a) for t, a in pieces]),
+    ),
+    "upper case": (
+        "Passages in capitals; letters whose capital is longer stay, so that spans hold",
+        _upper_case,
+    ),
+    "query with typos": (
+        "Two neighbouring letters swapped in some of the longer words of the query, at least in one",
+        _query_typos,
+    ),
+    "query as keywords": ("The content words of the query alone, without punctuation", _query_keywords),
+    "duplicated passages": ("Every passage twice", _duplicated),
+    "a passage of noise": ("A passage of noise added", _noise_passage),
+    "1 to 30 units": (
+        "Passages cut, or lengthened by passages of other queries, to a random number of units from 1 to 30",
+        _other_lengths,
+    ),
+    "answers deleted": (
+        "The answering units removed: nothing is left to keep, and the kept share should be 0",
+        lambda source, query: _rewritten(source, query, lambda pieces: [piece for piece in pieces if not piece[1]]),
+    ),
 }
-"""Variants by name; the others are compared with the first."""
+"""What changes and how, by the name of the variant; the others are compared with the first."""
 
 
 def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> dict[str, Any]:
@@ -186,19 +176,11 @@ def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> 
 def robustness_test(
     system: System, sources: Sequence[Source], builder: SourceBuilder, out: Path | None, *, limit: int = 6
 ) -> dict[str, Any]:
-    """Measure a system on every variant.
-
-    Args:
-        system: System to test.
-        sources: Sources to change.
-        builder: Builder of the changed sources.
-        out: Directory for score files.
-        limit: Number of queries of each source.
-    """
+    """Measure a system on every variant of the first queries of each source; see `collect` for ``out``."""
     small = [builder.build(s.name, s.examples[:limit]) for s in sources if s.relevant.any()]
     rows: dict[str, Any] = {}
     reference: Measured | None = None
-    for name, change in VARIANTS.items():
+    for name, (_, change) in VARIANTS.items():
         # A variant keeps the name of its source, and so is resampled as the plain source is: the two can be compared.
         changed = [builder.build(s.name, [change(s, query) for query in range(len(s.examples))]) for s in small]
         measured = measure(system, changed, out and out / name.replace(" ", "-"))
@@ -206,6 +188,6 @@ def robustness_test(
         rows[name] = _row(measured, changed, reference)
     return {
         "systems": {system.name: rows},
-        "about": {name: (change.__doc__ or "").split("\n")[0].rstrip(".") for name, change in VARIANTS.items()},
+        "about": {name: about for name, (about, _) in VARIANTS.items()},
         "queries": sum(len(s.examples) for s in small),
     }

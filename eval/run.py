@@ -56,12 +56,12 @@ class RunOptions:
 
 
 def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = None) -> dict[str, Any]:
-    """Measure systems on labelled examples, and return the content of ``metrics.json``.
+    """Measure systems on labelled examples, see `secateur.labelled.sources.labelled_sources`.
 
-    Args:
-        data: See `secateur.labelled.sources.labelled_sources`.
-        out: Directory for metrics, report and scores; None to write nothing.
-        options: What to measure.
+    Metrics, report and scores are written to ``out``; nothing is without it.
+
+    Returns:
+        The content of ``metrics.json``.
 
     Raises:
         DataError: The data cannot be measured.

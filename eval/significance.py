@@ -7,7 +7,7 @@ queries are compared by the paired bootstrap.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -33,14 +33,7 @@ _SHARED_SETTINGS = ("data", "limit", "titles", "segmenter")
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow(PairedDifference):
-    """One figure of two runs over the queries that both scored; the difference is the second run minus the first.
-
-    Attributes:
-        figure: Name of the figure, e.g. ``area``.
-        scope: ``macro`` or a source.
-        a: Value in the first run.
-        b: Value in the second run.
-    """
+    """A figure of two runs, ``a`` and ``b``, over the queries of a source, or ``macro``, scored by both: b minus a."""
 
     figure: str
     scope: str
@@ -48,7 +41,7 @@ class ComparisonRow(PairedDifference):
     b: float
 
 
-class _RunMetrics(BaseModel):
+class _Run(BaseModel):
     """What a comparison needs of ``metrics.json``."""
 
     fingerprints: dict[str, str]
@@ -57,12 +50,11 @@ class _RunMetrics(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """A system of a run, with float64[1 + resamples] by source and figure."""
+class _Side:
+    """A system of a run, with its name and float64[1 + resamples] by source and figure."""
 
-    directory: Path
-    metrics: _RunMetrics
-    system: str
+    name: str
+    run: _Run
     figures: dict[tuple[str, str], FloatArray]
 
 
@@ -79,29 +71,27 @@ def save_figures(directory: Path, measured: Sequence[Measured]) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def _read(directory: Path, wanted: str | None) -> _Run:
+def _read(directory: Path, wanted: str | None) -> _Side:
     try:
-        metrics = _RunMetrics.model_validate_json(read_text(directory / "metrics.json"))
+        run = _Run.model_validate_json(read_text(directory / "metrics.json"))
         with np.load(directory / _FILE) as arrays:
             figures = {tuple(key.split(_SEPARATOR)): arrays[key].astype(np.float64) for key in arrays.files}
     except (DataError, ValidationError, OSError, ValueError, BadZipFile) as error:
         raise DataError(
             f"{directory}: is not the directory of a finished run ({error}); make one with `secateur eval --out`"
         ) from error
-    system = next(iter(metrics.systems)) if wanted is None else wanted
-    if system not in metrics.systems:
-        raise DataError(f"{directory}: has no system {system!r}; it has {', '.join(metrics.systems)}")
+    system = next(iter(run.systems)) if wanted is None else wanted
+    if system not in run.systems:
+        raise DataError(f"{directory}: has no system {system!r}; it has {', '.join(run.systems)}")
     own = {(source, name): figure for (owner, source, name), figure in figures.items() if owner == system}
-    return _Run(directory, metrics, system, own)
+    return _Side(f"{directory} ({system})", run, own)
 
 
-def _compare(one: _Run, two: _Run) -> list[ComparisonRow]:
-    ours, theirs = one.metrics.fingerprints, two.metrics.fingerprints
+def _compare(one: _Side, two: _Side) -> list[ComparisonRow]:
+    ours, theirs = one.run.fingerprints, two.run.fingerprints
     common = [name for name in ours if ours[name] == theirs.get(name)]
     if not common:
-        raise DataError(
-            f"{one.directory} and {two.directory}: measured no source in common (other data, or another limit)"
-        )
+        raise DataError(f"{one.name} and {two.name}: measured no source in common (other data, or another limit)")
     rows = []
     for name in dict.fromkeys(name for _, name in one.figures):
         keys = [(source, name) for source in common if (source, name) in one.figures and (source, name) in two.figures]
@@ -110,19 +100,12 @@ def _compare(one: _Run, two: _Run) -> list[ComparisonRow]:
             pairs = {MACRO: np.mean(list(pairs.values()), axis=0), **pairs}
         for scope, (a, b) in pairs.items():
             if (found := paired_difference(b, a)) is not None:
-                ends = found.low, found.high
-                rows.append(ComparisonRow(found.difference, *ends, found.p, name, scope, float(a[0]), float(b[0])))
+                rows.append(ComparisonRow(**asdict(found), figure=name, scope=scope, a=float(a[0]), b=float(b[0])))
     return rows
 
 
 def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> list[ComparisonRow]:
-    """Compare a system of one run with a system of another, on the sources that both measured.
-
-    Args:
-        a: Directory of the first run.
-        b: Directory of the second run.
-        system_a: System of the first run; None for its first system.
-        system_b: System of the second run; None for its first system.
+    """Compare a system of the run in a directory, by default its first, with one of the run in another directory.
 
     Returns:
         For each figure its macro average over the sources in which both systems have it, then those sources.
@@ -149,13 +132,9 @@ def _verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
 def comparison_markdown(
     rows: Sequence[ComparisonRow], *, a_name: str = "A", b_name: str = "B", warnings: Sequence[str] = ()
 ) -> str:
-    """Return what changed as Markdown: a verdict in one line, then a table for each figure.
+    """Return the rows of `paired` as Markdown: a verdict in one line, then a table for each figure.
 
-    Args:
-        rows: Rows of `paired`.
-        a_name: Name of the first run.
-        b_name: Name of the second run.
-        warnings: Reasons why the runs may not be comparable.
+    The warnings are reasons why the runs may not be comparable.
     """
     if not rows:
         return "The runs have no figure in common: nothing can be compared.\n"
@@ -180,11 +159,10 @@ def comparison_markdown(
 def compare_runs(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> str:
     """Return the comparison of two runs as Markdown; see `paired`."""
     first, second = _read(a, system_a), _read(b, system_b)
-    one, two = first.metrics.setup, second.metrics.setup
+    one, two = first.run.setup, second.run.setup
     warnings = [
         f"{name}: {one.get(name)!r} in the first run, {two.get(name)!r} in the second"
         for name in _SHARED_SETTINGS
         if one.get(name) != two.get(name)
     ]
-    names = [f"{run.directory} ({run.system})" for run in (first, second)]
-    return comparison_markdown(_compare(first, second), a_name=names[0], b_name=names[1], warnings=warnings)
+    return comparison_markdown(_compare(first, second), a_name=first.name, b_name=second.name, warnings=warnings)

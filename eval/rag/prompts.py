@@ -22,13 +22,7 @@ _WITHOUT_CONTEXT = f"You answer a question from what you know. {_SHORT} If you d
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A context for a question.
-
-    Attributes:
-        name: Which of the three contexts it is.
-        text: Passages as the model reads them; empty for none.
-        tokens: Tokens of the texts of the passages, by the pruner's tokenizer, without titles and numbers.
-    """
+    """Passages as the model reads them, and the tokens of their texts by the pruner's tokenizer, titles left out."""
 
     name: ContextName
     text: str

@@ -152,10 +152,9 @@ def rag_table(report: dict[str, Any]) -> str:
         cost = figures["cost"] and figures["cost"]["per_1000_questions"]
         contexts.append([*cells, _number(cost, ".4g")] if priced else cells)
     for name, figures in report["differences"].items():
-        tokens = figures["context_tokens"]
-        cells = [name.replace("-", " - "), str(tokens["n"] if tokens else 0)]
-        cells += [_cell(figures[accuracy], "+") for accuracy in _ACCURACIES]
-        differences.append([*cells, _number(tokens and tokens["mean"], "+.0f")])
+        cells = [_cell(figures[accuracy], "+") for accuracy in _ACCURACIES]
+        tokens = figures["context_tokens"] or {"n": 0, "mean": None}
+        differences.append([name.replace("-", " - "), str(tokens["n"]), *cells, _number(tokens["mean"], "+.0f")])
     header = ["context", "answered", "failed", "EM", "F1", "judge", "context tokens", "prompt tokens"]
     return "\n\n".join(
         [

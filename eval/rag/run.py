@@ -7,9 +7,8 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,59 +51,36 @@ def _read_questions(data: Path, limit: int | None) -> tuple[_Questions, int]:
     return questions, unanswered
 
 
-@dataclass(slots=True)
-class _Run:
-    """How to answer and judge, and what the workers share: the records so far, by the number of the question."""
+async def _record(
+    answerer: ChatClient, judge: ChatClient | None, source: str, example: Example, context: Context
+) -> Record:
+    query, gold = example.query, example.answers
+    record = Record(source, example.id, query, gold, context.name, context.tokens)
+    reply = await answerer.ask(answer_messages(query, context.text))
+    if isinstance(reply, Failed):
+        return replace(record, failure=reply)
+    used = {name: getattr(reply, name) for name in ("prompt_tokens", "completion_tokens", "finish_reason")}
+    answer = without_thoughts(reply.text)
+    if not answer:
+        thought = Failed("empty", "the model thought and did not answer; raise max_tokens")
+        return replace(record, **used, failure=thought)
+    match, f1 = exact_match(answer, gold), token_f1(answer, gold)
+    record = replace(record, **used, answer=answer, exact_match=match, f1=f1)
+    if judge is None:
+        return record
+    reply = await judge.ask(judge_messages(query, gold, answer))
+    if isinstance(reply, Failed):
+        return replace(record, judge_failure=reply)
+    verdict = parse_verdict(reply.text)
+    unparsable = Failed("unparsable", "the reply is neither yes nor no") if verdict is None else None
+    return replace(record, judge=verdict, judge_reply=reply.text, judge_failure=unparsable)
 
-    pruner: Pruner
-    threshold: float | None
-    answerer: ChatClient
-    judge: ChatClient | None
-    records: dict[int, list[Record]] = field(default_factory=dict)
-    refused: Counter[str] = field(default_factory=Counter)
-    # One at a time: the runtime uses all cores for one question, so threads would only wait for each other.
-    pruning: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def work(self, questions: Iterator[tuple[int, tuple[str, Example]]]) -> None:
-        """Answer questions until there are none left; all workers draw from one iterator."""
-        for number, (source, example) in questions:
-            try:
-                async with self.pruning:
-                    shown = await asyncio.to_thread(contexts, self.pruner, example, self.threshold)
-            except InputError as error:
-                log.warning("%s %s: left out (%s)", source, example.id, error)
-                self.refused[error.field.partition("[")[0]] += 1
-            else:
-                # One after the other, so that equal requests (nothing kept equals no context) hit the cache.
-                self.records[number] = [await self._record(source, example, context) for context in shown]
-            done = len(self.records) + self.refused.total()
-            if done % _PROGRESS_EVERY == 0:
-                log.info("%d questions answered", done)
-
-    async def _record(self, source: str, example: Example, context: Context) -> Record:
-        query, gold = example.query, example.answers
-        record = Record(source, example.id, query, gold, context.name, context.tokens)
-        reply = await self.answerer.ask(answer_messages(query, context.text))
-        if isinstance(reply, Failed):
-            return replace(record, failure=reply)
-        record = replace(
-            record,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            finish_reason=reply.finish_reason,
-        )
-        answer = without_thoughts(reply.text)
-        if not answer:
-            return replace(record, failure=Failed("empty", "the model thought and did not answer; raise max_tokens"))
-        record = replace(record, answer=answer, exact_match=exact_match(answer, gold), f1=token_f1(answer, gold))
-        if self.judge is None:
-            return record
-        reply = await self.judge.ask(judge_messages(query, gold, answer))
-        if isinstance(reply, Failed):
-            return replace(record, judge_failure=reply)
-        verdict = parse_verdict(reply.text)
-        unparsable = Failed("unparsable", "the reply is neither yes nor no") if verdict is None else None
-        return replace(record, judge=verdict, judge_reply=reply.text, judge_failure=unparsable)
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    records: list[Record]
+    refused: Counter[str]
+    calls: dict[str, dict[str, int]]
 
 
 async def _answer_all(
@@ -114,20 +90,40 @@ async def _answer_all(
     endpoints: dict[str, Endpoint],
     cache: ReplyCache,
     concurrency: int,
-) -> tuple[_Run, dict[str, dict[str, int]]]:
-    """Answer all questions, and return the run and the calls of each endpoint."""
+) -> _Outcome:
+    records: dict[int, list[Record]] = {}
+    refused: Counter[str] = Counter()
     slots = asyncio.Semaphore(concurrency)
+    # One at a time: the runtime uses all cores for one question, so threads would only wait for each other.
+    pruning = asyncio.Lock()
+    left = iter(enumerate(questions))
     async with AsyncExitStack() as stack:
         clients = {
             name: await stack.enter_async_context(ChatClient(endpoint, cache, slots))
             for name, endpoint in endpoints.items()
         }
-        run = _Run(pruner, threshold, clients["answer"], clients.get("judge"))
-        numbered = iter(enumerate(questions))
+        answerer, judge = clients["answer"], clients.get("judge")
+
+        async def work() -> None:
+            for number, (source, example) in left:
+                try:
+                    async with pruning:
+                        shown = await asyncio.to_thread(contexts, pruner, example, threshold)
+                except InputError as error:
+                    log.warning("%s %s: left out (%s)", source, example.id, error)
+                    refused[error.field.partition("[")[0]] += 1
+                else:
+                    # One after the other, so that equal requests (nothing kept equals no context) hit the cache.
+                    records[number] = [await _record(answerer, judge, source, example, one) for one in shown]
+                done = len(records) + refused.total()
+                if done % _PROGRESS_EVERY == 0 or done == len(questions):
+                    log.info("%d of %d questions", done, len(questions))
+
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(concurrency, len(questions))):
-                workers.create_task(run.work(numbered))
-    return run, {name: {"made": client.calls, "cached": client.hits} for name, client in clients.items()}
+                workers.create_task(work())
+    calls = {name: {"made": client.calls, "cached": client.hits} for name, client in clients.items()}
+    return _Outcome([record for _, own in sorted(records.items()) for record in own], refused, calls)
 
 
 def run_rag(
@@ -137,7 +133,6 @@ def run_rag(
     judge: Endpoint | None = None,
     *,
     out: Path,
-    cache: Path | None = None,
     limit: int | None = None,
     threshold: float | None = None,
     prices: Prices | None = None,
@@ -154,8 +149,7 @@ def run_rag(
         data: Labelled examples with `answers`; see `secateur.labelled.sources.labelled_sources`.
         answerer: Endpoint that answers.
         judge: Endpoint that judges answers; None for exact match and F1 alone.
-        out: Directory for the results.
-        cache: Directory of cached replies, which runs may share; None for ``cache`` in ``out``.
+        out: Directory for the results and the cached replies.
         limit: Number of questions drawn from each source, always the same ones; None for all.
         threshold: Threshold of the pruner in [0, 1]; None for the model's default.
         prices: Prices of the answering endpoint; None leaves costs out.
@@ -175,14 +169,13 @@ def run_rag(
             raise InputError(name, f"{number!r} is less than 1", "give 1 or more")
     check_options(PruneOptions(threshold=threshold))
     questions, unanswered = _read_questions(data, limit)
-    replies = ReplyCache(cache if cache is not None else out / "cache")
+    cache = ReplyCache(out / "cache")
     endpoints = {"answer": answerer, **({} if judge is None else {"judge": judge})}
     try:
-        run, calls = asyncio.run(_answer_all(pruner, threshold, questions, endpoints, replies, concurrency))
+        outcome = asyncio.run(_answer_all(pruner, threshold, questions, endpoints, cache, concurrency))
     except ExceptionGroup as group:
         # Workers that fail at the same time fail for the same reason.
         raise group.exceptions[0] from None
-    records = [record for number in sorted(run.records) for record in run.records[number]]
     report = {
         "model": pruner.config.name,
         "backend": f"{pruner.backend.name} {pruner.backend.precision}",
@@ -196,11 +189,11 @@ def run_rag(
             "concurrency": concurrency,
             "resamples": RESAMPLES,
         },
-        "calls": calls,
-        "skipped": {"no_answers": unanswered, **{f"refused_{name}": n for name, n in sorted(run.refused.items())}},
-        **summarise(records, prices),
+        "calls": outcome.calls,
+        "skipped": {"no_answers": unanswered, **{f"refused_{name}": n for name, n in sorted(outcome.refused.items())}},
+        **summarise(outcome.records, prices),
     }
-    lines = [json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records]
+    lines = [json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in outcome.records]
     write_atomically(out / "rag.jsonl", replace_surrogates("".join(lines)))
     write_atomically(out / "rag.json", json.dumps(report, indent=2) + "\n")
     return report

@@ -31,16 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section of the report, in the order of its fields. Texts are plain apart from `code`.
-
-    Attributes:
-        key: Anchor, unique in the report.
-        title: Heading.
-        lead: Paragraph.
-        bullets: List items.
-        tables: Tables.
-        notes: Paragraphs below the tables.
-    """
+    """A section of the report, in the order of its fields. Texts are plain apart from `code`; the key is its anchor."""
 
     key: str
     title: str

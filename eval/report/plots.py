@@ -32,16 +32,9 @@ _FAINT = Colour("faint", "#5b6470", "#9aa4b1")
 _GRID = Colour("grid", "#d9dde3", "#363d47")
 # After Okabe and Ito, for colour-blind readers; darker here, where thin lines would be too pale on white. Dashes and
 # markers differ as well.
-_SERIES = (
-    Colour("series-1", "#0068a8", "#58b2f0"),
-    Colour("series-2", "#d35400", "#f58a4b"),
-    Colour("series-3", "#00916a", "#2fc79a"),
-    Colour("series-4", "#b5528c", "#e59bc6"),
-    Colour("series-5", "#b98600", "#f0c04a"),
-    Colour("series-6", "#46a3d9", "#a9dcff"),
-    Colour("series-7", "#707780", "#a3abb5"),
-    Colour("series-8", "#20262e", "#dfe3e8"),
-)
+_LIGHT = ("#0068a8", "#d35400", "#00916a", "#b5528c", "#b98600", "#46a3d9", "#707780", "#20262e")
+_DARK = ("#58b2f0", "#f58a4b", "#2fc79a", "#e59bc6", "#f0c04a", "#a9dcff", "#a3abb5", "#dfe3e8")
+_SERIES = tuple(Colour(f"series-{n}", *pair) for n, pair in enumerate(zip(_LIGHT, _DARK, strict=True), 1))
 SCHEME = (_INK, _FAINT, _GRID, *_SERIES)
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
@@ -53,6 +46,7 @@ _COLUMNS = 4  # of panels
 _MOST_TITLE = 27  # characters
 _RETENTION = "retention (share of relevant passages that keep every answering unit)"
 _COMPRESSION = "compression (share of characters dropped)"
+_AREA = "area under the retention-compression curve, with 95% intervals"
 _SHARE = "share of the class's units (log)"
 _STYLE: dict[str, Any] = {
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), _FAINT.light),
@@ -89,14 +83,10 @@ _Draw = Callable[["Figure", Json], None]
 
 
 def _svg(name: str, title: str, draw: _Draw, metrics: Json, *, inline: bool = True) -> str:
-    """Draw a figure and return its SVG element.
+    """Draw a figure and return its SVG element, whose title is for readers who cannot see it.
 
-    Args:
-        name: Prefix of all ids, so that several figures can be in one page.
-        title: Text for readers who cannot see the figure.
-        draw: Draws the figure.
-        metrics: What is drawn.
-        inline: Whether the element goes into a page, whose colours it then takes; else its background is white.
+    The name is the prefix of all ids, so that several figures can be in one page. An element that is inline takes the
+    colours of its page; another has a white background.
     """
     try:
         import matplotlib
@@ -161,16 +151,14 @@ def _draw_curves(axes: Axes, metrics: Json, source: str, *, marker: bool) -> Non
         if curve := scope(metrics, system, source).get("curve"):
             line = series_style(index, marker=marker)
             axes.plot(RETENTION_LEVELS, curve, **line, markevery=(index % 5, 10), zorder=3 if index == 0 else 2)
-    axes.set_xlim(0.495, 1.005)
-    axes.set_ylim(-0.02, 1.0)
+    axes.set(xlim=(0.495, 1.005), ylim=(-0.02, 1.0))
 
 
 def _macro_curves(figure: Figure, metrics: Json) -> None:
     figure.set_size_inches(_WIDTH, 4.6)
     axes = figure.subplots()
     _draw_curves(axes, metrics, MACRO, marker=True)
-    axes.set_xlabel(_RETENTION)
-    axes.set_ylabel(_COMPRESSION)
+    axes.set(xlabel=_RETENTION, ylabel=_COMPRESSION)
     names = [f"{name}: {system['about'].get('what', name)}" for name, system in metrics["systems"].items()]
     _legend(figure, {name: series_style(index) for index, name in enumerate(names)}, columns=2)
 
@@ -203,12 +191,10 @@ def _source_bars(figure: Figure, metrics: Json) -> None:
                 width = 2.0 if index == 0 else 1.0
                 axes.plot(ends, [row + shift] * 2, color=style["color"], linewidth=width, zorder=2)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.axhline(len(names) - 0.5, color=_INK.light, linewidth=0.8)
-    axes.set_xlim(left=-0.008)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("area under the retention-compression curve, with 95% intervals")
+    axes.set(ylim=(len(labels) - 0.5, -0.5), xlim=(-0.008, None), xlabel=_AREA)
     bar = {"color": series_style(0)["color"], "alpha": 0.35, "linewidth": 8}
     _legend(figure, {first: bar, **{system: series_style(index) for index, system in enumerate(systems) if index}})
 
@@ -229,11 +215,9 @@ def _score_histograms(figure: Figure, metrics: Json) -> None:
             axes.stairs(shares, histogram["edges"], fill=True, color=style["color"], alpha=0.15)
         if threshold is not None:
             axes.axvline(threshold, **bar)
-        axes.set_yscale("log")
-        axes.set_ylim(5e-4, 1.3)
+        axes.set(yscale="log", ylim=(5e-4, 1.3), xlim=(histogram["edges"][0], histogram["edges"][-1]))
         axes.set_yticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
         axes.minorticks_off()
-        axes.set_xlim(histogram["edges"][0], histogram["edges"][-1])
     _legend(figure, styles if threshold is None else {**styles, "threshold": bar})
 
 
@@ -250,21 +234,18 @@ def _reliability(figure: Figure, metrics: Json) -> None:
         areas = 8 + 82 * np.log1p(units) / max(np.log1p(units).max(), 1.0)
         dots = {"color": style["color"], "marker": style["marker"], "alpha": 0.8, "linewidths": 0, "zorder": 3}
         axes.scatter(means, shares, s=areas, **dots)
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_aspect("equal")
-    axes.set_xlabel("mean score of the bin")
-    axes.set_ylabel("share of units that answer")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlabel="mean score of the bin", ylabel="share of units that answer")
     entries = {name: series_style(index) for index, name in enumerate(metrics["systems"])}
     _legend(figure, {"perfect": perfect, **entries}, columns=4)
 
 
-_MACRO_TITLE = "Compression against retention of all systems"
+_CURVES = "Compression against retention of all systems"
 
 
 def retention_plot(metrics: Json) -> str:
     """Return the macro averages' curves as the content of an SVG file with a white background."""
-    return f"{_svg('macro-curves', _MACRO_TITLE, _macro_curves, metrics, inline=False)}\n"
+    return f"{_svg('macro-curves', _CURVES, _macro_curves, metrics, inline=False)}\n"
 
 
 def report_plots(metrics: Json) -> Iterator[Plot]:
@@ -274,24 +255,18 @@ def report_plots(metrics: Json) -> Iterator[Plot]:
         MissingExtraError: Matplotlib is not installed.
     """
     first = first_system(metrics)
-    by_source = f"{_MACRO_TITLE} by source"
     curves = "Macro average over sources. Further up drops more, further right loses less."
     bars = f"Bars: {first}; markers: the other systems; lines: 95% intervals."
     scores = "Share of each class per bin, on a logarithmic scale; the vertical line is the threshold."
-    reliability = "On the diagonal a score is the probability that a unit answers; larger dots stand for more units."
-    plots: tuple[tuple[str, str, str, str, str, _Draw], ...] = (
-        ("macro-curves", "systems", "Retention and compression", curves, _MACRO_TITLE, _macro_curves),
-        ("source-bars", "by-source", "Area by source", bars, "Area of all systems by source", _source_bars),
-        ("source-curves", "by-source", "Retention and compression by source", "", by_source, _source_curves),
-        (
-            "score-histograms",
-            "first-system",
-            f"Scores of {first}",
-            scores,
-            f"Scores of {first} by class",
-            _score_histograms,
-        ),
-        ("reliability", "first-system", "Reliability", reliability, "Share of answering units by score", _reliability),
-    )
-    for key, section, title, caption, alternative, draw in plots:
-        yield Plot(key, section, title, caption, _svg(key, alternative, draw, metrics))
+    bins = "On the diagonal a score is the probability that a unit answers; larger dots stand for more units."
+
+    def plot(key: str, section: str, title: str, caption: str, alternative: str, draw: _Draw) -> Plot:
+        return Plot(key, section, title, caption, _svg(key, alternative, draw, metrics))
+
+    yield plot("macro-curves", "systems", "Retention and compression", curves, _CURVES, _macro_curves)
+    yield plot("source-bars", "by-source", "Area by source", bars, "Area of all systems by source", _source_bars)
+    by_source = "Retention and compression by source"
+    yield plot("source-curves", "by-source", by_source, "", f"{_CURVES} by source", _source_curves)
+    of_first = f"Scores of {first}"
+    yield plot("score-histograms", "first-system", of_first, scores, f"{of_first} by class", _score_histograms)
+    yield plot("reliability", "first-system", "Reliability", bins, "Share of answering units by score", _reliability)

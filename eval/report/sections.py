@@ -28,20 +28,12 @@ from secateur.eval.report.content import (
 
 _NOT_BETTER, _WORSE, _UNSEEN = "†", "‡", "°"
 
-_COMPRESSION_AT = {
-    "compr. at 0.90": "compression_at_retention.0.90",
-    "at 0.95": "compression_at_retention.0.95",
-    "at 0.98": "compression_at_retention.0.98",
-}
-_OVERALL = {
-    "area": "area",
-    "MRR": "mrr",
-    "nDCG@10": "ndcg@10",
-    "MRR@10": "mrr@10",
-    "recall@5": "recall@5",
-    **_COMPRESSION_AT,
-    "at 0.99": "compression_at_retention.0.99",
-}
+_LEVEL = "compression_at_retention."
+_COMPRESSION_AT = {"compr. at 0.90": f"{_LEVEL}0.90", "at 0.95": f"{_LEVEL}0.95", "at 0.98": f"{_LEVEL}0.98"}
+_OVERALL = {"area": "area", "MRR": "mrr", "nDCG@10": "ndcg@10", "MRR@10": "mrr@10", "recall@5": "recall@5"}
+_OVERALL |= {**_COMPRESSION_AT, "at 0.99": f"{_LEVEL}0.99"}
+_QUALITY = {"area": "area", "MRR": "mrr", **_COMPRESSION_AT}
+_QUALITY |= {"retention*": "default.retention", "compression*": "default.compression"}
 _AT_THRESHOLD = {
     "retention": "default.retention",
     "compression": "default.compression",
@@ -52,13 +44,6 @@ _AT_THRESHOLD = {
     "recall": "default.recall",
     "F1": "default.f1",
     "F2": "default.f2",
-}
-_QUALITY = {
-    "area": "area",
-    "MRR": "mrr",
-    **_COMPRESSION_AT,
-    "retention*": "default.retention",
-    "compression*": "default.compression",
 }
 _READING = (
     "Area is the mean, over retention levels 0.50 to 1.00, of the best compression that still reaches the level. "

@@ -42,12 +42,9 @@ def by_best_unit(scores: NDArray[np.float64], passages: Sequence[SegmentedPassag
 
 
 class System(Protocol):
-    """A way to choose units: one of ours, a baseline or a peer.
+    """A way to choose units: one of ours, a baseline or a peer; some have a default threshold.
 
-    Attributes:
-        name: Name in reports.
-        threshold: Default threshold; None for a system that has none.
-        about: What the scores depend on, for the report: ``what`` the system is, its ``weights``, ``backend``, etc.
+    What the scores depend on is told in ``about``: ``what`` the system is, its ``weights``, ``backend``, etc.
     """
 
     name: str

@@ -17,9 +17,9 @@ BASELINES = ("bm25", "tfidf", "embedding", "rank-head", "lead", "random", "full"
 RULES: dict[str, Callable[[], System]] = {
     "bm25": rules.Bm25,
     "tfidf": rules.TfIdf,
-    "lead": rules.lead,
-    "random": rules.random,
-    "full": rules.full,
+    "lead": lambda: rules.LEAD,
+    "random": lambda: rules.RANDOM,
+    "full": lambda: rules.FULL,
 }
 """Systems without a model."""
 MODELS: dict[str, Callable[[str | None], System]] = {

@@ -83,23 +83,18 @@ class Rule:
         return [self.rule(query, p) for p in passages]
 
 
-def full() -> Rule:
-    """Return the system that keeps everything; it does not rank."""
-    keep = {"what": "everything kept"}
-    return Rule("full", keep, lambda _, p: PassageScores(math.nan, np.ones(len(p.units))), threshold=0.0)
+def _random(query: str, p: SegmentedPassage) -> PassageScores:
+    """Draw scores from [0, 1) that are the same for the same query and text."""
+    rng = np.random.default_rng(zlib.crc32(f"{query}\x00{p.passage.text}".encode("utf-8", "surrogatepass")))
+    return PassageScores(float(rng.random()), rng.random(len(p.units)))
 
 
-def lead() -> Rule:
-    """Return the system that keeps the first k units of a passage: the i-th (from 0) scores 1 / (1 + i)."""
-    first = {"what": "the first units of each passage"}
-    return Rule("lead", first, lambda _, p: PassageScores(math.nan, 1.0 / (1 + np.arange(len(p.units)))))
-
-
-def random() -> Rule:
-    """Return the system of uniform random scores that are the same for the same query and text."""
-
-    def draw(query: str, p: SegmentedPassage) -> PassageScores:
-        rng = np.random.default_rng(zlib.crc32(f"{query}\x00{p.passage.text}".encode("utf-8", "surrogatepass")))
-        return PassageScores(float(rng.random()), rng.random(len(p.units)))
-
-    return Rule("random", {"what": "random units"}, draw)
+FULL = Rule("full", {"what": "everything kept"}, lambda _, p: PassageScores(math.nan, np.ones(len(p.units))), 0.0)
+"""Keeps everything, and does not rank."""
+LEAD = Rule(
+    "lead",
+    {"what": "the first units of each passage"},
+    lambda _, p: PassageScores(math.nan, 1.0 / (1 + np.arange(len(p.units)))),
+)
+"""Keeps the first units, more of them as the threshold falls, and does not rank."""
+RANDOM = Rule("random", {"what": "random units"}, _random)
