@@ -108,10 +108,7 @@ def load_collection(
     qrels: Path | None = None,
     run: Path | None = None,
 ) -> Collection:
-    """Load the documents, judged queries, judgements and first-stage ranking of a collection.
-
-    The files of ``beir``, a directory with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``, stand in for the
-    parts that are not given.
+    """Load a collection from its files; the directory ``beir`` stands in for those that are not given.
 
     Raises:
         InputError: A part is missing.

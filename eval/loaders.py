@@ -1,4 +1,4 @@
-"""Labelled examples that can be measured, and which others were skipped and why."""
+"""Labelled examples that can be measured, laid out as sources, and which others were skipped and why."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example
 from secateur.labelled.sources import LabelledSource, labelled_sources
 from secateur.models.errors import DataError
@@ -59,3 +62,32 @@ def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
         DataError: There are no examples, one is not of the schema, or an id is duplicated; the message names the place.
     """
     return [_load(source, limit) for source in labelled_sources(path)]
+
+
+def read_sources(
+    data: Path, builder: SourceBuilder, limit: int | None = None
+) -> tuple[list[Source], dict[str, dict[str, int]]]:
+    """Load and segment labelled examples; see `load_sources`.
+
+    Returns:
+        The sources that have a usable query, and how much was skipped or cannot be measured, by source and reason.
+
+    Raises:
+        DataError: The data cannot be read, or no source has a relevant passage.
+    """
+    loaded = load_sources(data, limit)
+    sources = [builder.build(one.name, one.examples) for one in loaded if one.examples]
+    skipped = {one.name: dict(one.skipped) for one in loaded}
+    for source in sources:
+        reasons = skipped[source.name]
+        labelled = np.zeros(len(source.relevant), dtype=bool)
+        labelled[source.unit_passage[source.gold]] = True
+        if unlabelled := int((source.relevant & ~labelled).sum()):
+            reasons["relevant passage without a labelled unit (cannot be lost)"] = unlabelled
+        if not source.relevant.any():
+            reasons["query of a source without relevant passages (compression only)"] = len(source.examples)
+    if not any(source.relevant.any() for source in sources):
+        raise DataError(
+            f"{data}: no passage is labelled as relevant, so nothing can be measured; is the data labelled?"
+        )
+    return sources, {name: reasons for name, reasons in skipped.items() if reasons}

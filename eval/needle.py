@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secateur.eval.bootstrap import interval, query_weights, weighted_mean
-from secateur.eval.collect import collect
 from secateur.eval.metrics import sum_by, weakest_units
+from secateur.eval.quality import collect
 from secateur.eval.systems.base import System
 from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage

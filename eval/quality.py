@@ -1,21 +1,27 @@
-"""Quality of systems on labelled examples: scores and figures by source, and their macro averages."""
+"""Quality of systems on labelled examples: scores and figures by source, and their macro averages.
+
+Scores are kept in ``DIR/SYSTEM/SOURCE.jsonl``: a header, then the relevance and unit scores of each query.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from secateur.eval.bootstrap import query_weights, weighted_mean
-from secateur.eval.collect import collect
 from secateur.eval.collections import RANKING_FIGURES, rank_figures
-from secateur.eval.loaders import load_sources
 from secateur.eval.metrics import Figures, figures
-from secateur.eval.systems.base import System
-from secateur.eval.units import FloatArray, Scores, Source, SourceBuilder
+from secateur.eval.resumable import Row, resume
+from secateur.eval.systems.base import SharesWork, System
+from secateur.eval.units import FloatArray, Scores, Source
 from secateur.models.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -31,33 +37,52 @@ class Measured:
     macro: Figures
 
 
-def read_sources(
-    data: Path, builder: SourceBuilder, limit: int | None = None
-) -> tuple[list[Source], dict[str, dict[str, int]]]:
-    """Load and segment labelled examples; see `load_sources`.
+def _header(system: System, source: Source) -> Row:
+    depends = json.dumps({"name": system.name, **system.about}, sort_keys=True) + source.fingerprint()
+    return {
+        "system": system.name,
+        "about": system.about,
+        "queries": len(source.examples),
+        "fingerprint": hashlib.sha256(depends.encode("utf-8")).hexdigest(),
+    }
 
-    Returns:
-        The sources that have a usable query, and how much was skipped or cannot be measured, by source and reason.
+
+def _score(system: System, source: Source, start: int) -> Iterator[Row]:
+    """Yield the scores of each query from the ``start``-th on."""
+    started = time.perf_counter()
+    if isinstance(system, SharesWork) and start < len(source.examples):
+        system.prepare([example.query for example in source.examples[start:]], source.segmented[start:])
+    for example, passages in zip(source.examples[start:], source.segmented[start:], strict=True):
+        found = system.score_units(example.query, passages) if passages else []
+        wanted = [len(p.units) for p in passages]
+        if [len(p.units) for p in found] != wanted or not all(np.isfinite(p.units).all() for p in found):
+            raise DataError(
+                f"system {system.name!r}, query {example.id!r}: needs a finite score for each of {wanted} units"
+            )
+        yield {
+            "id": example.id,
+            "relevance": [None if math.isnan(p.relevance) else p.relevance for p in found],
+            "units": [np.asarray(p.units).tolist() for p in found],
+            "seconds": round(time.perf_counter() - started, 4),
+        }
+        started = time.perf_counter()
+
+
+def collect(system: System, source: Source, directory: Path | None) -> Scores:
+    """Score all queries of a source; with a directory, scores are written to it and a killed run resumes from it.
 
     Raises:
-        DataError: The data cannot be read, or no source has a relevant passage.
+        DataError: The system returned no finite score for a unit.
     """
-    loaded = load_sources(data, limit)
-    sources = [builder.build(one.name, one.examples) for one in loaded if one.examples]
-    skipped = {one.name: dict(one.skipped) for one in loaded}
-    for source in sources:
-        reasons = skipped[source.name]
-        labelled = np.zeros(len(source.relevant), dtype=bool)
-        labelled[source.unit_passage[source.gold]] = True
-        if unlabelled := int((source.relevant & ~labelled).sum()):
-            reasons["relevant passage without a labelled unit (cannot be lost)"] = unlabelled
-        if not source.relevant.any():
-            reasons["query of a source without relevant passages (compression only)"] = len(source.examples)
-    if not any(source.relevant.any() for source in sources):
-        raise DataError(
-            f"{data}: no passage is labelled as relevant, so nothing can be measured; is the data labelled?"
-        )
-    return sources, {name: reasons for name, reasons in skipped.items() if reasons}
+    if directory is None:
+        rows = list(_score(system, source, 0))
+    else:
+        path = directory / system.name / f"{source.name}.jsonl"
+        rows = resume(path, _header(system, source), lambda start: _score(system, source, start))
+    units = [np.zeros(0), *(np.array(one, dtype=np.float64) for row in rows for one in row["units"])]
+    # None, of a system that does not rank, becomes NaN.
+    relevance = np.array([one for row in rows for one in row["relevance"]], dtype=np.float64)
+    return Scores(np.concatenate(units), relevance, sum(row["seconds"] for row in rows))
 
 
 def ranking_by_query(source: Source, scores: Scores) -> dict[str, FloatArray]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
+from secateur.eval.loaders import read_sources
 from secateur.eval.needle import needle_test
-from secateur.eval.quality import measure, read_sources
+from secateur.eval.quality import measure
 from secateur.eval.report.html import render_html
 from secateur.eval.report.markdown import render_markdown
 from secateur.eval.report.plots import retention_plot

@@ -8,7 +8,7 @@ import logging
 import random
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +76,6 @@ async def _record(
     return replace(record, judge=verdict, judge_reply=reply.text, judge_failure=unparsable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    records: list[Record]
-    refused: Counter[str]
-    calls: dict[str, dict[str, int]]
-
-
 async def _answer_all(
     pruner: Pruner,
     threshold: float | None,
@@ -90,7 +83,8 @@ async def _answer_all(
     endpoints: dict[str, Endpoint],
     cache: ReplyCache,
     concurrency: int,
-) -> _Outcome:
+) -> tuple[list[Record], dict[str, Any]]:
+    """Return the records in the order of the questions, and the counts of calls and refused questions."""
     records: dict[int, list[Record]] = {}
     refused: Counter[str] = Counter()
     slots = asyncio.Semaphore(concurrency)
@@ -123,7 +117,8 @@ async def _answer_all(
             for _ in range(min(concurrency, len(questions))):
                 workers.create_task(work())
     calls = {name: {"made": client.calls, "cached": client.hits} for name, client in clients.items()}
-    return _Outcome([record for _, own in sorted(records.items()) for record in own], refused, calls)
+    skipped = {f"refused_{name}": count for name, count in sorted(refused.items())}
+    return [record for _, own in sorted(records.items()) for record in own], {"calls": calls, "skipped": skipped}
 
 
 def run_rag(
@@ -172,7 +167,7 @@ def run_rag(
     cache = ReplyCache(out / "cache")
     endpoints = {"answer": answerer, **({} if judge is None else {"judge": judge})}
     try:
-        outcome = asyncio.run(_answer_all(pruner, threshold, questions, endpoints, cache, concurrency))
+        records, counts = asyncio.run(_answer_all(pruner, threshold, questions, endpoints, cache, concurrency))
     except ExceptionGroup as group:
         # Workers that fail at the same time fail for the same reason.
         raise group.exceptions[0] from None
@@ -189,11 +184,11 @@ def run_rag(
             "concurrency": concurrency,
             "resamples": RESAMPLES,
         },
-        "calls": outcome.calls,
-        "skipped": {"no_answers": unanswered, **{f"refused_{name}": n for name, n in sorted(outcome.refused.items())}},
-        **summarise(outcome.records, prices),
+        "calls": counts["calls"],
+        "skipped": {"no_answers": unanswered, **counts["skipped"]},
+        **summarise(records, prices),
     }
-    lines = [json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in outcome.records]
+    lines = [json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records]
     write_atomically(out / "rag.jsonl", replace_surrogates("".join(lines)))
     write_atomically(out / "rag.json", json.dumps(report, indent=2) + "\n")
     return report

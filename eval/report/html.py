@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
-_OUTCOMES = {
-    (True, True): ("hit", "answers, kept"),
-    (True, False): ("lost", "answers, dropped"),
-    (False, True): ("extra", "does not answer, kept"),
-    (False, False): ("dropped", "does not answer, dropped"),
-}
-"""CSS class and label of a unit by whether it answers and whether it was kept."""
-_WORST = (
-    ("losses", "Worst losses", "An answering unit was dropped."),
-    ("keeps", "Worst keeps", "Units that do not answer were kept with the highest scores."),
-)
 
 
 def _code_spans(text: str) -> Markup:
@@ -57,14 +46,11 @@ def render_html(metrics: Json, worst: Json | None = None) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {"code_spans": _code_spans, "cell": _cell, "decimal": decimal}
-    worst = worst or {}
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=report_title(metrics),
         version=metrics["secateur"],
         sections=list(report_sections(metrics)),
         plots=list(report_plots(metrics)),
-        worst=[(f"worst-{kind}", title, lead, worst[kind]) for kind, title, lead in _WORST if worst.get(kind)],
-        worst_system=worst.get("system"),
-        outcomes=_OUTCOMES,
+        worst=worst or {},
         colours=SCHEME,
     )

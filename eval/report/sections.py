@@ -82,7 +82,6 @@ def _figures(
 
 
 def _systems(metrics: Json) -> Section:
-    """Return the macro averages of all systems."""
     runs = []
     for name, system in metrics["systems"].items():
         about = [system["about"].get(key) or ABSENT for key in ("what", "weights", "backend")]
@@ -115,7 +114,6 @@ def _sources_sentence(subject: str, found: Sequence[Comparison]) -> str:
 
 
 def _comparisons(metrics: Json) -> Section:
-    """Return the comparisons of the first system with the others."""
     first = first_system(metrics)
     by_source: dict[tuple[str, str], list[Comparison]] = {}
     cells = []
@@ -132,7 +130,6 @@ def _comparisons(metrics: Json) -> Section:
 
 
 def _by_source(metrics: Json) -> Section:
-    """Return the area of every system on every source."""
     systems = list(metrics["systems"])
     outcomes = {(one.other, one.scope): one.found.outcome for one in comparisons(metrics) if one.figure == "area"}
     marks = {"worse": _WORSE, "no significant change": _NOT_BETTER}
@@ -153,7 +150,6 @@ def _by_source(metrics: Json) -> Section:
 
 
 def _first_system(metrics: Json) -> Section:
-    """Return the figures of the first system on every source."""
     first = first_system(metrics)
     rows = [(name, scope(metrics, first, name)) for name in [*source_names(metrics), MACRO]]
     decided = f"At the threshold {decimal(metrics['systems'][first]['threshold'])}"

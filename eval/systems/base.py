@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,6 +34,11 @@ class SegmentedPassage:
     def titled_units(self) -> list[str]:
         """`unit_texts`, each under the passage's title."""
         return [self.titled(text) for text in self.unit_texts]
+
+
+def weights_text(name: str, file: Path) -> str:
+    """Return the name of a model and the size of its weights, e.g. ``all-MiniLM-L6-v2, 91 MB``."""
+    return f"{name}, {file.stat().st_size / 1e6:.0f} MB" if file.is_file() else name
 
 
 def by_best_unit(scores: NDArray[np.float64], passages: Sequence[SegmentedPassage]) -> list[PassageScores]:

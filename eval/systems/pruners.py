@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from secateur.eval.systems.base import SegmentedPassage, by_best_unit
-from secateur.eval.systems.dense import weights_text
+from secateur.eval.systems.base import SegmentedPassage, by_best_unit, weights_text
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, resolve
 from secateur.models.errors import DataError
 from secateur.models.merging import PassageScores

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from secateur.eval.systems import rules
+from secateur.eval.systems import baselines
 from secateur.eval.systems.base import System
-from secateur.eval.systems.dense import Embedding
 from secateur.eval.systems.pruners import PrunerSystem, RankHead
 from secateur.models.errors import InputError
 
@@ -15,11 +14,11 @@ BASELINES = ("bm25", "tfidf", "embedding", "rank-head", "lead", "random", "full"
 """The systems that need no checkpoint of their own."""
 
 RULES: dict[str, Callable[[], System]] = {
-    "bm25": rules.Bm25,
-    "tfidf": rules.TfIdf,
-    "lead": lambda: rules.LEAD,
-    "random": lambda: rules.RANDOM,
-    "full": lambda: rules.FULL,
+    "bm25": baselines.Bm25,
+    "tfidf": baselines.TfIdf,
+    "lead": lambda: baselines.LEAD,
+    "random": lambda: baselines.RANDOM,
+    "full": lambda: baselines.FULL,
 }
 """Systems without a model."""
 MODELS: dict[str, Callable[[str | None], System]] = {
@@ -27,7 +26,7 @@ MODELS: dict[str, Callable[[str | None], System]] = {
     "secateur-int8": partial(PrunerSystem, "secateur-int8", precision="int8"),
     "secateur-fp16": partial(PrunerSystem, "secateur-fp16", precision="fp16"),
     "secateur-torch": partial(PrunerSystem, "secateur-torch", backend="torch"),
-    "embedding": Embedding,
+    "embedding": baselines.Embedding,
     "rank-head": RankHead,
 }
 """Systems with a model: the one in a directory, or a shipped one."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.eval.collect import collect
+from secateur.eval.quality import collect
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.eval.units import Source
 from secateur.labelled.examples import Example

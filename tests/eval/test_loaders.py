@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, DatasetDict
 
-from secateur.eval.loaders import load_sources
-from secateur.eval.quality import read_sources
+from secateur.eval.loaders import load_sources, read_sources
 from secateur.eval.units import SourceBuilder
 from secateur.models.errors import DataError
 

@@ -1,4 +1,4 @@
-"""Baselines without a model: word overlap (BM25, TF-IDF), and rules that do not read the passage."""
+"""Baselines: word overlap (BM25, TF-IDF), similarity of embeddings, and rules that do not read the passage."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from secateur.eval.systems.base import SegmentedPassage, by_best_unit
+from secateur.eval.systems.base import SegmentedPassage, by_best_unit, weights_text
 from secateur.labelled.bm25 import bm25s_library, build_bm25, words
+from secateur.labelled.embedder import Embedder
+from secateur.models.checkpoint import WEIGHTS
 from secateur.models.errors import MissingExtraError
 from secateur.models.merging import PassageScores
 
@@ -67,6 +71,52 @@ class TfIdf:
         vectorizer = self._vectorizer(lowercase=True, token_pattern=_WORD.pattern, sublinear_tf=True)
         cosines = vectorizer.fit_transform(texts) @ vectorizer.transform([query]).T
         return by_best_unit(np.asarray(cosines.todense(), dtype=np.float64).ravel(), passages)
+
+
+def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
+    return [text for p in passages for text in (p.titled(p.passage.text), *p.titled_units)]
+
+
+class Embedding:
+    """Cosine of embeddings, as in extractive RECOMP (Xu et al. 2023).
+
+    The model is of sentence-transformers; without a directory it is all-MiniLM-L6-v2.
+    """
+
+    name = "embedding"
+    threshold: float | None = None
+
+    def __init__(self, directory: str | None = None) -> None:
+        self._embedder = Embedder(Path(directory) if directory else None)
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+        name = self._embedder.directory.name if directory else "all-MiniLM-L6-v2"
+        self.about = {
+            "what": "cosine of sentence embeddings",
+            "weights": weights_text(name, self._embedder.directory / WEIGHTS),
+            "backend": f"torch {self._embedder.precision}",
+        }
+
+    def prepare(self, queries: Sequence[str], passages: Sequence[Sequence[SegmentedPassage]]) -> None:
+        """Embed each text of a source once, since queries share passages."""
+        self._vectors = {}
+        self._embed([*queries, *(text for group in passages for text in _texts(group))])
+
+    def _embed(self, texts: Sequence[str]) -> None:
+        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if missing:
+            self._vectors.update(zip(missing, self._embedder(missing), strict=True))
+
+    def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
+        """Score units and whole passages by their cosine with the query."""
+        self._embed([query, *_texts(passages)])
+
+        def cosine(text: str) -> float:
+            return float(self._vectors[query] @ self._vectors[text])
+
+        return [
+            PassageScores(cosine(p.titled(p.passage.text)), np.array([cosine(text) for text in p.titled_units]))
+            for p in passages
+        ]
 
 
 @dataclass(slots=True)
