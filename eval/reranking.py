@@ -28,12 +28,9 @@ Ranking = Mapping[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class RerankOptions:
-    """How to rerank.
+    """By which model to rerank, how many documents per query, and how many queries; None for the default and all.
 
-    Attributes:
-        model: Model directory or name of a shipped model; None for the default model.
-        depth: Number of documents per query that are reranked; the others follow them in their own order.
-        limit: Number of queries; None for all.
+    The documents that are not reranked follow the others in their own order.
     """
 
     model: str | None = None

@@ -66,12 +66,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of a source by one system.
+    """The scores of a source by one system: float64[units], and float64[passages] with NaN where it does not rank.
 
-    Attributes:
-        units: float64[units].
-        relevance: float64[passages]; NaN where the system does not rank.
-        seconds: Time spent on scoring, earlier runs included.
+    The seconds are those spent on scoring, earlier runs included.
     """
 
     units: FloatArray
@@ -80,11 +77,7 @@ class Scores:
 
 
 class SourceBuilder:
-    """Lays out sources, with the segmenter and tokenizer of the shipped model, whatever the systems are.
-
-    Args:
-        titles: Whether systems see the titles of the passages.
-    """
+    """Lays out sources, with or without titles, by segmenter and tokenizer of the shipped model for every system."""
 
     def __init__(self, *, titles: bool = True) -> None:
         shipped = resolve(None)

@@ -23,13 +23,8 @@ _PAIRS: tuple[tuple[ContextName, ContextName], ...] = (("pruned", "full"), ("pru
 class Record:
     """One question of a source, by its id, answered with one context, and judged: a line of ``rag.jsonl``.
 
-    Attributes:
-        context_tokens: Tokens of the texts of the shown passages, by the pruner's tokenizer.
-        answer: None where there is none; the failure says why, and nothing is judged.
-        exact_match: 0.0 or 1.0.
-        f1: Token F1 in [0, 1].
-        judge: The verdict of the language model; None where it gave none, and the judge's failure says why.
-        prompt_tokens: Prompt tokens of the answering call, as the endpoint counts them.
+    Context tokens are counted by the pruner's tokenizer, the others by the endpoint. Where there is no answer, or the
+    judge gave no verdict, its failure says why. Exact match is 0 or 1, F1 is in [0, 1].
     """
 
     source: str

@@ -22,55 +22,82 @@ from secateur.models.merging import PassageScores
 _WORD = re.compile(r"\w+")
 
 
-class Bm25:
-    """BM25 over the units of a query's passages.
+@dataclass(slots=True)
+class Baseline:
+    """A system that is a function of the query and its passages."""
+
+    name: str
+    about: dict[str, str]
+    score: Callable[[str, Sequence[SegmentedPassage]], list[PassageScores]]
+    threshold: float | None = None
+
+    def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
+        """Apply the function."""
+        return self.score(query, passages)
+
+
+def _bm25(query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
+    documents = [words(text, all_words=True) for p in passages for text in p.titled_units]
+    count, sets = len(documents), [set(document) for document in documents]
+    frequency = {term: sum(term in one for one in sets) for term in sorted(set(words(query, all_words=True)))}
+    known = [term for term, found in frequency.items() if found]
+    scores = np.zeros(count)
+    if known:
+        rarity = sum(np.log(1 + (count - frequency[term] + 0.5) / (frequency[term] + 0.5)) for term in known)
+        scores = np.asarray(build_bm25(documents, "eval").get_scores(known), dtype=np.float64) / float(rarity)
+    return by_best_unit(scores, passages)
+
+
+def bm25() -> Baseline:
+    """Return BM25 over the units of a query's passages.
 
     A score is divided by the sum of the inverse document frequencies of the query's terms, so that one threshold
     compares scores of different queries.
     """
-
-    name = "bm25"
-    threshold: float | None = None
-
-    def __init__(self) -> None:
-        self.about = {"what": "word overlap, BM25", "backend": f"bm25s {bm25s_library('eval').__version__}"}
-
-    def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score units by the words that they share with the query."""
-        documents = [words(text, all_words=True) for p in passages for text in p.titled_units]
-        count, sets = len(documents), [set(document) for document in documents]
-        frequency = {term: sum(term in one for one in sets) for term in sorted(set(words(query, all_words=True)))}
-        known = [term for term, found in frequency.items() if found]
-        scores = np.zeros(count)
-        if known:
-            rarity = sum(np.log(1 + (count - frequency[term] + 0.5) / (frequency[term] + 0.5)) for term in known)
-            scores = np.asarray(build_bm25(documents, "eval").get_scores(known), dtype=np.float64) / float(rarity)
-        return by_best_unit(scores, passages)
+    backend = f"bm25s {bm25s_library('eval').__version__}"
+    return Baseline("bm25", {"what": "word overlap, BM25", "backend": backend}, _bm25)
 
 
-class TfIdf:
-    """Cosine of TF-IDF vectors of query and unit, by scikit-learn: the coarse sentence filter of DSPC (2024)."""
+def tfidf() -> Baseline:
+    """Return the cosine of TF-IDF vectors of query and unit: the coarse sentence filter of DSPC (2024)."""
+    try:
+        import sklearn
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ImportError as error:
+        raise MissingExtraError("scikit-learn", "eval") from error
 
-    name = "tfidf"
-    threshold: float | None = None
-
-    def __init__(self) -> None:
-        try:
-            import sklearn
-            from sklearn.feature_extraction.text import TfidfVectorizer
-        except ImportError as error:
-            raise MissingExtraError("scikit-learn", "eval") from error
-        self._vectorizer = TfidfVectorizer
-        self.about = {"what": "word overlap, TF-IDF", "backend": f"scikit-learn {sklearn.__version__}"}
-
-    def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score units by the weighted words that they share with the query."""
+    def score(query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         texts = [text for p in passages for text in p.titled_units]
         if not any(_WORD.search(text) for text in texts):
             return by_best_unit(np.zeros(len(texts)), passages)
-        vectorizer = self._vectorizer(lowercase=True, token_pattern=_WORD.pattern, sublinear_tf=True)
+        vectorizer = TfidfVectorizer(lowercase=True, token_pattern=_WORD.pattern, sublinear_tf=True)
         cosines = vectorizer.fit_transform(texts) @ vectorizer.transform([query]).T
         return by_best_unit(np.asarray(cosines.todense(), dtype=np.float64).ravel(), passages)
+
+    about = {"what": "word overlap, TF-IDF", "backend": f"scikit-learn {sklearn.__version__}"}
+    return Baseline("tfidf", about, score)
+
+
+def _full(query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
+    return [PassageScores(math.nan, np.ones(len(p.units))) for p in passages]
+
+
+def _lead(query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
+    return [PassageScores(math.nan, 1.0 / (1 + np.arange(len(p.units)))) for p in passages]
+
+
+def _random(query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
+    """Draw scores from [0, 1) that are the same for the same query and text."""
+    found = []
+    for p in passages:
+        rng = np.random.default_rng(zlib.crc32(f"{query}\x00{p.passage.text}".encode("utf-8", "surrogatepass")))
+        found.append(PassageScores(float(rng.random()), rng.random(len(p.units))))
+    return found
+
+
+FULL = Baseline("full", {"what": "everything kept"}, _full, threshold=0.0)
+LEAD = Baseline("lead", {"what": "the first units of each passage"}, _lead)
+RANDOM = Baseline("random", {"what": "random units"}, _random)
 
 
 def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
@@ -117,34 +144,3 @@ class Embedding:
             PassageScores(cosine(p.titled(p.passage.text)), np.array([cosine(text) for text in p.titled_units]))
             for p in passages
         ]
-
-
-@dataclass(slots=True)
-class Rule:
-    """A baseline that scores each passage by a rule."""
-
-    name: str
-    about: dict[str, str]
-    rule: Callable[[str, SegmentedPassage], PassageScores]
-    threshold: float | None = None
-
-    def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Apply the rule to each passage."""
-        return [self.rule(query, p) for p in passages]
-
-
-def _random(query: str, p: SegmentedPassage) -> PassageScores:
-    """Draw scores from [0, 1) that are the same for the same query and text."""
-    rng = np.random.default_rng(zlib.crc32(f"{query}\x00{p.passage.text}".encode("utf-8", "surrogatepass")))
-    return PassageScores(float(rng.random()), rng.random(len(p.units)))
-
-
-FULL = Rule("full", {"what": "everything kept"}, lambda _, p: PassageScores(math.nan, np.ones(len(p.units))), 0.0)
-"""Keeps everything, and does not rank."""
-LEAD = Rule(
-    "lead",
-    {"what": "the first units of each passage"},
-    lambda _, p: PassageScores(math.nan, 1.0 / (1 + np.arange(len(p.units)))),
-)
-"""Keeps the first units, more of them as the threshold falls, and does not rank."""
-RANDOM = Rule("random", {"what": "random units"}, _random)

@@ -14,8 +14,8 @@ BASELINES = ("bm25", "tfidf", "embedding", "rank-head", "lead", "random", "full"
 """The systems that need no checkpoint of their own."""
 
 RULES: dict[str, Callable[[], System]] = {
-    "bm25": baselines.Bm25,
-    "tfidf": baselines.TfIdf,
+    "bm25": baselines.bm25,
+    "tfidf": baselines.tfidf,
     "lead": lambda: baselines.LEAD,
     "random": lambda: baselines.RANDOM,
     "full": lambda: baselines.FULL,

@@ -106,7 +106,7 @@ def test_the_same_run_again_scores_nothing_and_says_the_same(
 ) -> None:
     data, out, metrics = run
     monkeypatch.setattr("secateur.eval.systems.pruners._results", None)
-    monkeypatch.setattr("secateur.eval.systems.baselines.Rule.score_units", None)
+    monkeypatch.setattr("secateur.eval.systems.baselines.Baseline.score_units", None)
     again = evaluate(data, out, RunOptions(("secateur", "bm25", "lead", "random", "full")))
     assert json.dumps(again) == json.dumps(metrics)
 
