@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.eval.report.content import Json, Strong, decimal
+from secateur.eval.report.content import Json, Strong, decimal, first_system
 from secateur.eval.report.markdown import report_title
 from secateur.eval.report.plots import SCHEME, report_plots
 from secateur.eval.report.sections import report_sections
@@ -48,9 +48,10 @@ def render_html(metrics: Json, worst: Json | None = None) -> str:
     environment.filters |= {"code_spans": _code_spans, "cell": _cell, "decimal": decimal}
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=report_title(metrics),
+        first=first_system(metrics),
         version=metrics["secateur"],
         sections=list(report_sections(metrics)),
-        plots=list(report_plots(metrics)),
+        plots=report_plots(metrics),
         worst=worst or {},
         colours=SCHEME,
     )

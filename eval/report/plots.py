@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -66,48 +66,6 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable and readable aloud
     "text.parse_math": False,  # names of systems and sources may hold dollar signs
 }
-
-
-class Plot(NamedTuple):
-    """A plot of the report: its unique key, its section's key, its heading, how to read it, and its SVG element."""
-
-    key: str
-    section: str
-    title: str
-    caption: str
-    svg: str
-
-
-_Draw = Callable[["Figure", Json], None]
-"""Sizes an empty figure, and draws the plot of a run on it."""
-
-
-def _svg(name: str, title: str, draw: _Draw, metrics: Json, *, inline: bool = True) -> str:
-    """Draw a figure and return its SVG element, whose title is for readers who cannot see it.
-
-    The name is the prefix of all ids, so that several figures can be in one page. An element that is inline takes the
-    colours of its page; another has a white background.
-    """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "eval") from error
-    buffer = io.StringIO()
-    settings: Any = {**_STYLE, "svg.hashsalt": name, **({} if inline else {"savefig.facecolor": "#ffffff"})}
-    with matplotlib.rc_context(settings):
-        figure = Figure(layout="constrained")
-        draw(figure, metrics)
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1).strip()
-    if inline:
-        svg = re.sub(r'\bid="', f'id="{name}-', svg)
-        svg = re.sub(r'(url\(|xlink:href=")#', rf"\1#{name}-", svg)
-        for colour in SCHEME:
-            svg = svg.replace(colour.light, f"var(--{colour.variable}, {colour.light})")
-    return svg
 
 
 def series_style(index: int, *, marker: bool = True) -> dict[str, Any]:
@@ -240,33 +198,55 @@ def _reliability(figure: Figure, metrics: Json) -> None:
     _legend(figure, {"perfect": perfect, **entries}, columns=4)
 
 
-_CURVES = "Compression against retention of all systems"
+_PLOTS: dict[str, tuple[str, Callable[[Figure, Json], None]]] = {
+    "macro-curves": ("Compression against retention of all systems", _macro_curves),
+    "source-bars": ("Area of all systems by source", _source_bars),
+    "source-curves": ("Compression against retention of all systems by source", _source_curves),
+    "score-histograms": ("Scores of {first} by class", _score_histograms),
+    "reliability": ("Share of answering units by score", _reliability),
+}
+"""For each plot a text for readers who cannot see it, and what sizes an empty figure and draws a run on it."""
+
+
+def _svg(name: str, metrics: Json, *, inline: bool = True) -> str:
+    """Draw a plot and return its SVG element; one that is inline takes the colours of its page, else it is on white.
+
+    The name is the prefix of all ids, so that several plots can be in one page.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "eval") from error
+    title, draw = _PLOTS[name]
+    buffer = io.StringIO()
+    settings: Any = {**_STYLE, "svg.hashsalt": name, **({} if inline else {"savefig.facecolor": "#ffffff"})}
+    with matplotlib.rc_context(settings):
+        figure = Figure(layout="constrained")
+        draw(figure, metrics)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = svg.replace(
+        "<svg ", f'<svg role="img" aria-label="{html.escape(title.format(first=first_system(metrics)))}" ', 1
+    ).strip()
+    if inline:
+        svg = re.sub(r'\bid="', f'id="{name}-', svg)
+        svg = re.sub(r'(url\(|xlink:href=")#', rf"\1#{name}-", svg)
+        for colour in SCHEME:
+            svg = svg.replace(colour.light, f"var(--{colour.variable}, {colour.light})")
+    return svg
 
 
 def retention_plot(metrics: Json) -> str:
     """Return the macro averages' curves as the content of an SVG file with a white background."""
-    return f"{_svg('macro-curves', _CURVES, _macro_curves, metrics, inline=False)}\n"
+    return f"{_svg('macro-curves', metrics, inline=False)}\n"
 
 
-def report_plots(metrics: Json) -> Iterator[Plot]:
-    """Yield the plots of a run.
+def report_plots(metrics: Json) -> dict[str, str]:
+    """Return the SVG elements of a run's page by name.
 
     Raises:
         MissingExtraError: Matplotlib is not installed.
     """
-    first = first_system(metrics)
-    curves = "Macro average over sources. Further up drops more, further right loses less."
-    bars = f"Bars: {first}; markers: the other systems; lines: 95% intervals."
-    scores = "Share of each class per bin, on a logarithmic scale; the vertical line is the threshold."
-    bins = "On the diagonal a score is the probability that a unit answers; larger dots stand for more units."
-
-    def plot(key: str, section: str, title: str, caption: str, alternative: str, draw: _Draw) -> Plot:
-        return Plot(key, section, title, caption, _svg(key, alternative, draw, metrics))
-
-    yield plot("macro-curves", "systems", "Retention and compression", curves, _CURVES, _macro_curves)
-    yield plot("source-bars", "by-source", "Area by source", bars, "Area of all systems by source", _source_bars)
-    by_source = "Retention and compression by source"
-    yield plot("source-curves", "by-source", by_source, "", f"{_CURVES} by source", _source_curves)
-    of_first = f"Scores of {first}"
-    yield plot("score-histograms", "first-system", of_first, scores, f"{of_first} by class", _score_histograms)
-    yield plot("reliability", "first-system", "Reliability", bins, "Share of answering units by score", _reliability)
+    return {name: _svg(name, metrics) for name in _PLOTS}
