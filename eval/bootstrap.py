@@ -74,9 +74,8 @@ class PairedDifference:
     @property
     def outcome(self) -> str:
         """``better``, ``worse`` or ``no significant change``."""
-        if not self.significant:
-            return "no significant change"
-        return "better" if self.difference > 0 else "worse"
+        outcome = "better" if self.difference > 0 else "worse"
+        return outcome if self.significant else "no significant change"
 
     def as_json(self) -> dict[str, Any]:
         """Return the difference, its interval and p as a JSON object."""

@@ -18,10 +18,7 @@ RANKING_FIGURES = {"mrr": "RR", "mrr@10": "RR@10", "ndcg@10": "nDCG@10", "recall
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The queries and documents by id, the grades by query and document, and the documents of each query, best first.
-
-    Grades above 0 are relevant. Without a first stage the run is empty.
-    """
+    """Queries and documents by id, grades by query and document (above 0: relevant), and the first stage, if any."""
 
     queries: dict[str, str]
     documents: dict[str, Passage]
@@ -30,11 +27,7 @@ class Collection:
 
 
 def ir_measures_library() -> Any:
-    """Return the module `ir_measures`.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
+    """Return the module `ir_measures`; raise `MissingExtraError` if it is not installed."""
     try:
         import ir_measures
     except ImportError as error:
@@ -140,12 +133,7 @@ def load_collection(
 def rank_figures(
     qrels: Mapping[str, Mapping[str, int]], ranking: Mapping[str, list[str]]
 ) -> dict[str, dict[str, float]]:
-    """Return values by figure and query, without the queries that have no judgement.
-
-    Args:
-        qrels: Relevance grade of documents by query.
-        ranking: Documents by query, best first.
-    """
+    """Return values by figure and judged query, given the grades of documents and their ranking for each query."""
     library = ir_measures_library()
     # Ranks as scores: ties are already broken.
     run = {query: {name: float(-rank) for rank, name in enumerate(names)} for query, names in ranking.items()}

@@ -52,11 +52,7 @@ def _load(source: LabelledSource, limit: int | None) -> Loaded:
 
 
 def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
-    """Load labelled examples; see `secateur.labelled.sources.labelled_sources`.
-
-    Args:
-        path: Where they are.
-        limit: Number of queries drawn from each source, always the same ones; None for all.
+    """Load the labelled examples of a path, at most ``limit`` of each source; see `labelled_sources`.
 
     Raises:
         DataError: There are no examples, one is not of the schema, or an id is duplicated; the message names the place.

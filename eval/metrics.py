@@ -60,10 +60,7 @@ def _thresholds(scores: FloatArray) -> FloatArray:
 
 
 def curve(source: Source, scores: Scores, weights: FloatArray) -> FloatArray | None:
-    """Return float64[rows, levels], the best compression at each retention level; None without a relevant passage.
-
-    The rows are those of the weights, float64[rows, queries].
-    """
+    """Return float64[rows, levels], the best compression at each retention level; None without a relevant passage."""
     if not source.relevant.any() or not len(scores.units):
         return None
     queries, thresholds = len(source.examples), _thresholds(scores.units)

@@ -42,11 +42,7 @@ def read_needles() -> list[Needle]:
 
 
 def haystacks(sources: Sequence[Source], length: int, rng: random.Random) -> Iterator[list[str]]:
-    """Yield runs of ``length`` units of passages without an answer, each run from one source.
-
-    Raises:
-        DataError: No source has that many units.
-    """
+    """Yield runs of ``length`` units of passages without an answer, each run from one source that has that many."""
     pools = []
     for source in sources:
         passages = zip((p for row in source.segmented for p in row), source.relevant, strict=True)
@@ -71,10 +67,7 @@ def hide(needle: Needle, haystack: Sequence[str], position: int, name: str) -> E
 
 
 def trials(sources: Sequence[Source], sentences: int, per_position: int) -> list[Example]:
-    """Return haystacks of all `LENGTHS` with needles of that many sentences at every position.
-
-    The id of each is ``LENGTH/POSITION/NUMBER``.
-    """
+    """Return haystacks of all `LENGTHS` with such needles at every position; ids are ``LENGTH/POSITION/NUMBER``."""
     rng = random.Random(0)
     needles = [needle for needle in read_needles() if len(needle.sentences) == sentences]
     found = []

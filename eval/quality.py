@@ -104,15 +104,6 @@ def ranking_by_query(source: Source, scores: Scores) -> dict[str, FloatArray]:
     return result
 
 
-def _source_figures(system: System, source: Source, scores: Scores) -> Figures:
-    weights = query_weights(source.name, len(source.examples))
-    found = figures(source, scores, system.threshold, weights)
-    for name, by_query in ranking_by_query(source, scores).items():
-        if not np.isnan(by_query).all():
-            found[name] = weighted_mean(by_query, weights)
-    return found
-
-
 def _macro(by_source: Mapping[str, Figures]) -> Figures:
     """Average each figure over the sources that have it and a relevant passage; each is resampled independently."""
     rows = [found for found in by_source.values() if "area" in found]
@@ -123,8 +114,13 @@ def _macro(by_source: Mapping[str, Figures]) -> Figures:
 def measure(system: System, sources: Sequence[Source], out: Path | None = None) -> Measured:
     """Score all sources with a system and compute its figures; see `collect` for ``out``."""
     scores: dict[str, Scores] = {}
+    found: dict[str, Figures] = {}
     for source in sources:
-        scores[source.name] = collect(system, source, out)
-        log.info("%s: %s scored", system.name, source.name)
-    found = {source.name: _source_figures(system, source, scores[source.name]) for source in sources}
+        own = scores[source.name] = collect(system, source, out)
+        weights = query_weights(source.name, len(source.examples))
+        found[source.name] = figures(source, own, system.threshold, weights)
+        for name, by_query in ranking_by_query(source, own).items():
+            if not np.isnan(by_query).all():
+                found[source.name][name] = weighted_mean(by_query, weights)
+        log.info("%s: %s measured", system.name, source.name)
     return Measured(system, scores, found, _macro(found))

@@ -82,11 +82,8 @@ def _fingerprint(collection: Collection, candidates: Ranking) -> str:
 def rerank(collection: Collection, out: Path, options: RerankOptions | None = None) -> dict[str, Any]:
     """Rerank and prune the documents of the first stage, query by query; without a run, BM25 is the first stage.
 
-    Writes ``rerank.json``, the new ranking as a TREC run (``rerank.trec``), and ``rerank.jsonl``, from which a killed
-    run resumes.
-
-    Returns:
-        The content of ``rerank.json``: figures of both stages with intervals, and their difference.
+    Writes the new ranking as a TREC run (``rerank.trec``), ``rerank.jsonl``, from which a killed run resumes, and
+    ``rerank.json``, whose content it returns: figures of both stages with intervals, and their difference.
 
     Raises:
         DataError: The first stage ranks no document, or a file cannot be written.

@@ -28,12 +28,9 @@ def _finished(path: Path, header: Row) -> list[Row]:
 
 
 def resume(path: Path, header: Row, compute: Callable[[int], Iterable[Row]]) -> list[Row]:
-    """Return all rows of a run, and write each to a file as soon as it is computed.
+    """Return all rows of a run, computed from a given number on, and write each to a file as soon as it is there.
 
-    Args:
-        path: File whose first line is the header of the run that wrote it.
-        header: Everything that the rows depend on.
-        compute: Yields the rows from a given number on.
+    The first line of the file is the header of the run that wrote it: everything that the rows depend on.
     """
     rows = _finished(path, header)
     path.parent.mkdir(parents=True, exist_ok=True)

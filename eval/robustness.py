@@ -1,7 +1,4 @@
-"""The robustness test: how figures change when queries or passages are changed by rule.
-
-Each variant carries the labelled spans along.
-"""
+"""The robustness test: how figures change when queries, or passages with their labelled spans, are changed by rule."""
 
 from __future__ import annotations
 

@@ -31,14 +31,9 @@ from secateur.models.files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run measures.
+    """What a run measures: systems as ``NAME`` or ``NAME:MODEL_DIR``, of which the first is compared with the others.
 
-    Attributes:
-        systems: Systems as ``NAME`` or ``NAME:MODEL_DIR``; the first is compared with the others.
-        limit: Number of queries drawn from each source, always the same ones; None for all.
-        titles: Whether systems see the titles of the passages, as in a service.
-        needle: Whether to run the needle test.
-        robustness: Whether to run the robustness test.
+    At most ``limit`` queries are drawn from each source, always the same ones. Titles are shown as in a service.
     """
 
     systems: tuple[str, ...] = ("secateur",)
@@ -57,12 +52,9 @@ class RunOptions:
 
 
 def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = None) -> dict[str, Any]:
-    """Measure systems on labelled examples, see `secateur.labelled.sources.labelled_sources`.
+    """Measure systems on labelled examples, see `labelled_sources`, and return the content of ``metrics.json``.
 
     Metrics, report and scores are written to ``out``; nothing is without it.
-
-    Returns:
-        The content of ``metrics.json``.
 
     Raises:
         DataError: The data cannot be measured.

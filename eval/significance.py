@@ -132,10 +132,7 @@ def _verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
 def comparison_markdown(
     rows: Sequence[ComparisonRow], *, a_name: str = "A", b_name: str = "B", warnings: Sequence[str] = ()
 ) -> str:
-    """Return the rows of `paired` as Markdown: a verdict in one line, then a table for each figure.
-
-    The warnings are reasons why the runs may not be comparable.
-    """
+    """Return the rows of `paired` as Markdown; the warnings are reasons why the runs may not be comparable."""
     if not rows:
         return "The runs have no figure in common: nothing can be compared.\n"
     blocks = [f"**{escape_markdown(_verdict(rows, a_name, b_name))}**"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,8 @@ def system_summary(sources: Sequence[Source], measured: Measured) -> dict[str, A
 
 def compare(first: Measured, other: Measured) -> list[dict[str, Any]]:
     """Compare two systems query by query: their macro averages, then each source."""
-    scopes: Mapping[str, tuple[Figures, Figures]] = {
-        "macro": (first.macro, other.macro),
-        **{name: (first.figures[name], other.figures[name]) for name in first.figures},
-    }
+    scopes = {"macro": (first.macro, other.macro)}
+    scopes |= {name: (first.figures[name], other.figures[name]) for name in first.figures}
     rows = []
     for figure in _COMPARED:
         for scope, (a, b) in scopes.items():
@@ -123,10 +121,7 @@ def _case(source: Source, units: FloatArray, passage: int, score: float, thresho
 
 
 def worst_cases(sources: Sequence[Source], measured: Measured, threshold: float) -> dict[str, Any]:
-    """Return the passages whose answer was dropped with the lowest score, and those whose other units scored highest.
-
-    A passage is told by its key, by which the worst comes first, its source's position and its own.
-    """
+    """Return the passages whose answer was dropped with the lowest scores, and whose other units scored highest."""
     losses: list[tuple[float, int, int]] = []
     keeps: list[tuple[float, int, int]] = []
     for number, source in enumerate(sources):

@@ -66,10 +66,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of a source by one system: float64[units], and float64[passages] with NaN where it does not rank.
-
-    The seconds are those spent on scoring, earlier runs included.
-    """
+    """Float64[units] and float64[passages], NaN where the system does not rank, and the seconds spent on scoring."""
 
     units: FloatArray
     relevance: FloatArray

@@ -36,17 +36,14 @@ def exact_match(answer: str, gold: Sequence[str]) -> float:
     return float(normalise(answer) in {normalise(one) for one in gold})
 
 
-def _f1(answer: str, gold: str) -> float:
-    given, wanted = normalise(answer).split(), normalise(gold).split()
-    if not given or not wanted:
-        return float(given == wanted)
-    common = (Counter(given) & Counter(wanted)).total()
-    return 2 * common / (len(given) + len(wanted))
-
-
 def token_f1(answer: str, gold: Sequence[str]) -> float:
     """Return the best F1, in [0, 1], of the words of the answer and a gold answer, as bags, after normalisation."""
-    return max(_f1(answer, one) for one in gold)
+    given = Counter(normalise(answer).split())
+    found = []
+    for wanted in (Counter(normalise(one).split()) for one in gold):
+        both = given.total() + wanted.total()
+        found.append(2 * (given & wanted).total() / both if both else 1.0)  # two texts without a word are equal
+    return max(found)
 
 
 def judge_messages(query: str, gold: Sequence[str], answer: str) -> list[dict[str, str]]:

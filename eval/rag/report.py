@@ -103,9 +103,7 @@ def _difference(first: Sequence[Record], second: Sequence[Record], name: str) ->
 def summarise(records: Sequence[Record], prices: Prices | None) -> dict[str, Any]:
     """Return the figures of all contexts and of each source, and the paired differences between contexts.
 
-    Args:
-        records: One record per question and context; every question with every context.
-        prices: Prices of the answering endpoint; None leaves costs out.
+    There is a record for every question with every context. Without prices, costs are left out.
     """
     by_context = {name: [record for record in records if record.context == name] for name in CONTEXTS}
     compared = (*_ACCURACIES, "context_tokens")

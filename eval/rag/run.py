@@ -139,16 +139,9 @@ def run_rag(
     reply is cached as it arrives, so a run that was stopped asks only for what is missing. A failed call is counted by
     its reason, left out of the means, and repeated by the next run.
 
-    Args:
-        pruner: Pruner to evaluate.
-        data: Labelled examples with `answers`; see `secateur.labelled.sources.labelled_sources`.
-        answerer: Endpoint that answers.
-        judge: Endpoint that judges answers; None for exact match and F1 alone.
-        out: Directory for the results and the cached replies.
-        limit: Number of questions drawn from each source, always the same ones; None for all.
-        threshold: Threshold of the pruner in [0, 1]; None for the model's default.
-        prices: Prices of the answering endpoint; None leaves costs out.
-        concurrency: Maximum number of concurrent calls to both endpoints together.
+    The data are labelled examples with `answers`; ``limit`` questions are drawn from each source, always the same ones.
+    The threshold, in [0, 1], is by default the model's. Without a judge answers are scored by exact match and F1 alone,
+    without prices costs are left out. Concurrent calls are counted for both endpoints together.
 
     Returns:
         The content of ``rag.json``; `rag_table` renders it.

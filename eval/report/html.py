@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from secateur.eval.report.content import Json, Strong, decimal, first_system
 from secateur.eval.report.markdown import report_title
@@ -12,24 +11,7 @@ from secateur.eval.report.plots import SCHEME, report_plots
 from secateur.eval.report.sections import report_sections
 from secateur.models.errors import MissingExtraError
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
-
-
-def _code_spans(text: str) -> Markup:
-    """Return escaped HTML of plain text, with ``code`` where the text has backticks."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _cell(text: str) -> Markup:
-    from markupsafe import Markup, escape
-
-    escaped = escape(str(text))
-    return Markup("<strong>{}</strong>").format(escaped) if isinstance(text, Strong) else escaped
 
 
 def render_html(metrics: Json, worst: Json | None = None) -> str:
@@ -40,12 +22,17 @@ def render_html(metrics: Json, worst: Json | None = None) -> str:
     """
     try:
         from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup, escape
     except ImportError as error:
         raise MissingExtraError("jinja2", "eval") from error
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"code_spans": _code_spans, "cell": _cell, "decimal": decimal}
+    environment.filters |= {
+        "cell": lambda text: Markup("<strong>{}</strong>").format(str(text)) if isinstance(text, Strong) else str(text),
+        "code_spans": lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))),
+        "decimal": decimal,
+    }
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         title=report_title(metrics),
         first=first_system(metrics),

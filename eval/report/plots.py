@@ -244,9 +244,5 @@ def retention_plot(metrics: Json) -> str:
 
 
 def report_plots(metrics: Json) -> dict[str, str]:
-    """Return the SVG elements of a run's page by name.
-
-    Raises:
-        MissingExtraError: Matplotlib is not installed.
-    """
+    """Return the SVG elements of a run's page by name."""
     return {name: _svg(name, metrics) for name in _PLOTS}

@@ -58,11 +58,9 @@ class System(Protocol):
     about: dict[str, str]
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score the passages of a query.
+        """Return for each passage its relevance (NaN for a system that does not rank) and float64[units].
 
-        Returns:
-            For each passage its relevance (NaN for a system that does not rank) and float64[units]. Only the order of
-            scores within a source counts, except at the default threshold.
+        Only the order of scores within a source counts, except at the default threshold.
         """
         ...
 

@@ -105,10 +105,7 @@ def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
 
 
 class Embedding:
-    """Cosine of embeddings, as in extractive RECOMP (Xu et al. 2023).
-
-    The model is of sentence-transformers; without a directory it is all-MiniLM-L6-v2.
-    """
+    """Cosine of embeddings, by default of all-MiniLM-L6-v2, as in extractive RECOMP (Xu et al. 2023)."""
 
     name = "embedding"
     threshold: float | None = None

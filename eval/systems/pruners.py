@@ -56,11 +56,7 @@ class PrunerSystem:
         self.trained_on = _trained_on(self._pruner)
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score units by keep probability and passages by relevance.
-
-        Raises:
-            DataError: The segmenter of the model finds other units than those that are compared.
-        """
+        """Score units by keep probability and passages by relevance; the model must find the same units."""
         results = _results(self._pruner, query, [p.passage for p in passages], units=True)
         found = []
         for p, result in zip(passages, results, strict=True):
