@@ -78,7 +78,7 @@ def test_our_service_alone(bench_data: Path) -> None:
     assert all(row[HEADER.index("peak memory")].endswith(" MB") for row in table.rows)
     assert "is not the Python of an environment with infinity-emb (" in table.note
     assert "pip install 'infinity-emb" in table.note
-    assert "2 requests of 1 clients and 8 requests of 2 clients" in table.note
+    assert "4 requests of 1 clients and 8 requests of 2 clients" in table.note
 
 
 @pytest.mark.slow
