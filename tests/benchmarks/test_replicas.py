@@ -29,7 +29,7 @@ def test_it_is_measured_only_with_something_to_measure() -> None:
 
 
 def test_no_request_fails_and_every_server_has_a_row(tmp_path: Path) -> None:
-    table = measure_replicas(labelled(tmp_path / "a.jsonl"), ReplicaOptions(2, 2, 4, 1, 3.0))
+    table = measure_replicas(labelled(tmp_path / "a.jsonl"), ReplicaOptions(4, 3, 16, 1, 6.0))
     assert [row[0] for row in table.rows] == [
         "Secateur",
         "Ray Serve, 1 replica of one processor",
