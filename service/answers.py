@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from secateur.models.types import PassageResult, PruneResult, UnitScore
+from pydantic_core import to_json
+
+from secateur.models.types import PassageResult, PruneResult
 from secateur.service.schemas import PruneBody
 
 _SLICE = 1000  # spans or units per call of the encoder
@@ -17,9 +19,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 def as_json(content: Any) -> str:
-    """Return compact JSON.
-
-    The items of a list at the top, or of a list in an object at the top, are encoded one by one.
+    """Return compact JSON. The items of a list at the top, or of one in an object at the top, are encoded one by one.
 
     Raises:
         ValueError: A number is not finite.
@@ -37,14 +37,7 @@ def _members(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def prune_json(model: str, body: PruneBody, result: PruneResult, **first: Any) -> str:
-    """Return the JSON of a `PruneResponse`.
-
-    Args:
-        model: Name of the model used.
-        body: Body of the request.
-        result: Result of the model.
-        first: Fields before all others.
-    """
+    """Return the JSON of a `PruneResponse`, with the fields ``first`` before all others."""
     head = {**first, "id": f"prune-{uuid.uuid4().hex[:20]}", "model": model}
     tail = {
         "threshold": result.threshold,
@@ -52,11 +45,11 @@ def prune_json(model: str, body: PruneBody, result: PruneResult, **first: Any) -
         "timings": asdict(result.timings),
         "warnings": [*body.warnings, *result.warnings],
     }
-    results = ",".join(_result(item, with_units=item.units is not None) for item in result.results)
+    results = ",".join(map(_result, result.results))
     return f'{_ENCODER.encode(head)[:-1]},"results":[{results}],{as_json(tail)[1:]}'
 
 
-def _result(item: PassageResult, *, with_units: bool) -> str:
+def _result(item: PassageResult) -> str:
     head = {"index": item.index, "id": item.id, "score": item.score, "text": item.text}
     tail = {
         "kept_units": item.kept_units,
@@ -64,21 +57,11 @@ def _result(item: PassageResult, *, with_units: bool) -> str:
         "empty": item.empty,
         "metadata": item.metadata,
     }
-    units = f',"units":{_sliced(item.units or (), _unit)}' if with_units else ""
-    return f'{_ENCODER.encode(head)[:-1]},"spans":{_sliced(item.spans, list)},{_ENCODER.encode(tail)[1:-1]}{units}}}'
+    units = "" if item.units is None else f',"units":{_sliced(item.units)}'
+    return f'{_ENCODER.encode(head)[:-1]},"spans":{_sliced(item.spans)},{_ENCODER.encode(tail)[1:-1]}{units}}}'
 
 
-def _sliced(items: Sequence[Any], value: Callable[[Any], Any]) -> str:
+def _sliced(items: Sequence[Any]) -> str:
+    """Return the JSON of spans or units, which have the fields of `UnitOut`."""
     slices = (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
-    return f"[{','.join(_ENCODER.encode([value(item) for item in part])[1:-1] for part in slices)}]"
-
-
-def _unit(unit: UnitScore) -> dict[str, Any]:
-    return {
-        "start": unit.start,
-        "end": unit.end,
-        "kind": unit.kind,
-        "score": unit.score,
-        "kept": unit.kept,
-        "tokens": unit.tokens,
-    }
+    return f"[{','.join(to_json(part)[1:-1].decode() for part in slices)}]"

@@ -5,17 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    Tag,
-    create_model,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, Tag, create_model
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -32,32 +22,15 @@ EXAMPLE: JsonDict = {
     ],
 }
 
+_TEXT = "It was completed in March 1889."
+_KEPT: JsonDict = {"text": _TEXT, "spans": [[46, 77]], "kept_units": 1, "total_units": 3, "empty": False}
+_DROPPED: JsonDict = {"text": "", "spans": [], "kept_units": 0, "total_units": 2, "empty": True}
 EXAMPLE_RESPONSE: JsonDict = {
     "id": "prune-5f0c3c1e8a7b4d0b9f3e",
     "model": "secateur-nano-en",
     "results": [
-        {
-            "index": 0,
-            "id": None,
-            "score": 0.99,
-            "text": "It was completed in March 1889.",
-            "spans": [[46, 77]],
-            "kept_units": 1,
-            "total_units": 3,
-            "empty": False,
-            "metadata": None,
-        },
-        {
-            "index": 1,
-            "id": "b",
-            "score": 0.01,
-            "text": "",
-            "spans": [],
-            "kept_units": 0,
-            "total_units": 2,
-            "empty": True,
-            "metadata": None,
-        },
+        {"index": 0, "id": None, "score": 0.99, **_KEPT, "metadata": None},
+        {"index": 1, "id": "b", "score": 0.01, **_DROPPED, "metadata": None},
     ],
     "threshold": 0.1,
     "usage": {"query_tokens": 9, "input_tokens": 36, "output_tokens": 7, "compression": 0.81},

@@ -20,7 +20,7 @@ from secateur.models.errors import MissingExtraError
 from secateur.models.types import PruneRequest, PruneResult
 from secateur.service.exchange import Exchange, exchange_of
 from secateur.service.middleware import HTTPMiddleware
-from secateur.service.middleware.exchange import PROBES, route_of
+from secateur.service.middleware.recording import PROBES, route_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -31,11 +31,7 @@ _TIMEOUT_S = 5  # of the collector
 
 
 class Tracer:
-    """Creates spans and sends them to a collector.
-
-    Args:
-        endpoint: URL of the collector; OTLP's default path is added to a URL without a path.
-        with_text: Whether spans contain the text of queries and passages.
+    """Creates spans, on demand with the text of queries and passages, and sends them to a collector.
 
     Raises:
         MissingExtraError: OpenTelemetry is not installed.
@@ -52,7 +48,7 @@ class Tracer:
         name = os.environ.get("OTEL_SERVICE_NAME", "secateur")
         resource = Resource.create({"service.name": name, "service.version": version("secateur")})
         if urlsplit(endpoint).path in ("", "/"):
-            endpoint = endpoint.rstrip("/") + "/v1/traces"
+            endpoint = endpoint.rstrip("/") + "/v1/traces"  # OTLP's default
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=_TIMEOUT_S)))
         self._tracer = self._provider.get_tracer("secateur", version("secateur"))
@@ -109,12 +105,7 @@ def _attributes(model: str, request: PruneRequest, result: PruneResult, with_tex
 
 
 class TracingMiddleware(HTTPMiddleware):
-    """Creates a span for every request except probes.
-
-    Args:
-        app: Inner application.
-        tracer: Tracer that creates the spans.
-    """
+    """Creates a span for every request except probes."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         super().__init__(app)

@@ -7,18 +7,18 @@ import time
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from cachetools import LRUCache
-from fastapi import Request
+from fastapi import Request, Response
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
-from starlette.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secateur.service.credentials import Keys, given_keys
 from secateur.service.errors import OverloadedError
 from secateur.service.exchange import exchange_of
 from secateur.service.middleware import HTTPMiddleware
-from secateur.service.problems import error_response, problem
+from secateur.service.problems import error_response
 from secateur.service.settings import Settings
 
 _OPEN = {"/", "/docs", "/openapi.json", "/favicon.ico", "/health"}
@@ -28,7 +28,6 @@ _WRONG_KEYS = "30/minute"
 _MAX_KNOWN = 10_000
 # A client with so many addresses is not stopped by a rate limit, but must not fill the memory.
 _MAX_COUNTERS = 10_000
-_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 
 
 def is_open(path: str, settings: Settings) -> bool:
@@ -37,11 +36,7 @@ def is_open(path: str, settings: Settings) -> bool:
 
 
 class RateLimiter:
-    """Limits how often each caller does something, over a sliding window and in bounded memory.
-
-    Args:
-        rate: Number of times and period, such as ``600/minute``.
-    """
+    """Limits how often each caller does something, over a sliding window and in bounded memory."""
 
     def __init__(self, rate: str) -> None:
         self._rate = parse(rate)
@@ -60,10 +55,10 @@ class RateLimiter:
 
     def exceeded(self, what: str, caller: str) -> OverloadedError:
         """Return the error for a caller over the limit: "more than 600 requests per minute"."""
-        period = self._rate.get_expiry()
+        unit, count = self._rate.GRANULARITY.name, self._rate.multiples
         wait_s = self._limiter.get_window_stats(self._rate, caller).reset_time - time.time()
-        message = f"more than {self._rate.amount} {what} per {_PERIODS.get(period, f'{period} s')}"
-        return OverloadedError(message, max(1, math.ceil(wait_s)))
+        period = unit if count == 1 else f"{count} {unit}s"
+        return OverloadedError(f"more than {self._rate.amount} {what} per {period}", max(1, math.ceil(wait_s)))
 
 
 def client_of(address: str) -> str:
@@ -99,13 +94,7 @@ class WrongKeys:
 
 
 class AuthMiddleware(HTTPMiddleware):
-    """Checks API keys and the rate limit. Health, documentation and playground are open to everyone.
-
-    Args:
-        app: Inner application.
-        keys: Valid keys; if there are none, every request is allowed.
-        settings: Settings of the service.
-    """
+    """Checks API keys, if there are any, and the rate limit. Health, documentation and playground are open."""
 
     def __init__(self, app: ASGIApp, keys: Keys, settings: Settings) -> None:
         super().__init__(app)
@@ -134,8 +123,8 @@ class AuthMiddleware(HTTPMiddleware):
         if given and not self._wrong_keys.may_try(client, name):
             return _limited(request, self._wrong_keys.limiter.exceeded("wrong API keys", client))
         if name is None:
-            what = "invalid API key" if given else "missing API key"
-            return problem(request, 401, f"{what}; send Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
+            detail = f"{'invalid' if given else 'missing'} API key; send Authorization: Bearer KEY"
+            return error_response(request, HTTPException(401, detail, {"WWW-Authenticate": "Bearer"}))
         exchange_of(request.scope).caller = f"key {name}"
         return None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -34,61 +33,47 @@ _PAGE = "index.html"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file and its response headers. Own code instead of `StaticFiles`, which cannot change links or headers."""
-
-    content: bytes
-    headers: dict[str, str]
-
-
-def _file(name: str, content: bytes) -> _File:
-    headers = {
-        "Content-Type": _TYPES[name[name.rindex(".") :]],
-        "Content-Security-Policy": _POLICY,
-        "Cache-Control": "no-cache",  # clients ask each time, which the tag makes cheap
-        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-    }
-    return _File(content, headers)
-
-
-def _read(folder: str) -> dict[str, _File]:
+def _read(folder: str) -> dict[str, bytes]:
     found = files("secateur.service").joinpath(folder).iterdir()
-    return {file.name: _file(file.name, file.read_bytes()) for file in found if file.name.endswith(tuple(_TYPES))}
+    return {file.name: file.read_bytes() for file in found if file.name.endswith(tuple(_TYPES))}
 
 
 _FOLDERS = {folder: _read(folder) for folder in ("docs", "playground")}
 
 
-def _answer(request: Request, file: _File) -> Response:
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if file.headers["ETag"] in known or "*" in known:
-        return Response(status_code=304, headers=file.headers)
-    return Response(file.content, headers=file.headers)
+def _answer(request: Request, name: str, content: bytes) -> Response:
+    """Return a file. Own code instead of `StaticFiles`, which cannot change links or headers."""
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {
+        "Content-Type": _TYPES[name[name.rindex(".") :]],
+        "Content-Security-Policy": _POLICY,
+        "Cache-Control": "no-cache",  # clients ask each time, which the tag makes cheap
+        "ETag": tag,
+    }
+    known = {given.strip().removeprefix("W/") for given in request.headers.get("if-none-match", "").split(",")}
+    if known & {tag, "*"}:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers)
 
 
 @router.get("/")
 @router.get("/docs")
 async def page(request: Request) -> Response:
     """Return a page, with links relative to the root of the service."""
-    file = _FOLDERS["docs" if request.scope["path"] == "/docs" else "playground"][_PAGE]
+    content = _FOLDERS["docs" if request.scope["path"] == "/docs" else "playground"][_PAGE]
     if root := root_of(request.scope):
-        file = _file(_PAGE, _RELATIVE.sub(rb'\1="' + root.encode(), file.content))
-    return _answer(request, file)
+        content = _RELATIVE.sub(rb'\1="' + root.encode(), content)
+    return _answer(request, _PAGE, content)
 
 
 @router.get("/docs/{name}")
 @router.get("/playground/{name}")
 async def file(request: Request, name: str) -> Response:
-    """Return a file of a page.
-
-    Raises:
-        HTTPException: There is no such file.
-    """
+    """Return a file of a page, if there is such a file."""
     folder = request.scope["path"].split("/")[1]
     if name not in _FOLDERS[folder]:
         raise HTTPException(404, f"{folder} has no file {name!r}")
-    return _answer(request, _FOLDERS[folder][name])
+    return _answer(request, name, _FOLDERS[folder][name])
 
 
 @router.get("/openapi.json")
@@ -101,12 +86,7 @@ async def openapi(request: Request) -> JSONResponse:
 
 
 def complete_openapi(app: FastAPI, needs_key: Callable[[str], bool]) -> None:
-    """Add to the OpenAPI schema what FastAPI does not: the media type of errors, and the paths that need a key.
-
-    Args:
-        app: App with all its routes.
-        needs_key: Function that returns whether a path needs an API key.
-    """
+    """Add to the OpenAPI schema what FastAPI does not: the media type of errors, and the paths that need a key."""
     original = app.openapi
 
     def completed() -> dict[str, Any]:

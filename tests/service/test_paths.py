@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from secateur.service.middleware.auth import is_open
-from secateur.service.middleware.proxies import PathMiddleware, prefix_of, root_of
+from secateur.service.middleware.proxies import ProxyMiddleware, prefix_of, root_of
 from secateur.service.settings import Settings
 
 PATIENCE = 300.0
@@ -171,7 +171,7 @@ def run(path: str, settings: Settings, *, root_path: str = "", client: str = "19
     headers = [(b"x-forwarded-prefix", prefix.encode())] if prefix else []
     scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path, "query_string": b""}
     scope |= {"headers": headers, "client": (client, 1), "server": ("localhost", 80), "scheme": "http"}
-    asyncio.run(PathMiddleware(app, settings)(scope, ignore, ignore))
+    asyncio.run(ProxyMiddleware(app, settings)(scope, ignore, ignore))
     return seen
 
 
