@@ -33,7 +33,7 @@ from secateur.service.middleware.proxies import ProxyMiddleware
 from secateur.service.middleware.recording import RecordingMiddleware
 from secateur.service.problems import install_problem_handlers
 from secateur.service.protocol import MAX_HEAD_BYTES, BoundedProtocol
-from secateur.service.routes import operations, pages, prune, rerank
+from secateur.service.routes import pages, prune, rerank
 from secateur.service.settings import Settings
 from secateur.service.tracing import Tracer, TracingMiddleware
 
@@ -41,12 +41,9 @@ log = logging.getLogger(__name__)
 
 
 def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callable[[], None] = lambda: None) -> FastAPI:
-    """Return the application.
+    """Return the application for models by name, of which the first is the default model.
 
-    Args:
-        pruners: Loaded models by name; the first is the default model.
-        settings: Settings of the service.
-        on_death: Callback for the death of an engine, from any thread; the process should then end.
+    If an engine dies, ``on_death`` is called, from any thread; the process should then end.
 
     Raises:
         SecateurError: The cache, the API keys or the tracing of the settings cannot be used.
@@ -80,7 +77,7 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     app.state.metrics = Metrics()
     app.state.threads = CapacityLimiter(2)  # of `off_loop`; each competes with the event loop for the interpreter
     install_problem_handlers(app)
-    for routes in (prune, rerank, operations, pages):
+    for routes in (prune, rerank, pages):
         app.include_router(routes.router)
     pages.complete_openapi(app, lambda path: keys.required and not is_open(path, settings))
     _add_middleware(app, keys, settings, tracer)
@@ -133,11 +130,7 @@ def _raise_file_limit() -> None:
 
 
 def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
-    """Serve until interrupted, and return whether the service was stopped on purpose: False if an engine died.
-
-    Args:
-        settings: Settings of the service.
-        pruners: Loaded models by name; None for the models of the settings.
+    """Serve the given models, or those of the settings, until interrupted; return False if an engine died.
 
     Raises:
         SecateurError: A model cannot be loaded, or a setting cannot be used.

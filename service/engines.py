@@ -15,11 +15,7 @@ from secateur.service.settings import Settings
 
 
 def load_pruners(settings: Settings) -> dict[str, Pruner]:
-    """Load all models, by the names under which they are served.
-
-    Raises:
-        SecateurError: A model cannot be loaded, or two have the same name.
-    """
+    """Load all models, by the names under which they are served, which must differ."""
     pruners: dict[str, Pruner] = {}
     for spec in settings.all_models():
         pruner = Pruner.load(spec.model, **spec.model_dump(exclude={"model", "name"}))
@@ -107,5 +103,5 @@ class Engines:
         """Finish all requests, end the threads, close the cache."""
         for engine in self._engines.values():
             await engine.close()
-        if self._store is not None:
+        if isinstance(self._store, RedisStore):
             await self._store.close()

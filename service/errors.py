@@ -30,15 +30,10 @@ class BodyTooLargeError(InputError):
 
 
 class ServiceError(SecateurError):
-    """A request was not answered, although it may be valid.
+    """A request was not answered, although it may be valid."""
 
-    Attributes:
-        status: Status of the response.
-        message: Message of an error that is raised without one.
-    """
-
-    status: ClassVar[int]
-    message: ClassVar[str] = ""
+    status: ClassVar[int]  # of the response
+    message: ClassVar[str] = ""  # of an error that is raised without one
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or self.message)
@@ -61,12 +56,7 @@ class SlowBodyError(ServiceError):
 
 
 class OverloadedError(ServiceError):
-    """The server has no capacity for the request now.
-
-    Args:
-        problem: The exhausted limit.
-        retry_after_s: Time after which a new attempt should succeed, in whole seconds.
-    """
+    """The server has no capacity for the request now. A new attempt should succeed after ``retry_after_s``."""
 
     status = 429
 

@@ -20,27 +20,16 @@ Observer: TypeAlias = "Callable[[Exchange, str, PruneRequest, PruneResult], None
 
 @dataclass(slots=True)
 class Exchange:
-    """One HTTP exchange.
+    """One HTTP exchange."""
 
-    Attributes:
-        id: Request id, from the client or generated.
-        observers: Called for every request that an engine has answered; a batch contains many.
-        started: `time.perf_counter` at the start.
-        status: Status of the response; None before it.
-        caller: Name of the key, or address, of the caller.
-        failure: Kind of failure, if the status does not determine it.
-        model: Model that answered; the last one of a batch.
-        sums: Numbers of requests, passages, tokens and milliseconds of all answers, by their names in the log.
-    """
-
-    id: str
+    id: str  # from the client or generated
     observers: tuple[Observer, ...] = ()
     started: float = field(default_factory=time.perf_counter)
-    status: int | None = None
-    caller: str | None = None
-    failure: str | None = None
-    model: str | None = None
-    sums: dict[str, float] = field(default_factory=dict)
+    status: int | None = None  # of the response; None before it
+    caller: str | None = None  # name of the key, or address
+    failure: str | None = None  # kind of failure, if the status does not determine it
+    model: str | None = None  # that answered; a batch may have several, of which this is the last
+    sums: dict[str, float] = field(default_factory=dict)  # of all answers, by their names in the log
 
     def record(self, model: str, request: PruneRequest, result: PruneResult) -> None:
         """Add the numbers of a result."""

@@ -57,11 +57,9 @@ def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Any:
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
-    """Return the settings of a command line: from its flags, else the environment, else the defaults.
+    """Return the settings of the arguments after ``secateur serve``: from flags, else the environment, else defaults.
 
-    Args:
-        arguments: Arguments after ``secateur serve``. ``--help`` prints the help and exits with 0, an unknown flag
-            exits with 2.
+    ``--help`` prints the help and exits with 0, an unknown flag exits with 2.
 
     Raises:
         InputError: A value is invalid; the field is the flag or the variable.
@@ -70,7 +68,11 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     for argument, following in pairwise([*arguments, ""]):
         name, _, value = argument.partition("=")
         given[name.removeprefix("--").replace("-", "_")] = value or following
-    _check_secrets(given)
+    for name, value in given.items():
+        if is_secret(name) or (name in Settings.model_fields and has_password(value)):
+            instead = variable("redis_password" if name == "cache" else name)
+            problem = "a secret in a flag is visible to everyone who can list processes"
+            raise InputError(flag(name), problem, f"set {instead} in the environment instead")
     parser = ArgumentParser(
         "secateur serve",
         description="Serve pruning and reranking over HTTP. Each flag also has a variable, such as SECATEUR_PORT.",
@@ -91,15 +93,6 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         return CliApp.run(Settings, cli_args=list(arguments), cli_settings_source=source)
     except ValidationError as error:
         raise usage_error(error, lambda name: flag(name) if name in given else variable(name)) from None
-
-
-def _check_secrets(given: dict[str, str]) -> None:
-    """Refuse secrets, and URLs with a password, among the flags."""
-    for name, value in given.items():
-        if is_secret(name) or (name in Settings.model_fields and has_password(value)):
-            instead = variable("redis_password" if name == "cache" else name)
-            problem = "a secret in a flag is visible to everyone who can list processes"
-            raise InputError(flag(name), problem, f"set {instead} in the environment instead")
 
 
 def usage_error(error: ValidationError, field_of: Callable[[str], str]) -> InputError:

@@ -35,12 +35,7 @@ _OTHER_NAMES = {"query": _QUERIES, "passages": _TEXTS, "documents": _TEXTS, "tex
 
 
 class InvalidBodyError(InputError):
-    """Some fields of a body are invalid.
-
-    Args:
-        errors: Errors as pydantic reports them, of which the first `MAX_ERRORS` are kept.
-        count: Number of all errors.
-    """
+    """Some fields of a body are invalid: the first `MAX_ERRORS` errors as pydantic reports them, and their number."""
 
     def __init__(self, errors: Sequence[Mapping[str, Any]], count: int) -> None:
         super().__init__("body", f"has {count} errors", "see `errors`")
@@ -66,11 +61,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def parse_json(data: bytes) -> Any:
-    """Return the value of a JSON text in UTF-8. NaN and Infinity are accepted here, and checked by `StrictBody`.
-
-    Raises:
-        UnreadableBodyError: The text is not valid JSON.
-    """
+    """Return the value of a valid JSON text in UTF-8. NaN and Infinity are accepted; `StrictBody` refuses them."""
     try:
         return _DECODER.decode(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -167,16 +158,6 @@ def _too_many_values() -> InputError:
     return InputError("body", f"has more than {_MAX_VALUES} values", "send less metadata")
 
 
-def _has_surrogates(text: str) -> bool:
-    if text.isascii():  # which a string knows without a search
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def _check_values(value: Any) -> bool:
     """Refuse NaN, Infinity, and too many values or levels; return whether a string or key has a lone surrogate."""
     surrogates = False
@@ -186,7 +167,7 @@ def _check_values(value: Any) -> bool:
         deeper: list[Any] = []
         for item in level:
             if isinstance(item, str):
-                surrogates = surrogates or _has_surrogates(item)
+                surrogates = surrogates or replace_surrogates(item) is not item
             elif isinstance(item, float):
                 if not math.isfinite(item):
                     problem = f"{item!r} is not a JSON number"

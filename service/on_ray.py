@@ -1,8 +1,7 @@
-"""The service on Ray Serve: replicas with one engine each, behind a front that retries when a replica dies.
+"""The service on Ray Serve: ``serve run deploy/ray/serve.yaml`` (see docs/ray.md).
 
-``serve run deploy/ray/serve.yaml`` (see docs/ray.md). A replica runs the same application as `secateur serve`. The
-front sends each request to a replica, and to another one if the first dies before its answer starts. Requests have no
-side effects, so a retry is safe.
+A replica runs the same application as `secateur serve`. The front sends each request to a replica, and to another one
+if the first dies before its answer starts. Requests have no side effects, so a retry is safe.
 """
 
 from __future__ import annotations
@@ -113,12 +112,16 @@ class Front:
 
         scope = {key: request.scope[key] for key in _SCOPE if key in request.scope}
         scope["client"] = tuple(request.client) if request.client else None
+        body = bytearray()
         try:
-            body = await self._body(request)
+            async for part in request.stream():
+                body += part
+                if len(body) > self._max_body_bytes:
+                    break
         except ClientDisconnect:
             return Response(status_code=499)
         for left in reversed(range(_TRIES)):
-            messages: AsyncIterator[_Message] = self._replicas.remote(scope, body)
+            messages: AsyncIterator[_Message] = self._replicas.remote(scope, bytes(body))
             try:
                 start = await anext(messages)
             except RayActorError:
@@ -128,25 +131,11 @@ class Front:
                 busy = HTTPException(503, "all replicas are busy; try again later", {"Retry-After": "1"})
                 return error_response(request, busy)
             else:
-                response = StreamingResponse(_chunks(messages), start["status"])
+                response = StreamingResponse((message.get("body", b"") async for message in messages), start["status"])
                 # Ray's proxy adds the same request id.
                 response.raw_headers = [(k, v) for k, v in start.get("headers", []) if k.lower() != b"x-request-id"]
                 return response
         raise AssertionError("the last try has returned or raised")
-
-    async def _body(self, request: Request) -> bytes:
-        parts, length = [], 0
-        async for part in request.stream():
-            parts.append(part)
-            length += len(part)
-            if length > self._max_body_bytes:
-                break
-        return b"".join(parts)
-
-
-async def _chunks(messages: AsyncIterator[_Message]) -> AsyncIterator[bytes]:
-    async for message in messages:
-        yield message.get("body", b"")
 
 
 def build(arguments: dict[str, Any]) -> Application:

@@ -50,11 +50,7 @@ class Speed:
 
     The costs follow the measured steps by normalized least mean squares: the error of an estimate is distributed over
     the costs in proportion to their parts of the step. So many steps of one kind do not distort the estimates for
-    another kind, as a single rate of tokens per second would.
-
-    Args:
-        step_tokens: Number of tokens of a full step.
-        clock: Clock in seconds.
+    another kind, as a single rate of tokens per second would. A full step has ``step_tokens``.
     """
 
     def __init__(self, step_tokens: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -114,20 +110,13 @@ class Admission:
     """Accepts the requests that can be answered in time, given the work of all accepted ones. Thread-safe.
 
     The engine serves requests in turns. So a request waits for others' work only up to its own size, or up to one turn
-    if it is smaller: that is the work ahead of it, and a large request does not keep small ones out.
-
-    Args:
-        max_tokens: Limit on the tokens of a request and of the work ahead of it. A larger request is accepted when
-            nothing else waits.
-        turn_tokens: Number of tokens of a turn.
-
-    Attributes:
-        held: Reservations that count. They take the lock to change it.
+    if it is smaller: that is the work ahead of it, and a large request does not keep small ones out. Together they have
+    at most ``max_tokens``; a larger request is accepted when nothing else waits.
     """
 
     def __init__(self, max_tokens: int, turn_tokens: int) -> None:
         self.speed = Speed(turn_tokens)
-        self.held: set[Reservation] = set()
+        self.held: set[Reservation] = set()  # which count
         self.lock = threading.Lock()
         self._max_tokens = max_tokens
         self._turn_tokens = turn_tokens
@@ -170,11 +159,7 @@ class Admission:
         return Load(math.ceil(windows), math.ceil(ahead))
 
     def check_feasible(self, load: Load, seconds_left: float) -> None:
-        """Refuse work that takes too long even alone. Nothing is refused before the speed is known.
-
-        Raises:
-            InputError: It does, by the measured speed and beyond its uncertainty.
-        """
+        """Refuse work that takes too long even alone, by the measured speed and beyond its uncertainty."""
         needed_s = self.speed.seconds(load)
         if needed_s > _UNCERTAINTY * seconds_left:
             raise InputError(
@@ -186,11 +171,7 @@ class Admission:
 
 
 def check_answer(encoded: EncodedRequest, settings: Settings) -> None:
-    """Refuse a request whose answer may be too large, before the network runs.
-
-    Raises:
-        InputError: It may have too many units, or joiners that are together longer than all passages may be.
-    """
+    """Refuse a request whose answer may have too many units, or joiners longer than all passages may be together."""
     options = encoded.checked.request.options
     units = sorted(map(len, encoded.units), reverse=True)[: options.top_n]
     if options.return_units and sum(units) > settings.max_returned_units:

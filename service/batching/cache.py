@@ -71,9 +71,6 @@ class MemoryStore:
             with suppress(ValueError):  # larger than the whole cache
                 self._values[key] = value
 
-    async def close(self) -> None:
-        """Return at once: there are no connections."""
-
 
 class RedisStore:
     """Values in Redis, shared between processes. After a failure or a timeout, Redis is not used for some seconds.
@@ -124,18 +121,14 @@ class RedisStore:
                 for command in commands:
                     pipeline.execute_command(*command)
                 replies: list[Any] = await asyncio.wait_for(pipeline.execute(raise_on_error=False), _REDIS_TIMEOUT_S)
+            for reply in replies:
+                if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+                    raise reply
         except Exception as error:
-            self._pause(error)
-            return []
-        refused = [reply for reply in replies if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply)]
-        if refused:
-            self._pause(refused[0])
+            self._paused_until = time.monotonic() + _REDIS_PAUSE_S
+            log.warning("the Redis cache failed (%s); continuing without it for %.0f s", error, _REDIS_PAUSE_S)
             return []
         return replies
-
-    def _pause(self, error: Exception) -> None:
-        self._paused_until = time.monotonic() + _REDIS_PAUSE_S
-        log.warning("the Redis cache failed (%s); continuing without it for %.0f s", error, _REDIS_PAUSE_S)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -182,16 +175,13 @@ class ScoreCache:
 
     async def put(self, scores: Mapping[bytes, PassageScores]) -> None:
         """Store scores."""
-        await self._store.put({key: _written(value) for key, value in scores.items()})
+        values = {key: np.append(its.relevance, its.units).astype("<f8").tobytes() for key, its in scores.items()}
+        await self._store.put(values)
 
 
 def _size(units: int) -> int:
     """Return the size in bytes of the scores of a passage with so many units."""
     return 8 * (1 + units)
-
-
-def _written(scores: PassageScores) -> bytes:
-    return np.concatenate([[scores.relevance], scores.units]).astype("<f8").tobytes()
 
 
 def _read(value: bytes, units: int) -> PassageScores | None:

@@ -36,19 +36,14 @@ _PATIENCE_S = 5.0  # after this time, one piece of background work starts in spi
 
 
 class Engine:
-    """Prunes for many callers at once. Must be created in a running event loop, and its answers awaited there.
+    """Prunes for many callers at once, in the event loop in which it is created.
 
     Requests are checked, encoded and finished in a few threads. One thread of the engine runs the network on the
     windows of all waiting requests, in turns, sorted by length within a step. A request counts in `admission` until
     all of its work has ended, even if nobody waits for it any more.
 
-    Args:
-        pruner: Loaded pruner.
-        settings: Settings of the service.
-        name: Name under which the model is served; None for the model's own name.
-        cache: Cache for scores; None for no cache.
-        metrics: Metrics of the service.
-        on_death: Callback for the end of the engine's thread by an error, called from any thread.
+    The name is that under which the model is served, or the model's own. If an error ends the engine's thread,
+    ``on_death`` is called in that thread.
     """
 
     def __init__(
@@ -91,10 +86,7 @@ class Engine:
 
         Raises:
             InputError: The request is invalid, or cannot be answered within its time limit.
-            OverloadedError: Too much work is waiting.
-            DeadlineError: The time limit was exceeded.
-            BackendError: The backend failed on this request.
-            EngineDeadError: The engine has stopped.
+            ServiceError: The queue is full, the time is over, the backend failed, or the engine has stopped.
         """
         if not self.alive or self._closing:
             raise EngineDeadError
@@ -188,20 +180,7 @@ class Engine:
             self._on_death()
 
     def _step(self, slots: Sequence[Slot]) -> None:
-        try:
-            self._run(slots)
-        except BackendUnusableError:
-            raise
-        except Exception:
-            by_job: dict[Job, list[Slot]] = {}
-            for slot in slots:
-                by_job.setdefault(slot.job, []).append(slot)
-            log.exception("a batch of %d requests failed; running each alone", len(by_job))
-            for job, its_slots in by_job.items():
-                self._run_alone(job, its_slots)
-
-    def _run_alone(self, job: Job, slots: Sequence[Slot]) -> None:
-        """Run a job's part of a failed batch alone. If that fails, too, either the job or the backend is at fault.
+        """Run windows. If that fails, run those of each job alone. If that fails, the job or the backend is at fault.
 
         The backend is if it no longer runs what it ran before: its error is raised, so that the engine dies.
         """
@@ -210,9 +189,14 @@ class Engine:
         except BackendUnusableError:
             raise
         except Exception:
-            log.exception("a request failed alone")
-            self.pruner.prune_request(PROBE)
-            job.fail(BackendError())
+            jobs = dict.fromkeys(slot.job for slot in slots)
+            log.exception("a batch of %d requests failed", len(jobs))
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._step([slot for slot in slots if slot.job is job])
+            else:
+                self.pruner.prune_request(PROBE)
+                slots[0].job.fail(BackendError())
 
     def _run(self, slots: Sequence[Slot]) -> None:
         jobs = {slot.job for slot in slots}

@@ -27,35 +27,20 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request inside the engine.
+    """One request inside the engine."""
 
-    Attributes:
-        reservation: Reservation, held by everyone who works on the job.
-        abandoned: Whether nobody waits for the answer; remaining work is skipped.
-        started: `time.perf_counter` when the first window was taken; None before.
-        windows: Windows to run.
-        taken: Number of windows that were taken from the queue.
-        turn: Tokens of the windows that were taken in the current turn.
-        answer: Outputs of the windows, in order.
-    """
-
-    reservation: Reservation
-    abandoned: bool = False
-    started: float | None = None
+    reservation: Reservation  # held by everyone who works on the job
+    abandoned: bool = False  # nobody waits for the answer; remaining work is skipped
+    started: float | None = None  # `time.perf_counter` when the first window was taken
     windows: Sequence[Window] = ()
-    taken: int = 0
-    turn: int = 0
-    answer: Future[list[WindowOutput]] = field(default_factory=Future)
+    taken: int = 0  # windows that were taken from the queue
+    turn: int = 0  # tokens of the windows that were taken in the current turn
+    answer: Future[list[WindowOutput]] = field(default_factory=Future)  # outputs of the windows, in order
     _outputs: list[WindowOutput] = field(default_factory=list)
     _units: int = 0
 
     def watch(self, units: int) -> None:
-        """Count units found in the passages. Called from the thread that segments them.
-
-        Raises:
-            AbandonedError: Nobody waits for the answer.
-            InputError: There are too many units.
-        """
+        """Count units found in the passages; refuse too many, and stop if nobody waits for the answer."""
         if self.abandoned:
             raise AbandonedError
         self._units += units

@@ -7,7 +7,7 @@ import time
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from cachetools import LRUCache
-from fastapi import Request, Response
+from fastapi import Request
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
@@ -24,6 +24,7 @@ from secateur.service.settings import Settings
 _OPEN = {"/", "/docs", "/openapi.json", "/favicon.ico", "/health"}
 _OPEN_FOLDERS = ("/health/", "/playground/", "/docs/")
 _METRICS = "/metrics"
+_LIMITED = "rate_limited"  # kind of failure
 _WRONG_KEYS = "30/minute"
 _MAX_KNOWN = 10_000
 # A client with so many addresses is not stopped by a rate limit, but must not fill the memory.
@@ -105,37 +106,29 @@ class AuthMiddleware(HTTPMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request or pass it on."""
-        if is_open(scope["path"], self._settings):
-            await self.app(scope, receive, send)
-            return
-        client = scope.get("client")
-        address: str = client[0] if client else ""
-        exchange_of(scope).caller = address or None
-        request = Request(scope)
-        refused = self._check_key(request, client_of(address)) if self._keys.required else None
-        refused = refused or self._check_rate(request, client_of(address))
-        await (refused or self.app)(scope, receive, send)
+        if not is_open(scope["path"], self._settings):
+            try:
+                self._check(scope)
+            except (HTTPException, OverloadedError) as error:
+                await error_response(Request(scope), error)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
-    def _check_key(self, request: Request, client: str) -> Response | None:
-        """Return the refusal of a request without a valid key; record the caller."""
-        given = given_keys(dict(request.scope["headers"]))
-        name = next((name for key in given if (name := self._keys.name_of(key))), None)
-        if given and not self._wrong_keys.may_try(client, name):
-            return _limited(request, self._wrong_keys.limiter.exceeded("wrong API keys", client))
-        if name is None:
-            detail = f"{'invalid' if given else 'missing'} API key; send Authorization: Bearer KEY"
-            return error_response(request, HTTPException(401, detail, {"WWW-Authenticate": "Bearer"}))
-        exchange_of(request.scope).caller = f"key {name}"
-        return None
-
-    def _check_rate(self, request: Request, client: str) -> Response | None:
-        """Return the refusal of a request over the rate limit."""
-        if self._limiter is None or request.scope["path"] == _METRICS:
-            return None
-        caller = (exchange_of(request.scope).caller if self._keys.required else client) or ""
-        return None if self._limiter.hit(caller) else _limited(request, self._limiter.exceeded("requests", caller))
-
-
-def _limited(request: Request, error: OverloadedError) -> Response:
-    exchange_of(request.scope).failure = "rate_limited"
-    return error_response(request, error)
+    def _check(self, scope: Scope) -> None:
+        """Refuse a request without a valid key or over the rate limit; record the caller."""
+        exchange = exchange_of(scope)
+        exchange.caller = scope["client"][0] if scope.get("client") else None
+        client = caller = client_of(exchange.caller or "")
+        if self._keys.required:
+            given = given_keys(dict(scope["headers"]))
+            name = next((name for key in given if (name := self._keys.name_of(key))), None)
+            if given and not self._wrong_keys.may_try(client, name):
+                exchange.failure = _LIMITED
+                raise self._wrong_keys.limiter.exceeded("wrong API keys", client)
+            if name is None:
+                detail = f"{'invalid' if given else 'missing'} API key; send Authorization: Bearer KEY"
+                raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
+            exchange.caller = caller = f"key {name}"
+        if self._limiter is not None and scope["path"] != _METRICS and not self._limiter.hit(caller):
+            exchange.failure = _LIMITED
+            raise self._limiter.exceeded("requests", caller)

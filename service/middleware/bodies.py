@@ -21,10 +21,10 @@ from secateur.service.problems import error_response
 from secateur.service.settings import Settings
 
 BATCH_PATH = "/v1/prune/batch"
+BATCH_BYTES = 1 << 20  # of the body of a batch in memory; the rest is in a temporary file
 
 _BYTES_PER_SECOND = 65_536  # pace of the slowest body that is accepted
 _FREE_BYTES = 65_536  # smaller bodies are not counted: they need little memory beside their connections
-_BATCH_BYTES = 1 << 20  # of the body of a batch in memory; the rest is on disk
 _RETRY_AFTER_S = 1
 
 _PENDING_BYTES = 65_536  # of an unread body that is read before the answer
@@ -50,7 +50,7 @@ class BodyLimitMiddleware(HTTPMiddleware):
             await error_response(Request(scope), error)(scope, receive, send)
             return
         announced = int(headers.get(b"content-length", b"0"))
-        body = _Body(self, receive, announced, max_bytes, _BATCH_BYTES if batch else max_bytes)
+        body = _Body(self, receive, announced, max_bytes, BATCH_BYTES if batch else max_bytes)
         try:
             await self.app(scope, body.receive, send)
         finally:

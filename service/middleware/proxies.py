@@ -22,7 +22,9 @@ class ProxyMiddleware(HTTPMiddleware):
 
     The client's address and the scheme are those that trusted proxies forward; uvicorn's middleware would accept any
     text as an address. The path has no prefix and no trailing slash, and the method is GET for HEAD. The prefix is not
-    put into ASGI's ``root_path``: code that reads it would remove the prefix once more.
+    put into ASGI's ``root_path``: code that reads it would remove the prefix once more. It is ``request.state.prefix``,
+    empty or like ``/prune``. ``request.state.root`` is the relative address of the service's root, empty for a page
+    directly in it, and ``request.state.method`` the method that the client used.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -93,18 +95,3 @@ def _address(text: str) -> _Address | None:
     if isinstance(address, IPv6Address):
         return None if address.scope_id else address.ipv4_mapped or address  # a scope id is arbitrary text
     return address
-
-
-def prefix_of(scope: Scope) -> str:
-    """Return the path prefix that clients use: empty, or like ``/prune``."""
-    return str(scope.get("state", {}).get("prefix", ""))
-
-
-def root_of(scope: Scope) -> str:
-    """Return the relative address of the service's root; empty for a page directly in it."""
-    return str(scope.get("state", {}).get("root", ""))
-
-
-def method_of(scope: Scope) -> str:
-    """Return the method that the client used."""
-    return str(scope.get("state", {}).get("method", scope["method"]))

@@ -6,13 +6,13 @@ import logging
 import time
 
 from fastapi import Request
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from secateur.service.exchange import Exchange, Observer, valid_id
 from secateur.service.metrics import Metrics
 from secateur.service.middleware import HTTPMiddleware
-from secateur.service.middleware.proxies import method_of
 from secateur.service.problems import KINDS, error_response
 
 log = logging.getLogger("secateur.access")
@@ -21,22 +21,23 @@ _UNMATCHED = "unmatched"  # one label for all unknown paths, whose number is unl
 PROBES = ("/health", "/health/live", "/health/ready", "/metrics")  # frequent, so only logged on debug
 _GONE = 499
 
-_SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-_NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+_NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-def _with_common_headers(headers: list[tuple[bytes, bytes]], id: bytes) -> list[tuple[bytes, bytes]]:
+def _add_headers(message: Message, id: str) -> None:
     """Add the headers of all responses, unless the route has set its own."""
-    given = dict(headers)
-    added = [item for item in _SECURITY_HEADERS if item[0] not in given]
-    if _NO_CONTENT_POLICY[0] not in given and not given.get(b"content-type", b"").startswith(b"text/html"):
-        added.append(_NO_CONTENT_POLICY)
-    return [*headers, (b"x-request-id", id), *added]
+    headers = MutableHeaders(scope=message)
+    headers["x-request-id"] = id
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    if not headers.get("content-type", "").startswith("text/html"):
+        headers.setdefault("content-security-policy", _NO_CONTENT_POLICY)
 
 
 def route_of(scope: Scope) -> str:
@@ -60,7 +61,7 @@ class RecordingMiddleware(HTTPMiddleware):
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message["headers"] = _with_common_headers(list(message.get("headers", ())), exchange.id.encode())
+                _add_headers(message, exchange.id)
             await send(message)
 
         with bound_contextvars(request_id=exchange.id):
@@ -83,7 +84,7 @@ class RecordingMiddleware(HTTPMiddleware):
         if failure:
             self._metrics.failures.labels(failure).inc()
         fields = {
-            "method": method_of(scope),
+            "method": scope["state"]["method"],
             "route": route,
             "status": status,
             "duration_ms": round((time.perf_counter() - exchange.started) * 1e3, 2),

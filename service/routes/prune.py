@@ -18,14 +18,13 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from secateur.models.errors import shown
-from secateur.models.types import PruneRequest
-from secateur.service.answers import as_json, prune_json
+from secateur.service.batching.admission import estimated_load
 from secateur.service.errors import BodyTooLargeError, BodyTypeError, DiskFullError, OverloadedError
 from secateur.service.json_body import LARGE, StrictRoute, off_loop, read_body
-from secateur.service.middleware.bodies import BATCH_PATH
+from secateur.service.middleware.bodies import BATCH_BYTES, BATCH_PATH
 from secateur.service.problems import PROBLEMS, problem_of
 from secateur.service.routes.runner import check_limits, engines, record, respond, run, timeout_s
-from secateur.service.schemas import PruneBody, PruneResponse
+from secateur.service.schemas import PruneBody, PruneResponse, as_json, prune_json
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +34,6 @@ _strict = APIRouter(route_class=StrictRoute)
 _IN_FLIGHT = 32  # lines in progress: enough to fill steps with short ones
 _IN_FLIGHT_BYTES = 1 << 20  # of these lines together, or one larger line
 _MAX_WAIT_S = 1.0  # before a line asks an engine with a full queue again
-_CHARACTERS_PER_TOKEN = 4
-_IN_MEMORY = 1 << 20  # bytes of a body in memory; the rest is in a temporary file
 _READ_BYTES = 1 << 20
 _LINE = re.compile(rb"[^\s][^\n]*")  # without the white space before it
 _NDJSON = "application/x-ndjson"
@@ -87,7 +84,7 @@ def read_lines(file: IO[bytes], max_bytes: int) -> Iterator[Line]:
 
 async def _store_body(request: Request) -> IO[bytes]:
     """Store the whole body: many clients read nothing of the answer before they have sent everything."""
-    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (closed by the response)
+    file = SpooledTemporaryFile(BATCH_BYTES)  # noqa: SIM115 (closed by the response)
     try:
         async for chunk in request.stream():
             await anyio.to_thread.run_sync(file.write, chunk)
@@ -110,11 +107,6 @@ def _check_type(request: Request) -> None:
         raise BodyTypeError("content-type", problem, f"send Content-Type: {_NDJSON}")
 
 
-def _tokens(request: PruneRequest) -> int:
-    texts = sum(len(passage.text) for passage in request.passages)
-    return (texts + len(request.query) * len(request.passages)) // _CHARACTERS_PER_TOKEN + 1
-
-
 async def _run_line(request: Request, line: Line) -> str:
     settings = request.app.state.settings
     if line.content is None:
@@ -123,9 +115,10 @@ async def _run_line(request: Request, line: Line) -> str:
     engine = engines(request).named(body.model)
     prune_request = body.prune_request()
     check_limits(settings, prune_request)
+    load = estimated_load(prune_request, engine.pruner.encoder.window)
     while True:
         try:
-            async with engine.background.turn(_tokens(prune_request)):
+            async with engine.background.turn(load.tokens):
                 result = await engine.prune(prune_request, timeout_s(request))
                 break
         except OverloadedError as error:

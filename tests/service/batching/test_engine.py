@@ -62,12 +62,12 @@ def same(result: PruneResult, expected: PruneResult) -> bool:
 
 
 def on_engine(
-    pruner: Pruner, use: Callable[[Engine], Awaitable[Any]], settings: Settings = Settings(), **arguments: Any
+    pruner: Pruner, use: Callable[[Engine], Awaitable[Any]], settings: Settings | None = None, **arguments: Any
 ) -> Any:
     """Run ``use`` on an engine of its own."""
 
     async def run() -> Any:
-        engine = Engine(pruner, settings, **arguments)
+        engine = Engine(pruner, settings or Settings(), **arguments)
         try:
             return await asyncio.wait_for(use(engine), 300)
         finally:
