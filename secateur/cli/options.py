@@ -26,13 +26,7 @@ def arg(help: str, *names: str, **settings: Any) -> Parameter:
 
 
 def flat(*without: str, group: str = "Parameters", **names: str) -> Parameter:
-    """Return what makes an option of each field of a dataclass.
-
-    Args:
-        without: Fields that are no options.
-        group: Heading in the help.
-        names: Option names by field, where they differ.
-    """
+    """Return what makes an option of each field of a dataclass, without some, and with other names for some."""
     return Parameter(
         name="*",
         group=group,
@@ -49,17 +43,14 @@ DefaultModel = Annotated[str | None, arg("Model directory, or name of a shipped 
 Examples = Annotated[Path, arg("Labelled examples: a JSON-lines file, or a directory with one file per source.")]
 
 
-def pruning_options(*without: str, table: type = PruneOptions, **defaults: Any) -> Any:
-    """Return a dataclass of the pruning options, with the help and range of each from the option table.
+def _pruning_options(*without: str, **defaults: Any) -> Any:
+    """Return a dataclass of the pruning options, without some, and with other defaults for some.
 
-    Args:
-        without: Options that a command does not have.
-        table: The option table.
-        defaults: Defaults of a command, where they differ.
+    The help and the range of each come from the option table.
     """
-    hints = get_type_hints(table)
+    hints = get_type_hints(PruneOptions)
     columns = []
-    for name, option in option_table(table).items():
+    for name, option in option_table().items():
         if name not in without:
             default = defaults.get(name, option.default)
             bounds = Number(gte=option.minimum, lte=option.maximum) if option.kind in (int, float) else None
@@ -79,9 +70,9 @@ if TYPE_CHECKING:
     PassagePruning = PruneOptions
     ToolPruning = PruneOptions
 else:
-    Pruning = pruning_options()
-    PassagePruning = pruning_options("return_units")
-    ToolPruning = pruning_options("return_units", truncate_query=True)
+    Pruning = _pruning_options()
+    PassagePruning = _pruning_options("return_units")
+    ToolPruning = _pruning_options("return_units", truncate_query=True)
 
 PRUNING = flat(group="Pruning")
 
@@ -132,14 +123,7 @@ class LlmOptions:
     extra: str | None = None
 
     def endpoint(self, **options: Any) -> Endpoint:
-        """Return the endpoint.
-
-        Args:
-            options: Further arguments of `Endpoint`, or others than these.
-
-        Raises:
-            InputError: An option is missing or wrong.
-        """
+        """Return the endpoint, with further arguments of `Endpoint` or others than these."""
         from secateur.llm.endpoint import Endpoint
 
         given = {
@@ -193,11 +177,7 @@ class LlmJobOptions(LlmOptions):
         }
 
     def job_endpoint(self, reply_tokens: int) -> Endpoint:
-        """Return the endpoint.
-
-        Args:
-            reply_tokens: Largest number of tokens of a reply, if the user gives none.
-        """
+        """Return the endpoint, with the largest number of tokens of a reply if the user gives none."""
         tokens = reply_tokens if self.max_reply_tokens is None else self.max_reply_tokens
         return self.endpoint(max_tokens=tokens, temperature=self.temperature)
 

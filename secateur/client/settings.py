@@ -52,15 +52,7 @@ def _check_number(name: str, value: object, kind: type, low: float, high: float)
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """Settings of a client; `Client` describes them.
-
-    Attributes:
-        route: route to the service, by the proxy variables at the time when the settings were made.
-        hide: removes the secrets from a text.
-
-    Raises:
-        InputError: a setting is wrong.
-    """
+    """Settings of a client, which `Client` describes, the route to its service, and what removes its secrets."""
 
     url: str = field(default="", repr=False)
     api_key: str | None = field(default=None, repr=False)
@@ -96,26 +88,10 @@ class ClientSettings:
         """The address without user and password."""
         return public_url(self.url)
 
-    @property
-    def where(self) -> str:
-        """The service and the route to it, for messages."""
-        return f"{self.public_url}{self.route.via}"
-
-    @property
-    def proxy_hint(self) -> str:
-        """What to check if the proxy failed, for the end of a message; empty without a proxy."""
-        if self.route.proxy is None:
-            return ""
-        host = urlsplit(self.public_url).hostname
-        return f"; check {self.route.variable}, or put {host} into NO_PROXY to connect directly"
-
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
-        own = {
-            "User-Agent": "secateur-client",
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",  # an uncompressed answer cannot expand in memory
-        }
+        own = {"User-Agent": "secateur-client", "Content-Type": "application/json"}
+        own["Accept-Encoding"] = "identity"  # an uncompressed answer cannot expand in memory
         if self.api_key is not None:
             own["Authorization"] = f"Bearer {self.api_key}"
             own["X-Api-Key"] = self.api_key  # a user in the url takes the place of Authorization

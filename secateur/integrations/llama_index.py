@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from secateur.integrations.any_pruner import PruningComponent
-from secateur.integrations.documents import METADATA_KEY, CallerNames, document_passage, result_metadata
+from secateur.integrations.any_pruner import (
+    METADATA_KEY,
+    CallerNames,
+    PruningComponent,
+    document_passage,
+    result_metadata,
+)
 from secateur.models.errors import InputError, MissingExtraError
 from secateur.models.types import Passage, PruneResult
 
 try:
-    from llama_index.core.callbacks import CBEventType, EventPayload
     from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
     from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -82,12 +86,8 @@ class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
         """Emit the events before and after pruning; yield a list for the pruned nodes."""
         name, top_n = self._pruner.model_name, self.options()["top_n"] or len(nodes)
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=name))
-        payload: dict[str, Any] = {EventPayload.NODES: nodes, EventPayload.MODEL_NAME: name}
-        payload |= {EventPayload.QUERY_STR: query, EventPayload.TOP_K: top_n}
         pruned: list[NodeWithScore] = []
-        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
-            yield pruned
-            event.on_end(payload={EventPayload.NODES: pruned})
+        yield pruned
         dispatcher.event(ReRankEndEvent(nodes=pruned))
 
     def _passages(self, nodes: list[NodeWithScore]) -> list[Passage]:

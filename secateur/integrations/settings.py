@@ -19,12 +19,9 @@ MODEL_CHOICES = ("backend", "device", "precision", "threads", "verify")
 
 
 def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
-    """Return the options as types and fields of pydantic.
+    """Return the options as types and fields of pydantic, some with other defaults than in the option table.
 
     The fields' schemas have the ranges, but pruning checks them, so that errors are the same everywhere.
-
-    Args:
-        defaults: defaults to use instead of those of the option table, by option.
     """
     hints = get_type_hints(PruneOptions)
     found = {}

@@ -12,7 +12,7 @@ import pytest
 from command_line import QUERY, TEXTS, spawn
 from rich.console import Console
 
-from secateur.cli.display import show
+from secateur.cli.use import _show
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
 
@@ -24,7 +24,7 @@ def shown(pruner: Pruner, passages: list[Passage], **options: Any) -> str:
         file=out, force_terminal=True, color_system="standard", no_color=False, width=80, highlight=False,
         legacy_windows=False,
     )  # fmt: skip
-    show(console, passages, pruner.prune(QUERY, passages, return_units=True, **options))
+    _show(console, passages, pruner.prune(QUERY, passages, return_units=True, **options))
     return out.getvalue()
 
 

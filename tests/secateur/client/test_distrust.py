@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from secateur import AsyncClient, Client, ServiceUnavailableError
 from secateur.client import BadResponseError, passed_through
-from secateur.client.answers import read_error, read_result
+from secateur.client.answers import Answers
 from secateur.client.wire import answer_limit, body, split
 from secateur.models.options import PruneOptions
 from secateur.models.requests import check_request
@@ -56,7 +56,7 @@ def request_of(**options: Any) -> PruneRequest:
 
 def answered(answer: Any, **options: Any) -> PruneResult:
     request = request_of(**options)
-    return read_result(json.dumps(answer).encode(), request, split(request)[0])
+    return Answers().result(json.dumps(answer).encode(), request, split(request)[0])
 
 
 def changed(path: str, value: Any) -> Any:
@@ -120,7 +120,7 @@ def test_a_count_is_a_whole_number_in_its_range(path: str, value: Any) -> None:
 def test_a_number_of_five_thousand_digits_is_refused() -> None:
     content = json.dumps(GOOD).replace("0.75", "7" * 5_000).encode()
     with pytest.raises(BadResponseError, match="JSON"):
-        read_result(content, request_of(), split(request_of())[0])
+        Answers().result(content, request_of(), split(request_of())[0])
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,11 @@ def test_the_largest_honest_answer_is_below_the_limit(texts: list[str], joiner: 
 
 def test_words_of_a_service_are_one_short_line() -> None:
     detail = {"detail": "a\x00b\x1b[31m\ud800\n" + "long " * 2_000}
-    error = read_error(503, json.dumps(detail).encode())
+    error = Answers().error(503, json.dumps(detail).encode())
     assert len(str(error)) < 600 and str(error).isprintable()
     number = "9" * 5_000
     assert f"passages[{number[:9]}" in str(
-        read_error(400, json.dumps({"detail": f"passages[{number}]: x"}).encode(), 7)
+        Answers().error(400, json.dumps({"detail": f"passages[{number}]: x"}).encode(), 7)
     )
 
 

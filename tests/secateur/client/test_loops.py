@@ -18,8 +18,7 @@ import pytest
 from live_server import PATIENCE, Server
 
 from secateur import AsyncClient, Client, Passage, Pruner
-from secateur.integrations.any_pruner import AnyPruner
-from secateur.integrations.documents import CallerNames
+from secateur.integrations.any_pruner import AnyPruner, CallerNames
 from secateur.integrations.settings import PruneSettings
 
 QUERY = "When was it finished?"

@@ -23,7 +23,7 @@ from langgraph.graph import END, START, StateGraph
 from live_server import PATIENCE, Server
 
 from secateur import Client, InputError, ModelError, Passage, Pruner, ServiceUnavailableError
-from secateur.integrations.documents import document_passage
+from secateur.integrations.any_pruner import document_passage
 from secateur.integrations.langchain import SecateurCompressor
 from secateur.integrations.settings import PruneSettings
 
@@ -225,7 +225,7 @@ def same():
     assert pruned() == before
 
 print("used before", forked(same))
-with compressor._pruner._locks.get():  # as a thread of the parent holds it that is loading the model
+with compressor._pruner._model.exclusive():  # as a thread of the parent holds it that is loading the model
     print("held", forked(same))
 """
 
