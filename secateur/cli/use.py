@@ -217,8 +217,7 @@ def mcp(
     from secateur.integrations.mcp import run
     from secateur.integrations.settings import PruneSettings
 
-    own = {name: value for name, value in asdict(model).items() if name not in ("precision", "verify")}
-    settings = PruneSettings.model_validate({**own, **asdict(pruning), "url": url, "on_error": on_error})
+    settings = PruneSettings(**asdict(model), **asdict(pruning), url=url, on_error=on_error)
     run(settings, (host, port) if http else None)
 
 

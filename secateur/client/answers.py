@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,7 +25,7 @@ from secateur.client.errors import (
 from secateur.client.wire import Part
 from secateur.models.options import PruneOptions
 from secateur.models.selection import join_spans
-from secateur.models.types import PassageResult, PruneRequest, PruneResult, Timings, UnitKind, UnitScore, Usage
+from secateur.models.types import PassageResult, PruneRequest, PruneResult, Timings, UnitScore, Usage
 
 _PASSAGE_INDEX = re.compile(r"^passages\[([0-9]{1,9})\]")
 _ROUNDING = 1e-6  # of a threshold that the service keeps as float32
@@ -32,24 +33,14 @@ _HINTS = {401: "; give a valid api_key, or set SECATEUR_API_KEY", 404: "; fix th
 
 _Count = Annotated[int, Field(ge=0)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
-_Milliseconds = Annotated[float, Field(ge=0)]
 T = TypeVar("T", bound="_Strict")
 _Item = TypeVar("_Item")
 # Without `fail_fast`, a long list of wrong values would become as many errors.
 _List = Annotated[list[_Item], Field(fail_fast=True)]
 
 
-class _Strict(BaseModel):
+class _Strict(BaseModel):  # also for the dataclasses in it, whose ranges `_check_ranges` adds
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class _Unit(_Strict):
-    start: _Count
-    end: _Count
-    kind: UnitKind
-    score: _Probability
-    kept: bool
-    tokens: _Count
 
 
 class _Result(_Strict):
@@ -60,28 +51,14 @@ class _Result(_Strict):
     kept_units: _Count
     total_units: _Count
     empty: bool
-    units: _List[_Unit] | None = None
-
-
-class _Usage(_Strict):
-    query_tokens: _Count
-    input_tokens: _Count
-    output_tokens: _Count
-    compression: _Probability
-
-
-class _Timings(_Strict):
-    queue_ms: _Milliseconds
-    tokenize_ms: _Milliseconds
-    inference_ms: _Milliseconds
-    total_ms: _Milliseconds
+    units: _List[UnitScore] | None = None
 
 
 class _PruneAnswer(_Strict):
     results: _List[_Result]
     threshold: _Probability
-    usage: _Usage
-    timings: _Timings
+    usage: Usage
+    timings: Timings
     warnings: _List[str]
 
 
@@ -134,6 +111,8 @@ class Answers:
             self._passage(result, f"results[{number}]", part, options) for number, result in enumerate(answer.results)
         )
         self._check_choice(results, part, options)
+        self._check_ranges(usage, "usage")
+        self._check_ranges(answer.timings, "timings", most=math.inf)
         wanted = answer.threshold if options.threshold is None else options.threshold
         fits = abs(answer.threshold - wanted) <= _ROUNDING
         self._require(fits, "threshold", answer.threshold, f"{wanted!r} was given")
@@ -142,8 +121,8 @@ class Answers:
         return PruneResult(
             results=results,
             threshold=answer.threshold,
-            usage=Usage(**dict(usage)),
-            timings=Timings(**dict(answer.timings)),
+            usage=usage,
+            timings=answer.timings,
             warnings=tuple(_shifted(one_line(warning, self.hide), part.offset) for warning in answer.warnings),
         )
 
@@ -220,13 +199,22 @@ class Answers:
         require(result.empty is not bool(spans), f"{path}.empty", result.empty, counts)
         units = result.units or [] if options.return_units else None
         if units is not None:
+            for number, unit in enumerate(units):
+                self._check_ranges(unit, f"{path}.units[{number}]")
             self._check_spans([(unit.start, unit.end) for unit in units], characters, f"{path}.units")
             found = [len(units), sum(unit.kept for unit in units)]
             announced = f"{total} units, {kept} of them kept, were announced"
             require(found == [total, kept], f"{path}.units", found, announced)
         own = {"index": part.offset + result.index, "id": passage.id, "metadata": passage.metadata}
-        scored = None if units is None else tuple(UnitScore(**dict(unit)) for unit in units)
+        scored = None if units is None else tuple(units)
         return PassageResult(**dict(result) | own | {"spans": tuple(spans), "units": scored})
+
+    def _check_ranges(self, item: UnitScore | Usage | Timings, path: str, most: float = 1.0) -> None:
+        """Check that the numbers of an item are not negative, and its shares at most 1."""
+        for name, value in asdict(item).items():
+            if isinstance(value, int | float):
+                fits = value >= 0 and (isinstance(value, int) or value <= most)
+                self._require(fits, f"{path}.{name}", value, "it is out of range")
 
     def _check_spans(self, spans: Sequence[tuple[int, int]], length: int, path: str) -> None:
         """Check that spans are ascending, non-overlapping, not empty, and inside a text of a length."""

@@ -145,17 +145,13 @@ class Client:
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
         self._client = AsyncClient(url, **settings)
+        self.settings = self._client.settings
         self._loop = PerProcess(partial(_LoopThread, self._client))
 
     __init__.__signature__ = AsyncClient.__init__.__signature__  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"Client({self.settings.public_url!r})"
-
-    @property
-    def settings(self) -> ClientSettings:
-        """The settings."""
-        return self._client.settings
 
     def __enter__(self) -> Self:
         return self

@@ -64,12 +64,7 @@ class Connections:
     ) -> bytes:
         """Send a request, and again where that may help; return the body of the good answer.
 
-        Args:
-            method: HTTP method.
-            path: path below the service's address.
-            content: body of the request.
-            limit: size of the largest accepted answer, in bytes.
-            offset: index of the request's first passage in the caller's list.
+        The answer may have a limit in bytes. The offset is the index of the first passage in the caller's list.
 
         Raises:
             ServiceError: no good answer came. It has no cause, because exceptions of httpx hold the headers.

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 
 from secateur.client import AsyncClient, Client, passed_through
 from secateur.client.settings import ClientSettings
-from secateur.integrations.settings import MODEL_CHOICES, PruneSettings
+from secateur.integrations.settings import PruneSettings
 from secateur.llm.credentials import public_url
 from secateur.models.errors import InputError
 from secateur.models.processes import PerProcess
@@ -96,8 +96,10 @@ class AnyPruner:
     def _load(self) -> Pruner:
         from secateur.models.pruner import Pruner
 
-        chosen = {name: getattr(self._settings, name) for name in MODEL_CHOICES}
-        return self._given or Pruner.load(self._settings.model, **chosen)
+        names = ("backend", "device", "precision", "threads", "verify")
+        return self._given or Pruner.load(
+            self._settings.model, **{name: getattr(self._settings, name) for name in names}
+        )
 
     @property
     def model_name(self) -> str:

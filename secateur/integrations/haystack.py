@@ -27,12 +27,11 @@ _KEY = Secret.from_env_var("SECATEUR_API_KEY", strict=False)
 
 
 def _with_settings(init: Callable[..., None]) -> Any:
-    """Put the fields of `PruneSettings` into the signature of a function with ``**settings``."""
-    own, fields = (list(inspect.signature(function).parameters.values()) for function in (init, PruneSettings))
-    names = [parameter.name for parameter in own]
-    init.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*own[:-1], *(field for field in fields if field.name not in names)]
-    )
+    """Put the fields of `PruneSettings` into the signature of a function in place of ``**settings``."""
+    own, fields = inspect.signature(init).parameters, inspect.signature(PruneSettings).parameters
+    parameters = {**own, **fields, **own}
+    del parameters["settings"]
+    init.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     return init
 
 

@@ -14,9 +14,6 @@ from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, either
 OPTIONS = {name: option for name, option in option_table().items() if name != "return_units"}
 """Options of an integration: all but one, because a framework's documents have no place for units."""
 
-MODEL_CHOICES = ("backend", "device", "precision", "threads", "verify")
-"""Settings that are arguments of `Pruner.load`."""
-
 
 def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
     """Return the options as types and fields of pydantic, some with other defaults than in the option table.
