@@ -19,11 +19,7 @@ class UsageError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code.
-
-    Args:
-        argv: Arguments; None for those of the process, which then exits here if it is interrupted.
-    """
+    """Run the command line and return the exit code. Without arguments, the process's, which exits if interrupted."""
 
     def run() -> None:
         from secateur.cli.app import run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from secateur.models.errors import InputError, SecateurError, shown
+from secateur.models.errors import InputError, SecateurError
 from secateur.models.requests import replace_surrogates
 
 Hide = Callable[[str], str]
@@ -81,8 +81,7 @@ def shown_value(value: object, hide: Hide) -> str:
 
 def quoted(content: bytes, hide: Hide) -> str:
     """Return the beginning of a body."""
-    text = hide(content[:_SEARCHED].decode("utf-8", "replace"))
-    return shown(text, _SHOWN) if text.strip() else "it is empty"
+    return shown_value(content[:_SEARCHED].decode("utf-8", "replace"), hide) if content.strip() else "it is empty"
 
 
 def without_secrets(value: Any, hide: Hide) -> Any:

@@ -102,13 +102,11 @@ class Connections:
                 asyncio.timeout(deadline - time.monotonic()),
                 http.stream(method, path, content=content) as response,
             ):
-                return httpx.Response(
-                    response.status_code, headers=response.headers, content=await self._read(response, limit)
-                )
+                return await self._read(response, limit)
         except (httpx.HTTPError, UnicodeError, TimeoutError) as error:
             return error
 
-    async def _read(self, response: httpx.Response, limit: int) -> bytes:
+    async def _read(self, response: httpx.Response, limit: int) -> httpx.Response:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         refused = f"{self._where} sent an answer that is"
         if encoding not in ("", "identity"):
@@ -118,7 +116,7 @@ class Connections:
             content += chunk
             if len(content) > limit:
                 raise BadResponseError(f"{refused} longer than {limit} bytes, the most that this request can need")
-        return bytes(content)
+        return httpx.Response(response.status_code, headers=response.headers, content=bytes(content))
 
     def error_of(self, outcome: httpx.Response | Exception, offset: int = 0) -> tuple[ServiceError, bool]:
         """Return the error of a bad answer or an exception, and whether another try may help."""
@@ -177,7 +175,8 @@ class Connections:
 
 def _ssl_context(settings: ClientSettings) -> ssl.SSLContext:
     """Return the certificates to trust: those of SSL_CERT_FILE or SSL_CERT_DIR, or else of certifi."""
-    if not any(address.startswith("https:") for address in (settings.url, settings.route.address)):
+    proxy = settings.route.proxy
+    if not settings.url.startswith("https:") and (proxy is None or proxy.url.scheme != "https"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; reading certificates takes time
     try:
         return httpx.create_ssl_context()

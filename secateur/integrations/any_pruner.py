@@ -96,10 +96,9 @@ class AnyPruner:
     def _load(self) -> Pruner:
         from secateur.models.pruner import Pruner
 
-        names = ("backend", "device", "precision", "threads", "verify")
-        return self._given or Pruner.load(
-            self._settings.model, **{name: getattr(self._settings, name) for name in names}
-        )
+        own = self._settings
+        chosen = {"backend": own.backend, "device": own.device, "precision": own.precision}
+        return self._given or Pruner.load(own.model, **chosen, threads=own.threads, verify=own.verify)
 
     @property
     def model_name(self) -> str:

@@ -7,12 +7,14 @@ Beside them, the table of versions in ``docs/integrations.md``:
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,6 @@ from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 
 pytestmark = pytest.mark.e2e
 
-PATIENCE = 900.0  # seconds; torch, imported beside a training run, takes minutes
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 DOCUMENT = ROOT / "docs" / "integrations.md"
@@ -62,23 +63,26 @@ def generator() -> Iterator[Loopback]:
 
 
 @pytest.fixture(scope="module")
-def run(service_key: str, tmp_path_factory: pytest.TempPathFactory) -> RunExample:
-    """Runs an example once for its arguments, away from the checkout; what it prints."""
+def run(service_key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunExample]:
+    """Runs an example as a script, once for its arguments, away from the checkout; what it prints.
+
+    All run in this process, so that torch and the embedder are imported once.
+    """
     known: dict[tuple[str, ...], str] = {}
-    folder = tmp_path_factory.mktemp("examples")
 
     def run(*arguments: str) -> str:
         if arguments not in known:
-            command = [sys.executable, str(EXAMPLES / f"{arguments[0]}.py"), *arguments[1:]]
-            environment = {**os.environ, "SECATEUR_API_KEY": service_key, "HF_HUB_OFFLINE": "1"}
-            done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-            )
-            assert done.returncode == 0, done.stderr
-            known[arguments] = done.stdout
+            patch.setattr(sys, "argv", list(arguments))
+            with redirect_stdout(io.StringIO()) as printed:
+                runpy.run_path(str(EXAMPLES / f"{arguments[0]}.py"), run_name="__main__")
+            known[arguments] = printed.getvalue()
         return known[arguments]
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("examples"))
+        patch.syspath_prepend(EXAMPLES)
+        patch.setenv("SECATEUR_API_KEY", service_key)
+        yield run
 
 
 def account(printed: str) -> tuple[int, int, float, int, int]:
