@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from secateur.llm.budget import Prices
+from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import InputError, shown
 from secateur.models.options import PruneOptions, option_table
 from secateur.models.registry import BackendName, DeviceName, PrecisionName
-
-if TYPE_CHECKING:
-    from secateur.llm.budget import Prices
-    from secateur.llm.endpoint import Endpoint
 
 
 def arg(help: str, *names: str, **settings: Any) -> Parameter:
@@ -124,8 +122,6 @@ class LlmOptions:
 
     def endpoint(self, **options: Any) -> Endpoint:
         """Return the endpoint, with further arguments of `Endpoint` or others than these."""
-        from secateur.llm.endpoint import Endpoint
-
         given = {
             "base_url": self.base_url,
             "model": self.llm,
@@ -142,8 +138,6 @@ class LlmOptions:
 
     def charges(self) -> Prices | None:
         """Return the prices."""
-        from secateur.llm.budget import Prices
-
         return Prices(*self.prices) if self.prices else None
 
 
@@ -169,12 +163,7 @@ class LlmJobOptions(LlmOptions):
 
     def limits(self) -> dict[str, Any]:
         """Return the options of a job that do not belong to its endpoint."""
-        return {
-            "concurrency": self.concurrency,
-            "requests_per_minute": self.requests_per_minute,
-            "prices": self.charges(),
-            "max_cost": self.max_cost,
-        }
+        return {**{name: getattr(self, name) for name in self.LIMITS}, "prices": self.charges()}
 
     def job_endpoint(self, reply_tokens: int) -> Endpoint:
         """Return the endpoint, with the largest number of tokens of a reply if the user gives none."""

@@ -123,7 +123,7 @@ class Client:
 
     A request of more than 1,000 passages or 500,000 characters is sent in parts, one after another, each with the
     whole timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
-    it if it is too large.
+    it if it is too large. Requests are sent by a thread of the client's own, which begins with the first of them.
 
     Args:
         url: address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.

@@ -72,7 +72,7 @@ def test_a_real_terminal_gets_the_coloured_view(tmp_path: Path, monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     master, slave = pty.openpty()
     try:
-        with open(slave, "w", encoding="utf-8") as terminal:
+        with os.fdopen(slave, "w", encoding="utf-8") as terminal:
             monkeypatch.setattr(sys, "stdout", terminal)
             assert main(["prune", "-q", QUERY, "--threshold", "1", "tower.txt"]) == 0
             out = os.read(master, 65536).decode()
