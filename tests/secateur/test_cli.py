@@ -23,8 +23,9 @@ from typing import Any
 import pytest
 from command_line import QUERY, TEXTS, spawn
 
-from secateur.cli import main, use
+from secateur.cli import main
 from secateur.cli.app import docstrings, parse
+from secateur.labelled.text_files import read_limited
 from secateur.models.options import option_table
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
@@ -159,7 +160,7 @@ def test_a_named_pipe_is_read_and_what_has_no_end_is_an_error(
     writer.start()
     assert run("prune", "-q", "q", "--threshold", "0", str(pipe)).out == "It is. It was.\n"
     writer.join()
-    monkeypatch.setattr(use, "read_limited", partial(use.read_limited, limit=1 << 20))
+    monkeypatch.setattr("secateur.cli.use.read_limited", partial(read_limited, limit=1 << 20))
     outcome = run("prune", "-q", "q", "/dev/zero")
     assert outcome.code == 2
     assert "/dev/zero: is larger than 1 MiB" in one_line(outcome)

@@ -62,27 +62,23 @@ def generator() -> Iterator[Loopback]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def run(service_key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunExample]:
-    """Runs an example as a script, once for its arguments, away from the checkout; what it prints.
+@pytest.fixture
+def run(service_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunExample:
+    """Runs an example as a script, away from the checkout, and returns what it prints.
 
     All run in this process, so that torch and the embedder are imported once.
     """
-    known: dict[tuple[str, ...], str] = {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setenv("SECATEUR_API_KEY", service_key)
 
     def run(*arguments: str) -> str:
-        if arguments not in known:
-            patch.setattr(sys, "argv", list(arguments))
-            with redirect_stdout(io.StringIO()) as printed:
-                runpy.run_path(str(EXAMPLES / f"{arguments[0]}.py"), run_name="__main__")
-            known[arguments] = printed.getvalue()
-        return known[arguments]
+        monkeypatch.setattr(sys, "argv", list(arguments))
+        with redirect_stdout(io.StringIO()) as printed:
+            runpy.run_path(str(EXAMPLES / f"{arguments[0]}.py"), run_name="__main__")
+        return printed.getvalue()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("examples"))
-        patch.syspath_prepend(EXAMPLES)
-        patch.setenv("SECATEUR_API_KEY", service_key)
-        yield run
+    return run
 
 
 def account(printed: str) -> tuple[int, int, float, int, int]:
@@ -95,16 +91,15 @@ def account(printed: str) -> tuple[int, int, float, int, int]:
 
 
 @pytest.mark.parametrize("framework", RAGS)
-def test_a_small_rag_keeps_its_answers_and_saves_tokens(framework: str, run: RunExample, generator: Loopback) -> None:
-    full, _, retention, tokens, fewer = account(run(RAGS[framework], "--base-url", generator.url))
+def test_a_small_rag_keeps_its_answers_and_saves_tokens(
+    framework: str, run: RunExample, generator: Loopback, request: pytest.FixtureRequest
+) -> None:
+    """With the model in the process, and for LangChain on a live service."""
+    where = ["--url", request.getfixturevalue("service").url] if framework == "LangChain" else []
+    full, _, retention, tokens, fewer = account(run(RAGS[framework], "--base-url", generator.url, *where))
     assert full == len(lines("rag_questions.jsonl"))
     assert retention >= 0.9
     assert fewer < 0.5 * tokens
-
-
-def test_a_small_rag_on_a_live_service_gives_the_same(run: RunExample, generator: Loopback, service: Server) -> None:
-    here = run(RAGS["LangChain"], "--base-url", generator.url)
-    assert run(RAGS["LangChain"], "--base-url", generator.url, "--url", service.url) == here
 
 
 def test_the_client_example(run: RunExample, service: Server) -> None:
