@@ -120,6 +120,8 @@ def test_what_the_library_refuses_is_refused_before_it_is_sent(client: Client) -
         client.prune_many([PruneRequest(QUERY, (Passage("a"),)), PruneRequest(" ", (Passage("a"),))])
     with pytest.raises(InputError, match="passages: is empty"):
         client.prune(QUERY, [])
+    with pytest.raises(InputError, match="^top_m: unknown option"):
+        client.prune(QUERY, ["a"], top_m=3)
 
 
 def test_what_only_the_service_can_refuse_names_the_field(client: Client) -> None:
