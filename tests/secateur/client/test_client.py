@@ -120,7 +120,7 @@ def test_what_the_library_refuses_is_refused_before_it_is_sent(client: Client) -
         client.prune_many([PruneRequest(QUERY, (Passage("a"),)), PruneRequest(" ", (Passage("a"),))])
     with pytest.raises(InputError, match="passages: is empty"):
         client.prune(QUERY, [])
-    with pytest.raises(InputError, match="^top_m: unknown option"):
+    with pytest.raises(InputError, match=r"^top_m: unknown option"):
         client.prune(QUERY, ["a"], top_m=3)
 
 
