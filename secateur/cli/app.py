@@ -80,14 +80,7 @@ def build() -> App:
 
 
 def parse(arguments: Sequence[str]) -> Callable[[], object]:
-    """Return the command that the arguments name, ready to run.
-
-    Args:
-        arguments: Command, options and files.
-
-    Raises:
-        UsageError: They are wrong.
-    """
+    """Return the command that the arguments name, ready to run, or raise a `UsageError`."""
     app = build()
     if arguments[:1] == ["eval"]:  # the one command that has steps and also works without
         app["eval"].default(import_module("secateur.cli.measure").evaluate)
