@@ -10,21 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.models.calibration import Calibration, Level
+from secateur.models.calibration import Calibration
 from secateur.models.checkpoint import CALIBRATION, resolve
 from secateur.models.errors import DataError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.sums import write_sums
 from secateur.training.config import DataConfig
-from secateur.training.conformal import (
-    DELTA,
-    FloatArray,
-    QueryLoss,
-    expected_loss,
-    highest_threshold,
-    query_loss,
-    source_weights,
-)
+from secateur.training.conformal import DELTA, FloatArray, choose_levels, expected_loss, query_losses
 from secateur.training.sampling import read_sources
 from secateur.training.scoring import LabelledScores, score_examples
 
@@ -42,61 +34,43 @@ _QUANTILES = np.linspace(0, 1, 101)
 _SHIFT_DISTANCE = 0.1
 _SHIFT_P = 0.01
 
+Scored = Mapping[str, Sequence[Sequence[LabelledScores]]]
+"""The scores of each query's passages, by source."""
 
-def calibrate_scores(
-    scored: Mapping[str, Sequence[Sequence[LabelledScores]]],
-    *,
-    alphas: Sequence[float] = ALPHAS,
-    balance: bool = True,
-    backend: str = "",
-    titles: bool = True,
-) -> Calibration:
+SourceLosses = Mapping[str, Mapping[float, float]]
+"""Shares of answering units that are lost, by source and target recall."""
+
+
+def calibrate_scores(scored: Scored, *, alphas: Sequence[float] = ALPHAS, balance: bool = True) -> Calibration:
     """Choose thresholds from scored examples.
 
     Args:
-        scored: The passages of each query, by source.
+        scored: The scores.
         alphas: Losses to promise; those that the data is too small for are left out.
         balance: Whether sources count the same, whatever their sizes; five or more are a sample of domains.
-        backend: Backend that scored.
-        titles: Whether the model read the passages' titles.
 
     Raises:
         DataError: fewer than `MIN_QUERIES` queries have an answer, or no loss can be promised.
     """
-    losses: list[QueryLoss] = []
-    sources: list[str] = []
-    for name, queries in scored.items():
-        found = [loss for passages in queries if (loss := query_loss(passages)) is not None]
-        losses += found
-        sources += [name] * len(found)
-    if len(losses) < MIN_QUERIES:
+    losses = {name: found for name, queries in scored.items() if (found := query_losses(queries))}
+    sizes = {name: len(found) for name, found in losses.items()}
+    answered = sum(sizes.values())
+    if answered < MIN_QUERIES:
         raise DataError(
-            f"calibration: {len(losses)} queries have an answer; give at least {MIN_QUERIES} labelled ones (a few "
-            "hundred for a target recall of 0.98)"
+            f"calibration: {answered} queries have an answer; give at least {MIN_QUERIES} labelled ones (a few hundred "
+            "for a target recall of 0.98)"
         )
-    sizes = {name: sources.count(name) for name in dict.fromkeys(sources)}
-    by_source = source_weights(sizes, balance=balance)
-    weights = np.array([by_source[name] for name in sources])
-    domains = sources if balance and len(sizes) >= MIN_DOMAINS else None
-    levels = []
-    for alpha in sorted(alphas, reverse=True):
-        try:
-            threshold, bound, mean_loss = highest_threshold(losses, weights, alpha, domains)
-        except DataError as error:
-            log.warning("%s", error)
-            continue
-        levels.append(Level(target_recall=round(1 - alpha, 6), threshold=threshold, bound=bound, loss=mean_loss))
+    domains = balance and len(sizes) >= MIN_DOMAINS
+    levels = choose_levels(list(losses.values()), alphas, balance=balance, domains=domains)
     if not levels:
-        raise DataError(f"calibration: {len(losses)} queries are too few for any of the losses {list(alphas)}")
+        raise DataError(f"calibration: {answered} queries are too few for any of the losses {list(alphas)}")
     best = best_scores(passages for queries in scored.values() for passages in queries)
     return Calibration(
-        method=_METHOD if domains is None else _METHOD + _OVER_SOURCES,
+        method=_METHOD + _OVER_SOURCES * domains,
         levels=tuple(levels),
         queries=sizes,
         passages=len(best),
         score_quantiles=tuple(np.quantile(best, _QUANTILES).tolist()),
-        backend=backend,
-        titles=titles,
     )
 
 
@@ -105,12 +79,21 @@ def best_scores(queries: Iterable[Sequence[LabelledScores]]) -> FloatArray:
     return np.array([p.scores.max() for passages in queries for p in passages], dtype=np.float64)
 
 
+def _score(pruner: Pruner, data: Path, titles: bool, *, relevant_only: bool = False) -> Scored:
+    scored = {}
+    for name, examples in read_sources(DataConfig(train=data)).items():
+        if relevant_only:
+            examples = [replace(e, passages=tuple(p for p in e.passages if p.relevant)) for e in examples]
+        scored[name] = list(score_examples(pruner, examples, titles=titles))
+        log.info("%s: %d queries scored", name, len(examples))
+    return scored
+
+
 def calibrate(
     model: str | Path | None,
     data: Path,
     *,
     out: Path | None = None,
-    alphas: Sequence[float] = ALPHAS,
     balance: bool = True,
     titles: bool = True,
     backend: str = "auto",
@@ -122,7 +105,6 @@ def calibrate(
         model: Model directory or name of a shipped model.
         data: Labelled examples, one file per source.
         out: File to write; None for the model's own.
-        alphas: Losses to promise.
         balance: Whether sources count the same, whatever their sizes.
         titles: Whether the model reads the passages' titles.
         backend: Backend that will serve the model, see `Pruner.load`.
@@ -133,12 +115,9 @@ def calibrate(
         ModelError: the model cannot be loaded, or its directory cannot be written to.
     """
     pruner = Pruner.load(model, backend=backend, precision=precision)
-    scored = {}
-    for name, examples in read_sources(DataConfig(train=data)).items():
-        scored[name] = list(score_examples(pruner, examples, titles=titles))
-        log.info("%s: %d queries scored", name, len(examples))
     used = f"{pruner.backend.name} {pruner.backend.precision}"
-    calibration = calibrate_scores(scored, alphas=alphas, balance=balance, backend=used, titles=titles)
+    found = calibrate_scores(_score(pruner, data, titles), balance=balance)
+    calibration = found.model_copy(update={"backend": used, "titles": titles})
     directory = resolve(model)
     target = out or directory / CALIBRATION
     calibration.write(target)
@@ -147,15 +126,11 @@ def calibrate(
     return calibration
 
 
-def held_out_losses(model: str | Path | None, data: Path) -> dict[str, dict[float, float]]:
+def held_out_losses(model: str | Path | None, data: Path) -> SourceLosses:
     """Return the share of answering units that a calibrated model loses, by source and target recall.
 
     The model reads the passages' titles, as in a service, unless it was calibrated without. A model that is not
     calibrated has no losses.
-
-    Args:
-        model: Model directory or name of a shipped model.
-        data: Labelled examples.
 
     Raises:
         DataError: the data cannot be used.
@@ -164,17 +139,22 @@ def held_out_losses(model: str | Path | None, data: Path) -> dict[str, dict[floa
     calibration = Calibration.read(resolve(model))
     if calibration is None:
         return {}
-    pruner = Pruner.load(model)
-    found = {}
-    for name, examples in read_sources(DataConfig(train=data)).items():
-        # Only relevant passages count, so no others are scored.
-        answered = [replace(e, passages=tuple(p for p in e.passages if p.relevant)) for e in examples]
-        answered = [e for e in answered if e.passages]
-        scored = list(score_examples(pruner, answered, titles=calibration.titles))
-        losses = {recall: expected_loss(scored, threshold) for recall, threshold in calibration.thresholds.items()}
-        if not any(math.isnan(loss) for loss in losses.values()):
-            found[name] = losses
-    return found
+    thresholds = calibration.thresholds
+    scored = _score(Pruner.load(model), data, calibration.titles, relevant_only=True)  # no others count
+    losses = {
+        name: {recall: expected_loss(queries, threshold) for recall, threshold in thresholds.items()}
+        for name, queries in scored.items()
+    }
+    return {name: found for name, found in losses.items() if not any(map(math.isnan, found.values()))}
+
+
+def mean_losses(losses: SourceLosses) -> dict[float, float]:
+    """Return the mean over sources, by target recall."""
+    by_recall: dict[float, list[float]] = {}
+    for found in losses.values():
+        for recall, loss in found.items():
+            by_recall.setdefault(recall, []).append(loss)
+    return {recall: sum(values) / len(values) for recall, values in by_recall.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +186,7 @@ class Shift:
 
 
 def score_shift(quantiles: Sequence[float], passages: int, scores: FloatArray) -> Shift:
-    """Compare a sample's highest unit scores with the calibration's.
-
-    Args:
-        quantiles: `Calibration.score_quantiles`.
-        passages: `Calibration.passages`.
-        scores: float64[passages of the sample], see `best_scores`.
-    """
+    """Compare the `best_scores` of a sample with ``score_quantiles`` and ``passages`` of a `Calibration`."""
     from scipy.stats import ks_2samp
 
     reference = np.interp(np.linspace(0, 1, passages), np.linspace(0, 1, len(quantiles)), quantiles)
@@ -223,12 +197,6 @@ def score_shift(quantiles: Sequence[float], passages: int, scores: FloatArray) -
 def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", precision: str = "auto") -> Shift:
     """Compare the scores of a sample, labelled or not, with those that a model was calibrated on.
 
-    Args:
-        model: Model directory or name of a shipped model.
-        data: The sample; the model reads its titles if it read the calibration's.
-        backend: Backend, see `Pruner.load`.
-        precision: Precision of the ONNX file, see `Pruner.load`.
-
     Raises:
         ModelError: the model has no `calibration.json`, or one without scores.
         DataError: the sample has fewer than 20 passages.
@@ -238,9 +206,8 @@ def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", 
     if calibration is None or not calibration.score_quantiles:
         raise ModelError(f"{directory / CALIBRATION}: contains no scores; run `secateur calibrate` first")
     pruner = Pruner.load(model, backend=backend, precision=precision)
-    sources = read_sources(DataConfig(train=data)).values()
-    queries = [scores for examples in sources for scores in score_examples(pruner, examples, titles=calibration.titles)]
-    scores = best_scores(queries)
+    sources = _score(pruner, data, calibration.titles).values()
+    scores = best_scores(passages for queries in sources for passages in queries)
     if len(scores) < _MIN_PASSAGES:
         raise DataError(f"{data}: {len(scores)} passages are too few to compare; give at least {_MIN_PASSAGES}")
     return score_shift(calibration.score_quantiles, calibration.passages, scores)

@@ -1,4 +1,4 @@
-"""Random changes to labelled passages: cutting, shuffling, removing their answers."""
+"""Changes to labelled passages: taking some of their units, in another order, or without the answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from secateur.models.types import Passage, Unit
 
 @dataclass(frozen=True, slots=True)
 class LabelledUnits:
-    """A passage with a label for each of its units.
+    """A passage with at least one unit, and for each the probability that it is to be kept.
 
     Attributes:
         passage: Passage whose text the units tile.
-        units: Units of the passage, at least one.
-        labels: Probability that a unit is to be kept, for each unit, in [0, 1].
+        units: Its units.
+        labels: Their probabilities, in [0, 1].
         relevant: Whether the passage answers the query.
         teacher_score: Relevance logit of a teacher, if there is one.
     """
@@ -34,12 +34,12 @@ class LabelledUnits:
         """Return a passage made of some of the units, in the given order, separated by white space."""
         text = ""
         units: list[Unit] = []
-        for position in order:
+        for number, position in enumerate(order, 1):
             unit = self.units[position]
-            if text and not text[-1].isspace():
-                text, units[-1] = text + " ", replace(units[-1], end=units[-1].end + 1)
             start = len(text)
             text += self.passage.text[unit.start : unit.end]
+            if number < len(order) and not text[-1].isspace():
+                text += " "
             units.append(Unit(start, len(text), unit.kind))
         labels = tuple(self.labels[position] for position in order)
         # The teacher scored the whole passage.
@@ -60,26 +60,17 @@ def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledU
 def random_run(labels: Sequence[float], rng: random.Random, max_units: int) -> range:
     """Return a random run of units that contains every relevant one (Provence, section 3).
 
-    Args:
-        labels: Labels of the units.
-        rng: Source of every random choice.
-        max_units: Longest run, unless the relevant units are further apart; the length is uniform from 1 to this.
+    Its length is uniform from 1 to ``max_units``, or larger if the relevant units are further apart.
     """
     relevant = [position for position, label in enumerate(labels) if label > 0]
     count = len(labels)
     length = rng.randint(1, min(max_units, count))
     if not relevant:
         start = rng.randint(0, count - length)
-        return range(start, start + length)
-    first, last = relevant[0], relevant[-1]
-    length = max(length, last - first + 1)
-    start = rng.randint(max(0, last - length + 1), min(first, count - length))
+    else:
+        length = max(length, relevant[-1] - relevant[0] + 1)
+        start = rng.randint(max(0, relevant[-1] - length + 1), min(relevant[0], count - length))
     return range(start, start + length)
-
-
-def shuffled(units: LabelledUnits, rng: random.Random) -> LabelledUnits:
-    """Shuffle the units, so that position carries no signal."""
-    return units.take(rng.sample(range(len(units.units)), len(units.units)))
 
 
 def without_answers(units: LabelledUnits) -> LabelledUnits | None:

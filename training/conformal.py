@@ -13,14 +13,17 @@ Risk-controlling Prediction Sets, JACM 2021; here by Student's t over the source
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.models.errors import DataError
+from secateur.models.calibration import Level
 from secateur.training.scoring import LabelledScores
+
+log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 
@@ -44,80 +47,68 @@ def query_loss(passages: Sequence[LabelledScores]) -> QueryLoss | None:
     return QueryLoss(np.concatenate(answering), np.concatenate(steps))
 
 
+def query_losses(queries: Iterable[Sequence[LabelledScores]]) -> list[QueryLoss]:
+    """Return the losses of the queries that have an answer."""
+    return [loss for passages in queries if (loss := query_loss(passages)) is not None]
+
+
 def expected_loss(queries: Iterable[Sequence[LabelledScores]], threshold: float) -> float:
     """Return the mean share of answering units below a threshold, over queries with an answer; nan without one."""
-    losses = [loss for passages in queries if (loss := query_loss(passages)) is not None]
-    return float(np.mean([loss.steps[loss.scores < threshold].sum() for loss in losses])) if losses else float("nan")
+    lost = [loss.steps[loss.scores < threshold].sum() for loss in query_losses(queries)]
+    return float(np.mean(lost)) if lost else float("nan")
 
 
-def source_weights(sizes: Mapping[str, int], *, balance: bool) -> dict[str, float]:
-    """Return the weight of a query of each source: 1, or, balanced, so that all sources count the same."""
-    mean = sum(sizes.values()) / len(sizes)
-    return {name: mean / size if balance else 1.0 for name, size in sizes.items()}
-
-
-def _summed(losses: Sequence[QueryLoss], weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the scores of all queries in rising order, and the weighted sum of losses above each, after a first 0."""
+def _lost(losses: Sequence[QueryLoss], thresholds: FloatArray) -> FloatArray:
+    """Return float64[thresholds], the sum of the losses at each threshold: a unit with a lower score is lost."""
     scores = np.concatenate([loss.scores for loss in losses])
-    steps = np.concatenate([loss.steps * weight for loss, weight in zip(losses, weights, strict=True)])
     order = np.argsort(scores)
-    return scores[order], np.concatenate([[0.0], np.cumsum(steps[order])])
+    summed = np.cumsum(np.concatenate([loss.steps for loss in losses])[order])
+    found: FloatArray = np.append(0.0, summed)[np.searchsorted(scores[order], thresholds)]
+    return found
 
 
-def _domain_bounds(losses: Sequence[QueryLoss], sources: Sequence[str], thresholds: FloatArray) -> FloatArray:
-    """Return, at each threshold, an upper confidence bound of the mean loss over domains like the sources.
+def _domain_bounds(means: FloatArray) -> FloatArray:
+    """Return upper confidence bounds float64[thresholds] of the mean loss over domains like the sources.
 
-    The t bound assumes that the sources' mean losses are normally distributed. Bates et al. bound losses in [0, 1]
-    without this assumption, but a dozen sources are too few for that.
-
-    Args:
-        losses: Loss of each query.
-        sources: Source of each query.
-        thresholds: float64[thresholds].
+    The t bound assumes that the sources' mean losses float64[sources, thresholds] are normally distributed. Bates et
+    al. bound losses in [0, 1] without this assumption, but a dozen sources are too few for that.
     """
     from scipy.stats import t
 
-    means = []
-    for name in dict.fromkeys(sources):
-        own = [loss for loss, source in zip(losses, sources, strict=True) if source == name]
-        scores, lost = _summed(own, np.full(len(own), 1 / len(own)))
-        means.append(lost[np.searchsorted(scores, thresholds, side="left")])
-    by_source = np.array(means)
-    error = by_source.std(axis=0, ddof=1) / len(means) ** 0.5
-    bounds: FloatArray = by_source.mean(axis=0) + t.ppf(1 - DELTA, len(means) - 1) * error
+    error = means.std(axis=0, ddof=1) / len(means) ** 0.5
+    bounds: FloatArray = means.mean(axis=0) + t.ppf(1 - DELTA, len(means) - 1) * error
     return bounds
 
 
-def highest_threshold(
-    losses: Sequence[QueryLoss], weights: FloatArray, alpha: float, domains: Sequence[str] | None = None
-) -> tuple[float, float, float]:
-    """Return the highest threshold whose expected loss is at most alpha, with its bound and its mean loss.
+def choose_levels(
+    sources: Sequence[Sequence[QueryLoss]], alphas: Iterable[float], *, balance: bool, domains: bool
+) -> list[Level]:
+    """Return the highest threshold whose expected loss is at most alpha, for each alpha that the data is enough for.
 
     Args:
-        losses: Loss of each query.
-        weights: float64[queries], how much more frequent a query like this one is in use than here.
-        alpha: Largest share of answering units that may be lost, in (0, 1).
-        domains: Source of each query; None not to treat the sources as a sample of domains.
-
-    Raises:
-        DataError: there are too few queries for so small an alpha.
+        sources: Losses of the queries of each source.
+        alphas: Largest shares of answering units that may be lost, in (0, 1).
+        balance: Whether sources count the same, whatever their sizes.
+        domains: Whether the sources are a sample of domains.
     """
-    total = float(weights.sum())
-    extra = float(weights.max())  # the next query may be of the heaviest source and lose everything
-    scores, summed = _summed(losses, weights)
-    # A threshold loses the units with lower scores.
-    thresholds, first = np.unique(scores, return_index=True)
-    lost = summed[first]
-    bounds = (lost + extra) / (total + extra)
-    if domains is not None:
+    sizes = np.array([len(losses) for losses in sources])
+    weights = sizes.mean() / sizes if balance else np.ones(len(sizes))  # of a query of each source
+    thresholds = np.unique(np.concatenate([loss.scores for losses in sources for loss in losses]))
+    lost = np.array([_lost(losses, thresholds) for losses in sources])
+    extra = weights.max()  # the next query may be of the heaviest source and lose everything
+    bounds = (weights @ lost + extra) / (weights @ sizes + extra)
+    if domains:
         # The spread of sources may shrink as losses grow: a threshold is safe only if all lower ones are.
-        bounds = np.maximum.accumulate(np.maximum(bounds, _domain_bounds(losses, domains, thresholds)))
-    if bounds[0] > alpha:
-        raise DataError(
-            f"calibration: too few queries to promise a loss of at most {alpha:g}; the lowest loss that can be "
-            f"promised is {bounds[0]:.3f}"
-        )
-    best = int(np.searchsorted(bounds, alpha, side="right")) - 1
-    # Rounded down, so that the number in the file loses no more than the exact one.
-    threshold = max(0.0, float(np.floor(thresholds[best] * 1e6) / 1e6))
-    return threshold, float(bounds[best]), float(lost[best] / total)
+        bounds = np.maximum.accumulate(np.maximum(bounds, _domain_bounds(lost / sizes[:, np.newaxis])))
+    levels = []
+    for alpha in sorted(alphas, reverse=True):
+        best = int(np.searchsorted(bounds, alpha, side="right")) - 1
+        if best < 0:
+            log.warning("calibration: too few queries to promise a loss of %g; the lowest is %.3f", alpha, bounds[0])
+            continue
+        # Rounded down, so that the number in the file loses no more than the exact one.
+        threshold = max(0.0, float(np.floor(thresholds[best] * 1e6) / 1e6))
+        loss = float(weights @ lost[:, best] / (weights @ sizes))
+        recall, bound = round(1 - alpha, 6), float(bounds[best])
+        levels.append(Level(target_recall=recall, threshold=threshold, bound=bound, loss=loss))
+    return levels

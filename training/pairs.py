@@ -15,11 +15,11 @@ from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.pruner import Pruner
 from secateur.models.segmenters import Segmenter
-from secateur.training.changes import LabelledUnits, labelled_units, random_run, shuffled, without_answers
+from secateur.training.changes import LabelledUnits, labelled_units, random_run, without_answers
 from secateur.training.config import DataConfig, TeacherConfig
 from secateur.training.losses import IGNORED
 from secateur.training.sampling import SampledQuery, read_sources, sample_queries
-from secateur.training.teacher_scores import with_teacher_scores
+from secateur.training.scoring import with_teacher_scores
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ class Pair:
 
     Attributes:
         input_ids: int32[tokens].
-        labels: float32[tokens], probability that a token is to be kept, in [0, 1]; `IGNORED` on query, title and
-            special tokens.
+        labels: float32[tokens], probability that a token is to be kept, in [0, 1], or `IGNORED`.
         units: int16[tokens], the unit of each labelled token, counted from the window's first; 0 elsewhere.
         passage_start: Position where the passage's token type begins.
         relevant: Whether the window contains an answer.
@@ -53,62 +52,48 @@ Group = tuple[Pair, ...]
 """The pairs of one query."""
 
 
+@dataclass(frozen=True, slots=True)
 class GroupBuilder:
-    """Changes, encodes and labels sampled queries. The same seed and number give the same group, in any order.
+    """Changes, encodes and labels sampled queries. The same seed and number give the same group, in any order."""
 
-    Args:
-        encoder: Pair encoder with the window used in training.
-        segmenter: Sentence segmenter.
-        config: Shares of the changes.
-        seed: Seed of every random choice.
-    """
-
-    def __init__(self, encoder: PairEncoder, segmenter: Segmenter, config: DataConfig, seed: int) -> None:
-        self._encoder = encoder
-        self._segmenter = segmenter
-        self._config = config
-        self._seed = seed
+    encoder: PairEncoder
+    segmenter: Segmenter
+    config: DataConfig
+    seed: int
 
     def build(self, number: int, sampled: SampledQuery) -> Group:
         """Build the pairs of a query, without the passages that nothing can be learned from.
 
-        Args:
-            number: Number of the query in the run, which determines its random changes.
-            sampled: Query and passages.
+        The number of the query in the run determines its random changes.
         """
         return self.encode(number, sampled.query, self.change(number, sampled))
 
     def change(self, number: int, sampled: SampledQuery) -> list[LabelledUnits]:
         """Segment and change a query's passages; see `build`."""
-        rng = random.Random(f"{self._seed}/{number}")
-        return [self._changed(units, rng) for units in self._passages(sampled)]
+        found = [units for p in sampled.passages if (units := labelled_units(p, self.segmenter)) is not None]
+        if sampled.no_answer and found and found[0].relevant and (rest := without_answers(found[0])) is not None:
+            found.append(rest)
+        rng = random.Random(f"{self.seed}/{number}")
+        return [self._changed(units, rng) for units in found]
 
     def encode(self, number: int, query: str, passages: Sequence[LabelledUnits]) -> Group:
         """Encode and label changed passages; see `build`."""
-        rng = random.Random(f"{self._seed}/{number}/window")
-        query_ids, _ = self._encoder.encode_query(query, truncate=True)
+        rng = random.Random(f"{self.seed}/{number}/window")
+        query_ids, _ = self.encoder.encode_query(query, truncate=True)
         pairs = [self._encode(query_ids, units, rng) for units in passages]
         return tuple(pair for pair in pairs if pair is not None)
 
-    def _passages(self, sampled: SampledQuery) -> list[LabelledUnits]:
-        found = [units for p in sampled.passages if (units := labelled_units(p, self._segmenter)) is not None]
-        if sampled.no_answer and found and found[0].relevant:
-            rest = without_answers(found[0])
-            found += [rest] if rest is not None else []
-        return found
-
     def _changed(self, units: LabelledUnits, rng: random.Random) -> LabelledUnits:
-        config = self._config
-        if rng.random() < config.recut_share:
-            units = units.take(random_run(units.labels, rng, config.recut_max_units))
-        if rng.random() < config.shuffle_share:
-            units = shuffled(units, rng)
-        if rng.random() >= config.title_share:
+        if rng.random() < self.config.recut_share:
+            units = units.take(random_run(units.labels, rng, self.config.recut_max_units))
+        if rng.random() < self.config.shuffle_share:
+            units = units.take(rng.sample(range(len(units.units)), len(units.units)))
+        if rng.random() >= self.config.title_share:
             units = replace(units, passage=replace(units.passage, title=None))
         return units
 
     def _encode(self, query_ids: Sequence[int], units: LabelledUnits, rng: random.Random) -> Pair | None:
-        windows = self._encoder.encode(query_ids, [units.passage], [units.units])[0].windows
+        windows = self.encoder.encode(query_ids, [units.passage], [units.units])[0].windows
         labels = np.asarray(units.labels, dtype=np.float32)
         # A window of a relevant passage without its answer would be learned as irrelevant.
         usable = [w for w in windows if not units.relevant or (labels[w.token_unit] == labels.max()).any()]
@@ -125,27 +110,14 @@ class GroupBuilder:
         return Pair(window.ids, token_labels, token_units, window.passage_start, units.relevant, teacher_score)
 
 
-def build_groups(
-    config: DataConfig, encoder: PairEncoder, segmenter: Segmenter, seed: int, teacher: TeacherConfig | None = None
-) -> tuple[list[Group], dict[str, int]]:
-    """Read, sample, change, encode and label all pairs of a run.
-
-    Args:
-        config: What to sample.
-        encoder: Pair encoder with the window used in training.
-        segmenter: Sentence segmenter.
-        seed: Seed of every random choice; the same seed gives the same pairs in the same order.
-        teacher: Teacher that labels the pairs.
-
-    Returns:
-        The pairs by query, and the number of queries of each source.
+def build_groups(builder: GroupBuilder, teacher: TeacherConfig | None = None) -> tuple[list[Group], dict[str, int]]:
+    """Return all pairs of a run by query, the same from the same builder, and the number of queries of each source.
 
     Raises:
         DataError: there is nothing to learn from.
     """
-    sources = read_sources(config)
-    sampled = sample_queries(sources, config, random.Random(seed))
-    builder = GroupBuilder(encoder, segmenter, config, seed)
+    sources = read_sources(builder.config)
+    sampled = sample_queries(sources, builder.config, random.Random(builder.seed))
     queries = [one.query for one in sampled]
     passages = [builder.change(number, one) for number, one in enumerate(sampled)]
     if teacher is not None:
@@ -155,7 +127,7 @@ def build_groups(
     built = (builder.encode(n, query, units) for n, (query, units) in enumerate(zip(queries, passages, strict=True)))
     groups = [group for group in built if group]
     if not any(pair.relevant for group in groups for pair in group):
-        raise DataError(f"{config.train}: no relevant span matches any unit; check the offsets")
+        raise DataError(f"{builder.config.train}: no relevant span matches any unit; check the offsets")
     pairs = sum(map(len, groups))
     lost = sum(map(len, sampled)) - pairs
     log.info("%d pairs of %d queries; %d left out because their labels match no unit", pairs, len(groups), lost)

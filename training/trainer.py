@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from secateur.labelled.hardware import has_bf16
 from secateur.models.errors import DataError, ModelError
-from secateur.training.batches import GroupCollator
 from secateur.training.config import TrainConfig
 from secateur.training.losses import Targets, joint_loss, loss_parts
 from secateur.training.pairs import Group
@@ -29,15 +28,10 @@ _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 def use_bf16(precision: str) -> bool:
-    """Whether to train in bf16: if asked for, or with `auto` where the hardware supports it.
-
-    Without such hardware bf16 is emulated, about twenty times slower than fp32.
-    """
+    """Whether to train in bf16; with `auto` where the hardware supports it. Emulated, it is 20 times slower."""
     if precision != "auto":
         return precision == "bf16"
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return has_bf16()
+    return torch.cuda.is_bf16_supported() if torch.cuda.is_available() else has_bf16()
 
 
 def check_machine(config: TrainConfig) -> None:
@@ -48,9 +42,7 @@ def check_machine(config: TrainConfig) -> None:
     """
     if config.optim.precision == "fp16" and not torch.cuda.is_available():
         raise DataError("optim.precision: fp16 needs a CUDA device, but there is none; use auto, bf16 or fp32")
-    trackers: list[str] = []
-    if config.report_to:
-        trackers = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    trackers: list[str] = get_available_reporting_integrations() if config.report_to else []  # type: ignore[no-untyped-call]
     for name in config.report_to:
         if name not in trackers:
             raise DataError(
@@ -66,15 +58,9 @@ def last_checkpoint(directory: Path) -> Path | None:
 
 
 class PruningTrainer(Trainer):
-    """Trains a `PruningNetwork`.
+    """Trains a `PruningNetwork` on this process's batches of all epochs; see `training_arguments`.
 
-    Args:
-        config: Weights of the losses, and optimisation.
-        network: Encoder and heads.
-        arguments: Settings of `transformers`, see `training_arguments`.
-        loader: This process's batches of all epochs.
-        validation: Encoded queries to judge checkpoints by; empty for no validation.
-        collator: Function that pads groups.
+    Checkpoints are judged by the encoded queries in ``validation``, if there are any.
     """
 
     def __init__(
@@ -84,23 +70,19 @@ class PruningTrainer(Trainer):
         arguments: TrainingArguments,
         loader: DataLoader[Any],
         validation: Sequence[Group],
-        collator: GroupCollator,
     ) -> None:
-        stopping: list[TrainerCallback] = []
-        if validation and config.stop.patience:
-            stopping.append(EarlyStoppingCallback(config.stop.patience))
         super().__init__(
             model=network,
             args=arguments,
             train_dataset=loader.dataset,
             eval_dataset=cast("Dataset[Group]", validation) if validation else None,
-            data_collator=collator,
-            callbacks=stopping,
+            data_collator=loader.collate_fn,
         )
+        if validation and config.stop.patience:
+            self.add_callback(EarlyStoppingCallback(config.stop.patience))
         self.model_accepts_loss_kwargs = False
         self._config = config
         self._validation = validation
-        self._collator = collator
         self._parts: dict[str, list[float]] = {}
         self._loader = loader
 
@@ -108,14 +90,8 @@ class PruningTrainer(Trainer):
         """Return the batches, which are divided among processes already."""
         return self._loader
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Tensor | Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Return the joint loss of a batch (and the logits, if asked for).
+    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Tensor | Any], *_: Any, **__: Any) -> Tensor:
+        """Return the joint loss of a batch.
 
         Raises:
             DataError: the loss is not finite.
@@ -138,7 +114,7 @@ class PruningTrainer(Trainer):
         loss = joint_loss(parts, self._config.loss)
         if not math.isfinite(loss.item()):
             raise self._not_finite("the loss")
-        return (loss, {"relevance": relevance, "keep": keep}) if return_outputs else loss
+        return loss
 
     def _not_finite(self, what: str) -> DataError:
         return DataError(
@@ -149,16 +125,14 @@ class PruningTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss since the last log."""
         if "loss" in logs:
-            for name, values in self._parts.items():
-                if values:
-                    logs[name] = round(sum(values) / len(values), 4)
-                    values.clear()
+            logs |= {name: round(sum(values) / len(values), 4) for name, values in self._parts.items()}
+            self._parts.clear()
         super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure the network on the validation pairs."""
-        found = validate(self.accelerator.unwrap_model(self.model), self._validation, self._collator)
-        metrics = {f"eval_{name}": value for name, value in asdict(found).items()}
+        found = validate(self.accelerator.unwrap_model(self.model), self._validation, self._loader.collate_fn)
+        metrics = {f"eval_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -169,23 +143,19 @@ class PruningTrainer(Trainer):
         if self.args.should_save and folder.is_dir():
             (folder / _COMPLETE).touch()
 
-    def _layer_scale(self, name: str, layers: int) -> float:
-        """Return the factor of an encoder parameter's learning rate: lower for each layer further below the heads."""
-        layer = _LAYER.search(name)
-        depth = layers - int(layer[1]) - 1 if layer else layers
-        return float(self._config.optim.layer_decay**depth)
-
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Return AdamW with faster heads and slower lower layers; no decay on biases, norms and scalars."""
         if self.optimizer is None:
             optim = self._config.optim
             named = dict((model or self.model).named_parameters())  # type: ignore[union-attr]
-            layers = max((int(found[1]) for name in named if (found := _LAYER.search(name))), default=-1) + 1
+            depths = {name: int(found[1]) for name in named if (found := _LAYER.search(name))}
+            layers = max(depths.values(), default=-1) + 1
             groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
             for name, parameter in named.items():
                 if parameter.requires_grad:
                     of_encoder = name.removeprefix("module.").startswith("encoder.")
-                    scale = self._layer_scale(name, layers) if of_encoder else optim.head_multiplier
+                    below = layers - depths.get(name, -1) - 1  # layers between this one and the heads
+                    scale = optim.layer_decay**below if of_encoder else optim.head_multiplier
                     decay = optim.weight_decay if parameter.ndim > 1 else 0.0
                     groups.setdefault((optim.learning_rate * scale, decay), []).append(parameter)
             self.optimizer = torch.optim.AdamW(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from secateur.labelled.blocks import blocks
 from secateur.labelled.json_files import json_lines
 from secateur.labelled.parquet_files import open_parquet
 from secateur.labelled.sources import saved_splits
@@ -17,98 +15,58 @@ from secateur.models.errors import DataError, InputError
 
 Row = dict[str, Any]
 
+LINES = (".jsonl", ".jsonl.gz", ".ndjson")  # endings of JSON lines
 _QUERY_NAMES = ("query", "question")
 _PASSAGES_NAMES = ("passages", "documents", "contexts", "texts", "passage", "document", "context", "text")
 _BATCH = 1024  # rows that are read at once
+_TABLE = 8192  # rows of a table made of JSON lines
 
 
-class Lines:
-    """JSON lines, gzipped or not, each an object. Blank lines are skipped."""
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus on disk, with its Hugging Face dataset if it is not a file; see `open_corpus`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
+    dataset: Any = None
 
-    def columns(self) -> list[str]:
-        """Return the names in the first row."""
-        return next((list(row) for row in self.read()), [])
-
-    def read(self, start: int = 0) -> Iterator[Row]:
-        """Yield the rows from the given one.
+    def read(self) -> Iterator[Row]:
+        """Yield the rows. Blank lines are skipped.
 
         Raises:
-            DataError: a line is not a JSON object.
+            DataError: the file cannot be read, or a line is not a JSON object.
         """
-        for number, row in islice(json_lines(self.path), start, None):
-            if not isinstance(row, dict):
-                raise DataError(f"{self.path}, line {number}: is not an object")
-            yield row
-
-
-class Tables:
-    """Data in Arrow's format: a Parquet file, or a dataset that `datasets` saved to disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @cached_property
-    def dataset(self) -> Any:
-        """The Hugging Face dataset; None for a Parquet file.
-
-        Raises:
-            DataError: the directory holds no dataset, or several splits.
-            MissingExtraError: `datasets` is not installed.
-        """
-        if self.path.is_file():
-            return None
-        splits = saved_splits(self.path, "data")
-        if len(splits) > 1 or "" not in splits:
-            raise DataError(f"{self.path}: has the splits {', '.join(splits)}; give the directory of one of them")
-        return splits[""]
-
-    def columns(self) -> list[str]:
-        """Return the names of the columns."""
-        with _reading(self.path):
-            if self.dataset is not None:
-                return list(self.dataset.features.arrow_schema.names)
-            with open_parquet(self.path, "data") as opened:
-                return list(opened.file.schema_arrow.names)
+        if self.path.name.endswith(LINES) and self.dataset is None:
+            for number, row in json_lines(self.path):
+                if not isinstance(row, dict):
+                    raise DataError(f"{self.path}, line {number}: is not an object")
+                yield row
+            return
+        try:
+            for table in self.tables():
+                yield from table.to_pylist()
+        except (OSError, ValueError, OverflowError) as error:  # pyarrow's are ValueErrors; extreme dates overflow
+            raise DataError(f"{self.path}: cannot be read ({error})") from error
 
     def tables(self) -> Iterator[Any]:
-        """Yield all rows as Arrow tables."""
-        import pyarrow
+        """Yield the rows as Arrow tables with one schema."""
+        import pyarrow as arrow
 
-        if self.dataset is None:
-            with open_parquet(self.path, "data", _BATCH) as opened:
-                for batch in opened.batches():
-                    yield pyarrow.Table.from_batches([batch])
-        else:
+        if self.dataset is not None:
             rows = self.dataset.with_format("arrow")
             yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
-
-    def read(self, start: int = 0) -> Iterator[Row]:
-        """Yield the rows from the given one.
-
-        Raises:
-            DataError: the file cannot be read.
-        """
-        with _reading(self.path):
-            done = 0
-            for table in self.tables():
-                if done + table.num_rows > start:
-                    yield from table.slice(max(0, start - done)).to_pylist()
-                done += table.num_rows
-
-
-Corpus = Lines | Tables
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn Arrow's errors into ours."""
-    try:
-        yield
-    except (OSError, ValueError, OverflowError) as error:  # pyarrow's are ValueErrors; extreme dates overflow
-        raise DataError(f"{path}: cannot be read ({error})") from error
+        elif self.path.suffix == ".parquet":
+            with open_parquet(self.path, "data", _BATCH) as opened:
+                for batch in opened.batches():
+                    yield arrow.Table.from_batches([batch])
+        else:
+            schema = arrow.schema([])
+            for block in blocks(self.read(), _TABLE):
+                # Arrow takes the columns from the first row alone.
+                names = dict.fromkeys(name for row in block for name in row)
+                found = arrow.Table.from_pylist([{name: row.get(name) for name in names} for row in block]).schema
+                schema = arrow.unify_schemas([schema, found], promote_options="permissive")
+            for block in blocks(self.read(), _TABLE):
+                yield arrow.Table.from_pylist(block, schema=schema)
 
 
 def open_corpus(path: Path) -> Corpus:
@@ -118,12 +76,16 @@ def open_corpus(path: Path) -> Corpus:
         path: ``.jsonl`` or ``.jsonl.gz``, ``.parquet``, or a directory that `datasets` wrote by ``save_to_disk``.
 
     Raises:
-        DataError: it does not exist, or has another format.
+        DataError: it does not exist, has another format, or several splits.
+        MissingExtraError: `datasets` is not installed.
     """
-    if path.name.endswith((".jsonl", ".jsonl.gz", ".ndjson")) and path.is_file():
-        return Lines(path)
-    if (path.suffix == ".parquet" and path.is_file()) or path.is_dir():
-        return Tables(path)
+    if path.is_dir():
+        splits = saved_splits(path, "data")
+        if len(splits) > 1 or "" not in splits:
+            raise DataError(f"{path}: has the splits {', '.join(splits)}; give the directory of one of them")
+        return Corpus(path, splits[""])
+    if path.is_file() and path.name.endswith((*LINES, ".parquet")):
+        return Corpus(path)
     problem = "is neither .jsonl, .jsonl.gz nor .parquet" if path.exists() else "no such file or directory"
     raise DataError(f"{path}: {problem}")
 
@@ -153,17 +115,12 @@ class Columns:
 
 
 def find_columns(corpus: Corpus, columns: Columns, query: str | None) -> Columns:
-    """Return the columns with the names that the corpus has.
-
-    Args:
-        corpus: The corpus.
-        columns: Columns named by the user.
-        query: Query for all rows.
+    """Return the columns with the names in the first row, unless the given query is that of all rows.
 
     Raises:
         InputError: there is no such column.
     """
-    existing = corpus.columns()
+    existing = next(corpus.read(), {})
 
     def find(wanted: str | None, usual: tuple[str, ...], flag: str) -> str:
         found = wanted if wanted is not None else next((name for name in usual if name in existing), None)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from secateur.labelled.blocks import blocks, map_blocks
@@ -73,31 +74,21 @@ class CorpusOptions:
 
 @dataclass(slots=True)
 class CorpusReport:
-    """The result of a run.
-
-    Attributes:
-        rows: Number of rows in the corpus.
-        passages: Number of passages in the rows that are not broken.
-        broken: Number of rows without an outcome.
-        earlier: Number of rows that an earlier run finished.
-        seconds: Time for the other rows.
-        passages_now: Number of passages in the other rows.
-    """
+    """The result of a run: numbers of rows and passages."""
 
     rows: int = 0
-    passages: int = 0
-    broken: int = 0
-    earlier: int = 0
-    seconds: float = 0.0
-    passages_now: int = 0
+    passages: int = 0  # of the rows that are not broken
+    broken: int = 0  # rows
+    earlier: int = 0  # rows that an earlier run finished
+    speed: float = 0.0  # passages of the other rows per second
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
         lines = [f"{self.rows} rows with {self.passages} passages; {self.broken} rows are broken"]
         if self.earlier:
             lines.append(f"{self.earlier} rows were finished by an earlier run")
-        if self.passages_now:
-            lines.append(f"{self.passages_now / max(self.seconds, 1e-9):.1f} passages per second")
+        if self.speed:
+            lines.append(f"{self.speed:.1f} passages per second")
         return lines
 
 
@@ -157,7 +148,7 @@ def _run(corpus: Corpus, columns: Columns, journal: Journal, rows: int, options:
 
     def items() -> Iterator[Item]:
         nonlocal passages
-        for row in corpus.read(journal.done):
+        for row in islice(corpus.read(), journal.done, None):
             item = columns.item(row)
             passages += len(item[1]) if isinstance(item[1], list) else 1
             yield item
@@ -168,11 +159,11 @@ def _run(corpus: Corpus, columns: Columns, journal: Journal, rows: int, options:
     work = partial(prune_block, choice=model, options=options.pruning, score_only=options.score_only)
     with _progress(journal.done, rows) as show:
         for outcomes in map_blocks(work, blocks(items(), options.block), ray=options.ray):
-            for number, outcome in enumerate(outcomes, journal.done + 1):
-                if outcome.error is not None and not options.keep_broken:
-                    raise DataError(
-                        f"{corpus.path}, row {number}: {outcome.error}; or give --keep-broken, which resumes from here"
-                    )
+            errors = ((n, one.error) for n, one in enumerate(outcomes, journal.done + 1) if one.error is not None)
+            if not options.keep_broken and (first := next(errors, None)):
+                raise DataError(
+                    f"{corpus.path}, row {first[0]}: {first[1]}; or give --keep-broken, which resumes from here"
+                )
             journal.append(outcomes)
             show(journal.done)
     return passages
@@ -213,13 +204,13 @@ def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) ->
     with open_journal(place, run, options.block, report.rows) as journal:
         report.earlier = journal.done
         started = time.perf_counter()
-        report.passages_now = _run(corpus, columns, journal, report.rows, options)
-        report.seconds = time.perf_counter() - started
+        passages = _run(corpus, columns, journal, report.rows, options)
+        report.speed = passages / (time.perf_counter() - started)
         report.broken = sum(outcome.error is not None for outcome in journal.read())
         write(
             out,
             corpus,
-            journal.read,
+            journal.read(),
             options.column,
             errors=options.keep_broken,
             single=single.pop(),

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from secateur.labelled.blocks import blocks
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.pipelines.corpus.pruning import Outcome
-from secateur.pipelines.corpus.rows import Corpus, Row, Tables
-
-Form = Literal["lines", "parquet", "dataset"]
-
-_ROWS = 8192  # of a table made of JSON lines
+from secateur.pipelines.corpus.rows import LINES, Corpus, Row
 
 
-def form_of(out: Path) -> Form:
+def form_of(out: Path) -> Literal["lines", "parquet", "dataset"]:
     """Return the format that an output's name stands for.
 
     Raises:
         InputError: its ending is unknown.
     """
-    if out.name.endswith((".jsonl", ".jsonl.gz", ".ndjson")):
+    if out.name.endswith(LINES):
         return "lines"
     if out.suffix == ".parquet":
         return "parquet"
@@ -38,56 +33,40 @@ def _schema(column: str, errors: bool, single: bool, score_only: bool) -> Any:
     """Return the Arrow schema of the new columns."""
     import pyarrow as arrow
 
-    fields: dict[str, Any] = {} if single else {"index": arrow.int64()}
+    integer, number, text = arrow.int64(), arrow.float64(), arrow.string()
     if score_only:
-        unit = arrow.struct({"start": arrow.int64(), "end": arrow.int64(), "score": arrow.float64()})
-        fields |= {"score": arrow.float64(), "units": arrow.list_(unit)}
+        unit = arrow.struct({"start": integer, "end": integer, "score": number})
+        fields: dict[str, Any] = {"score": number, "units": arrow.list_(unit)}
     else:
-        fields |= {
-            "text": arrow.string(),
-            "score": arrow.float64(),
-            "spans": arrow.list_(arrow.list_(arrow.int64())),
-            "kept_units": arrow.int64(),
-            "total_units": arrow.int64(),
-        }
-    struct = arrow.struct(fields)
-    columns = {column: struct if single else arrow.list_(struct)}
-    return arrow.schema(columns | ({f"{column}_error": arrow.string()} if errors else {}))
+        spans = arrow.list_(arrow.list_(integer))
+        fields = {"text": text, "score": number, "spans": spans, "kept_units": integer, "total_units": integer}
+    new = arrow.struct(fields) if single else arrow.list_(arrow.struct({"index": integer} | fields))
+    return arrow.schema({column: new} | ({f"{column}_error": text} if errors else {}))
 
 
-def _lines_as_tables(corpus: Corpus) -> Iterator[Any]:
-    """Yield JSON rows as tables with the schema that all rows fit."""
+def _tables(corpus: Corpus, added: Iterator[Row], schema: Any) -> Iterator[Any]:
+    """Yield Arrow tables with the new columns, and with the given ones unless they are in a dataset."""
     import pyarrow as arrow
 
-    schema = arrow.schema([])
-    for block in blocks(corpus.read(), _ROWS):
-        # Arrow takes the columns from the first row alone.
-        names = dict.fromkeys(name for row in block for name in row)
-        found = arrow.Table.from_pylist([{name: row.get(name) for name in names} for row in block]).schema
-        schema = arrow.unify_schemas([schema, found], promote_options="permissive")
-    for block in blocks(corpus.read(), _ROWS):
-        yield arrow.Table.from_pylist(block, schema=schema)
+    for given in corpus.tables():
+        table = arrow.Table.from_pylist(list(islice(added, given.num_rows)), schema=schema)
+        if corpus.dataset is None:
+            both = arrow.schema([*given.schema, *schema])
+            table = arrow.Table.from_arrays([*given.columns, *table.columns], schema=both)
+        yield table
 
 
-def _write_parquet(out: Path, corpus: Corpus, added: Iterator[Row], schema: Any, *, only_added: bool = False) -> None:
-    import pyarrow as arrow
+def _write_parquet(out: Path, tables: Iterator[Any]) -> None:
     import pyarrow.parquet as parquet
 
-    writer = None
-    try:
-        for given in corpus.tables() if isinstance(corpus, Tables) else _lines_as_tables(corpus):
-            table = arrow.Table.from_pylist(list(islice(added, given.num_rows)), schema=schema)
-            if not only_added:
-                both = arrow.schema([*given.schema, *schema])
-                table = arrow.Table.from_arrays([*given.columns, *table.columns], schema=both)
-            writer = writer or parquet.ParquetWriter(out, table.schema)
+    first = next(tables)
+    with parquet.ParquetWriter(out, first.schema) as writer:
+        for table in chain([first], tables):
             writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
 
 
-def _write_dataset(out: Path, corpus: Corpus, added: Iterator[Row], schema: Any, folder: Path) -> None:
+def _write_dataset(out: Path, given: Any, path: Path) -> None:
+    """Write a dataset of the columns in a Parquet file, beside those of the given dataset, if any."""
     try:
         from datasets import Dataset, concatenate_datasets, disable_progress_bars
         from datasets.exceptions import DatasetsError
@@ -95,11 +74,8 @@ def _write_dataset(out: Path, corpus: Corpus, added: Iterator[Row], schema: Any,
         raise MissingExtraError("datasets", "data") from error
 
     disable_progress_bars()
-    given = corpus.dataset if isinstance(corpus, Tables) else None
-    path = folder / "rows.parquet"
     try:
-        _write_parquet(path, corpus, added, schema, only_added=given is not None)
-        made = Dataset.from_parquet(str(path), cache_dir=str(folder))
+        made = Dataset.from_parquet(str(path), cache_dir=str(path.parent))
         # Existing columns keep features that Arrow does not know, such as the names of classes.
         whole = made if given is None else concatenate_datasets([given, made], axis=1)
         whole.save_to_disk(str(out))
@@ -110,7 +86,7 @@ def _write_dataset(out: Path, corpus: Corpus, added: Iterator[Row], schema: Any,
 def write(
     out: Path,
     corpus: Corpus,
-    outcomes: Callable[[], Iterator[Outcome]],
+    outcomes: Iterable[Outcome],
     column: str,
     *,
     errors: bool,
@@ -121,8 +97,8 @@ def write(
 
     Args:
         out: Output, replaced at the end; its ending determines the format, see `form_of`.
-        corpus: The rows.
-        outcomes: Function that yields an outcome for each row.
+        corpus: The rows, at least one.
+        outcomes: Outcome of each row.
         column: Name of the new column.
         errors: Whether to add a column of errors.
         single: Whether the rows have one passage each.
@@ -133,7 +109,7 @@ def write(
     """
     form = form_of(out)
     added: Iterator[Row] = (
-        {column: outcome.pruned} | ({f"{column}_error": outcome.error} if errors else {}) for outcome in outcomes()
+        {column: outcome.pruned} | ({f"{column}_error": outcome.error} if errors else {}) for outcome in outcomes
     )
     if form == "lines":
         try:
@@ -145,19 +121,17 @@ def write(
         import pyarrow as arrow
     except ImportError as error:
         raise MissingExtraError("pyarrow", "data") from error
-    schema = _schema(column, errors, single, score_only)
+    tables = _tables(corpus, added, _schema(column, errors, single, score_only))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # `atomic_path` replaces files only, not the directory of a dataset.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
-            folder = Path(name)
-            made = folder / out.name
-            if form == "parquet":
-                _write_parquet(made, corpus, added, schema)
-            else:
-                _write_dataset(made, corpus, added, schema, folder)
+            made, path = Path(name) / out.name, Path(name) / "rows.parquet"
+            _write_parquet(made if form == "parquet" else path, tables)
+            if form == "dataset":
+                _write_dataset(made, corpus.dataset, path)
             if out.is_dir():
-                out.rename(folder / "old")
+                out.rename(Path(name) / "old")
             made.rename(out)
     except (OSError, arrow.ArrowException) as error:
         raise DataError(f"{out}: cannot be written ({error})") from error
