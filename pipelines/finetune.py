@@ -118,10 +118,7 @@ def _pairs_per_second(base: str) -> float:
 
 
 def _schedule(work: Path, queries: dict[str, int], options: FinetuneOptions) -> tuple[Schedule, bool]:
-    """Return the schedule, and whether an earlier session began with it, so that its checkpoints fit.
-
-    The schedule depends on the speed of the machine, which varies, so it is chosen once and stored.
-    """
+    """Return the schedule, and whether an earlier session chose and stored it, so that its checkpoints fit."""
     path = work / "schedule.json"
     inputs = {"queries": queries, **asdict(options)}
     if path.is_file():
@@ -157,12 +154,9 @@ def _train(work: Path, name: str, schedule: Schedule, options: FinetuneOptions, 
 
 
 def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> FinetuneReport:
-    """Fine-tune a model on labelled examples of a domain.
+    """Fine-tune a model on labelled examples of a domain: 70% for training, 15% for calibration, 15% for testing.
 
-    Args:
-        data: Labelled examples; 70% of the queries are for training, 15% for calibration, 15% for testing.
-        out: Directory of the new model; a killed run resumes from it.
-        options: How to fine-tune.
+    The new model is written to ``out``; a killed run resumes from there.
 
     Raises:
         DataError: the data cannot be used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import TypeVar
 
@@ -13,17 +14,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, Sampler, get_worker_info
 
 from secateur.models.errors import DataError
+from secateur.training import sampling
 from secateur.training.losses import IGNORED
 from secateur.training.pairs import Group, GroupBuilder
-from secateur.training.sampling import (
-    PassageSampler,
-    SampledQuery,
-    answering_keys,
-    mixture,
-    usable_examples,
-    usable_sizes,
-    usable_sources,
-)
+from secateur.training.sampling import PassageSampler, SampledQuery
 
 _CHUNK = 40  # batches that are sorted by length together
 _BUFFER = 1000  # examples of a source that are shuffled together while streaming
@@ -97,9 +91,7 @@ class BatchStream(IterableDataset[list[Group]]):
     Args:
         builder: Builder of the pairs; its data is sampled under its seed.
         batches: Number of batches.
-        batch_size: Approximate number of pairs per batch and process.
-        rank: Rank of this process.
-        world: Number of processes.
+        batch_size, rank, world: As in `GroupBatchSampler`.
 
     Raises:
         DataError: there is nothing to train on.
@@ -110,14 +102,14 @@ class BatchStream(IterableDataset[list[Group]]):
         self._batches = batches
         self._batch_size = batch_size * world
         self._rank, self._world = rank, world
-        self._sources = usable_sources(builder.config)
+        self._sources = sampling.usable_sources(builder.config)
         self._answering: set[bytes] = set()
         counts = dict.fromkeys(self._sources, 0)
-        for name, source in self._sources.items():
-            for example in usable_examples(source):
+        for name, read in self._sources.items():
+            for example in read():
                 counts[name] += 1
-                self._answering.update(answering_keys(example))
-        self.sizes = usable_sizes(counts, builder.config)
+                self._answering.update(sampling.answering_keys(example))
+        self.sizes = sampling.usable_sizes(counts, builder.config)
 
     def __len__(self) -> int:
         return self._batches
@@ -125,7 +117,7 @@ class BatchStream(IterableDataset[list[Group]]):
     def _sample_source(self, name: str, rng: random.Random) -> Iterator[SampledQuery]:
         """Yield queries of one source for ever: one of the buffer, whose place the next one takes."""
         sampler = PassageSampler(self._builder.config, rng, self._answering)
-        examples = (example for source in repeat(self._sources[name]) for example in usable_examples(source))
+        examples = (example for read in repeat(self._sources[name]) for example in read())
         buffer = list(islice(examples, _BUFFER))
         while True:
             place = rng.randrange(len(buffer))
@@ -133,7 +125,7 @@ class BatchStream(IterableDataset[list[Group]]):
             yield sampler.sample(example, buffer)
 
     def _sampled(self, rng: random.Random) -> Iterator[SampledQuery]:
-        shares = mixture(self.sizes, self._builder.config)
+        shares = sampling.mixture(self.sizes, self._builder.config)
         streams = [self._sample_source(name, rng) for name in shares]
         while True:
             (stream,) = rng.choices(streams, weights=list(shares.values()))
@@ -167,26 +159,20 @@ class BatchStream(IterableDataset[list[Group]]):
             yield groups
 
 
+@dataclass(frozen=True, slots=True)
 class GroupCollator:
-    """Pads the pairs of a batch to one length.
+    """Pads the pairs of a batch to one length."""
 
-    Args:
-        pad_id: Padding token of the tokenizer.
-        multiple: Number that the length is a multiple of; fewer distinct lengths keep kernels warm.
-        passage_type: Token type of the passage.
-    """
-
-    def __init__(self, pad_id: int, multiple: int, passage_type: int) -> None:
-        self._pad_id = pad_id
-        self._multiple = multiple
-        self._passage_type = passage_type
+    pad_id: int
+    multiple: int  # of which the length is one; fewer distinct lengths keep kernels warm
+    passage_type: int
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, Tensor]:
         """Return the network's inputs int64[batch, tokens], and the fields of `losses.Targets`."""
         pairs = [pair for group in groups for pair in group]
         longest = max(map(len, pairs))
-        shape = (len(pairs), -(-longest // self._multiple) * self._multiple)
-        input_ids = torch.full(shape, self._pad_id)
+        shape = (len(pairs), -(-longest // self.multiple) * self.multiple)
+        input_ids = torch.full(shape, self.pad_id)
         attention_mask = torch.zeros(shape, dtype=torch.long)
         token_type_ids = torch.zeros(shape, dtype=torch.long)
         labels = torch.full(shape, IGNORED)
@@ -195,7 +181,7 @@ class GroupCollator:
             n = len(pair)
             input_ids[row, :n] = torch.from_numpy(pair.input_ids)
             attention_mask[row, :n] = 1
-            token_type_ids[row, pair.passage_start : n] = self._passage_type
+            token_type_ids[row, pair.passage_start : n] = self.passage_type
             labels[row, :n] = torch.from_numpy(pair.labels)
             units[row, :n] = torch.from_numpy(pair.units)
         return {

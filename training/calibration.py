@@ -1,4 +1,15 @@
-"""Calibration: thresholds for target recalls, measured on labelled examples, and the check for a shift of the data."""
+"""Calibration: thresholds for target recalls, measured on labelled examples, and the check for a shift of the data.
+
+Method: Angelopoulos et al., Conformal Risk Control (ICLR 2024), with the weights of Tibshirani et al., Conformal
+Prediction Under Covariate Shift (2019), where sources of different size count the same. The loss of a query is the
+share of its answering units that score below the threshold, averaged over its relevant passages. It rises with the
+threshold. The highest threshold whose weighted mean loss, with one more query of loss 1 added, is at most alpha keeps
+the expected loss of a query like the calibration's at most alpha.
+
+Queries in use may come from other domains than the calibration data. Several sources are therefore treated as a sample
+of domains, and an upper confidence bound of the mean loss over domains must be at most alpha too (Bates et al.,
+Risk-controlling Prediction Sets, JACM 2021; here by Student's t over the sources' mean losses).
+"""
 
 from __future__ import annotations
 
@@ -7,16 +18,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
-from secateur.models.calibration import Calibration
+from secateur.models.calibration import Calibration, Level
 from secateur.models.checkpoint import CALIBRATION, resolve
 from secateur.models.errors import DataError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.sums import write_sums
 from secateur.training.config import DataConfig
-from secateur.training.conformal import DELTA, FloatArray, choose_levels, expected_loss, query_losses
 from secateur.training.sampling import read_sources
 from secateur.training.scoring import LabelledScores, score_examples
 
@@ -24,21 +36,101 @@ log = logging.getLogger(__name__)
 
 ALPHAS = (0.20, 0.10, 0.05, 0.02, 0.01)
 MIN_QUERIES = 50
-# Fewest sources that are treated as a sample of domains. With fewer, the bound mostly reflects how few they are: with
-# two it is more than twice their standard deviation above their mean.
-MIN_DOMAINS = 5
+MIN_DOMAINS = 5  # fewest sources that are a sample of domains: with fewer, the bound reflects how few they are
 _MIN_PASSAGES = 20  # of a sample that is checked for a shift
+_DELTA = 0.01  # probability that the mean loss over domains exceeds its bound
 _METHOD = "conformal risk control"
-_OVER_SOURCES = f", and a Student t bound of the mean loss over sources with confidence {1 - DELTA:g}"
+_OVER_SOURCES = f", and a Student t bound of the mean loss over sources with confidence {1 - _DELTA:g}"
 _QUANTILES = np.linspace(0, 1, 101)
 _SHIFT_DISTANCE = 0.1
 _SHIFT_P = 0.01
+
+FloatArray = NDArray[np.float64]
 
 Scored = Mapping[str, Sequence[Sequence[LabelledScores]]]
 """The scores of each query's passages, by source."""
 
 SourceLosses = Mapping[str, Mapping[float, float]]
 """Shares of answering units that are lost, by source and target recall."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLoss:
+    """The loss of one query as a step function of the threshold: above each of ``scores`` it is ``steps`` higher."""
+
+    scores: FloatArray
+    steps: FloatArray
+
+
+def query_loss(passages: Sequence[LabelledScores]) -> QueryLoss | None:
+    """Return a query's loss; None without a relevant passage that has an answering unit."""
+    answering = [p.scores[p.gold] for p in passages if p.relevant and p.gold.any()]
+    if not answering:
+        return None
+    steps = [np.full(len(scores), 1 / len(scores) / len(answering)) for scores in answering]
+    return QueryLoss(np.concatenate(answering), np.concatenate(steps))
+
+
+def _query_losses(queries: Iterable[Sequence[LabelledScores]]) -> list[QueryLoss]:
+    return [loss for passages in queries if (loss := query_loss(passages)) is not None]
+
+
+def expected_loss(queries: Iterable[Sequence[LabelledScores]], threshold: float) -> float:
+    """Return the mean share of answering units below a threshold, over queries with an answer; nan without one."""
+    lost = [loss.steps[loss.scores < threshold].sum() for loss in _query_losses(queries)]
+    return float(np.mean(lost)) if lost else float("nan")
+
+
+def _lost(losses: Sequence[QueryLoss], thresholds: FloatArray) -> FloatArray:
+    """Return float64[thresholds], the sum of the losses at each threshold: a unit with a lower score is lost."""
+    scores = np.concatenate([loss.scores for loss in losses])
+    order = np.argsort(scores)
+    summed = np.cumsum(np.concatenate([loss.steps for loss in losses])[order])
+    found: FloatArray = np.append(0.0, summed)[np.searchsorted(scores[order], thresholds)]
+    return found
+
+
+def _domain_bounds(means: FloatArray) -> FloatArray:
+    """Return upper confidence bounds float64[thresholds] of the mean loss over domains like the sources.
+
+    The t bound assumes that the sources' mean losses float64[sources, thresholds] are normally distributed. Bates et
+    al. bound losses in [0, 1] without this assumption, but a dozen sources are too few for that.
+    """
+    from scipy.stats import t
+
+    error = means.std(axis=0, ddof=1) / len(means) ** 0.5
+    bounds: FloatArray = means.mean(axis=0) + t.ppf(1 - _DELTA, len(means) - 1) * error
+    return bounds
+
+
+def _choose_levels(
+    sources: Sequence[Sequence[QueryLoss]], alphas: Iterable[float], *, balance: bool, domains: bool
+) -> list[Level]:
+    """Return the highest threshold whose expected loss is at most alpha, for each alpha that the data is enough for.
+
+    With ``balance`` the ``sources`` count the same, whatever their sizes; with ``domains`` they are a sample of such.
+    """
+    sizes = np.array([len(losses) for losses in sources])
+    weights = sizes.mean() / sizes if balance else np.ones(len(sizes))  # of a query of each source
+    thresholds = np.unique(np.concatenate([loss.scores for losses in sources for loss in losses]))
+    lost = np.array([_lost(losses, thresholds) for losses in sources])
+    extra = weights.max()  # the next query may be of the heaviest source and lose everything
+    bounds = (weights @ lost + extra) / (weights @ sizes + extra)
+    if domains:
+        # The spread of sources may shrink as losses grow: a threshold is safe only if all lower ones are.
+        bounds = np.maximum.accumulate(np.maximum(bounds, _domain_bounds(lost / sizes[:, np.newaxis])))
+    levels = []
+    for alpha in sorted(alphas, reverse=True):
+        best = int(np.searchsorted(bounds, alpha, side="right")) - 1
+        if best < 0:
+            log.warning("calibration: too few queries to promise a loss of %g; the lowest is %.3f", alpha, bounds[0])
+            continue
+        # Rounded down, so that the number in the file loses no more than the exact one.
+        threshold = max(0.0, float(np.floor(thresholds[best] * 1e6) / 1e6))
+        loss = float(weights @ lost[:, best] / (weights @ sizes))
+        recall, bound = round(1 - alpha, 6), float(bounds[best])
+        levels.append(Level(target_recall=recall, threshold=threshold, bound=bound, loss=loss))
+    return levels
 
 
 def calibrate_scores(scored: Scored, *, alphas: Sequence[float] = ALPHAS, balance: bool = True) -> Calibration:
@@ -52,16 +144,14 @@ def calibrate_scores(scored: Scored, *, alphas: Sequence[float] = ALPHAS, balanc
     Raises:
         DataError: fewer than `MIN_QUERIES` queries have an answer, or no loss can be promised.
     """
-    losses = {name: found for name, queries in scored.items() if (found := query_losses(queries))}
+    losses = {name: found for name, queries in scored.items() if (found := _query_losses(queries))}
     sizes = {name: len(found) for name, found in losses.items()}
     answered = sum(sizes.values())
     if answered < MIN_QUERIES:
-        raise DataError(
-            f"calibration: {answered} queries have an answer; give at least {MIN_QUERIES} labelled ones (a few hundred "
-            "for a target recall of 0.98)"
-        )
+        fix = f"give at least {MIN_QUERIES} labelled ones (a few hundred for a target recall of 0.98)"
+        raise DataError(f"calibration: {answered} queries have an answer; {fix}")
     domains = balance and len(sizes) >= MIN_DOMAINS
-    levels = choose_levels(list(losses.values()), alphas, balance=balance, domains=domains)
+    levels = _choose_levels(list(losses.values()), alphas, balance=balance, domains=domains)
     if not levels:
         raise DataError(f"calibration: {answered} queries are too few for any of the losses {list(alphas)}")
     best = best_scores(passages for queries in scored.values() for passages in queries)
@@ -115,9 +205,8 @@ def calibrate(
         ModelError: the model cannot be loaded, or its directory cannot be written to.
     """
     pruner = Pruner.load(model, backend=backend, precision=precision)
-    used = f"{pruner.backend.name} {pruner.backend.precision}"
-    found = calibrate_scores(_score(pruner, data, titles), balance=balance)
-    calibration = found.model_copy(update={"backend": used, "titles": titles})
+    used = {"backend": f"{pruner.backend.name} {pruner.backend.precision}", "titles": titles}
+    calibration = calibrate_scores(_score(pruner, data, titles), balance=balance).model_copy(update=used)
     directory = resolve(model)
     target = out or directory / CALIBRATION
     calibration.write(target)
@@ -127,10 +216,9 @@ def calibrate(
 
 
 def held_out_losses(model: str | Path | None, data: Path) -> SourceLosses:
-    """Return the share of answering units that a calibrated model loses, by source and target recall.
+    """Return the share of answering units that a model loses at its calibrated thresholds, if it has any.
 
-    The model reads the passages' titles, as in a service, unless it was calibrated without. A model that is not
-    calibrated has no losses.
+    The model reads the passages' titles, as in a service, unless it was calibrated without.
 
     Raises:
         DataError: the data cannot be used.
@@ -150,21 +238,17 @@ def held_out_losses(model: str | Path | None, data: Path) -> SourceLosses:
 
 def mean_losses(losses: SourceLosses) -> dict[float, float]:
     """Return the mean over sources, by target recall."""
-    by_recall: dict[float, list[float]] = {}
-    for found in losses.values():
-        for recall, loss in found.items():
-            by_recall.setdefault(recall, []).append(loss)
-    return {recall: sum(values) / len(values) for recall, values in by_recall.items()}
+    recalls = next(iter(losses.values()), {})
+    return {recall: fmean(found[recall] for found in losses.values()) for recall in recalls}
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """The difference between a sample's scores and those of the calibration data.
+    """The difference between the scores of a sample's passages and those of the calibration data.
 
     Attributes:
         distance: Largest difference of the distribution functions (Kolmogorov-Smirnov), in [0, 1].
         p: Probability of such a distance by chance.
-        passages: Number of passages in the sample.
     """
 
     distance: float
@@ -198,7 +282,7 @@ def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", 
     """Compare the scores of a sample, labelled or not, with those that a model was calibrated on.
 
     Raises:
-        ModelError: the model has no `calibration.json`, or one without scores.
+        ModelError: the model has no scores in `calibration.json`.
         DataError: the sample has fewer than 20 passages.
     """
     directory = resolve(model)

@@ -32,15 +32,14 @@ class DataConfig(_Section):
     Attributes:
         train: Labelled examples, in any form that `labelled_sources` reads.
         validation: Labelled examples that are not trained on; see `StopConfig`.
-        streaming: Whether to read the examples repeatedly instead of keeping them and their pairs in memory.
+        streaming: Whether to read the examples repeatedly instead of keeping them in memory.
         workers: Processes that encode pairs while streaming. Their number does not change the batches.
         exclude: Sources to leave out.
         pairs: Number of (query, passage) pairs to sample.
         mix_exponent: Exponent of a source's size in its share of the pairs; 1 samples in proportion to size, 0 evenly.
         source_weights: Factor of a source's share, by source; 1 for all others.
         hard_negatives: Irrelevant passages of the same query sampled with each positive; 1.5 means one or two.
-        answering_negatives: Whether to take negatives only from passages that answer another query of the data, where
-            the query has such; see `sampling.passage_key`. A query may get fewer negatives.
+        answering_negatives: Whether to take negatives only from passages that answer another query, if a query has any.
         random_negative_share: Share of pairs whose passage belongs to another query of the same source.
         no_answer_share: Share of positives that are repeated, as negatives, with their answering units removed.
         recut_share: Share of passages cut to a random run of units that contains the relevant ones.
@@ -180,8 +179,8 @@ class TrainConfig(_Section):
 
     Attributes:
         name: Name of the model.
-        base: Hugging Face encoder, or an earlier secateur model, whose heads are trained further: a directory, the
-            name of a shipped model, a hub name, or ``package:NAME/PATH`` for a directory in a Python package.
+        base: Hugging Face encoder or earlier secateur model: a directory, the name of a shipped model, a hub name, or
+            ``package:NAME/PATH`` for a directory in a Python package.
         out: Directory for checkpoints and the finished model.
         data: Sampling of the training pairs.
         loss: Weights of the losses.

@@ -38,20 +38,18 @@ CHECK_PAIRS = 200
 MIN_PAIRS = 100
 MAX_BATCH_EFFECT = 1e-4
 MAX_FLIPS = {"fp16": 0.005, "int8": 0.03}
+_FILES = {"fp16": ONNX_FP16, "int8": ONNX_INT8}
 _OPSET = 17
 _UNLIMITED = 1 << 30  # tokens of a batch
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """How faithful an ONNX file is.
+    """How faithful an ONNX file is on a runtime, and its size.
 
     Attributes:
-        file: Name of the file.
-        runtime: Backend that ran it.
         flips: Share of units whose keep decision at the default threshold differs from torch.
         batch_effect: Largest difference of any probability between a window run alone and in a batch.
-        megabytes: Size of the file.
     """
 
     file: str
@@ -159,11 +157,7 @@ def _write_fp32(network: PruningNetwork, batch: Batch, path: Path) -> None:
 
 
 def _write_fp16(fp32: Path, path: Path) -> None:
-    """Store weights in fp16 and compute in fp32.
-
-    With fp16 arithmetic, sums round differently in batches of different shapes: a pair's probabilities then change by
-    up to 1e-3 with its neighbours, ten times what is allowed.
-    """
+    """Store weights in fp16 and compute in fp32: fp16 sums change by up to 1e-3 with the shape of the batch."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -221,10 +215,12 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
     reference = check.unit_scores(torch_pruner) >= config.threshold
     reports = []
     with tempfile.TemporaryDirectory() as name:
-        fp32, fp16, int8 = (Path(name) / file for file in ("fp32.onnx", "fp16.onnx", "int8.onnx"))
+        folder = Path(name)
+        fp32 = folder / "fp32.onnx"
         _write_fp32(load_network(directory), check.batches(rows=2)[0], fp32)
-        for precision, file, path in (("fp16", ONNX_FP16, fp16), ("int8", ONNX_INT8, int8)):
+        for precision, file in _FILES.items():
             log.info("writing %s", file)
+            path = folder / precision
             if precision == "fp16":
                 _write_fp16(fp32, path)
             else:
@@ -238,10 +234,10 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
                 log.info("%s", report)
                 _refuse_if_unfaithful(report, MAX_FLIPS[precision])
                 reports.append(report)
-        for file, path in ((ONNX_FP16, fp16), (ONNX_INT8, int8)):
+        for precision, file in _FILES.items():
             with atomic_path(directory / file) as partial:
-                shutil.copyfile(path, partial)
-    write_sums(directory, changed=[ONNX_FP16, ONNX_INT8])
+                shutil.copyfile(folder / precision, partial)
+    write_sums(directory, changed=_FILES.values())
     return reports
 
 

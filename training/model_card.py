@@ -109,13 +109,13 @@ def _run(record: Mapping[str, Any]) -> str:
 
 
 def _training(config: ModelConfig) -> str:
+    runs: list[Mapping[str, Any]] = []
     record: Mapping[str, Any] | None = config.training
-    if not record:
-        return "`config.json` contains no record of a training run."
-    runs = []
     while record:
         runs.append(record)
         record = record.get("continued")
+    if not runs:
+        return "`config.json` contains no record of a training run."
     lines = [f"{number}. {_run(run)}" for number, run in enumerate(reversed(runs), 1)]
     others = " (`config.json` contains those of the others)" if len(runs) > 1 else ""
     settings = json.dumps(runs[0].get("config", {}), indent=1)
@@ -152,10 +152,10 @@ def _calibration(directory: Path, losses: SourceLosses, facts: CardFacts) -> str
 
 
 def write_card(directory: Path, figures: str, losses: SourceLosses, facts: CardFacts = _NO_FACTS) -> None:
-    """Write `README.md` of a model directory.
+    """Write `README.md` of a model directory; marked blocks of its card are kept.
 
     Args:
-        directory: Model directory; marked blocks of its card are kept.
+        directory: Model directory.
         figures: Figures measured on held-out data, see `figures_table`.
         losses: Losses on held-out data, see `held_out_losses`; empty to leave them out.
         facts: Facts that no file of the model records.
@@ -197,11 +197,7 @@ def write_card(directory: Path, figures: str, losses: SourceLosses, facts: CardF
 def make_card(directory: Path, metrics: Path, facts: CardFacts, data: Path | None = None) -> None:
     """Write a model's card from given facts and the `metrics.json` of an evaluation with the model as first system.
 
-    Args:
-        directory: Model directory.
-        metrics: File that `secateur.eval.run` wrote.
-        facts: Facts that no file of the model records.
-        data: Held-out examples to measure the losses at the calibrated thresholds on; None to leave them out.
+    ``data`` has held-out examples to measure the losses at the calibrated thresholds on.
 
     Raises:
         DataError: the metrics or the data cannot be read.

@@ -11,17 +11,83 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.labelled.examples import LabelledPassage
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.pruner import Pruner
+from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter
-from secateur.training.changes import LabelledUnits, labelled_units, random_run, without_answers
+from secateur.models.types import Passage, PassageResult, Unit
 from secateur.training.config import DataConfig, TeacherConfig
 from secateur.training.losses import IGNORED
 from secateur.training.sampling import SampledQuery, read_sources, sample_queries
-from secateur.training.scoring import with_teacher_scores
+from secateur.training.scoring import score_passages
 
 log = logging.getLogger(__name__)
+
+_LOWEST = 1 / (1 + math.exp(12))  # relevance below which a runtime's rounding matters
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledUnits:
+    """A passage with at least one unit, and for each the probability, in [0, 1], that it is to be kept.
+
+    ``relevant`` says whether it answers the query; ``teacher_score`` is the relevance logit of a teacher, if any.
+    """
+
+    passage: Passage
+    units: tuple[Unit, ...]
+    labels: tuple[float, ...]
+    relevant: bool
+    teacher_score: float | None = None
+
+    def take(self, order: Sequence[int]) -> LabelledUnits:
+        """Return a passage made of some of the units, in the given order, separated by white space."""
+        text = ""
+        units: list[Unit] = []
+        for number, position in enumerate(order, 1):
+            unit = self.units[position]
+            start = len(text)
+            text += self.passage.text[unit.start : unit.end]
+            if number < len(order) and not text[-1].isspace():
+                text += " "
+            units.append(Unit(start, len(text), unit.kind))
+        labels = tuple(self.labels[position] for position in order)
+        # The teacher scored the whole passage.
+        teacher_score = self.teacher_score if list(order) == list(range(len(self.units))) else None
+        passage = replace(self.passage, text=text)
+        return LabelledUnits(passage, tuple(units), labels, self.relevant and any(labels), teacher_score)
+
+
+def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledUnits | None:
+    """Segment a passage; None if nothing can be learned from it (no text, or labels that match no unit)."""
+    units = segment(labelled.passage, segmenter)
+    labels = labelled.unit_labels(units)
+    if not units or (labelled.relevant and not any(labels)):
+        return None
+    return LabelledUnits(labelled.passage, tuple(units), tuple(map(float, labels)), labelled.relevant, labelled.teacher)
+
+
+def random_run(labels: Sequence[float], rng: random.Random, max_units: int) -> range:
+    """Return a random run of units that contains every relevant one (Provence, section 3).
+
+    Its length is uniform from 1 to ``max_units``, or larger if the relevant units are further apart.
+    """
+    relevant = [position for position, label in enumerate(labels) if label > 0]
+    count = len(labels)
+    length = rng.randint(1, min(max_units, count))
+    if not relevant:
+        start = rng.randint(0, count - length)
+    else:
+        length = max(length, relevant[-1] - relevant[0] + 1)
+        start = rng.randint(max(0, relevant[-1] - length + 1), min(relevant[0], count - length))
+    return range(start, start + length)
+
+
+def without_answers(units: LabelledUnits) -> LabelledUnits | None:
+    """Remove the relevant units, which leaves an on-topic passage without an answer; None if nothing is left."""
+    rest = [position for position, label in enumerate(units.labels) if not label]
+    return units.take(rest) if rest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +128,7 @@ class GroupBuilder:
     seed: int
 
     def build(self, number: int, sampled: SampledQuery) -> Group:
-        """Build the pairs of a query, without the passages that nothing can be learned from.
-
-        The number of the query in the run determines its random changes.
-        """
+        """Build a query's pairs that something can be learned from; its number in the run determines the changes."""
         return self.encode(number, sampled.query, self.change(number, sampled))
 
     def change(self, number: int, sampled: SampledQuery) -> list[LabelledUnits]:
@@ -108,6 +171,39 @@ class GroupBuilder:
         # The teacher scored the whole passage, not a window of it.
         teacher_score = math.nan if units.teacher_score is None or len(windows) > 1 else units.teacher_score
         return Pair(window.ids, token_labels, token_units, window.passage_start, units.relevant, teacher_score)
+
+
+def scores_on_units(units: Sequence[Unit], result: PassageResult, length: int) -> list[float]:
+    """Return a teacher's keep probability of each unit of a text, averaged over characters where its units differ."""
+    by_character = np.zeros(length)
+    for unit in result.units or ():
+        by_character[unit.start : unit.end] = unit.score
+    return [float(by_character[unit.start : unit.end].mean()) for unit in units]
+
+
+def _logit(probability: float) -> float:
+    clipped = min(max(probability, _LOWEST), 1 - _LOWEST)
+    return math.log(clipped / (1 - clipped))
+
+
+def with_teacher_scores(
+    queries: Sequence[str], passages: Sequence[Sequence[LabelledUnits]], teacher: Pruner, gold_share: float
+) -> list[list[LabelledUnits]]:
+    """Replace the labels of each query's passages by a teacher's scores (distillation, Hinton et al. 2015).
+
+    ``gold_share`` is the share of the old labels in the new ones. Whether a passage is relevant stays as it is.
+    """
+
+    def relabelled(units: LabelledUnits, result: PassageResult) -> LabelledUnits:
+        pairs = zip(units.labels, scores_on_units(units.units, result, len(units.passage.text)), strict=True)
+        labels = tuple(gold_share * gold + (1 - gold_share) * score for gold, score in pairs)
+        return replace(units, labels=labels, teacher_score=_logit(result.score))
+
+    texts = ((query, [units.passage for units in group]) for query, group in zip(queries, passages, strict=True))
+    return [
+        [relabelled(units, result) for units, result in zip(group, results, strict=True)]
+        for group, results in zip(passages, score_passages(teacher, texts), strict=True)
+    ]
 
 
 def build_groups(builder: GroupBuilder, teacher: TeacherConfig | None = None) -> tuple[list[Group], dict[str, int]]:

@@ -25,27 +25,10 @@ from secateur.models.segmenters import get_segmenter
 from secateur.training.batches import BatchStream, GroupBatchSampler, GroupCollator
 from secateur.training.config import LoraConfig, TrainConfig, config_dict
 from secateur.training.pairs import Group, GroupBuilder, build_groups
-from secateur.training.trainer import (
-    CHECKPOINTS,
-    PruningTrainer,
-    check_machine,
-    last_checkpoint,
-    training_arguments,
-    use_bf16,
-)
+from secateur.training.trainer import PruningTrainer, check_machine, last_checkpoint, training_arguments, use_bf16
 from secateur.training.validation import validation_groups
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The network from which training starts, its directory, its pair encoder for training, and the padding token."""
-
-    directory: Path
-    network: PruningNetwork
-    encoder: PairEncoder
-    pad_id: int
 
 
 def base_directory(base: str) -> Path:
@@ -84,14 +67,8 @@ def _add_lora(encoder: Any, lora: LoraConfig) -> Any:
     return peft.get_peft_model(encoder, settings)
 
 
-def _load_base(config: TrainConfig) -> _Base:
-    """Load the base of a run and prepare it for training.
-
-    Raises:
-        ModelError: the base cannot be used.
-        DataError: the window is larger than the encoder's.
-    """
-    base = base_directory(config.base)
+def _load_base(config: TrainConfig, base: Path) -> tuple[PruningNetwork, PairEncoder]:
+    """Load the base of a run and prepare it for training; return its network, and its encoder of pairs."""
     encoder = PairEncoder(checkpoint.load_tokenizer(base), min(config.optim.max_tokens, config.window))
     rank_head: RankHead = "pooled"
     prune_head: PruneHead = "bilinear"
@@ -122,7 +99,7 @@ def _load_base(config: TrainConfig) -> _Base:
         network.encoder.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     if config.lora is not None:
         network.encoder = _add_lora(network.encoder, config.lora)
-    return _Base(base, network, encoder, int(checkpoint.read_encoder_config(base).get("pad_token_id") or 0))
+    return network, encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +136,15 @@ def _batches(config: TrainConfig, encoder: PairEncoder, collator: GroupCollator,
     return _Batches(loader, sum(map(len, groups)), sources)
 
 
-def _base_weights(config: TrainConfig, base: _Base) -> dict[str, torch.Tensor]:
+def _base_weights(config: TrainConfig, base: Path, network: PruningNetwork) -> dict[str, torch.Tensor]:
     """Return the weights to average with at the end; none unless ``base_share`` is given."""
     if not config.base_share:
         return {}
-    if not has_heads(base.directory):
+    if not has_heads(base):
         raise DataError(f"base_share: {config.base!r} is no secateur model to average with; leave `base_share` out")
     if config.lora is not None:
         raise DataError("base_share: cannot be combined with `lora`; leave one of them out")
-    return {name: weight.clone() for name, weight in base.network.state_dict().items() if weight.is_floating_point()}
+    return {name: weight.clone() for name, weight in network.state_dict().items() if weight.is_floating_point()}
 
 
 def train(config: TrainConfig) -> Path:
@@ -182,17 +159,18 @@ def train(config: TrainConfig) -> Path:
     """
     check_machine(config)
     set_seed(config.seed)
-    base = _load_base(config)
-    network = base.network
-    base_weights = _base_weights(config, base)
-    validation = validation_groups(config, base.encoder)
+    base = base_directory(config.base)
+    network, encoder = _load_base(config, base)
+    base_weights = _base_weights(config, base, network)
+    validation = validation_groups(config, encoder)
     arguments = training_arguments(config, judged=bool(validation))
-    passage_type = base.encoder.template.passage_type if network.uses_types else 0
-    collator = GroupCollator(base.pad_id, config.optim.pad_to_multiple_of, passage_type)
-    batches = _batches(config, base.encoder, collator, arguments.process_index, arguments.world_size)
+    passage_type = encoder.template.passage_type if network.uses_types else 0
+    pad_id = int(checkpoint.read_encoder_config(base).get("pad_token_id") or 0)
+    collator = GroupCollator(pad_id, config.optim.pad_to_multiple_of, passage_type)
+    batches = _batches(config, encoder, collator, arguments.process_index, arguments.world_size)
     log.info("%d pairs from %d sources, %d steps", batches.pairs, len(batches.sources), len(batches.loader))
     trainer = PruningTrainer(config, network, arguments, batches.loader, validation)
-    last = last_checkpoint(config.out / CHECKPOINTS) if config.resume else None
+    last = last_checkpoint(config.out) if config.resume else None
     started = time.monotonic()
     try:
         outcome = trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -214,8 +192,8 @@ def train(config: TrainConfig) -> Path:
     best = trainer.state.best_metric
     if best is not None:
         record["validation"] = {config.stop.metric: round(best, 4)}
-    if has_heads(base.directory):
-        record["continued"] = read_config(base.directory).training
+    if has_heads(base):
+        record["continued"] = read_config(base).training
     if config.lora is not None:
         network.encoder = network.encoder.merge_and_unload()  # type: ignore[operator]
     for name, weight in network.state_dict().items():
@@ -223,5 +201,5 @@ def train(config: TrainConfig) -> Path:
             weight.lerp_(base_weights[name].to(weight.device), config.base_share)
     directory = config.out / "model"
     if trainer.is_world_process_zero():
-        save_network(network, base.directory, directory)
+        save_network(network, base, directory)
     return directory

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 
 from secateur.labelled.examples import Example, LabelledPassage
@@ -28,8 +29,12 @@ class SampledQuery:
         return len(self.passages) + self.no_answer
 
 
-def usable_sources(config: DataConfig) -> dict[str, LabelledSource]:
-    """Return the sources to sample from, unread.
+def _usable_examples(source: LabelledSource) -> Iterator[Example]:
+    return (example for example in source.read() if example.passages and example.query.strip())
+
+
+def usable_sources(config: DataConfig) -> dict[str, Callable[[], Iterator[Example]]]:
+    """Return for each source a function that reads its examples with a query and a passage.
 
     Raises:
         DataError: a weight names an unknown source.
@@ -38,12 +43,15 @@ def usable_sources(config: DataConfig) -> dict[str, LabelledSource]:
     unknown = sorted(config.source_weights.keys() - sources.keys())
     if unknown:
         raise DataError(f"data.source_weights: no source {unknown[0]!r}; the sources are {', '.join(sources)}")
-    return sources
+    return {name: partial(_usable_examples, source) for name, source in sources.items()}
 
 
-def usable_examples(source: LabelledSource) -> Iterator[Example]:
-    """Yield the examples of a source that have a query and a passage."""
-    return (example for example in source.read() if example.passages and example.query.strip())
+def usable_sizes(sizes: Mapping[str, int], config: DataConfig) -> dict[str, int]:
+    """Return the sizes of the sources that have usable examples, or raise a `DataError` if none has."""
+    used = {name: size for name, size in sizes.items() if size}
+    if not used:
+        raise DataError(f"{config.train}: no labelled example with a query and a passage; check the data and `exclude`")
+    return used
 
 
 def read_sources(config: DataConfig) -> dict[str, list[Example]]:
@@ -52,25 +60,12 @@ def read_sources(config: DataConfig) -> dict[str, list[Example]]:
     Raises:
         DataError: there is none, or a weight names an unknown source.
     """
-    read = {name: list(usable_examples(source)) for name, source in usable_sources(config).items()}
-    sizes = usable_sizes({name: len(examples) for name, examples in read.items()}, config)
-    return {name: read[name] for name in sizes}
-
-
-def usable_sizes(sizes: Mapping[str, int], config: DataConfig) -> dict[str, int]:
-    """Return the sizes of the sources that have usable examples.
-
-    Raises:
-        DataError: none has.
-    """
-    used = {name: size for name, size in sizes.items() if size}
-    if not used:
-        raise DataError(f"{config.train}: no labelled example with a query and a passage; check the data and `exclude`")
-    return used
+    examples = {name: list(read()) for name, read in usable_sources(config).items()}
+    return {name: examples[name] for name in usable_sizes({name: len(examples[name]) for name in examples}, config)}
 
 
 def mixture(sizes: Mapping[str, int], config: DataConfig) -> dict[str, float]:
-    """Return the share of each source in the samples, by size, exponent and weight; sources without a share left out.
+    """Return the share of each source in the samples, by size, exponent and weight, without those that have none.
 
     Raises:
         DataError: no source has a share.
@@ -101,36 +96,36 @@ def answering_keys(example: Example) -> Iterator[bytes]:
     return (passage_key(passage) for passage in example.passages if passage.relevant)
 
 
+@dataclass(slots=True)
 class PassageSampler:
     """Samples passages for the queries of one source, with random negatives in their share.
 
     ``answering`` holds the keys of the passages that answer some query; used with ``config.answering_negatives``.
     """
 
-    def __init__(self, config: DataConfig, rng: random.Random, answering: Container[bytes]) -> None:
-        self._config = config
-        self._rng = rng
-        self._answering = answering
-        self._pairs = 0
-        self._random_negatives = 0
+    config: DataConfig
+    rng: random.Random
+    answering: Container[bytes]
+    _pairs: int = 0
+    _random_negatives: int = 0
 
     def _preferred(self, passages: Sequence[LabelledPassage]) -> Sequence[LabelledPassage]:
         """Return those passages that answer some query; all of them if none does."""
-        if not self._config.answering_negatives:
+        if not self.config.answering_negatives:
             return passages
-        return [passage for passage in passages if passage_key(passage) in self._answering] or passages
+        return [passage for passage in passages if passage_key(passage) in self.answering] or passages
 
     def _random_negative(self, example: Example, pool: Sequence[Example]) -> LabelledPassage | None:
         """Return a passage of another query; None for one that belongs to this query too, which it may answer."""
-        other = self._rng.choice(pool)
-        foreign = self._rng.choice(self._preferred(other.passages))
+        other = self.rng.choice(pool)
+        foreign = self.rng.choice(self._preferred(other.passages))
         if other.query == example.query or any(foreign.passage.text == p.passage.text for p in example.passages):
             return None
         return replace(foreign, spans=(), relevant=False, teacher=None)
 
     def sample(self, example: Example, pool: Sequence[Example]) -> SampledQuery:
         """Sample passages for a query; ``pool`` has queries of the same source, for random negatives."""
-        config, rng = self._config, self._rng
+        config, rng = self.config, self.rng
         positives = [p for p in example.passages if p.relevant]
         negatives = self._preferred([p for p in example.passages if not p.relevant])
         hard = int(config.hard_negatives) + (rng.random() < config.hard_negatives % 1)

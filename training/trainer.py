@@ -22,7 +22,7 @@ from secateur.training.losses import Targets, joint_loss, loss_parts
 from secateur.training.pairs import Group
 from secateur.training.validation import validate
 
-CHECKPOINTS = "checkpoints"  # folder of a run's output directory
+_CHECKPOINTS = "checkpoints"  # folder of a run's output directory
 _COMPLETE = "complete"  # file that marks a checkpoint as complete
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
@@ -35,25 +35,19 @@ def use_bf16(precision: str) -> bool:
 
 
 def check_machine(config: TrainConfig) -> None:
-    """Refuse a run that this machine cannot do, before anything is read.
-
-    Raises:
-        DataError: fp16 is asked for without a CUDA device, or a tracker is not installed.
-    """
+    """Raise a `DataError` for a run that this machine cannot do, before anything is read."""
     if config.optim.precision == "fp16" and not torch.cuda.is_available():
         raise DataError("optim.precision: fp16 needs a CUDA device, but there is none; use auto, bf16 or fp32")
     trackers: list[str] = get_available_reporting_integrations() if config.report_to else []  # type: ignore[no-untyped-call]
     for name in config.report_to:
         if name not in trackers:
-            raise DataError(
-                f"report_to: the tracker {name!r} is not installed (installed: {', '.join(trackers) or 'none'}); "
-                "install it or leave it out"
-            )
+            problem = f"the tracker {name!r} is not installed (installed: {', '.join(trackers) or 'none'})"
+            raise DataError(f"report_to: {problem}; install it or leave it out")
 
 
-def last_checkpoint(directory: Path) -> Path | None:
-    """Return the newest complete checkpoint; None if there is none."""
-    complete = [path.parent for path in directory.glob(f"checkpoint-*/{_COMPLETE}")]
+def last_checkpoint(out: Path) -> Path | None:
+    """Return a run's newest complete checkpoint; None if there is none."""
+    complete = [path.parent for path in out.glob(f"{_CHECKPOINTS}/checkpoint-*/{_COMPLETE}")]
     return max(complete, key=lambda path: int(path.name.partition("-")[2]), default=None)
 
 
@@ -91,21 +85,14 @@ class PruningTrainer(Trainer):
         return self._loader
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Tensor | Any], *_: Any, **__: Any) -> Tensor:
-        """Return the joint loss of a batch.
-
-        Raises:
-            DataError: the loss is not finite.
-            ModelError: the batch does not fit into memory.
-        """
+        """Return the joint loss; raise the error of one that is not finite, or of a batch too large for memory."""
         targets = Targets(**{field.name: inputs.pop(field.name) for field in fields(Targets)})
         try:
             relevance, keep = model(**inputs)
         except torch.OutOfMemoryError as error:
             rows, tokens = inputs["input_ids"].shape
-            raise ModelError(
-                f"out of memory on a batch of {rows} pairs of {tokens} tokens; lower optim.batch_size (and raise "
-                "optim.gradient_accumulation), or set optim.gradient_checkpointing"
-            ) from error
+            fix = "lower optim.batch_size (and raise optim.gradient_accumulation), or set optim.gradient_checkpointing"
+            raise ModelError(f"out of memory on a batch of {rows} pairs of {tokens} tokens; {fix}") from error
         if not (torch.isfinite(relevance).all() and torch.isfinite(keep).all()):
             raise self._not_finite("the network's output")
         parts = loss_parts(relevance, keep, targets, self._config.loss)
@@ -117,10 +104,8 @@ class PruningTrainer(Trainer):
         return loss
 
     def _not_finite(self, what: str) -> DataError:
-        return DataError(
-            f"{what} is not finite at step {self.state.global_step}; lower optim.learning_rate or use optim.precision: "
-            "fp32"
-        )
+        fix = "lower optim.learning_rate or use optim.precision: fp32"
+        return DataError(f"{what} is not finite at step {self.state.global_step}; {fix}")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss since the last log."""
@@ -139,7 +124,7 @@ class PruningTrainer(Trainer):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        folder = self._config.out / CHECKPOINTS / f"checkpoint-{self.state.global_step}"
+        folder = self._config.out / _CHECKPOINTS / f"checkpoint-{self.state.global_step}"
         if self.args.should_save and folder.is_dir():
             (folder / _COMPLETE).touch()
 
@@ -170,18 +155,16 @@ def training_arguments(config: TrainConfig, *, judged: bool) -> TrainingArgument
     optim = config.optim
     cuda = torch.cuda.is_available()
     return TrainingArguments(
-        output_dir=str(config.out / CHECKPOINTS),
+        output_dir=str(config.out / _CHECKPOINTS),
         num_train_epochs=1,  # the loader yields the batches of all epochs
         per_device_train_batch_size=optim.batch_size,
         gradient_accumulation_steps=optim.gradient_accumulation,
         learning_rate=optim.learning_rate,
-        lr_scheduler_type="linear",
         warmup_steps=optim.warmup,
         max_grad_norm=optim.max_grad_norm,
         bf16=use_bf16(optim.precision),
         fp16=optim.precision == "fp16",
         use_cpu=not cuda,
-        dataloader_pin_memory=cuda,
         seed=config.seed,
         save_steps=config.save_steps,
         save_total_limit=2,
@@ -189,7 +172,6 @@ def training_arguments(config: TrainConfig, *, judged: bool) -> TrainingArgument
         eval_steps=config.save_steps,
         load_best_model_at_end=judged,
         metric_for_best_model=f"eval_{config.stop.metric}",
-        greater_is_better=True,
         logging_steps=20,
         logging_first_step=True,
         remove_unused_columns=False,

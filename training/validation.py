@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -27,8 +28,7 @@ def _evenly(sources: dict[str, list[Example]], count: int) -> list[Example]:
     """Return up to ``count`` examples, evenly from all sources; always the same ones."""
     rng = random.Random(0)
     shuffled = [rng.sample(examples, len(examples)) for examples in sources.values()]
-    rows = [[examples[i] for examples in shuffled if i < len(examples)] for i in range(max(map(len, shuffled)))]
-    return [example for row in rows for example in row][:count]
+    return [example for row in zip_longest(*shuffled) for example in row if example is not None][:count]
 
 
 def validation_groups(config: TrainConfig, encoder: PairEncoder) -> list[Group]:

@@ -84,9 +84,8 @@ class Journal:
         found = json.loads(head)
         others = [name for name in run if not isinstance(found, dict) or found.get(name) != run[name]]
         if others:
-            raise DataError(
-                f"{self.path}: belongs to a run with another {' and '.join(others)}; finish that one, or delete it"
-            )
+            names = " and ".join(others)
+            raise DataError(f"{self.path}: belongs to a run with another {names}; finish that one, or delete it")
         kept = end = len(head)
         for number, line in enumerate(self.file, 1):
             if not line.endswith(b"\n"):

@@ -41,8 +41,8 @@ def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneRepo
     sampled = DataConfig(train=data, pairs=480)
     base = train(TrainConfig("tiny", str(encoder), tmp_path_factory.mktemp("base"), sampled, optim=optim, window=128))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_module, "CALIBRATION_PAIRS", 20)
-        patch.setattr(export_module, "CHECK_PAIRS", 30)
+        patch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+        patch.setattr(export_module, "CHECK_PAIRS", 60)
         patch.setattr("secateur.training.calibration.MIN_QUERIES", 15)
         patch.setattr("secateur.pipelines.finetune._pairs_per_second", lambda _: 1.0)  # so 45 pairs, once
         options = FinetuneOptions(base=str(base), minutes=0.75)

@@ -20,11 +20,12 @@ from secateur.training.calibration import (
     calibrate,
     calibrate_scores,
     check_shift,
+    expected_loss,
     held_out_losses,
+    query_loss,
     score_shift,
 )
 from secateur.training.config import DataConfig
-from secateur.training.conformal import expected_loss, query_loss
 from secateur.training.sampling import read_sources
 from secateur.training.scoring import LabelledScores, score_examples
 

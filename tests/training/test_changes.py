@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from secateur.labelled.examples import LabelledPassage
 from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage
-from secateur.training.changes import LabelledUnits, labelled_units, random_run, without_answers
+from secateur.training.pairs import LabelledUnits, labelled_units, random_run, without_answers
 
 TEXT = "Rome is old. Anna won the race. It rained all day. The crowd went home."
 ANSWER = (TEXT.index("Anna"), TEXT.index("race.") + 5)

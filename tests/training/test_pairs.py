@@ -16,9 +16,8 @@ from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage, PassageResult, Unit, UnitScore
 from secateur.training.config import DataConfig, TeacherConfig
 from secateur.training.losses import IGNORED
-from secateur.training.pairs import Group, GroupBuilder, Pair, build_groups
+from secateur.training.pairs import Group, GroupBuilder, Pair, build_groups, scores_on_units
 from secateur.training.sampling import SampledQuery
-from secateur.training.scoring import scores_on_units
 
 TEXT = "Rome is old. Anna won the race. It rained all day. The crowd went home."
 

@@ -329,8 +329,8 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(tiny_base: Path,
 def test_export_writes_both_files_and_they_agree_with_torch(
     trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 20)
-    monkeypatch.setattr(export_module, "CHECK_PAIRS", 30)
+    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    monkeypatch.setattr(export_module, "CHECK_PAIRS", 60)
     assert check_sums(trained, [TOKENIZER, WEIGHTS])
     reports = export(trained, data)
     assert check_sums(trained, [ONNX_INT8, ONNX_FP16])
@@ -350,8 +350,8 @@ def test_an_unfaithful_file_is_refused_and_nothing_is_written(
     copy.mkdir()
     for name in ("config.json", TOKENIZER, "model.safetensors"):
         (copy / name).write_bytes((trained / name).read_bytes())
-    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 20)
-    monkeypatch.setattr(export_module, "CHECK_PAIRS", 30)
+    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    monkeypatch.setattr(export_module, "CHECK_PAIRS", 60)
     monkeypatch.setattr(export_module, "MAX_BATCH_EFFECT", -1.0)
     with pytest.raises(ExportError, match="in a batch"):
         export(copy, data)
@@ -373,8 +373,8 @@ def test_linear_heads_train_and_load(tiny_base: Path, data: Path, tmp_path: Path
 def test_a_head_that_pools_units_is_exported_and_the_same_everywhere(
     tiny_base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 20)
-    monkeypatch.setattr(export_module, "CHECK_PAIRS", 30)
+    monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
+    monkeypatch.setattr(export_module, "CHECK_PAIRS", 60)
     directory = train(replace(config_for(tiny_base, data, tmp_path), prune_head="unit_pooled"))
     assert all(r.batch_effect <= export_module.MAX_BATCH_EFFECT for r in export(directory, data))
     passages = ["It rained all day. Hugo went to Lima. Nobody saw the cat.", "Hugo went to Oslo. " * 40, ""]

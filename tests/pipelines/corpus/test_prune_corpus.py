@@ -24,9 +24,8 @@ from secateur.models.errors import DataError, InputError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.pipelines.corpus.pruning import Outcome
-from secateur.pipelines.corpus.rows import Columns, open_corpus
+from secateur.pipelines.corpus.rows import Columns, open_corpus, write
 from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus
-from secateur.pipelines.corpus.writing import write
 
 TOWER = "The tower stands in Paris. It was finished in March 1889. Many people visit it every year."
 BREAD = "Bread is baked from flour. It needs salt and water. The oven must be hot."
