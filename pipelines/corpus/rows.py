@@ -171,13 +171,13 @@ def _schema(column: str, errors: bool, single: bool, score_only: bool) -> Any:
     return arrow.schema({column: new} | ({f"{column}_error": text} if errors else {}))
 
 
-def _tables(corpus: Corpus, added: Iterator[Row], schema: Any) -> Iterator[Any]:
-    """Yield Arrow tables with the new columns, and with the given ones unless they are in a dataset."""
+def _tables(corpus: Corpus, added: Iterator[Row], schema: Any, *, given_too: bool) -> Iterator[Any]:
+    """Yield Arrow tables with the new columns, after the given ones if they are wanted too."""
     import pyarrow as arrow
 
     for given in corpus.tables():
         table = arrow.Table.from_pylist(list(islice(added, given.num_rows)), schema=schema)
-        if corpus.dataset is None:
+        if given_too:
             both = arrow.schema([*given.schema, *schema])
             table = arrow.Table.from_arrays([*given.columns, *table.columns], schema=both)
         yield table
@@ -241,7 +241,8 @@ def write(
         import pyarrow as arrow
     except ImportError as error:
         raise MissingExtraError("pyarrow", "data") from error
-    tables = _tables(corpus, added, _schema(column, errors, single, score_only))
+    given_too = form == "parquet" or corpus.dataset is None
+    tables = _tables(corpus, added, _schema(column, errors, single, score_only), given_too=given_too)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # `atomic_path` replaces files only, not the directory of a dataset.
