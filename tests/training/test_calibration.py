@@ -20,11 +20,12 @@ from secateur.training.calibration import (
     calibrate,
     calibrate_scores,
     check_shift,
+    expected_loss,
     held_out_losses,
+    query_loss,
     score_shift,
 )
 from secateur.training.config import DataConfig
-from secateur.training.conformal import expected_loss, query_loss, source_weights
 from secateur.training.sampling import read_sources
 from secateur.training.scoring import LabelledScores, score_examples
 
@@ -131,11 +132,6 @@ def test_titles_are_shown_as_a_service_does_unless_they_are_left_out(pruner: Pru
     assert shown.scores[0] > left_out.scores[0] + 0.01
     (default,) = next(score_examples(pruner, [example]))
     assert default.scores[0] == shown.scores[0]
-
-
-def test_sources_count_the_same_when_balanced() -> None:
-    assert source_weights({"a": 300, "b": 100}, balance=True) == {"a": pytest.approx(2 / 3), "b": 2.0}
-    assert source_weights({"a": 300, "b": 100}, balance=False) == {"a": 1.0, "b": 1.0}
 
 
 def test_a_hard_small_source_lowers_a_balanced_threshold() -> None:
