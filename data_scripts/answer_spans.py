@@ -25,11 +25,7 @@ class SpanReport:
 
 
 def find_spans(text: str, answers: Sequence[str]) -> list[tuple[int, int]]:
-    """Locate answers in a text as whole words, ignoring case and differences in white space.
-
-    Args:
-        text: The text of a passage.
-        answers: Answer strings; blank ones are ignored.
+    """Locate answers in a text as whole words, ignoring case, differences in white space and blank answers.
 
     Returns:
         Ascending, non-overlapping code-point spans ``[start, end)``.
@@ -72,16 +68,9 @@ def label_answer_spans(source: Path, target: Path) -> SpanReport:
         for index, value in enumerate(row["passages"]):
             passage = as_passage(value, f"passages[{index}]")
             spans = find_spans(passage.text, answers)
-            passages.append(
-                {
-                    "id": str(passage.id if passage.id is not None else f"{number}-{index}"),
-                    "title": passage.title or "",
-                    "text": passage.text,
-                    "format": passage.format,
-                    "relevant_spans": spans,
-                    "relevant": bool(spans),
-                }
-            )
+            id = str(passage.id if passage.id is not None else f"{number}-{index}")
+            shown = {"id": id, "title": passage.title or "", "text": passage.text, "format": passage.format}
+            passages.append({**shown, "relevant_spans": spans, "relevant": bool(spans)})
         relevant = sum(passage["relevant"] for passage in passages)
         report.queries += 1
         report.passages += len(passages)

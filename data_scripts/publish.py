@@ -8,26 +8,29 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from secateur.data_scripts.chunking import trimmed
-from secateur.data_scripts.near_duplicates import check_threshold, digest, normalised
+from secateur.data_scripts.near_duplicates import digest, normalised
 from secateur.data_scripts.publish_card import SplitStatistics, card, statistics
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, filtered, kept
 from secateur.data_scripts.publish_leaks import refuse_leaks, split_names
 from secateur.data_scripts.records import Labelled, read_records
-from secateur.data_scripts.split import refuse_empty, split_rows
+from secateur.data_scripts.split import split_rows
+from secateur.data_scripts.validation import Checked, Share
 from secateur.labelled.examples import source_name
 from secateur.labelled.json_files import write_json_lines
-from secateur.models.errors import DataError, InputError, MissingExtraError, shown
+from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.files import atomic_path, write_atomically
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 PARQUET = "parquet"  # a separate directory: training reads all data files of a split's directory
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 @dataclass(frozen=True, slots=True)
-class PublishOptions:
+class PublishOptions(Checked):
     """Options of publishing.
 
     Attributes:
@@ -39,44 +42,31 @@ class PublishOptions:
         near_duplicates: Similarity from which two passages must be in the same split; 0: only equal ones must.
         seed: Random seed of the split.
         filters: Which pairs are dropped.
-
-    Raises:
-        InputError: A value is out of range.
     """
 
-    name: str | None = None
+    name: FileName | None = None
     licence: str = "other"
     description: str = ""
     language: str = "en"
-    shares: Mapping[str, float] = field(default_factory=lambda: {"train": 0.8, "dev": 0.1, "test": 0.1})
-    near_duplicates: float = 0.9
+    shares: Mapping[FileName, Annotated[float, Field(gt=0)]] = field(
+        default_factory=lambda: {"train": 0.8, "dev": 0.1, "test": 0.1}
+    )
+    near_duplicates: Share = 0.9
     seed: int = 13
     filters: FilterOptions = field(default_factory=FilterOptions)
 
     def __post_init__(self) -> None:
-        check_threshold(self.near_duplicates)
-        if not self.shares or not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
+        Checked.__post_init__(self)
+        if not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
             problem = f"must add up to 1, not {sum(self.shares.values()):g}"
-            raise InputError("--shares", problem, "use e.g. train=0.8,dev=0.1,test=0.1")
-        hint = "use letters, digits, - and _"
-        for split, share in self.shares.items():
-            if not share > 0:
-                raise InputError("--shares", f"{split}={share:g} is not greater than 0", "remove this split")
-            if not _NAME.fullmatch(split) or split == PARQUET:
-                raise InputError("--shares", f"{shown(split)} cannot be the name of a split", hint)
-        if self.name is not None and not _NAME.fullmatch(self.name):
-            raise InputError("--name", f"{shown(self.name)} cannot be a file name", hint)
+            raise InputError("shares", problem, "use e.g. train=0.8,dev=0.1,test=0.1")
+        if PARQUET in self.shares:
+            raise InputError("shares", f"{PARQUET!r} cannot be the name of a split", "use another name")
 
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """Counts of a publishing run.
-
-    Attributes:
-        pairs: Labelled pairs read.
-        dropped: Dropped pairs by reason.
-        splits: Statistics by split.
-    """
+    """Labelled pairs read, dropped pairs by reason, and counts by split."""
 
     pairs: int
     dropped: Counter[str]
@@ -121,11 +111,7 @@ def _passage(label: Labelled) -> dict[str, Any]:
 
 
 def to_examples(labels: Iterable[Labelled], source: str) -> list[dict[str, Any]]:
-    """Group labels by query.
-
-    Args:
-        labels: Filtered pairs; queries that differ only in case and white space become one example.
-        source: Name of the data set.
+    """Group labels by query; queries that differ only in case and white space become one example.
 
     Returns:
         Rows of the schema in `secateur.labelled.examples`, in the order of their queries. Each passage also has
@@ -177,7 +163,7 @@ def _refuse_other_data(out: Path, name: str, splits: Iterable[str]) -> None:
                 raise DataError(f"{out}: contains other data, {file.relative_to(out)}; remove it or use another --out")
 
 
-def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> PublishReport:
+def publish(labels: Path, out: Path, options: PublishOptions) -> PublishReport:
     """Make a data set from labels.
 
     Args:
@@ -188,10 +174,8 @@ def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> P
     Raises:
         DataError: The labels cannot be read, all are dropped, a split would be empty, something would be in two
             splits, or the directory contains other data.
-        InputError: An option is out of range.
         MissingExtraError: A package is not installed.
     """
-    options = options or PublishOptions()
     name = options.name or re.sub(r"[^A-Za-z0-9_-]+", "-", source_name(labels)).strip("-_") or "labels"
     _refuse_other_data(out, name, options.shares)
     dropped: Counter[str] = Counter()
@@ -203,11 +187,10 @@ def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> P
     splits = split_rows(rows, options.shares, options.seed, options.near_duplicates)
     dropped["would be in two splits"] = splits.passages_dropped
     dropped = +dropped  # without zero counts
-    refuse_empty(splits, labels)
     refuse_leaks(splits.rows, options.near_duplicates, out)
     for split, found in splits.rows.items():
         write_json_lines(out / split / f"{name}.jsonl.gz", found)
         _write_parquet(out / PARQUET / split / f"{name}.parquet", found)
-    figures = {split: statistics(found) for split, found in splits.rows.items()}
-    write_atomically(out / "README.md", card(name, options, len(pairs), dropped, figures))
-    return PublishReport(len(pairs), dropped, figures)
+    counts = {split: statistics(found) for split, found in splits.rows.items()}
+    write_atomically(out / "README.md", card(name, options, len(pairs), dropped, counts))
+    return PublishReport(len(pairs), dropped, counts)

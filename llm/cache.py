@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from secateur.models.files import write_atomically
 
 
@@ -38,14 +40,11 @@ def request_key(request: Mapping[str, Any]) -> str:
 
 
 class ReplyCache:
-    """Replies by request key, each in a small JSON file.
-
-    Args:
-        directory: Created with the first reply; runs may share it.
-    """
+    """Replies by request key, each in a small JSON file of a directory, which runs may share."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._stored = TypeAdapter(Completion)
 
     def path(self, key: str) -> Path:
         """Return the file for a key. Files are spread over 256 folders, which file systems handle better."""
@@ -54,15 +53,9 @@ class ReplyCache:
     def get(self, key: str) -> Completion | None:
         """Return a stored reply; None for one that is missing or damaged, which costs only another request."""
         try:
-            stored = json.loads(self.path(key).read_text(encoding="utf-8"))
-            tokens = tuple((str(token), float(value)) for token, value in stored.pop("first_tokens", ()))
-            reply = Completion(**stored, first_tokens=tokens)
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return self._stored.validate_json(self.path(key).read_bytes(), strict=True)
+        except (OSError, ValueError):
             return None
-        counts = (reply.prompt_tokens, reply.completion_tokens)
-        if not isinstance(reply.text, str) or not all(count is None or type(count) is int for count in counts):
-            return None
-        return reply
 
     def put(self, key: str, reply: Completion) -> None:
         """Store a reply.

@@ -44,11 +44,9 @@ def _expand(listed: str) -> set[int]:
 
 
 def read_citations(reply: str, count: int) -> Citation:
-    """Return the sentences that a reply cites, or why it cannot be used.
+    """Return the sentences that a reply, without thoughts, cites, or why it cannot be used.
 
-    Args:
-        reply: Text of the model, without thoughts.
-        count: Sentences of the passage. A reply that cites another number has not read it: ``bad_citation``.
+    A reply that cites a number beyond the ``count`` sentences of the passage has not read it: ``bad_citation``.
     """
     if _OPENS_NO_ANSWER.match(reply):  # with a reason behind it, or with citations that it contradicts
         return Citation()

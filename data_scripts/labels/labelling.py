@@ -48,9 +48,6 @@ class LabelOptions(LlmLimits):
         samples: Replies for each pair; a label is the share of them that cite the unit (self-consistency). Above 1 the
             endpoint needs a temperature above 0.
         segmenter: Sentence segmenter; that of the model that will be trained.
-
-    Raises:
-        InputError: a value is out of range or unknown.
     """
 
     style: PromptStyle = "answer"
@@ -60,12 +57,10 @@ class LabelOptions(LlmLimits):
 
 @dataclass(frozen=True, slots=True)
 class NotLabelled:
-    """A pair without labels.
+    """A pair without labels, and whether the next run asks ``again``.
 
-    Attributes:
-        reason: ``no_units``, ``no_answers_known``; ``no_citation``, ``bad_citation``, ``cut_off`` or ``empty`` for an
-            unusable reply; a `Failed.reason` for no reply; ``not_asked`` once the budget is spent.
-        again: Whether the next run asks again.
+    The reason is ``no_units`` or ``no_answers_known``; ``no_citation``, ``bad_citation``, ``cut_off`` or ``empty`` for
+    an unusable reply; a `Failed.reason` for no reply; or ``not_asked`` once the budget is spent.
     """
 
     reason: str
@@ -88,31 +83,12 @@ def pair_units(pair: Pair, segmenter: str) -> list[Unit]:
     return segment(passage, get_segmenter(segmenter)) if pair.passage.strip() else []
 
 
-def label_messages(pair: Pair, units: Sequence[Unit], style: PromptStyle) -> Messages:
-    """Return the conversation that asks for one pair's labels; units are numbered from 1."""
-    lines = [f"[{n}] {' '.join(pair.passage[unit.start : unit.end].split())}" for n, unit in enumerate(units, 1)]
-    title = f"Title: {pair.title}\n" if pair.title else ""
-    passage = "\n".join(lines)
-    content = f"Question: {pair.query}\n\n{title}Passage:\n{passage}\n\nQuestion again: {pair.query}"
-    return [{"role": "system", "content": _SYSTEM[style]}, {"role": "user", "content": content}]
-
-
-def _sample_endpoints(endpoint: Endpoint, samples: int) -> list[Endpoint]:
-    """Return an endpoint for each sample; their seeds make them different requests, with own places in the cache."""
-    if samples == 1:
-        return [endpoint]
-    if endpoint.temperature == 0:
-        raise InputError("temperature", f"is 0 with {samples} samples", "give one above 0, such as 0.7")
-    return [replace(endpoint, extra={**endpoint.extra, "seed": number}) for number in range(samples)]
-
-
 def _citation(reply: Completion, count: int) -> Citation:
     text = without_thoughts(reply.text)
     if not text:
         return Citation(problem="empty")
-    cited = read_citations(text, count)
     # A reply that the token limit cut off may have cited more.
-    return Citation(problem="cut_off") if reply.finish_reason == "length" else cited
+    return Citation(problem="cut_off") if reply.finish_reason == "length" else read_citations(text, count)
 
 
 class Labeller:
@@ -128,27 +104,39 @@ class Labeller:
         run: The run whose `map` calls `label`.
 
     Raises:
-        InputError: several samples are asked for at temperature 0.
+        InputError: Several samples are asked for at temperature 0.
     """
 
     def __init__(self, endpoint: Endpoint, cache: Path, options: LabelOptions, report: LlmReport) -> None:
-        self.run = LlmRun(_sample_endpoints(endpoint, options.samples), cache, options, report)
+        samples, endpoints = options.samples, [endpoint]
+        if samples > 1:
+            if endpoint.temperature == 0:
+                raise InputError("temperature", f"is 0 with {samples} samples", "give one above 0, such as 0.7")
+            # The seeds make them different requests, with own places in the cache.
+            endpoints = [replace(endpoint, extra={**endpoint.extra, "seed": number}) for number in range(samples)]
+        self.run = LlmRun(endpoints, cache, options, report)
         self._options = options
 
-    def messages(self, pair: Pair) -> Messages:
-        """Return the conversation that asks for a pair's labels."""
-        return label_messages(pair, pair_units(pair, self._options.segmenter), self._options.style)
+    def messages(self, pair: Pair, units: Sequence[Unit]) -> Messages:
+        """Return the conversation that asks for a pair's labels; units are numbered from 1."""
+        lines = [f"[{n}] {' '.join(pair.passage[unit.start : unit.end].split())}" for n, unit in enumerate(units, 1)]
+        title = f"Title: {pair.title}\n" if pair.title else ""
+        passage = "\n".join(lines)
+        content = f"Question: {pair.query}\n\n{title}Passage:\n{passage}\n\nQuestion again: {pair.query}"
+        system = _SYSTEM[self._options.style]
+        return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
-    def uncached(self, messages: Messages) -> int:
-        """Return how many samples have no cached reply; those that have count towards the job's cost."""
-        return sum(self.run.cached(messages, sample) is None for sample in range(self._options.samples))
+    def uncached(self, pair: Pair) -> tuple[Messages, int]:
+        """Return a pair's conversation, and how many samples have no cached reply; those that have cost the job."""
+        messages = self.messages(pair, pair_units(pair, self._options.segmenter))
+        return messages, sum(self.run.cached(messages, one) is None for one in range(self._options.samples))
 
     async def label(self, pair: Pair) -> Outcome:
         """Label a pair."""
         units = pair_units(pair, self._options.segmenter)
         if not units or not pair.query.strip():
             return NotLabelled("no_units")
-        messages = label_messages(pair, units, self._options.style)
+        messages = self.messages(pair, units)
         replies: list[Completion] = []
         for sample in range(self._options.samples):
             reply = await self.run.ask(messages, sample)
@@ -161,15 +149,10 @@ class Labeller:
             return NotLabelled(citations[0].problem or "")
         shares = (sum(n in numbers for _, numbers in usable) / len(usable) for n in range(1, len(units) + 1))
         answers = (without_thoughts(reply.text) for reply, numbers in usable if numbers)
-        found = labelled(pair, units, shares, next(answers, ""))
-        return replace(found, raw=tuple(reply.text for reply in replies), usage=self._usage(messages, replies))
-
-    def _usage(self, messages: Messages, replies: Sequence[Completion]) -> dict[str, float]:
         tokens = [tokens_of(messages, reply) for reply in replies]
-        usage: dict[str, float] = {
-            "prompt_tokens": sum(prompt for prompt, _ in tokens),
-            "completion_tokens": sum(completion for _, completion in tokens),
-        }
+        prompt, completion = map(sum, zip(*tokens, strict=True))
+        usage: dict[str, float] = {"prompt_tokens": prompt, "completion_tokens": completion}
         if self._options.prices is not None:
             usage["cost"] = round(sum(self._options.prices.cost(*counts) for counts in tokens), 9)
-        return usage
+        found = labelled(pair, units, shares, next(answers, ""))
+        return replace(found, raw=tuple(reply.text for reply in replies), usage=usage)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from secateur.data_scripts.labels.run import read_pairs
 from secateur.data_scripts.records import Pair
 from secateur.data_scripts.validation import Count, check
+from secateur.labelled.blocks import blocks
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
@@ -29,12 +30,7 @@ _BLOCK = 256  # pairs scored at once
 
 
 def nearest(vectors: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
-    """Return the rows of each vector's nearest others, by falling cosine; ties by row.
-
-    Args:
-        vectors: float32[n, dimensions], each of length 1.
-        neighbours: Rows for each vector; at most n - 1 are returned.
-    """
+    """Return the rows of the nearest others of each of ``vectors``, float32[n, dimensions] of length 1; ties by row."""
     k = min(neighbours, len(vectors) - 1)
     rows = np.empty((len(vectors), k), dtype=np.int64)
     for start in range(0, len(vectors), 1024):
@@ -84,11 +80,9 @@ def uncertainty(pruner: Pruner, pairs: Sequence[Pair]) -> list[float]:
     """Return a pruner's uncertainty about each pair: the mean binary entropy, in bits, of its units' scores."""
     found: list[float] = []
     options = PruneOptions(return_units=True, truncate_query=True, threshold=0.5)
-    for start in range(0, len(pairs), _BLOCK):
-        requests = [
-            PruneRequest(pair.query, (Passage(pair.passage, title=pair.title or None, format=pair.format),), options)
-            for pair in pairs[start : start + _BLOCK]
-        ]
+    for block in blocks(pairs, _BLOCK):
+        passages = (Passage(pair.passage, title=pair.title or None, format=pair.format) for pair in block)
+        requests = [PruneRequest(pair.query, (one,), options) for pair, one in zip(block, passages, strict=True)]
         for result in pruner.prune_many(requests):
             units = result.results[0].units or ()
             scores = np.clip([unit.score for unit in units] or [0.0], 1e-9, 1 - 1e-9)
@@ -122,11 +116,6 @@ def select(
 
     Returns:
         How many were chosen.
-
-    Raises:
-        InputError: the count is less than 1.
-        DataError: a file cannot be read or written.
-        ModelError: the model cannot be loaded.
     """
     check("count", count, Count)
     pairs = [pair for pair in read_pairs(source) if pair.query.strip() and pair.passage.strip()]

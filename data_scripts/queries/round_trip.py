@@ -19,14 +19,10 @@ def round_trip(source: Path, out: Path, k: int) -> tuple[int, int]:
     Args:
         source: JSON lines of `Candidates`, retrieved with at least ``k`` passages each.
         out: The kept ones.
-        k: Last rank that a query's own chunk may have.
+        k: Last rank that a query's own chunk may have, from 1.
 
     Returns:
         How many are kept, and how many are left out.
-
-    Raises:
-        InputError: ``k`` is less than 1.
-        DataError: a file cannot be read or written, or no query is kept.
     """
     check("k", k, Count)
     read = 0

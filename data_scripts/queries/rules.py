@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from secateur.data_scripts.queries.generation import normalised
+from secateur.data_scripts.near_duplicates import normalised
 from secateur.data_scripts.records import Chunk, Query
 
 _MARK = r"(?:#{1,6}\s+|\*\*|[-*•]\s+|\d{1,3}[.)]\s+|Q(?:uestion)?\s*\d*\s*[:.)]\s*)*"
@@ -32,13 +32,7 @@ def queries_by_rule(chunks: Iterable[Chunk]) -> Iterator[Query]:
     """Yield a query for each question of an FAQ (``faq``) and each Markdown heading (``heading``) with text after it.
 
     A heading is put after its document's title, because it often says nothing alone. Each text is one query, of the
-    first chunk that has it.
-
-    Args:
-        chunks: Chunks in any order.
-
-    Yields:
-        Queries with ids ``CHUNK-rN``, N from 0.
+    first chunk that has it. The ids are ``CHUNK-rN``, N from 0.
     """
     seen: set[str] = set()
     for chunk in chunks:

@@ -50,11 +50,7 @@ class ChunkStore:
 
     @staticmethod
     def write(source: Path, directory: Path) -> None:
-        """Copy chunks into an index directory.
-
-        Raises:
-            DataError: a line is wrong, two chunks have one id, or there is no chunk.
-        """
+        """Copy chunks into an index directory."""
         chunks = unique_ids(read_records(source, Chunk), source)
         write_json_lines(directory / _CHUNKS, not_empty(chunks, f"{source}: holds no chunk; there is nothing to index"))
         with (directory / _CHUNKS).open("rb") as lines:
@@ -75,12 +71,7 @@ class ChunkStore:
 
 
 class Bm25Index:
-    """The BM25 part of an index, memory-mapped.
-
-    Raises:
-        DataError: the directory holds no BM25 index.
-        MissingExtraError: bm25s is not installed.
-    """
+    """The BM25 part of an index directory, memory-mapped; `DataError` if there is none."""
 
     def __init__(self, directory: Path) -> None:
         try:
@@ -147,10 +138,9 @@ def build_index(
         The manifest in ``index.json``: what the index was made from, its number of ``rows`` and ``kind``.
 
     Raises:
-        InputError: both parts are left out.
-        DataError: chunks cannot be read, or the directory cannot be written.
-        ModelError: the embedder cannot be loaded.
-        MissingExtraError: a package is not installed.
+        InputError: Both parts are left out.
+        DataError: Chunks cannot be read, two have one id, there is none, or the directory cannot be written.
+        ModelError: The embedder cannot be loaded.
     """
     if not bm25 and not dense:
         raise InputError("index", "is without BM25 and without a dense part", "leave out one of them at most")
@@ -183,13 +173,7 @@ def build_index(
 
 
 def open_index(directory: Path) -> Index:
-    """Open an index.
-
-    Raises:
-        DataError: it is none, is unfinished, or its embedder is not the one it was made with.
-        ModelError: the embedder cannot be loaded.
-        MissingExtraError: a package is not installed.
-    """
+    """Open an index; `DataError` for one that is none, is unfinished, or was made with another embedder."""
     manifest = stored_object(directory / _MANIFEST)
     if not manifest:
         problem = "is unfinished" if (directory / _STATE).is_file() else "is no index"
