@@ -46,15 +46,11 @@ def find_spans(text: str, answers: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def label_answer_spans(source: Path, target: Path) -> SpanReport:
-    """Label a file of queries, answers and passages.
+    """Label a file of queries, answers and passages; the target is written only if the run succeeds.
 
     Args:
-        source: JSON lines ``{id?, query, answers: [str], passages: [str | {id?, title?, text, format?}]}``, gzipped or
-            not.
-        target: Labelled examples, see `secateur.labelled.examples`; written only if the run succeeds.
-
-    Raises:
-        DataError: A file cannot be read or written, or a line is invalid; the message names it.
+        source: JSON lines ``{id?, query, answers: [str], passages: [str | {id?, title?, text, format?}]}``.
+        target: Labelled examples, see `secateur.labelled.examples`.
     """
     report = SpanReport()
 

@@ -133,15 +133,7 @@ def _check_example(report: SourceReport, example: Example, line: int, segmenter:
 
 
 def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
-    """Check labelled examples: a JSON-lines file, gzipped or not, or a directory of such files.
-
-    Args:
-        path: The file or directory.
-        segmenter: Sentence segmenter of the model that will be trained.
-
-    Raises:
-        DataError: There is no such file, or a file cannot be read.
-    """
+    """Check a file or a directory of labelled examples with the segmenter of the model that will be trained."""
     segment_sentences = get_segmenter(segmenter)
     reports = []
     for file in data_files(path):

@@ -107,17 +107,10 @@ def _spans(
 def chunk_document(
     document: Document, options: ChunkOptions, segmenter: Segmenter, report: ChunkReport
 ) -> Iterator[Chunk]:
-    """Cut a document into chunks of consecutive units.
+    """Yield consecutive units of a document as chunks, in time linear in its length; the report counts them.
 
-    Args:
-        document: A document of any length; time is linear in it.
-        options: Chunking options.
-        segmenter: Sentence segmenter.
-        report: Where to count.
-
-    Yields:
-        Chunks in order, without white space at their ends: ``document.text[chunk.start:chunk.end] == chunk.text``.
-        They depend on the document and the options alone.
+    The chunks have no white space at their ends: ``document.text[chunk.start:chunk.end] == chunk.text``. They depend on
+    the document and the options alone.
     """
     before = report.chunks
     for piece in _spans(document, options, segmenter, report):
@@ -132,11 +125,7 @@ def chunk_document(
 
 
 def chunk(documents: Path, out: Path, options: ChunkOptions) -> ChunkReport:
-    """Cut a file of `Document` records into a file of `Chunk` records, which is written only if the run succeeds.
-
-    Raises:
-        DataError: A file cannot be read or written, an id is not unique, or no document has text.
-    """
+    """Cut a file of `Document` records into a file of `Chunk` records, which is written only if the run succeeds."""
     report = ChunkReport()
     segmenter = get_segmenter(options.segmenter)
     chunks = (

@@ -95,12 +95,7 @@ def _print(samples: Sequence[Labelled], console: Console) -> None:
 
 
 def inspect(path: Path, n: int = 5, seed: int = 13, page: Path | None = None) -> None:
-    """Print samples of labels or published examples, or write them as an HTML page.
-
-    Raises:
-        DataError: The file cannot be read or the page cannot be written.
-        InputError: ``n`` is less than 1.
-    """
+    """Print samples of labels or published examples, or write them as an HTML page."""
     from rich.console import Console
 
     check("n", n, Count)

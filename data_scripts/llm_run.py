@@ -52,11 +52,9 @@ def listed(counts: Mapping[str, int]) -> str:
 
 @dataclass(slots=True)
 class LlmReport:
-    """Outcome of a run's requests.
+    """Outcome of a run's requests; ``sent`` and ``cached`` count them.
 
     Attributes:
-        sent: Requests sent.
-        cached: Replies found in the cache.
         cost: Cost of the job, earlier runs included; 0 without prices.
         dropped: Unusable results by reason; the next run does not ask again.
         missing: Requests without a reply by reason; the next run asks again.

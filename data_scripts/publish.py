@@ -94,22 +94,6 @@ def relevant_spans(label: Labelled) -> list[list[int]]:
     return [list(trimmed(label.passage, *span)) for span in merged if label.passage[span[0] : span[1]].strip()]
 
 
-def _passage(label: Labelled) -> dict[str, Any]:
-    spans = relevant_spans(label)
-    row = {
-        "id": label.passage_id or label.id,
-        "title": label.title,
-        "text": label.passage,
-        "format": label.format,
-        "document_id": label.document_id,
-        "sentences": [list(trimmed(label.passage, *unit)) for unit in label.units],
-        "relevant_spans": spans,
-        "relevant": bool(spans),
-        "soft_labels": list(label.labels),
-    }
-    return row if label.teacher_score is None else row | {"teacher_score": label.teacher_score}
-
-
 def to_examples(labels: Iterable[Labelled], source: str) -> list[dict[str, Any]]:
     """Group labels by query; queries that differ only in case and white space become one example.
 
@@ -127,9 +111,22 @@ def to_examples(labels: Iterable[Labelled], source: str) -> list[dict[str, Any]]
                 id = f"{id}-{digest(key)[:12]}"
             ids.add(id)
             rows[key] = {"id": id, "source": source, "query": label.query, "answers": [], "passages": []}
-        row = rows[key]
+        row, spans = rows[key], relevant_spans(label)
         row["answers"] += [answer for answer in label.answers if answer not in row["answers"]]
-        row["passages"].append(_passage(label))
+        passage = {
+            "id": label.passage_id or label.id,
+            "title": label.title,
+            "text": label.passage,
+            "format": label.format,
+            "document_id": label.document_id,
+            "sentences": [list(trimmed(label.passage, *unit)) for unit in label.units],
+            "relevant_spans": spans,
+            "relevant": bool(spans),
+            "soft_labels": list(label.labels),
+        }
+        if label.teacher_score is not None:
+            passage["teacher_score"] = label.teacher_score
+        row["passages"].append(passage)
     return list(rows.values())
 
 
@@ -164,17 +161,13 @@ def _refuse_other_data(out: Path, name: str, splits: Iterable[str]) -> None:
 
 
 def publish(labels: Path, out: Path, options: PublishOptions) -> PublishReport:
-    """Make a data set from labels.
+    """Make a data set from a file of `Labelled` records.
 
-    Args:
-        labels: File of `Labelled` records.
-        out: Directory of the data set: ``SPLIT/NAME.jsonl.gz``, ``parquet/SPLIT/NAME.parquet`` and ``README.md``.
-        options: Publishing options.
+    The directory gets ``SPLIT/NAME.jsonl.gz``, ``parquet/SPLIT/NAME.parquet`` and ``README.md``.
 
     Raises:
         DataError: The labels cannot be read, all are dropped, a split would be empty, something would be in two
             splits, or the directory contains other data.
-        MissingExtraError: A package is not installed.
     """
     name = options.name or re.sub(r"[^A-Za-z0-9_-]+", "-", source_name(labels)).strip("-_") or "labels"
     _refuse_other_data(out, name, options.shares)

@@ -101,12 +101,7 @@ def card(
 ) -> str:
     """Return the card as Markdown with the Hugging Face Hub's front matter.
 
-    Args:
-        name: Name of the data set.
-        options: Publishing options.
-        pairs: Number of labelled pairs before any were dropped.
-        dropped: Number of dropped pairs by reason.
-        splits: Counts by split.
+    It says how many labelled ``pairs`` there were, how many were dropped for which reason, and what is in each split.
     """
     queries = sum(split.queries for split in splits.values())
     counts = {split: [s.queries, s.passages, s.relevant, s.units, s.kept] for split, s in splits.items()}

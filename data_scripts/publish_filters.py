@@ -85,10 +85,7 @@ def _largest_size(sizes: Sequence[int], share: float) -> int:
 def balanced(labels: Sequence[Labelled], options: FilterOptions, dropped: Counter[str]) -> list[Labelled]:
     """Return the labels without the surplus of any bucket, whatever their order; the surplus is counted by reason.
 
-    Buckets are cut first, then the empty passages.
-
-    Raises:
-        DataError: There are too few buckets for their largest share.
+    Buckets are cut first, then the empty passages. Too few buckets for their largest share are a `DataError`.
     """
     buckets: dict[int, list[Labelled]] = {}
     for label in labels:

@@ -17,10 +17,7 @@ _SHOWN = 5  # leaks that an error message lists
 def refuse_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float, where: Path) -> None:
     """Raise `DataError` if a query, document or passage is in two splits; the message lists the first leaks.
 
-    Args:
-        splits: Rows of the schema in `secateur.labelled.examples`, by split.
-        near_duplicates: Similarity from which two passages are near-duplicates; 0: only equal passages are found.
-        where: The data set, for the message.
+    Passages are the same from a similarity of ``near_duplicates``; with 0, only equal ones are.
     """
     first: dict[tuple[str, str], str] = {}
     leaks: dict[tuple[str, str], str] = {}
@@ -48,12 +45,7 @@ def split_names(directory: Path) -> list[str]:
 
 
 def check_leaks(directory: Path, near_duplicates: float = 0.9) -> None:
-    """Check that nothing is in two splits of a published data set, which has a subdirectory for each split.
-
-    Raises:
-        DataError: Something is in two splits, there are fewer than two splits, or a file cannot be read.
-        InputError: The similarity is out of range.
-    """
+    """Raise `DataError` if something is in two of the splits of a published data set, or if it has fewer than two."""
     names = split_names(directory)
     if len(names) < 2:
         found = ", ".join(names) or "none"

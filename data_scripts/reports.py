@@ -23,9 +23,8 @@ def printable(text: str) -> str:
 class UnitCounts:
     """Counts of labelled passages, of their units and of the kept ones.
 
-    Attributes:
-        kept_units: Passages by number of kept units; 5 means 5 or more.
-        positions: Kept units by their position in tenths of the passage, from 0.
+    ``kept_units`` counts passages by their number of kept units, of which 5 means 5 or more; ``positions`` counts kept
+    units by tenths of the passage, from 0.
     """
 
     passages: int = 0

@@ -154,24 +154,18 @@ def split_rows(
         shares: Share of the queries by split; they add up to 1.
         seed: Random seed.
         near_duplicates: Similarity from which two passages count as the same; 0: only equal ones do.
-        repeat_queries: If the splits cannot be filled otherwise, allow a query in several of them, each time with
-            other documents and passages.
+        repeat_queries: If the splits cannot be filled otherwise, allow a query in several, with other passages.
 
     Raises:
-        DataError: The examples are so few, or connected so much, that a split would be empty; the message names it.
-        MissingExtraError: Near-duplicates are asked for and `datasketch` is not installed.
+        DataError: A split would be empty: the examples are too few, or connected too much.
     """
     passages = _passage_groups(rows, near_duplicates)
     queries = [f"query {normalised(row['query'])}" for row in rows]
     separate = [f"row {number}" for number in range(len(rows))]
     ways = [(keys, every) for keys in (queries, separate)[: 1 + repeat_queries] for every in (True, False)]
-    tried = []
-    for keys, every in ways:
-        tried.append(_split_by(keys, rows, passages, shares, seed, every))
-        if tried[-1].well_filled(shares):
-            break
-    # If no way fills the splits, queries are not repeated either.
-    found = tried[-1] if tried[-1].well_filled(shares) else tried[1]
+    ways.append((queries, False))  # if no way fills the splits, queries are not repeated either
+    tried = (_split_by(keys, rows, passages, shares, seed, every) for keys, every in ways)
+    found = next(splits for number, splits in enumerate(tried, 1) if number == len(ways) or splits.well_filled(shares))
     if empty := [name for name, part in found.rows.items() if not part]:
         raise DataError(
             f"the split {empty[0]!r} would be empty: the {sum(map(len, found.rows.values()))} queries are too few, or "
@@ -181,19 +175,10 @@ def split_rows(
 
 
 def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) -> dict[str, int]:
-    """Split a file or a directory of files; each split has a directory with a file per source.
-
-    Args:
-        data: Labelled examples.
-        out: Directory of the splits.
-        shares: Share of the queries by split; they add up to 1.
-        seed: Random seed.
+    """Split labelled examples as `split_rows` does; each split has a directory with a file per source.
 
     Returns:
         The number of queries in each split.
-
-    Raises:
-        DataError: A line is invalid, or a split would be empty.
     """
     rows = [row | {_FILE: file.name.removesuffix(".gz")} for file in data_files(data) for row in read_rows(file)]
     splits = split_rows(rows, shares, seed, repeat_queries=True)

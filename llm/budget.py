@@ -50,14 +50,7 @@ class Budget:
     """Counts the cost of a job, earlier runs included, and keeps it below a limit.
 
     The highest possible cost of a request is reserved while it runs, and its actual cost is counted after it. An
-    endpoint that does not count tokens is charged the upper bound.
-
-    Args:
-        prices: Prices of the endpoint; None counts nothing.
-        max_cost: Limit for the job; None for no limit.
-
-    Attributes:
-        spent: Cost so far.
+    endpoint that does not count tokens is charged the upper bound. ``spent`` is the cost so far.
 
     Raises:
         InputError: The limit is not positive, or there are no prices for it.
@@ -113,14 +106,7 @@ class Budget:
 
 
 def pace(requests_per_minute: float | None) -> AbstractAsyncContextManager[None]:
-    """Return what each request enters first. It spaces them evenly, to respect an endpoint's rate limit.
-
-    Args:
-        requests_per_minute: The rate; None for no limit.
-
-    Raises:
-        MissingExtraError: The `aiolimiter` package is not installed.
-    """
+    """Return what each request enters first: it spaces them evenly within a rate limit; None for no limit."""
     if requests_per_minute is None:
         return nullcontext()
     try:

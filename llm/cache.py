@@ -18,12 +18,9 @@ from secateur.models.files import write_atomically
 class Completion:
     """An endpoint's reply to one request.
 
-    Attributes:
-        text: Text of the model, not empty.
-        prompt_tokens: Tokens of the request as the endpoint counted them; None if it did not.
-        completion_tokens: Tokens of the reply, likewise.
-        finish_reason: Why the model stopped, e.g. ``stop`` or ``length``; None if unknown.
-        first_tokens: Candidates for the first token, as (token, log probability); empty without ``logprobs``.
+    ``text`` is not empty. The tokens are as the endpoint counted them; they and the reason for the end (``stop`` or
+    ``length``) are None where it gives none. ``first_tokens`` are the candidates for the first token with their log
+    probabilities.
     """
 
     text: str

@@ -43,7 +43,7 @@ class EndpointError(SecateurError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Address and settings of a chat model.
+    """Address and settings of a chat model; `InputError` for one that is not valid.
 
     Args:
         base_url: Base URL of the API, e.g. ``http://localhost:8000/v1``.
@@ -54,9 +54,6 @@ class Endpoint:
         max_tokens: Largest number of tokens of a reply; None for the endpoint's own limit.
         temperature: Sampling temperature; None does not send it, as some reasoning models require.
         extra: Further fields of the request, e.g. ``{"max_completion_tokens": 2000}``.
-
-    Raises:
-        InputError: A setting is not valid.
     """
 
     base_url: str = field(repr=False)
@@ -81,12 +78,13 @@ class Endpoint:
         if not self.model.strip():
             raise InputError("model", "is empty", "give the model's name at the endpoint")
         object.__setattr__(self, "api_key", header_key(self.api_key))
-        if not self.timeout_s > 0:
-            raise InputError("timeout_s", f"{self.timeout_s!r} is not positive", "give seconds")
-        if self.retries < 0:
-            raise InputError("retries", f"{self.retries!r} is negative", "give 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise InputError("max_tokens", f"{self.max_tokens!r} is less than 1", "give 1 or more, or None")
+        for name, valid, hint in (
+            ("timeout_s", self.timeout_s > 0, "give seconds, more than 0"),
+            ("retries", self.retries >= 0, "give 0 or more"),
+            ("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "give 1 or more, or None"),
+        ):
+            if not valid:
+                raise InputError(name, f"{getattr(self, name)!r} is too small", hint)
 
     @property
     def public_url(self) -> str:
@@ -107,12 +105,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request without a usable reply.
+    """A request without a usable reply, with a reason and a line for people.
 
-    Attributes:
-        reason: ``timeout``, ``connection``, ``status_CODE``, ``not_json``, ``no_choices``, ``no_content`` (a choice
-            without a text) or ``empty`` (only white space).
-        detail: One line for people.
+    The reason is ``timeout``, ``connection``, ``status_CODE``, ``not_json``, ``no_choices``, ``no_content`` (a choice
+    without a text) or ``empty`` (only white space).
     """
 
     reason: str
@@ -180,9 +176,6 @@ class ChatClient:
     Attributes:
         calls: Number of requests, without retries.
         hits: Number of requests answered from the cache.
-
-    Raises:
-        MissingExtraError: The `openai` package is not installed.
     """
 
     def __init__(
@@ -245,16 +238,12 @@ class ChatClient:
         return reply
 
     async def ask(self, messages: Sequence[Message]) -> Completion | Failed:
-        """Return the reply to a conversation, from the cache or the endpoint. Equal conversations are sent once.
-
-        Args:
-            messages: Mappings with ``role`` and ``content``.
+        """Return the reply to messages, from the cache or the endpoint. Equal conversations are sent once.
 
         Raises:
             EndpointError: Before any reply, the endpoint cannot be reached, refuses the key or does not know the model;
                 or it fails many times in a row.
             BudgetError: The request might exceed the budget.
-            DataError: The cache cannot be written.
         """
         clean = _clean(messages)
         key = self._key(clean)

@@ -37,15 +37,7 @@ _STATE = "steps.json"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the pipeline.
-
-    Attributes:
-        name: Name of the command that runs it alone.
-        run: From the configuration, the first input and the output to a line for people.
-        settings: Settings that its output depends on.
-        inputs: Files and directories that it reads.
-        output: File or directory that it writes.
-    """
+    """A step of the pipeline: its command, its first input's way to its output, and what the output depends on."""
 
     name: str
     run: Callable[[BuildConfig, Path, Path], str]
@@ -173,16 +165,10 @@ def _publish(config: BuildConfig, source: Path, out: Path) -> str:
 
 
 def build(config: BuildConfig) -> Iterator[str]:
-    """Make a dataset from documents.
+    """Make a dataset from documents, and yield a line for each step.
 
     Everything is in ``config.out``: the files of each step, the replies of the language model, the dataset, and notes
     of what is done. A run that was killed resumes where it stopped.
-
-    Yields:
-        A line for each step.
-
-    Raises:
-        SecateurError: A step failed.
     """
     path = config.out / _STATE
     for step in steps(config):

@@ -153,21 +153,11 @@ class _Ingestion:
 def ingest(
     sources: Sequence[Path], out: Path, columns: Columns | None = None, options: IngestOptions | None = None
 ) -> IngestReport:
-    """Read documents and write them as records; of documents with equal or nearly equal texts only the first.
+    """Read documents from files and walked directories, and write a record for each that has a text of its own.
 
-    Files and rows that cannot be read are counted and skipped. Nothing is fetched from the network.
-
-    Args:
-        sources: Files, or directories that are walked.
-        out: File of `Document` records; written only if the run succeeds.
-        columns: Columns of tables, if their names are not the usual ones.
-        options: Ingestion options.
-
-    Raises:
-        DataError: A source does not exist, an id occurs twice, or there is no document; with ``strict``, anything that
-            cannot be read.
-        InputError: A table that was named lacks a column.
-        MissingExtraError: A format needs a package that is not installed.
+    Files and rows that cannot be read are counted and skipped, or with ``strict`` raise `DataError`. So do a missing
+    source, an id that occurs twice, and no document at all. Nothing is fetched from the network, and the file is
+    written only if the run succeeds. `InputError`: A table that the user named lacks a column.
     """
     ingestion = _Ingestion(columns or Columns(), options or IngestOptions())
     write_json_lines(out, ingestion.documents(sources, out))

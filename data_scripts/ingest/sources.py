@@ -29,13 +29,7 @@ _DATASET_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
 
 
 class LeftOut(Exception):
-    """Something that does not become a document. Readers raise or yield it.
-
-    Args:
-        reason: Short reason; the cases are counted by it.
-        detail: The exact problem and how to fix it.
-        where: File, and line or row if known.
-    """
+    """Something that does not become a document, raised or yielded by readers; it is counted by its short reason."""
 
     def __init__(self, reason: str, detail: str = "", where: str = "") -> None:
         super().__init__(reason, detail, where)

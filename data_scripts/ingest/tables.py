@@ -173,15 +173,11 @@ TABLES = tuple(_READERS)
 
 
 def read_table(found: Found, columns: Columns, limits: Limits = DEFAULT_LIMITS) -> Iterator[Row | LeftOut]:
-    """Read a table, one of the kinds in `TABLES`, row by row.
-
-    Yields:
-        Documents, whose metadata contains the other columns, or why a row does not become one.
+    """Yield a document for each row of a table, with the other columns as metadata, or why there is none.
 
     Raises:
         DataError: The rest of the file cannot be read; the message names the file, and line or byte if known.
         InputError: A file that the user named lacks a column; the message lists its columns.
-        MissingExtraError: The format needs a package that is not installed.
     """
     chosen: Columns | None = None
     # Each JSON line has its own keys and may lack an id or a title; the columns of other tables are fixed.

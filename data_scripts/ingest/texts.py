@@ -91,10 +91,6 @@ def _front_matter(text: str) -> tuple[dict[str, Any], str]:
     return (found, text[match.end() :]) if isinstance(found, dict) else ({}, text)
 
 
-def _text(data: bytes, found: Found) -> Document:
-    return Document(found.name, decode(data), "", {"source": found.name})
-
-
 def _markdown(data: bytes, found: Found) -> Document:
     front, text = _front_matter(decode(data))
     title = front.get("title")
@@ -153,18 +149,17 @@ def _pdf(found: Found, limits: Limits) -> Document:
     return Document(found.name, text, str(title or ""), {"source": found.name, "page_starts": starts})
 
 
-_READERS: dict[str, Callable[[bytes, Found], Document]] = {"text": _text, "markdown": _markdown, "html": _html}
+_READERS: dict[str, Callable[[bytes, Found], Document]] = {
+    "text": lambda data, found: Document(found.name, decode(data), "", {"source": found.name}),
+    "markdown": _markdown,
+    "html": _html,
+}
 
 
 def read_file(found: Found, limits: Limits = DEFAULT_LIMITS) -> Document | LeftOut:
-    """Read a file that is one document: text, Markdown, HTML, PDF or unknown.
+    """Return the document in a text, Markdown, HTML or PDF file, or why there is none.
 
-    Returns:
-        The document, or why there is none. Its id is the file's path relative to the source; the metadata of a PDF
-        contains the code point at which each page starts.
-
-    Raises:
-        MissingExtraError: The format needs a package that is not installed.
+    Its id is the file's path relative to the source. The metadata of a PDF has the code point where each page starts.
     """
     where, regular = str(found.path), not found.named
     try:

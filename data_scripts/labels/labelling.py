@@ -6,12 +6,12 @@ cites the sentences that it used. The style ``select`` asks for the sentences wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from secateur.data_scripts.labels.citations import Citation, read_citations
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.records import Labelled, Pair
 from secateur.data_scripts.validation import Count
@@ -37,6 +37,22 @@ _SYSTEM: dict[PromptStyle, str] = {
         f"nothing else. If no sentence helps, reply with exactly: {_NO_ANSWER}"
     ),
 }
+
+_NUMBER = r"(?:(?:sentences?|sent\.?|s|lines?|no\.?|nos\.?|#)\s*)*\d{1,4}"
+_BETWEEN = r"\s*(?:,|;|&|/|\band\b|\bto\b|\.\.+|[-–—‒−]|\s)\s*"
+# [1], [1, 2], [1-3], [1][2], (1), 【1】, [sentence 2], [1 and 3]. Round brackets hold prose too ("(1889)" is a
+# year), so they count only where the reply has no square ones.
+_LIST = rf"\^?\s*({_NUMBER}(?:{_BETWEEN}{_NUMBER})*)\s*"
+_SQUARE = re.compile(rf"[\[【［]{_LIST}[\]】］]", re.IGNORECASE)
+_ROUND = re.compile(rf"\({_LIST}\)", re.IGNORECASE)
+_BARE = re.compile(rf"\A\W*{_LIST}\W*\Z", re.IGNORECASE)
+_RANGE = re.compile(r"(\d+)\s*(?:-|–|—|‒|−|\.\.+|\bto\b)\s*(?:(?:sentences?|s|#)\s*)?(\d+)", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+")
+_NO_ANSWER_ALONE = re.compile(
+    r"\A\W*(?:(?:final\s+)?answer\s*:\s*)?\W*(?:no[\s_-]*answer|none|unanswerable|not\s+answerable|\[\s*\])\W*\Z",
+    re.IGNORECASE,
+)
+_OPENS_NO_ANSWER = re.compile(r"\A\W*no[\s_-]*answer\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +99,45 @@ def pair_units(pair: Pair, segmenter: str) -> list[Unit]:
     return segment(passage, get_segmenter(segmenter)) if pair.passage.strip() else []
 
 
-def _citation(reply: Completion, count: int) -> Citation:
+def _expand(listed: str) -> set[int]:
+    numbers: set[int] = set()
+    for first, last in _RANGE.findall(listed):
+        low, high = sorted((int(first), int(last)))
+        numbers.update(range(low, high + 1))
+    return numbers | {int(digits) for digits in _DIGITS.findall(_RANGE.sub(" ", listed))}
+
+
+def read_citations(reply: str, count: int) -> tuple[int, ...] | NotLabelled:
+    """Return the sentences that a reply, without thoughts, cites, from 1 and ascending; none for "no answer".
+
+    A reply that cites a number beyond the ``count`` sentences of the passage has not read it: ``bad_citation``.
+    """
+    if _OPENS_NO_ANSWER.match(reply):  # with a reason behind it, or with citations that it contradicts
+        return ()
+    lists = _SQUARE.findall(reply)
+    if not lists and _NO_ANSWER_ALONE.match(reply):
+        return ()
+    if not lists:
+        bare = _BARE.match(reply)
+        lists = [bare[1]] if bare else _ROUND.findall(reply)
+    if not lists:
+        return NotLabelled("no_citation")
+    numbers = set().union(*map(_expand, lists))
+    if min(numbers) < 1 or max(numbers) > count:
+        return NotLabelled("bad_citation")
+    return tuple(sorted(numbers))
+
+
+def _cited(reply: Completion, count: int) -> tuple[int, ...] | NotLabelled:
     text = without_thoughts(reply.text)
     if not text:
-        return Citation(problem="empty")
+        return NotLabelled("empty")
     # A reply that the token limit cut off may have cited more.
-    return Citation(problem="cut_off") if reply.finish_reason == "length" else read_citations(text, count)
+    return NotLabelled("cut_off") if reply.finish_reason == "length" else read_citations(text, count)
 
 
 class Labeller:
-    """Labels pairs; several may be in progress at once.
-
-    Args:
-        endpoint: Endpoint of the language model.
-        cache: Directory of replies.
-        options: Options of labelling.
-        report: Counts requests.
-
-    Attributes:
-        run: The run whose `map` calls `label`.
-
-    Raises:
-        InputError: Several samples are asked for at temperature 0.
-    """
+    """Labels pairs: the run's `map` calls `label` for several at once. The report counts the requests."""
 
     def __init__(self, endpoint: Endpoint, cache: Path, options: LabelOptions, report: LlmReport) -> None:
         samples, endpoints = options.samples, [endpoint]
@@ -143,10 +175,10 @@ class Labeller:
             if isinstance(reply, Failed):
                 return NotLabelled(reply.reason, again=True)
             replies.append(reply)
-        citations = [_citation(reply, len(units)) for reply in replies]
-        usable = [(reply, one.numbers) for reply, one in zip(replies, citations, strict=True) if one.problem is None]
-        if not usable:
-            return NotLabelled(citations[0].problem or "")
+        cited = [(reply, _cited(reply, len(units))) for reply in replies]
+        usable = [(reply, numbers) for reply, numbers in cited if not isinstance(numbers, NotLabelled)]
+        if not usable and isinstance(cited[0][1], NotLabelled):
+            return cited[0][1]
         shares = (sum(n in numbers for _, numbers in usable) / len(usable) for n in range(1, len(units) + 1))
         answers = (without_thoughts(reply.text) for reply, numbers in usable if numbers)
         tokens = [tokens_of(messages, reply) for reply in replies]

@@ -109,22 +109,11 @@ def _outcomes(pairs: Iterable[Pair], counted: Iterable[Pair], labeller: Labeller
 def label(
     pairs: Path, out: Path, endpoint: Endpoint, options: LabelOptions, cache: Path | None = None, *, ray: bool = False
 ) -> LabelReport:
-    """Label pairs by a language model.
+    """Label a file of `Pair` records by a language model; the `Labelled` records have the same order.
 
-    A run that was killed resumes where it stopped, asks nothing twice that was answered, and writes the same file.
-
-    Args:
-        pairs: JSON lines of `Pair`.
-        out: JSON lines of `Labelled` in the pairs' order, without the pairs in the report's ``missing``.
-        endpoint: Endpoint of the language model.
-        options: Options of labelling.
-        cache: Directory of replies, which Ray's workers must see; None for one beside ``out``.
-        ray: Whether to label blocks of pairs on a Ray cluster, each with its share of the budget.
-
-    Raises:
-        DataError: A file cannot be read or written.
-        EndpointError: The endpoint cannot be used at all; only the cache is written.
-        InputError: Ray and a rate limit are both asked for, or samples and temperature do not go together.
+    A run that was killed resumes where it stopped, asks nothing twice that was answered, and writes the same file. The
+    cache of replies is beside ``out`` unless given. With ``ray``, blocks of pairs are labelled on a Ray cluster, whose
+    workers must see the cache, each with its share of the budget; a rate limit is then an `InputError`.
     """
     report = LabelReport()
     replies = (cache or reply_cache(out)).absolute()
@@ -169,13 +158,8 @@ def label_by_answers(pairs: Path, out: Path, segmenter: str = "nupunkt") -> Labe
 class Projection:
     """What labelling would ask and cost.
 
-    Attributes:
-        pairs: Pairs to label.
-        requests: Requests without a cached reply.
-        prompt_tokens: Their tokens, about.
-        completion_tokens: Most tokens of their replies; None if these have no limit.
-        cost: Most that they cost, about; None without prices.
-        prompts: The first two conversations, as text.
+    The tokens of prompts are an estimate, and those of replies and the cost are upper bounds, or None if unknown.
+    ``prompts`` are the first two conversations as text.
     """
 
     pairs: int

@@ -41,7 +41,7 @@ def nearest(vectors: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
 
 
 def vote_k(vectors: NDArray[np.float32], count: int, neighbours: int = _NEIGHBOURS) -> list[int]:
-    """Choose items that are typical and different from each other.
+    """Return rows of items that are typical and different from each other, in the order of their choice.
 
     Each item votes for its nearest neighbours; a vote weighs ten times less for each of the voter's neighbours that is
     already chosen. The greedy part of vote-k (Su et al., ICLR 2023, arXiv 2209.01975, section 2.1). A heap of outdated
@@ -51,9 +51,6 @@ def vote_k(vectors: NDArray[np.float32], count: int, neighbours: int = _NEIGHBOU
         vectors: float32[n, dimensions], each of length 1.
         count: Items to choose, at most n.
         neighbours: Votes of each item.
-
-    Returns:
-        Rows in the order of their choice; ties by row.
     """
     voters: list[list[int]] = [[] for _ in vectors]
     for voter, row in enumerate(nearest(vectors, neighbours)):
@@ -90,34 +87,24 @@ def uncertainty(pruner: Pruner, pairs: Sequence[Pair]) -> list[float]:
     return found
 
 
-def _chosen(pairs: Sequence[Pair], count: int, by: SelectBy, seed: int, model: str | None, embed: Embed) -> list[int]:
-    if by == "random":
-        return random.Random(seed).sample(range(len(pairs)), count)
-    if by == "diverse":
-        return vote_k(embed([f"{pair.query} {pair.passage}" for pair in pairs]), count)
-    scores = uncertainty(Pruner.load(model), pairs)
-    return sorted(range(len(pairs)), key=lambda row: (-scores[row], row))[:count]
-
-
 def select(
     source: Path, out: Path, count: int, by: SelectBy, embed: Embed, seed: int = 13, model: str | None = None
 ) -> int:
-    """Choose the pairs to label, and write them in their old order.
+    """Choose ``count`` pairs to label, write them in their old order, and return their number.
 
-    Args:
-        source: JSON lines of `Pair`; those with a blank query or passage are left out.
-        out: The chosen pairs.
-        count: Number of pairs to choose; all if there are fewer.
-        by: ``random``; ``diverse`` (`vote_k`), without a measured gain; or ``uncertain`` (`uncertainty`), which finds
-            more of the pairs that the model gets wrong.
-        embed: Embedder for ``diverse``.
-        seed: Seed for ``random``.
-        model: Directory or name of a secateur model for ``uncertain``; None for the shipped one.
-
-    Returns:
-        How many were chosen.
+    Pairs with a blank query or passage are never chosen. The choice is ``random`` by the seed; ``diverse`` by `vote_k`
+    over the embeddings, without a measured gain; or ``uncertain`` by `uncertainty` of a secateur model, the shipped one
+    by default, which finds more of the pairs that the model gets wrong.
     """
     check("count", count, Count)
     pairs = [pair for pair in read_pairs(source) if pair.query.strip() and pair.passage.strip()]
-    rows = range(len(pairs)) if len(pairs) <= count else sorted(_chosen(pairs, count, by, seed, model, embed))
-    return write_json_lines(out, (pairs[row] for row in rows))
+    if len(pairs) <= count:
+        rows = list(range(len(pairs)))
+    elif by == "random":
+        rows = random.Random(seed).sample(range(len(pairs)), count)
+    elif by == "diverse":
+        rows = vote_k(embed([f"{pair.query} {pair.passage}" for pair in pairs]), count)
+    else:
+        scores = uncertainty(Pruner.load(model), pairs)
+        rows = sorted(range(len(pairs)), key=lambda row: (-scores[row], row))[:count]
+    return write_json_lines(out, (pairs[row] for row in sorted(rows)))

@@ -32,11 +32,6 @@ _MANIFEST = "index.json"
 _STATE = "state.json"  # what the parts of an unfinished index were made from
 
 
-def shown_text(chunk: Chunk) -> str:
-    """Return what retrieval reads of a chunk: its title and its text."""
-    return f"{chunk.title} {chunk.text}" if chunk.title else chunk.text
-
-
 class ChunkStore:
     """The chunks of an index directory, read by row from disk; `DataError` if there are none."""
 
@@ -66,8 +61,8 @@ class ChunkStore:
         return parse_record(parse_json(self._file.readline().decode()), Chunk, f"{self._path}, chunk {row}")
 
     def texts(self) -> Iterator[str]:
-        """Yield what retrieval reads of each chunk."""
-        return map(shown_text, read_records(self._path, Chunk))
+        """Yield what retrieval reads of each chunk: its title and its text."""
+        return (f"{one.title} {one.text}" if one.title else one.text for one in read_records(self._path, Chunk))
 
 
 class Bm25Index:
@@ -126,21 +121,10 @@ def build_index(
 ) -> dict[str, Any]:
     """Index chunks; an index that is up to date stays, and one of other chunks or another embedder is replaced.
 
-    Args:
-        chunks: JSON lines of `Chunk`.
-        out: Directory of the index.
-        options: Options of the dense part.
-        bm25: Whether to make the BM25 part.
-        dense: Whether to make the dense part.
-        ray: Whether to embed on a Ray cluster, whose workers must see ``out``.
+    With ``ray``, chunks are embedded on a Ray cluster, whose workers must see ``out``.
 
     Returns:
         The manifest in ``index.json``: what the index was made from, its number of ``rows`` and ``kind``.
-
-    Raises:
-        InputError: Both parts are left out.
-        DataError: Chunks cannot be read, two have one id, there is none, or the directory cannot be written.
-        ModelError: The embedder cannot be loaded.
     """
     if not bm25 and not dense:
         raise InputError("index", "is without BM25 and without a dense part", "leave out one of them at most")

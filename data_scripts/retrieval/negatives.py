@@ -82,14 +82,7 @@ def chosen(candidates: Candidates, options: PairOptions) -> list[Candidate]:
 
 
 def make_pairs(source: Path, out: Path, options: PairOptions) -> int:
-    """Write the pairs to label, from JSON lines of `Candidates` to JSON lines of `Pair`, query by query.
-
-    Returns:
-        The number of pairs.
-
-    Raises:
-        DataError: A file cannot be read or written, teacher scores are missing, or there is no pair.
-    """
+    """Write the pairs to label, from JSON lines of `Candidates` to JSON lines of `Pair`; return their number."""
     pairs = (
         Pair(
             id=f"{found.id}/{one.id}",

@@ -52,13 +52,8 @@ def fuse(rankings: Sequence[Ranking], k: int, constant: float = 60.0) -> Ranking
 def rocchio(query: NDArray[np.float32], found: NDArray[np.float32], alpha: float, beta: float) -> NDArray[np.float32]:
     """Return alpha * query + beta * mean of the passages that it found, scaled to length 1.
 
-    Dense pseudo-relevance feedback (Li et al., TOIS 2023, arXiv 2108.11044, section 3.2, "vector-based Rocchio").
-
-    Args:
-        query: float32[dimensions].
-        found: float32[passages, dimensions]; at least one passage.
-        alpha: Weight of the query.
-        beta: Weight of the passages.
+    Dense pseudo-relevance feedback (Li et al., TOIS 2023, arXiv 2108.11044, section 3.2, "vector-based Rocchio"). The
+    query is float32[dimensions], the passages are float32[passages, dimensions], at least one.
     """
     moved = alpha * query + beta * found.mean(axis=0)
     return np.asarray(moved / max(float(np.linalg.norm(moved)), 1e-12), dtype=np.float32)

@@ -91,20 +91,10 @@ def _word(text: str) -> str:
 
 
 def retrieve(queries: Path, directory: Path, out: Path, options: RetrieveOptions, run: Path | None = None) -> int:
-    """Retrieve passages.
+    """Retrieve passages from an index for a file of `Query` records; return the number of queries.
 
-    Args:
-        queries: JSON lines of `Query`.
-        directory: Directory of the index.
-        out: JSON lines of `Candidates`, in the queries' order.
-        options: Options of retrieval.
-        run: TREC run file to write as well.
-
-    Returns:
-        The number of queries.
-
-    Raises:
-        DataError: A file cannot be read or written, the index lacks a part, or no query finds a passage.
+    ``out`` gets `Candidates` records in the queries' order, and ``run`` the same as a TREC run. If no query finds a
+    passage, that is a `DataError`.
     """
     index = open_index(directory)
     lines: list[str] = []

@@ -60,17 +60,7 @@ class _NoReplyError(Exception):
 
 
 class LlmJudge:
-    """Scores the passages of queries; several queries may be in progress at once.
-
-    Args:
-        endpoint: Endpoint of the language model.
-        cache: Directory of replies.
-        options: Options of the judge.
-        report: Counts requests without a reply and replies that cannot be read.
-
-    Attributes:
-        run: The run whose `map` calls `score`.
-    """
+    """Scores queries: the run's `map` calls `score` for several at once. The report counts the requests."""
 
     def __init__(self, endpoint: Endpoint, cache: Path, options: TeachOptions, report: LlmReport) -> None:
         fields = {**endpoint.extra, "logprobs": True, "top_logprobs": _TOP_LOGPROBS}

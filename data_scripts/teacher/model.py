@@ -22,16 +22,10 @@ Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
 
 @lru_cache(maxsize=1)
 def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teacher:
-    """Load a teacher, once in each process: the blocks of a job share it.
+    """Load a cross-encoder or a secateur model, once in each process: the blocks of a job share it.
 
-    Args:
-        name_or_path: Directory of a cross-encoder, or directory or name of a secateur model.
-        max_tokens: Tokens that a cross-encoder reads of query and passage; secateur models read all of a passage.
-        batch: Pairs in one batch of a cross-encoder.
-
-    Raises:
-        ModelError: There is no such model, or it gives no relevance score.
-        MissingExtraError: sentence-transformers is not installed.
+    ``max_tokens`` of query and passage are read by a cross-encoder, in batches of pairs; secateur models read all. A
+    directory that is neither, or whose model has no trained head, is a `ModelError`.
     """
     directory = resolve(name_or_path)
     return _pruner(directory) if has_heads(directory) else _cross_encoder(directory, max_tokens, batch)

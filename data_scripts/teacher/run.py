@@ -82,23 +82,11 @@ def _score_block(
 def teach_by_model(
     source: Path, out: Path, teacher: str | Path, *, max_tokens: int = 512, batch: int = 32, ray: bool = False
 ) -> TeachReport:
-    """Score passages by a model from disk; scores are its raw logits.
+    """Score the passages of `Candidates` records by a model from disk; scores are its raw logits, see `load_teacher`.
 
     Blocks of scores are stored beside ``out`` until it is written, so that a killed run resumes. Their directory is
-    named by the candidates and the teacher: no others get them.
-
-    Args:
-        source: JSON lines of `Candidates`.
-        out: The same with ``teacher_score``.
-        teacher: Directory of a cross-encoder, or directory or name of a secateur model.
-        max_tokens: Tokens that a cross-encoder reads of query and passage.
-        batch: Pairs in one batch of a cross-encoder.
-        ray: Whether to score on a Ray cluster, whose workers must see ``out`` and the teacher.
-
-    Raises:
-        InputError: max_tokens or batch is less than 1.
-        DataError: A file cannot be read or written, or no query has a passage.
-        ModelError: The model cannot be used.
+    named by the candidates and the teacher: no others get them. With ``ray``, blocks are scored on a Ray cluster, whose
+    workers must see ``out`` and the teacher.
     """
     check("max_tokens", max_tokens, Count)
     check("batch", batch, Count)
@@ -122,19 +110,9 @@ def teach_by_model(
 def teach_by_endpoint(
     source: Path, out: Path, endpoint: Endpoint, options: TeachOptions, cache: Path | None = None
 ) -> TeachReport:
-    """Score passages by a language model; a passage without a readable reply gets no score, and a warning is logged.
+    """Score the passages of `Candidates` records by a language model; the cache is beside ``out`` unless given.
 
-    Args:
-        source: JSON lines of `Candidates`.
-        out: The same with ``teacher_score``, in the same order.
-        endpoint: Endpoint of the language model.
-        options: Options of the judge.
-        cache: Directory of replies; None for one beside ``out``.
-
-    Raises:
-        DataError: A file cannot be read or written, or no query has a passage.
-        EndpointError: The endpoint cannot be used at all; only the cache is written.
-        InputError: The cost of a reply has no limit.
+    A passage without a readable reply gets no score, and a warning is logged.
     """
     report = TeachReport()
     judge = LlmJudge(endpoint, cache or reply_cache(out), options, report)
