@@ -177,7 +177,7 @@ def publish(labels: Path, out: Path, options: PublishOptions) -> PublishReport:
     if not rows:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.most_common()) or "it is empty"
         raise DataError(f"{labels}: all of its {len(pairs)} pairs are dropped ({reasons})")
-    splits = split_rows(rows, options.shares, options.seed, options.near_duplicates)
+    splits = split_rows(rows, options.shares, options.seed, options.near_duplicates, where=labels)
     dropped["would be in two splits"] = splits.passages_dropped
     dropped = +dropped  # without zero counts
     refuse_leaks(splits.rows, options.near_duplicates, out)

@@ -146,6 +146,7 @@ def split_rows(
     near_duplicates: float = 0.0,
     *,
     repeat_queries: bool = False,
+    where: str | Path = "the examples",
 ) -> Splits:
     """Split examples so that no query, document or passage is in two splits.
 
@@ -155,6 +156,7 @@ def split_rows(
         seed: Random seed.
         near_duplicates: Similarity from which two passages count as the same; 0: only equal ones do.
         repeat_queries: If the splits cannot be filled otherwise, allow a query in several, with other passages.
+        where: The examples' place, for the error message.
 
     Raises:
         DataError: A split would be empty: the examples are too few, or connected too much.
@@ -167,9 +169,10 @@ def split_rows(
     tried = (_split_by(keys, rows, passages, shares, seed, every) for keys, every in ways)
     found = next(splits for number, splits in enumerate(tried, 1) if number == len(ways) or splits.well_filled(shares))
     if empty := [name for name, part in found.rows.items() if not part]:
+        total = sum(map(len, found.rows.values()))
         raise DataError(
-            f"the split {empty[0]!r} would be empty: the {sum(map(len, found.rows.values()))} queries are too few, or "
-            "share too many documents or passages; use fewer splits or more data"
+            f"{where}: the split {empty[0]!r} would be empty: its {total} queries are too few, or share too many "
+            "documents or passages; use fewer splits or more data"
         )
     return found
 
@@ -181,7 +184,7 @@ def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) ->
         The number of queries in each split.
     """
     rows = [row | {_FILE: file.name.removesuffix(".gz")} for file in data_files(data) for row in read_rows(file)]
-    splits = split_rows(rows, shares, seed, repeat_queries=True)
+    splits = split_rows(rows, shares, seed, repeat_queries=True, where=data)
     if splits.queries_repeated:
         log.warning("queries in several splits, each time with other passages: %d", splits.queries_repeated)
     for name, found in splits.rows.items():

@@ -94,15 +94,9 @@ class LlmConfig(LlmLimits):
 
     def endpoint(self, max_tokens: int | None = None) -> Endpoint:
         """Return the endpoint, with the API key of the environment."""
-        return Endpoint(
-            base_url=self.base_url,
-            model=self.model,
-            api_key=os.environ.get(self.api_key_env),
-            timeout_s=self.timeout_s,
-            retries=self.retries,
-            max_tokens=max_tokens or self.max_tokens,
-            temperature=self.temperature,
-        )
+        same = {name: getattr(self, name) for name in ("base_url", "model", "timeout_s", "retries", "temperature")}
+        key = os.environ.get(self.api_key_env)
+        return Endpoint(**same, api_key=key, max_tokens=max_tokens or self.max_tokens)
 
     def limits(self) -> dict[str, Any]:
         """Return the fields of `LlmLimits`."""
