@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,9 +13,14 @@ import pytest
 
 from secateur.models.pruner import Pruner
 
+# jsonschema would compile a grammar of IRIs on import, for seconds; no schema of the tests has this format.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 # The files that take longest. They are begun first, so that two processes end at about the same time.
 LONGEST = (
+    "tests/test_docs_data.py",
     "tests/test_docs_workflows.py",
+    "tests/test_docs_training.py",
     "tests/service/test_clients.py",
     "tests/pipelines/test_finetune.py",
     "tests/service/attacks/test_bodies.py",
@@ -23,14 +29,29 @@ LONGEST = (
     "tests/training/test_trainer.py",
 )
 
+# Fixtures that train or start a server: whichever of their tests comes first would pay, so all of them are slow.
+SLOW_FIXTURES = {
+    "tests/pipelines/test_finetune.py::report",
+    "tests/training/test_trainer.py::trained",
+}
+
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; the order of all else stays."""
+    """Put the longest files first, where the order of all else stays, and mark what uses a slow fixture."""
     places = {ROOT / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW_FIXTURES & _fixtures(item):
+            item.add_marker("slow")
+
+
+def _fixtures(item: pytest.Function) -> set[str]:
+    """Return the fixtures that a test uses, directly or not, each as `FILE::NAME`."""
+    definitions = item._fixtureinfo.name2fixturedefs
+    return {f"{found[-1].baseid}::{name}" for name, found in definitions.items()}
 
 
 @pytest.fixture(scope="session")
