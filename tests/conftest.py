@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 
+from secateur.models.backends import openvino as openvino_backend
+from secateur.models.checkpoint import PRETRAINED
 from secateur.models.pruner import Pruner
 
 # jsonschema would compile a grammar of IRIs on import, for seconds; no schema of the tests has this format.
@@ -31,7 +35,23 @@ LONGEST = (
 
 # Fixtures that train or start a server: whichever of their tests comes first would pay, so all of them are slow.
 SLOW_FIXTURES = {
+    "tests/data_scripts/building/test_build.py::built",
+    "tests/deploy/test_chart.py::server",
+    "tests/deploy/test_start.py::url",
+    "tests/eval/test_quality.py::run",
     "tests/pipelines/test_finetune.py::report",
+    "tests/service/test_auth.py::limited",
+    "tests/service/test_batch.py::full_disk",
+    "tests/service/test_faults.py::troubled",
+    "tests/service/test_faults.py::troubled_shared",
+    "tests/service/test_hostile.py::hostile",
+    "tests/service/test_metrics.py::shown",
+    "tests/service/test_paths.py::guarded",
+    "tests/service/test_several_models.py::served",
+    "tests/test_docs.py::service",
+    "tests/test_packaging.py::wheel",
+    "tests/training/test_calibration.py::calibrated",
+    "tests/training/test_calibration.py::scored_sample",
     "tests/training/test_trainer.py::trained",
 }
 
@@ -52,6 +72,28 @@ def _fixtures(item: pytest.Function) -> set[str]:
     """Return the fixtures that a test uses, directly or not, each as `FILE::NAME`."""
     definitions = item._fixtureinfo.name2fixturedefs
     return {f"{found[-1].baseid}::{name}" for name, found in definitions.items()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    """Compile each shipped file once a process, since hundreds of tests load one, which takes over a second."""
+    compiled: dict[tuple[int, Path, int], Any] = {}
+    original = openvino_backend.open_queue
+
+    def open_queue(path: Path, streams: int) -> tuple[Any, Any]:
+        file = path.resolve()
+        key = (os.getpid(), file, streams)
+        runtime = sys.modules.get("openvino")
+        if key not in compiled or runtime is None:
+            made, queue = original(path, streams)
+            if file.is_relative_to(PRETRAINED):
+                compiled[key] = made
+            return made, queue
+        return compiled[key], runtime.AsyncInferQueue(compiled[key], streams)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino_backend, "open_queue", open_queue)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
-from tiny_models import write_tiny_model
+from tiny_checkpoint import write_tiny_checkpoint
 from tokenizers import Tokenizer
 
 from secateur.models.backends import Backend, Output
@@ -110,4 +110,4 @@ def edit_config(model_copy: Path) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def torch_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer checkpoint with random fp32 weights and the shipped tokenizer."""
-    return write_tiny_model(tmp_path_factory.mktemp("torch") / "tiny", 256)
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("torch") / "tiny", 256)

@@ -90,6 +90,7 @@ def test_answers_come_while_others_are_worked_on(client: httpx.Client) -> None:
 LARGE = {"query": "When?", "passages": [{"text": TOWER, "metadata": {"x": "x" * 100_000}}]}
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_all_before_it_reads_is_answered(client: httpx.Client) -> None:
     """Its answers are larger than what sockets hold, so reading and answering at once would block for ever."""
     answers = batch(client, *[LARGE] * 150)

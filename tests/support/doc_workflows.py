@@ -30,7 +30,7 @@ from cross_encoders import write_cross_encoder
 from doc_blocks import ROOT, Block, commands, workflow_blocks
 from live_server import until_ready
 from machines import write_machines
-from tiny_models import write_tiny_model
+from tiny_checkpoint import write_tiny_checkpoint
 
 from secateur.eval.run import RunOptions, evaluate
 from secateur.models.checkpoint import DEFAULT_MODEL
@@ -75,7 +75,7 @@ def small_config(folder: Path, name: str, base: Path, train: str) -> None:
 
 
 def for_data(folder: Path, base_model: Path) -> None:
-    write_tiny_model(folder / DEFAULT_MODEL, WINDOW)
+    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW)
     shutil.copytree(ROOT / "examples", folder / "examples")
     shutil.copytree(ROOT / "examples" / "handbook", folder / "docs")
     (folder / "questions.txt").write_text("What does the warranty cover?\nMay I return a bicycle?\n")
@@ -107,13 +107,13 @@ def for_integrations(folder: Path, base_model: Path) -> None:
 
 def for_retraining(folder: Path, base_model: Path) -> None:
     write_machines(folder / "my.jsonl", QUERIES)
-    write_tiny_model(folder / DEFAULT_MODEL, WINDOW)
+    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW)
 
 
 def for_training(folder: Path, base_model: Path) -> None:
     for part, queries in (("train", QUERIES), ("dev", QUERIES), ("test", FEW_QUERIES)):
         write_machines(folder / part / "machines.jsonl", queries)
-    small_config(folder, "secateur-nano-en.yaml", write_tiny_model(folder / "tiny", WINDOW), "train")
+    small_config(folder, "secateur-nano-en.yaml", write_tiny_checkpoint(folder / "tiny", WINDOW), "train")
     # The card is written into the model's directory: into a copy, which a name means before a shipped model.
     shutil.copytree(ROOT / "models" / "pretrained" / "secateur-nano-en", folder / "secateur-nano-en")
     shutil.copytree(ROOT / "docs" / "cards", folder / "docs" / "cards")

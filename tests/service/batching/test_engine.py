@@ -398,6 +398,7 @@ def test_a_large_request_and_small_ones_share_the_network(troubled: Pruner, back
     on_engine(troubled, use, limits=EngineLimits(300, step_tokens=256))
 
 
+@pytest.mark.slow
 def test_one_word_requests_before_do_not_refuse_larger_ones(pruner: Pruner) -> None:
     one_word = PruneRequest("tower", (Passage("tower"),))
     ten = PruneRequest(QUERIES[0], tuple(Passage(" ".join(SENTENCES * 8)) for _ in range(10)))
@@ -429,6 +430,7 @@ def test_when_the_thread_dies_everyone_is_told(troubled: Pruner, backend: Any, p
     assert deaths == ["died"]
 
 
+@pytest.mark.slow
 def test_what_waits_at_the_end_is_still_answered(pruner: Pruner) -> None:
     asked = requests(20, seed=3)
 

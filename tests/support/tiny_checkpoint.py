@@ -8,7 +8,7 @@ from secateur.models.checkpoint import ModelConfig, load_tokenizer, resolve
 from secateur.models.encoding import PairEncoder
 
 
-def write_tiny_model(directory: Path, window: int) -> Path:
+def write_tiny_checkpoint(directory: Path, window: int) -> Path:
     """Write the directory of such a model, with fp32 weights; it keeps nearly everything."""
     import torch
     from transformers import BertConfig, BertModel
