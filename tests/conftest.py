@@ -23,14 +23,19 @@ sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 # The files that take longest. They are begun first, so that two processes end at about the same time.
 LONGEST = (
     "tests/test_docs_data.py",
-    "tests/test_docs_workflows.py",
-    "tests/test_docs_training.py",
-    "tests/service/test_clients.py",
-    "tests/pipelines/test_finetune.py",
-    "tests/service/attacks/test_bodies.py",
-    "tests/service/attacks/test_work.py",
-    "tests/secateur/integrations/test_examples.py",
     "tests/training/test_trainer.py",
+    "tests/benchmarks/test_peers.py",
+    "tests/service/test_on_ray.py",
+    "tests/secateur/integrations/test_examples.py",
+    "tests/pipelines/corpus/test_prune_corpus.py",
+    "tests/test_docs_training.py",
+    "tests/test_docs_workflows.py",
+    "tests/pipelines/test_finetune.py",
+    "tests/benchmarks/test_retrieval.py",
+    "tests/benchmarks/test_replicas.py",
+    "tests/models/test_processes.py",
+    "tests/service/test_playground.py",
+    "tests/service/test_clients.py",
 )
 
 # Fixtures that train or start a server: whichever of their tests comes first would pay, so all of them are slow.
