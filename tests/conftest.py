@@ -41,12 +41,15 @@ LONGEST = (
 # Fixtures that train or start a server: whichever of their tests comes first would pay, so all of them are slow.
 SLOW_FIXTURES = {
     "tests/data_scripts/building/test_build.py::built",
+    "tests/data_scripts/retrieval/test_retrieval.py::directory",
     "tests/deploy/test_chart.py::server",
     "tests/deploy/test_start.py::url",
     "tests/eval/test_quality.py::run",
+    "tests/models/test_backends.py::runtimes",
     "tests/pipelines/test_finetune.py::report",
     "tests/service/test_auth.py::limited",
     "tests/service/test_batch.py::full_disk",
+    "tests/service/test_connections.py::bounded",
     "tests/service/test_faults.py::troubled",
     "tests/service/test_faults.py::troubled_shared",
     "tests/service/test_hostile.py::hostile",

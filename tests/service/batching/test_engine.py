@@ -172,6 +172,7 @@ def test_a_caller_that_goes_away_has_its_work_dropped(troubled: Pruner, backend:
     assert backend.rows == 1
 
 
+@pytest.mark.slow
 def test_too_much_at_once_is_refused_and_the_rest_is_answered(pruner: Pruner) -> None:
     asked = requests(60, seed=1)
 
@@ -450,6 +451,7 @@ def test_what_waits_at_the_end_is_still_answered(pruner: Pruner) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_cached_scores_give_the_same_answer_without_running(troubled: Pruner, backend: Any) -> None:
     cache = ScoreCache(MemoryStore(1 << 20), troubled)
     asked = requests(12, seed=4)
