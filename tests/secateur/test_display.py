@@ -62,7 +62,6 @@ def test_markup_in_a_passage_is_text(pruner: Pruner) -> None:
     assert "[bold]" in out
 
 
-@pytest.mark.slow
 def test_a_real_terminal_gets_the_coloured_view(pruner: Pruner, tmp_path: Path) -> None:
     pty = pytest.importorskip("pty")
     (tmp_path / "tower.txt").write_text("It is. It was.")
