@@ -61,6 +61,7 @@ def test_the_ranking_contestants_agree_on_the_scores(load: Callable[[str], Loade
     np.testing.assert_allclose([by_id[i] for i in range(3)], torch_scores, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_backbone_is_made_once(workplace: Workplace) -> None:
     directory = backbone_cross_encoder(workplace.directory)
     before = (directory / "model.safetensors").stat().st_mtime_ns

@@ -225,6 +225,7 @@ def test_a_cpu_reads_the_fp16_file_where_there_is_no_other(model_copy: Path, run
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_torch_runs_a_shipped_model_from_its_fp16_file() -> None:
     query, texts = "When was it finished?", ["It stands in Paris. It was finished in 1889.", "Cats sleep."]
     found = [

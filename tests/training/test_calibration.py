@@ -151,6 +151,7 @@ def mean_loss(scored: dict[str, list[list[LabelledScores]]], threshold: float) -
     return float(np.mean([expected_loss(queries, threshold) for queries in scored.values()]))
 
 
+@pytest.mark.slow
 def test_the_promise_holds_for_domains_to_come() -> None:
     """In at least nine of ten draws of twelve sources, where without care it would hold in about half of them."""
     rng = np.random.default_rng(3)

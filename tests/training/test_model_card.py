@@ -68,6 +68,7 @@ def test_losses_are_told_by_source_that_has_an_answer(model: Path, held_out: Pat
     assert losses["tatqa_text"][0.8] == 1.0
 
 
+@pytest.mark.slow
 def test_one_command_writes_the_whole_card(model: Path, held_out: Path, tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.json"
     metrics.write_text(json.dumps(METRICS), encoding="utf-8")

@@ -234,6 +234,7 @@ def test_what_unpacks_to_too_much_is_left_out(folder: Path) -> None:
         IngestOptions(max_document_mib=0)
 
 
+@pytest.mark.slow
 def test_values_stored_once_do_not_fill_memory(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as parquet

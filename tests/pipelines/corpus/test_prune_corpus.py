@@ -95,6 +95,7 @@ def test_every_form_into_every_form(form: str, target: str, tmp_path: Path, prun
     assert [path.name for path in out.parent.iterdir()] == [target], "nothing else is left there"
 
 
+@pytest.mark.slow
 def test_lists_of_passages_are_ranked_and_point_to_where_they_stood(tmp_path: Path, pruner: Pruner) -> None:
     rows = _rows(5)
     out = tmp_path / "out.jsonl"
@@ -356,6 +357,7 @@ def test_another_run_s_journal_is_not_gone_on_with(tmp_path: Path) -> None:
         prune_corpus(corpus, out, CorpusOptions(block=2))
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_write_to_one_journal(tmp_path: Path) -> None:
     corpus = _lines(tmp_path / "in.jsonl", _rows(400))
     journal = tmp_path / "out.jsonl.journal"
@@ -371,6 +373,7 @@ def test_two_runs_do_not_write_to_one_journal(tmp_path: Path) -> None:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more_is_said_and_what_was_written_is_gone_on_with(tmp_path: Path) -> None:
     corpus, out = _lines(tmp_path / "in.jsonl", _rows(30)), tmp_path / "out.jsonl"
     limit = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); "

@@ -178,6 +178,7 @@ def test_a_caller_that_goes_away_has_its_work_dropped(troubled: Pruner, backend:
     assert backend.rows == 1
 
 
+@pytest.mark.slow
 def test_too_much_at_once_is_refused_and_the_rest_is_answered(pruner: Pruner) -> None:
     asked = requests(60, seed=1)
 
@@ -406,6 +407,7 @@ def test_a_large_request_and_small_ones_share_the_network(troubled: Pruner, back
     on_engine(troubled, use, Settings(step_tokens=256))
 
 
+@pytest.mark.slow
 def test_one_word_requests_before_do_not_refuse_larger_ones(pruner: Pruner) -> None:
     one_word = PruneRequest("tower", (Passage("tower"),))
     ten = PruneRequest(QUERIES[0], tuple(Passage(" ".join(SENTENCES * 8)) for _ in range(10)))
@@ -437,6 +439,7 @@ def test_when_the_thread_dies_everyone_is_told(troubled: Pruner, backend: Any, p
     assert deaths == ["died"]
 
 
+@pytest.mark.slow
 def test_what_waits_at_the_end_is_still_answered(pruner: Pruner) -> None:
     asked = requests(20, seed=3)
 
@@ -456,6 +459,7 @@ def test_what_waits_at_the_end_is_still_answered(pruner: Pruner) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_cached_scores_give_the_same_answer_without_running(troubled: Pruner, backend: Any) -> None:
     cache = ScoreCache(MemoryStore(1 << 20), troubled)
     asked = requests(12, seed=4)
