@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -29,13 +30,11 @@ def blocks(items: Iterable[_B], size: int) -> Iterator[list[_B]]:
 def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = False) -> Iterator[_R]:
     """Yield the result for each block, in the order of the blocks.
 
-    On Ray, blocks and results are pickled rows of a Ray Data dataset. The cluster is the one that is already connected,
-    or that of ``RAY_ADDRESS``, or a local one. Files that ``work`` uses must be visible to every worker.
-
     Args:
         work: Function that can be pickled and has no side effects except on files.
         items: Blocks.
-        ray: Whether to run on Ray.
+        ray: Whether to run on Ray: the cluster that is already connected, or that of ``RAY_ADDRESS``, or a local one.
+            Files that ``work`` uses must be visible to every worker.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -60,7 +59,7 @@ def map_blocks(work: Callable[[_B], _R], items: Iterable[_B], *, ray: bool = Fal
     try:
         for group in blocks(items, _BLOCKS_AT_ONCE):
             rows = [{"block": pickle.dumps(item)} for item in group]
-            dataset = ray_data.from_items(rows, override_num_blocks=len(rows)).map(_Task(work))
+            dataset = ray_data.from_items(rows, override_num_blocks=len(rows)).map(partial(_run, work))
             dataset.context.execution_options.preserve_order = True
             dataset.context.enable_progress_bars = False
             for row in dataset.iter_rows():
@@ -82,14 +81,9 @@ def _check_head(address: str) -> None:
         raise DataError(f"ray: no head answers at RAY_ADDRESS {address!r} ({error}); start one, or unset it") from error
 
 
-class _Task:
-    """Runs the function for one row of a dataset."""
-
-    def __init__(self, work: Callable[[_B], _R]) -> None:
-        self._work = work
-
-    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes | str]:
-        try:
-            return {"result": pickle.dumps(self._work(pickle.loads(row["block"]))), "error": ""}
-        except SecateurError as error:  # raised here, its message would be buried in Ray's own text
-            return {"result": b"", "error": str(error)}
+def _run(work: Callable[[_B], _R], row: dict[str, bytes]) -> dict[str, bytes | str]:
+    """Run the function for one row of a dataset."""
+    try:
+        return {"result": pickle.dumps(work(pickle.loads(row["block"]))), "error": ""}
+    except SecateurError as error:  # raised here, its message would be buried in Ray's own text
+        return {"result": b"", "error": str(error)}

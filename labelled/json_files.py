@@ -15,11 +15,7 @@ from secateur.models.files import atomic_path
 
 
 def read_json(path: Path) -> Any:
-    """Return the value in a JSON file.
-
-    Raises:
-        DataError: The file cannot be read, or is not JSON.
-    """
+    """Return the value in a JSON file, or raise a DataError."""
     try:
         return parse_json(read_text(path))
     except ValueError as error:
@@ -27,11 +23,7 @@ def read_json(path: Path) -> Any:
 
 
 def json_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, Any]]:
-    """Yield the number and the value of each line of a JSON-lines file that is not blank; see `text_lines`.
-
-    Raises:
-        DataError: The file cannot be read, or a line is not JSON; the message names file and line.
-    """
+    """Yield the number and the value of each line that is not blank; a DataError names file and line."""
     for number, line in filled_lines(path, limits):
         try:
             value = parse_json(line)
@@ -41,16 +33,9 @@ def json_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[in
 
 
 def write_json_lines(path: Path, rows: Iterable[object]) -> int:
-    """Write rows atomically, gzipped if the name ends in ``.gz``, and return their number.
+    """Write rows by `atomic_path`, gzipped if the name ends in ``.gz``, and return their number.
 
-    The same rows make the same bytes. Lone surrogates become question marks.
-
-    Args:
-        path: File to write; replaced once all rows are written.
-        rows: Dataclasses or JSON objects.
-
-    Raises:
-        DataError: The file cannot be written.
+    The same rows, dataclasses or JSON objects, make the same bytes. Lone surrogates become question marks.
     """
     count = 0
     with atomic_path(path) as partial, partial.open("wb") as raw:

@@ -37,6 +37,5 @@ def rewrite_block(path: Path, name: str, content: str) -> None:
     count = sum(found["name"] == name for found in _BLOCK.finditer(text))
     if count != 1:
         raise DataError(f"{path}: needs one block <!-- {name}:begin --> ... <!-- {name}:end -->, has {count}")
-    write_atomically(
-        path, _BLOCK.sub(lambda found: f"{found[1]}{content}\n{found[4]}" if found["name"] == name else found[0], text)
-    )
+    new = _BLOCK.sub(lambda found: f"{found[1]}{content}\n{found[4]}" if found["name"] == name else found[0], text)
+    write_atomically(path, new)

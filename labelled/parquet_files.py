@@ -17,37 +17,25 @@ _BATCH_BYTES = 1 << 30  # memory limit of a batch of rows
 
 @dataclass(frozen=True, slots=True)
 class OpenParquet:
-    """A Parquet file.
-
-    Attributes:
-        file: The `pyarrow.parquet.ParquetFile`.
-        rows: Number of rows of a batch.
-    """
+    """A `pyarrow.parquet.ParquetFile`, and the number of rows of its batches."""
 
     file: Any
     rows: int
 
     def batches(self) -> Iterator[Any]:
         """Yield the rows as Arrow record batches."""
-        yield from self.file.iter_batches(batch_size=self.rows)
+        return self.file.iter_batches(batch_size=self.rows)  # type: ignore[no-any-return]
 
 
 @contextmanager
 def open_parquet(
     path: Path, extra: str, rows: int = 256, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False
 ) -> Iterator[OpenParquet]:
-    """Open a Parquet file.
-
-    Args:
-        path: The file.
-        extra: Extra of this package that installs pyarrow.
-        rows: Largest number of rows of a batch.
-        limits: Limit of the unpacked size.
-        regular: See `text_files.open_binary`.
+    """Open a Parquet file, for batches of at most ``rows``; see `text_files.open_binary` for ``regular``.
 
     Raises:
         DataError: The file is not Parquet, is damaged, or unpacks to more than the limit.
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow, which ``extra`` installs, is missing.
     """
     try:
         import pyarrow.parquet as parquet

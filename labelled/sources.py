@@ -18,11 +18,9 @@ _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class LabelledSource:
-    """A source of labelled examples. Can be pickled, for worker processes.
+    """A source of labelled examples in a file or directory. Can be pickled, for worker processes.
 
     Attributes:
-        name: Name of the source.
-        where: File or directory of the source.
         read: Yields the examples from the start with each call; raises DataError for one that is not valid.
     """
 
@@ -43,8 +41,8 @@ def _from_columns(row: dict[str, Any], number: int) -> Example:
     return parse_example({**row, "passages": passages}, number)
 
 
-def _examples(where: Path, rows: Iterable[Any]) -> Iterator[Example]:
-    for number, row in enumerate(rows, 1):
+def _examples(where: Path, rows: Callable[[Path], Iterable[Any]]) -> Iterator[Example]:
+    for number, row in enumerate(rows(where), 1):
         try:
             yield _from_columns(row, number)
         except (KeyError, TypeError, ValueError) as error:
@@ -54,13 +52,9 @@ def _examples(where: Path, rows: Iterable[Any]) -> Iterator[Example]:
 def saved_splits(path: Path, extra: str) -> dict[str, Any]:
     """Return the splits of a dataset that the `datasets` library saved to disk; without splits, one named "".
 
-    Args:
-        path: Directory of the dataset.
-        extra: Extra of this package that installs the library.
-
     Raises:
         DataError: It cannot be read.
-        MissingExtraError: The library is not installed.
+        MissingExtraError: The library, which ``extra`` installs, is missing.
     """
     try:
         from datasets import DatasetDict, load_from_disk
@@ -91,34 +85,17 @@ def _media(feature: Any) -> str | None:
 
 
 def refuse_media(path: Path, rows: Any) -> None:
-    """Check that reading a dataset opens no other files or URLs, as features like `Image`, `Audio` and `Video` do.
-
-    Args:
-        path: Path of the dataset, for the message.
-        rows: The dataset.
-
-    Raises:
-        DataError: A column has such a feature.
-    """
+    """Raise a DataError if reading a dataset would open other files or URLs, as features like `Image` do."""
     for name, feature in rows.features.items():
-        found = _media(feature)
-        if found is not None:
-            raise DataError(
-                f"{path}: the column {name!r} has the feature {found}, whose values are read from files or the "
-                f"network; remove it with remove_columns({name!r}) and save the dataset again"
-            )
+        if found := _media(feature):
+            problem = f"the column {name!r} has the feature {found}, whose values are read from files or the network"
+            fix = f"remove it with remove_columns({name!r}) and save the dataset again"
+            raise DataError(f"{path}: {problem}; {fix}")
 
 
-def _arrow_sources(path: Path) -> list[LabelledSource]:
-    return [
-        LabelledSource(name or path.name, path, partial(_dataset_examples, path, rows))
-        for name, rows in sorted(saved_splits(path, "eval").items())
-    ]
-
-
-def _dataset_examples(path: Path, rows: Any) -> Iterator[Example]:
+def _dataset_rows(rows: Any, path: Path) -> Any:
     refuse_media(path, rows)
-    return _examples(path, rows)
+    return rows
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -130,30 +107,23 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
                 raise DataError(f"{path}: a value is out of Python's range ({error})") from error
 
 
-def _parquet_examples(path: Path) -> Iterator[Example]:
-    return _examples(path, _parquet_rows(path))
-
-
-def _file_source(path: Path) -> LabelledSource:
-    read = _parquet_examples if path.suffix == ".parquet" else read_examples
-    return LabelledSource(source_name(path), path, partial(read, path))
-
-
 def labelled_sources(path: Path) -> list[LabelledSource]:
-    """Return the sources of labelled examples of a path, sorted by name.
+    """Return the sources of labelled examples of a path (at least one), sorted by name.
 
-    Args:
-        path: A JSON-lines file (gzipped or not) or Parquet file, a directory of such files (each a source), or a
-            directory written by the `datasets` library's ``save_to_disk`` (each split is a source).
-
-    Raises:
-        DataError: There are none.
+    The path is a JSON-lines file (gzipped or not) or Parquet file, a directory of such files (each a source), or a
+    directory written by the `datasets` library's ``save_to_disk`` (each split is a source).
     """
-    if path.is_file():
-        return [_file_source(path)]
     if any((path / mark).is_file() for mark in _ARROW_MARKS):
-        return _arrow_sources(path)
-    files = files_in(path, _ENDINGS) if path.is_dir() else []
+        return [
+            LabelledSource(name or path.name, path, partial(_examples, path, partial(_dataset_rows, rows)))
+            for name, rows in sorted(saved_splits(path, "eval").items())
+        ]
+    files = [path] if path.is_file() else files_in(path, _ENDINGS) if path.is_dir() else []
     if not files:
         raise DataError(f"{path}: no such file, nor a directory with {', '.join(_ENDINGS)} files or a saved dataset")
-    return [_file_source(file) for file in files]
+    return [
+        LabelledSource(source_name(file), file, partial(_examples, file, _parquet_rows))
+        if file.suffix == ".parquet"
+        else LabelledSource(source_name(file), file, partial(read_examples, file))
+        for file in files
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import math
 import os
 import stat
 import zlib
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from secateur.models.errors import DataError
 
@@ -25,12 +26,9 @@ _RATIO = 100  # text unpacks to 3 to 50 times its gzipped size, a gzip bomb to a
 _ALLOWED = 1 << 30  # bytes that any gzipped file may unpack to
 # UTF-32's little-endian mark begins with that of UTF-16, so it comes first.
 _OTHER_MARKS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
+    ((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "UTF-32"),
+    ((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "UTF-16"),
 )
-_BROKEN = (OSError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Limits:
     """Limits of what is read; a larger file is an error.
 
     Attributes:
-        line: Bytes of a line, or of a file that is read at once; this limits memory.
+        line: Bytes of a line, or of a file that is read at once.
         unpacked: Bytes that a compressed file may unpack to; None for 100 times its size, but at least 1 GiB.
     """
 
@@ -55,18 +53,11 @@ DEFAULT_LIMITS = Limits()
 
 def other_unicode(data: bytes) -> str | None:
     """Return `UTF-16` or `UTF-32` if the data begins with its byte order mark, else None."""
-    return next((name for mark, name in _OTHER_MARKS if data.startswith(mark)), None)
+    return next((name for marks, name in _OTHER_MARKS if data.startswith(marks)), None)
 
 
 def encoding_error(where: str, data: bytes, error: UnicodeDecodeError, offset: int = 0) -> DataError:
-    """Return the error for bytes that are not UTF-8.
-
-    Args:
-        where: File, and line if known.
-        data: Data that was decoded.
-        error: Error of decoding it.
-        offset: Offset of the data in the file.
-    """
+    """Return the error for data at an offset of a file that is not UTF-8; ``where`` names file and line."""
     name = other_unicode(data) if offset == 0 else None
     if name:
         return DataError(f"{where}: is {name}, not UTF-8; convert it first, e.g. iconv -f {name} -t UTF-8")
@@ -76,66 +67,44 @@ def encoding_error(where: str, data: bytes, error: UnicodeDecodeError, offset: i
 
 
 def open_binary(path: Path, *, regular: bool = False) -> BufferedReader:
-    """Open a file for reading.
-
-    Args:
-        path: The file.
-        regular: Whether to refuse pipes and devices without waiting for them. If false, a pipe such as ``<(...)`` is
-            read like a file.
+    """Open a file for reading; if ``regular``, refuse pipes and devices without waiting for them.
 
     Raises:
         OSError: It cannot be opened, or is not a regular file although it must be.
     """
     if not regular:
-        return path.open("rb")
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("is a pipe or a device, not a regular file")
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+        return path.open("rb")  # also a pipe such as <(...)
+    unblocked = getattr(os, "O_NONBLOCK", 0)
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | unblocked))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError("is a pipe or a device, not a regular file")
+    return file
 
 
 def byte_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False) -> Iterator[bytes]:
-    """Yield a file's lines with their ends, unpacked if its name ends in ``.gz``.
-
-    Args:
-        path: The file.
-        limits: Limits of what is read.
-        regular: See `open_binary`.
-
-    Raises:
-        DataError: The file cannot be read, or is too large.
-    """
+    """Yield a file's lines with their ends, unpacked if its name ends in ``.gz``; see `open_binary` for `regular`."""
     try:
         with open_binary(path, regular=regular) as raw:
-            file: BinaryIO = raw
-            allowed, number, size = None, 0, 0
-            if path.suffix.lower() == ".gz":
-                allowed = limits.allowed(os.fstat(raw.fileno()).st_size)
-                file = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+            packed = path.suffix.lower() == ".gz"
+            file = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
+            allowed = limits.allowed(os.fstat(raw.fileno()).st_size) if packed else math.inf
+            number = size = 0
             while line := file.readline(limits.line + 1):
                 number += 1
                 size += len(line)
                 if len(line) > limits.line:
                     raise DataError(f"{path}, line {number}: is longer than {limits.line / MIB:g} MiB; split the line")
-                if allowed is not None and size > allowed:
-                    raise DataError(
-                        f"{path}: unpacks to more than {allowed / MIB:g} MiB; if that is right, run gunzip first"
-                    )
+                if size > allowed:
+                    problem = f"unpacks to more than {allowed / MIB:g} MiB"
+                    raise DataError(f"{path}: {problem}; if that is right, run gunzip first")
                 yield line
-    except _BROKEN as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
 def text_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = False) -> Iterator[str]:
-    """Yield a file's lines as text with their ends; see `byte_lines`.
-
-    Raises:
-        DataError: The file cannot be read, is too large, or is not UTF-8; the message names file, line and byte.
-    """
+    """Yield a file's lines as text with their ends; see `byte_lines` and `encoding_error`."""
     offset = 0
     for number, line in enumerate(byte_lines(path, limits, regular=regular), 1):
         try:
@@ -153,12 +122,7 @@ def filled_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[
 
 
 def read_limited(path: Path, limit: int = DEFAULT_LIMITS.line, *, regular: bool = False) -> bytes:
-    """Return a file's bytes.
-
-    Raises:
-        OSError: It cannot be read.
-        DataError: It is larger than the limit.
-    """
+    """Return a file's bytes, or raise an OSError, or a DataError if it is larger than the limit."""
     with open_binary(path, regular=regular) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -167,11 +131,7 @@ def read_limited(path: Path, limit: int = DEFAULT_LIMITS.line, *, regular: bool 
 
 
 def as_text(data: bytes, where: str) -> str:
-    """Decode UTF-8, with or without a byte order mark.
-
-    Raises:
-        DataError: The data is not UTF-8; the message says what it is.
-    """
+    """Decode UTF-8, with or without a byte order mark, or raise the `encoding_error`."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -179,11 +139,7 @@ def as_text(data: bytes, where: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8, with or without a byte order mark.
-
-    Raises:
-        DataError: It cannot be read, is not UTF-8, or is larger than 256 MiB.
-    """
+    """Return the text of a file in UTF-8 of at most 256 MiB, with or without a byte order mark."""
     try:
         data = read_limited(path)
     except OSError as error:
@@ -192,11 +148,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON. A byte order mark in front, as joined files have in between, is ignored.
-
-    Raises:
-        ValueError: It is not JSON, or is nested too deep.
-    """
+    """Parse JSON, or raise a ValueError. A byte order mark in front, as joined files have in between, is ignored."""
     try:
         return json.loads(text.removeprefix("\ufeff"))
     except RecursionError:

@@ -36,49 +36,36 @@ def _check_size(root: Any) -> None:
                 raise TooMuchError(f"it has more than {_MAX_NODES} values once its aliases are replaced")
         return sizes[key]
 
-    if root is not None:
-        size(root)
+    size(root)
 
 
 def load_yaml(text: str, extra: str, *, plain: bool = False) -> Any:
-    """Parse one YAML document.
-
-    Args:
-        text: The document.
-        extra: Extra of this package that installs PyYAML.
-        plain: Whether to leave numbers and dates as strings.
+    """Parse one YAML document; if ``plain``, numbers and dates are left as strings.
 
     Raises:
         ValueError: The text is not YAML.
         TooMuchError: The document is nested too deep or has too many values.
-        MissingExtraError: PyYAML is not installed.
+        MissingExtraError: PyYAML, which ``extra`` installs, is missing.
     """
     try:
         import yaml
     except ImportError as error:
         raise MissingExtraError("pyyaml", extra) from error
-    loader: Any = None
+    kind = yaml.BaseLoader if plain else yaml.SafeLoader
     try:
-        loader = (yaml.BaseLoader if plain else yaml.SafeLoader)(text)
-        root = loader.get_single_node()
+        root = yaml.compose(text, kind)
+        if root is None:
+            return None
         _check_size(root)
-        return None if root is None else loader.construct_document(root)
+        return kind("").construct_document(root)
     except RecursionError:
         raise TooMuchError("nested too deep") from None
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def read_yaml(path: Path, kind: type[_T]) -> _T:
-    """Read a YAML file as an instance of a class.
-
-    Raises:
-        DataError: The file is missing or not valid; the message names the key.
-        MissingExtraError: PyYAML is not installed.
-    """
+    """Read a YAML file as an instance of a class, or raise a DataError that names the wrong key."""
     try:
         content = load_yaml(read_text(path), "train")
     except (ValueError, TooMuchError) as error:

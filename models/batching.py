@@ -13,14 +13,12 @@ from secateur.models.encoding import Window
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows padded on the right to the same length.
+    """Windows padded on the right to the same length: int64[batch, tokens].
 
     Attributes:
         rows: int64[batch], positions of the windows in the list that was batched.
-        input_ids: int64[batch, tokens].
-        attention_mask: int64[batch, tokens], 0 on padding.
-        token_type_ids: int64[batch, tokens].
-        unit_ids: int64[batch, tokens], the unit of each text token, -1 on all others.
+        attention_mask: 0 on padding.
+        unit_ids: The unit of each text token, -1 on all others.
     """
 
     rows: NDArray[np.int64]
@@ -46,11 +44,9 @@ class BatchLimits:
 
 
 def _pad(rows: Sequence[int], windows: Sequence[Window], length: int, pad_id: int, passage_type: int) -> Batch:
-    shape = (len(rows), length)
-    input_ids = np.full(shape, pad_id, dtype=np.int64)
-    attention_mask = np.zeros(shape, dtype=np.int64)
-    token_type_ids = np.zeros(shape, dtype=np.int64)
-    unit_ids = np.full(shape, -1, dtype=np.int64)
+    input_ids, attention_mask, token_type_ids, unit_ids = (
+        np.full((len(rows), length), fill, dtype=np.int64) for fill in (pad_id, 0, 0, -1)
+    )
     for line, row in enumerate(rows):
         window = windows[row]
         n = len(window)
@@ -62,14 +58,7 @@ def _pad(rows: Sequence[int], windows: Sequence[Window], length: int, pad_id: in
 
 
 def make_batches(windows: Sequence[Window], limits: BatchLimits, *, pad_id: int, passage_type: int) -> list[Batch]:
-    """Pack windows into batches, longest first, so that the lengths in a batch are similar.
-
-    Args:
-        windows: Windows; each is in exactly one batch.
-        limits: Limits of the backend.
-        pad_id: Padding token of the tokenizer.
-        passage_type: Token type of the passage.
-    """
+    """Pack windows into batches within a backend's limits, longest first, so that lengths in a batch are similar."""
     order = sorted(range(len(windows)), key=lambda i: -len(windows[i]))
     batches: list[Batch] = []
     start = 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 
 from secateur.models.checkpoint import CALIBRATION, Content, Probability, read_json_object, validated
 from secateur.models.files import is_model_file, write_atomically
 
-_DIGITS = 5  # of bounds, losses and scores in the file
+_Rounded = PlainSerializer(lambda value: value if value is None else round(value, 5))  # in the file
 
 
 class Level(Content):
@@ -26,8 +27,8 @@ class Level(Content):
 
     target_recall: float = Field(gt=0, lt=1)
     threshold: Probability
-    bound: float | None = None
-    loss: float | None = None
+    bound: Annotated[float | None, _Rounded] = None
+    loss: Annotated[float | None, _Rounded] = None
 
 
 class Calibration(Content):
@@ -35,7 +36,6 @@ class Calibration(Content):
 
     Attributes:
         method: Name of the method that chose the thresholds.
-        levels: One for each target recall.
         queries: Number of answerable queries by source.
         passages: Number of passages behind `score_quantiles`.
         score_quantiles: Of the highest unit score of each passage, at 0, 1, ... 100 percent.
@@ -47,21 +47,18 @@ class Calibration(Content):
     levels: tuple[Level, ...] = Field(max_length=1000, strict=False)
     queries: dict[str, int] = Field(default_factory=dict)
     passages: int = Field(0, ge=0)
-    score_quantiles: tuple[Probability, ...] = Field((), max_length=1001, strict=False)
+    score_quantiles: tuple[Annotated[Probability, _Rounded], ...] = Field((), max_length=1001, strict=False)
     backend: str = "an unknown backend"
     titles: bool = True
 
     @model_validator(mode="after")
     def _check_order(self) -> Calibration:
-        ordered = sorted(self.levels, key=lambda level: level.target_recall)
-        for lower, higher in pairwise(ordered):
-            if lower.target_recall == higher.target_recall:
-                raise ValueError(f"target_recall {lower.target_recall} has two thresholds")
-            if lower.threshold < higher.threshold:
-                raise ValueError(
-                    f"threshold {higher.threshold} of target_recall {higher.target_recall} is higher than "
-                    f"{lower.threshold} of {lower.target_recall}"
-                )
+        ordered = sorted((level.target_recall, level.threshold) for level in self.levels)
+        for (lower, first), (higher, second) in pairwise(ordered):
+            if lower == higher:
+                raise ValueError(f"target_recall {lower} has two thresholds")
+            if first < second:
+                raise ValueError(f"threshold {second} of target_recall {higher} is higher than {first} of {lower}")
         return self
 
     @property
@@ -75,32 +72,13 @@ class Calibration(Content):
 
     @classmethod
     def read(cls, directory: Path) -> Calibration | None:
-        """Read a model's calibration; None if the model has none.
-
-        Args:
-            directory: Model directory.
-
-        Raises:
-            ModelError: The file is not valid; the message names the wrong value.
-        """
+        """Read the calibration of a model directory; None if it has none."""
         path = directory / CALIBRATION
         if not is_model_file(path):
             return None
-        return validated(
-            read_json_object(path), cls, f"{path}: wrong content", fix="recalibrate the model: secateur calibrate"
-        )
+        fix = "recalibrate the model: secateur calibrate"
+        return validated(read_json_object(path), cls, f"{path}: wrong content", fix=fix)
 
     def write(self, path: Path) -> None:
-        """Write the file. The checksum of the model directory is not updated; see `models.sums.write_sums`.
-
-        Args:
-            path: File to write, usually `directory / CALIBRATION`.
-
-        Raises:
-            DataError: The file cannot be written.
-        """
-        content = self.model_dump()
-        for level in content["levels"]:
-            level.update({name: round(level[name], _DIGITS) for name in ("bound", "loss") if level[name] is not None})
-        content["score_quantiles"] = [round(value, _DIGITS) for value in self.score_quantiles]
-        write_atomically(path, json.dumps(content, indent=1) + "\n")
+        """Write the file. The checksum of the model directory is not updated; see `models.sums.write_sums`."""
+        write_atomically(path, json.dumps(self.model_dump(), indent=1) + "\n")

@@ -1,7 +1,7 @@
 """The model directory: its files, and its `config.json` with the `secateur` section.
 
-A model directory may come from anywhere, so every value that is used has a type and bounds, and a wrong one is named
-before anything is computed from it. Unknown keys are ignored: later versions, and transformers, write more.
+A model directory may come from anywhere, so every value that is used has a type and bounds. Unknown keys are ignored:
+later versions, and transformers, write more.
 """
 
 from __future__ import annotations
@@ -12,22 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 from tokenizers import Tokenizer
 
 from secateur.models.errors import ModelError, shown
-from secateur.models.files import is_model_file, read_model_file, write_atomically
+from secateur.models.files import read_model_file, write_atomically
 from secateur.models.segmenters import SEGMENTERS
 
 CONFIG = "config.json"
@@ -49,12 +39,31 @@ RankHead = Literal["linear", "pooled", "classifier_tanh", "classifier_gelu", "cl
 PruneHead = Literal["linear", "bilinear", "unit_pooled"]
 
 _MAX_IDS = 2**24  # bound of vocabularies and positions; the largest vocabularies have about 2**18 tokens
-Probability = Annotated[float, Field(ge=0, le=1)]
 # Encoders that number positions from the padding token's id + 1.
 _OFFSET_POSITIONS = frozenset(
     {"camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"}
     | {"xlm-roberta", "xlm-roberta-xl", "xmod"}
 )
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError(f"{shown(name)} does not consist of printable characters")
+    return name
+
+
+def _known_segmenter(name: str) -> str:
+    if name not in SEGMENTERS:
+        raise ValueError(f"unknown segmenter {shown(name)}; known: {', '.join(SEGMENTERS)}")
+    return name
+
+
+Probability = Annotated[float, Strict(), Field(ge=0, le=1)]
+# A name goes into logs, metrics and responses.
+ModelName = Annotated[str, Strict(), Field(min_length=1, max_length=255), AfterValidator(_printable)]
+SegmenterName = Annotated[str, Strict(), AfterValidator(_known_segmenter)]
+# Backends may pad to multiples of 32, which must not exceed the encoder's positions.
+WindowSize = Annotated[int, Strict(), Field(ge=32, le=_MAX_IDS, multiple_of=32)]
 
 
 class Content(BaseModel):
@@ -95,29 +104,21 @@ class Encoder(Content):
 _T = TypeVar("_T")
 
 
-def validated(content: Mapping[str, Any], kind: type[_T], where: Path | str, prefix: str = "", fix: str = "") -> _T:
-    """Return a JSON object as an instance of a class.
-
-    Args:
-        content: The object.
-        kind: A pydantic model or a dataclass.
-        where: The file, for the message.
-        prefix: Where in the file the object is, for the message.
-        fix: How to fix a wrong value, for the message.
+def validated(content: Mapping[str, Any], kind: type[_T], where: Path | str, prefix: str = "", *, fix: str) -> _T:
+    """Return a JSON object as an instance of a pydantic model or a dataclass.
 
     Raises:
-        ModelError: A value is wrong; the message names it.
+        ModelError: A value is wrong. The message names it, the file (``where``), the place in it (``prefix``) and the
+            ``fix``.
     """
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        name = ".".join(map(str, (*([prefix] if prefix else []), *first["loc"])))
-        problem = first["msg"].removeprefix("Value error, ")
+        name = ".".join(map(str, (*filter(None, [prefix]), *first["loc"])))
+        problem = f"{name}: {first['msg']}".removeprefix(": ").replace("Value error, ", "", 1)
         found = "" if first["type"] in ("missing", "value_error") else f" (found {shown(first['input'])})"
-        raise ModelError(
-            f"{where}: {f'{name}: ' if name else ''}{problem}{found}{f'; {fix}' if fix else ''}"
-        ) from error
+        raise ModelError(f"{where}: {problem}{found}; {fix}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,64 +127,38 @@ class ModelConfig:
 
     Attributes:
         name: Name of the model.
-        window: Tokens of one forward pass, special tokens included; a multiple of 32.
-        rank_head: `linear` (first token), `pooled`, or the classifier of a cross-encoder, named by its activation; see
-            `secateur.models.heads`.
-        prune_head: `linear`, `bilinear` or `unit_pooled`.
+        window: Tokens of one forward pass, special tokens included.
+        rank_head: `linear` (first token), `pooled`, or the classifier of a cross-encoder, named by its activation.
+        prune_head: See `secateur.models.heads`.
         segmenter: Segmenter that the training labels were made with.
         threshold: Default keep threshold, in [0, 1].
         training: Summary of the training run.
-
-    Raises:
-        ModelError: A value is out of range.
     """
 
-    name: Annotated[StrictStr, Field(min_length=1, max_length=255)]
-    window: Annotated[StrictInt, Field(le=_MAX_IDS)] = 512
+    name: ModelName
+    window: WindowSize = 512
     rank_head: RankHead = "pooled"
     prune_head: PruneHead = "bilinear"
-    segmenter: Annotated[StrictStr, Field(max_length=100)] = "nupunkt"
-    threshold: StrictFloat = 0.1
+    segmenter: SegmenterName = "nupunkt"
+    threshold: Probability = 0.1
     training: dict[str, Any] = field(default_factory=dict)
 
     __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    def __post_init__(self) -> None:
-        if not self.name.isprintable():  # it goes into logs, metrics and responses
-            raise ModelError(f"{CONFIG}: secateur.name is {shown(self.name)}; it must consist of printable characters")
-        if not 0 <= self.threshold <= 1:
-            raise ModelError(f"{CONFIG}: secateur.threshold is {self.threshold}; it must be in [0, 1]")
-        if self.window < 32 or self.window % 32:
-            # Backends may pad to multiples of 32, which must not exceed the encoder's positions.
-            raise ModelError(f"{CONFIG}: secateur.window is {self.window!r}; it must be a positive multiple of 32")
-        if self.segmenter not in SEGMENTERS:
-            raise ModelError(f"{CONFIG}: unknown secateur.segmenter {self.segmenter!r}; known: {', '.join(SEGMENTERS)}")
-
 
 def resolve(name_or_path: str | Path | None) -> Path:
-    """Return the model directory for a path or the name of a shipped model; the default model for None.
-
-    Raises:
-        ModelError: There is no such directory.
-    """
-    if name_or_path is None:
-        name_or_path = DEFAULT_MODEL
-    path = Path(name_or_path)
+    """Return the model directory for a path or the name of a shipped model; the default model for None."""
+    path = Path(DEFAULT_MODEL if name_or_path is None else name_or_path)
     if path.is_dir():
         return path
-    shipped = PRETRAINED / str(name_or_path)
-    if len(path.parts) == 1 and shipped.is_dir():
-        return shipped
-    known = ", ".join(sorted(p.name for p in PRETRAINED.iterdir() if p.is_dir())) if PRETRAINED.is_dir() else "none"
-    raise ModelError(f"no model directory {str(name_or_path)!r}; give a path or the name of a shipped model ({known})")
+    if len(path.parts) == 1 and (PRETRAINED / path).is_dir():
+        return PRETRAINED / path
+    known = ", ".join(sorted(shipped.name for shipped in PRETRAINED.glob("*/")))
+    raise ModelError(f"no model directory {str(path)!r}; give a path or the name of a shipped model ({known})")
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a model directory that holds an object.
-
-    Raises:
-        ModelError: The file is missing, too large, or not a JSON object.
-    """
+    """Read a JSON file of a model directory that must hold an object."""
     content = read_model_file(path, _MAX_JSON)
     try:
         found = from_json(content)  # limits the depth, unlike `json.loads`
@@ -195,46 +170,25 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def check_encoder(section: dict[str, Any], where: Path | str, prefix: str = "") -> Encoder:
-    """Return an encoder's configuration.
-
-    Args:
-        section: The configuration.
-        where: Its file, for the message.
-        prefix: Where in the file the configuration is, for the message.
-
-    Raises:
-        ModelError: A value is wrong.
-    """
+    """Return an encoder's configuration; see `validated`."""
     return validated(section, Encoder, where, prefix, fix="take the encoder's own config.json")
 
 
 def check_window(config: ModelConfig, encoder: Encoder, where: Path | str) -> None:
-    """Check that a model's window fits the positions of its encoder.
-
-    Raises:
-        ModelError: The window is longer.
-    """
+    """Check that a model's window fits the positions of its encoder, or raise a `ModelError`."""
     if encoder.positions is not None and config.window > encoder.positions:
-        raise ModelError(
-            f"{where}: secateur.window is {config.window}, but the encoder has {encoder.positions} positions; "
-            f"give a multiple of 32 up to that"
-        )
+        problem = f"secateur.window is {config.window}, but the encoder has {encoder.positions} positions"
+        raise ModelError(f"{where}: {problem}; give a multiple of 32 up to that")
 
 
 def read_config(directory: Path) -> ModelConfig:
-    """Read the `secateur` section of a model directory's `config.json`.
-
-    Raises:
-        ModelError: The file or the section is missing or not valid.
-    """
+    """Read the `secateur` section of a model directory's `config.json`, or raise a ModelError of what is wrong."""
     path = directory / CONFIG
     content = read_json_object(path)
     section = content.pop("secateur", None)
     if not isinstance(section, dict):
         raise ModelError(f"{path} has no `secateur` section; train or convert the model first")
-    if "name" not in section:
-        raise ModelError(f"{path}: the `secateur` section is incomplete: name is missing; give the model a name")
-    config = validated(section, ModelConfig, path, "secateur", "correct it, or train the model again")
+    config = validated(section, ModelConfig, path, "secateur", fix="correct it, or train the model again")
     check_window(config, check_encoder(content, path), path)
     return config
 
@@ -256,27 +210,16 @@ def write_config(directory: Path, encoder: dict[str, Any], config: ModelConfig) 
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """Load `tokenizer.json` and check that it fits the encoder's vocabulary.
-
-    Raises:
-        ModelError: The file is missing, not valid, or belongs to another model.
-    """
+    """Load `tokenizer.json`, or raise a ModelError if it is not valid or does not fit the encoder's vocabulary."""
     path = directory / TOKENIZER
-    if not is_model_file(path):
-        raise ModelError(f"{directory}: {TOKENIZER} is missing; only models with a fast tokenizer can be used")
+    content = read_model_file(path, _MAX_TOKENIZER)
     try:
-        tokenizer: Tokenizer = Tokenizer.from_buffer(read_model_file(path, _MAX_TOKENIZER))
-    except ModelError:
-        raise
+        tokenizer: Tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # the Rust library raises plain Exception
         raise ModelError(f"{path}: cannot be read as a tokenizer ({shown(str(error), 200)})") from error
     vocabulary = check_encoder(read_encoder_config(directory), directory / CONFIG).vocab_size
-    if vocabulary is not None:
-        largest = max(tokenizer.get_vocab().values(), default=0) + 1  # ids may have gaps
-        tokens = max(tokenizer.get_vocab_size(), largest)
-        if tokens > vocabulary:
-            raise ModelError(
-                f"{directory}: {TOKENIZER} has {tokens} tokens, the encoder {vocabulary}; "
-                "the tokenizer belongs to another model"
-            )
+    tokens = max(tokenizer.get_vocab().values(), default=0) + 1  # ids may have gaps
+    if vocabulary is not None and tokens > vocabulary:
+        problem = f"{TOKENIZER} has {tokens} tokens, the encoder {vocabulary}"
+        raise ModelError(f"{directory}: {problem}; the tokenizer belongs to another model")
     return tokenizer

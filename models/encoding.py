@@ -23,12 +23,11 @@ _TITLE_SHARE = 0.25  # largest share of the room after the query that a title ma
 
 @dataclass(frozen=True, slots=True)
 class PairTemplate:
-    """The special tokens that a tokenizer puts around a pair: ``prefix query middle passage suffix``."""
+    """The special tokens around a pair, ``prefix query middle passage suffix``, and the token type of the passage."""
 
     prefix: tuple[int, ...]
     middle: tuple[int, ...]
     suffix: tuple[int, ...]
-    query_type: int
     passage_type: int
 
     @property
@@ -38,27 +37,16 @@ class PairTemplate:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> PairTemplate:
-        """Return a tokenizer's template.
-
-        Raises:
-            ModelError: The tokenizer does not encode a pair as query, special tokens, passage.
-        """
+        """Return a tokenizer's template, or raise a ModelError if it does not encode query, special tokens, passage."""
         probe: Encoding = tokenizer.encode("a", "b")
-        sequence = probe.sequence_ids
+        ids, sequence = tuple(probe.ids), probe.sequence_ids
         if 0 not in sequence or 1 not in sequence:
             raise ModelError("the tokenizer does not encode a pair of texts; use one with a pair template")
         first, second = sequence.index(0), sequence.index(1)
-        query_end = first + sequence.count(0)
-        passage_end = second + sequence.count(1)
+        query_end, passage_end = first + sequence.count(0), second + sequence.count(1)
         if query_end == second:
             raise ModelError("the tokenizer puts no separator between the two texts of a pair")
-        return cls(
-            prefix=tuple(probe.ids[:first]),
-            middle=tuple(probe.ids[query_end:second]),
-            suffix=tuple(probe.ids[passage_end:]),
-            query_type=probe.type_ids[first],
-            passage_type=probe.type_ids[second],
-        )
+        return cls(ids[:first], ids[query_end:second], ids[passage_end:], probe.type_ids[second])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +56,7 @@ class Window:
     Attributes:
         ids: int32[tokens], special tokens included.
         passage_start: Position of the first token of the title or, without one, of the text.
-        text_start: Position of the first token of the passage's text.
+        text_start: Position of the first token of the text.
         token_unit: int32[text tokens], index of each text token's unit in its passage.
     """
 
@@ -105,15 +93,12 @@ class EncodedPassage:
 
 
 def token_units(offsets: IntArray, text: str, units: Sequence[Unit]) -> IntArray:
-    """Map each token to the unit of its first character other than white space.
+    """Map each token to the unit of its first character other than white space; return int32[tokens], ascending.
 
     Args:
         offsets: int32[tokens, 2], code-point spans of the tokens.
         text: Text of the passage.
         units: Units that tile the text; at least one.
-
-    Returns:
-        int32[tokens], ascending.
     """
     # Tokens that begin with the space before a word (SentencePiece) belong to the word: the bounds are trimmed ends.
     bounds = [unit.start + len(text[unit.start : unit.end].rstrip()) for unit in units[:-1]]
@@ -129,7 +114,7 @@ def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
         room: Tokens of text that fit one window, at least 1.
 
     Returns:
-        Token ranges ``[start, end)`` that cover all tokens; at least one, which is empty if there are no tokens.
+        Token ranges ``[start, end)`` that cover all tokens; a single empty one if there are none.
     """
     bounds = np.concatenate([[0], np.cumsum(unit_tokens)])
     total = int(bounds[-1])
@@ -154,12 +139,7 @@ def plan_windows(unit_tokens: IntArray, room: int) -> list[tuple[int, int]]:
 
 
 class PairEncoder:
-    """Turns pairs of query and passage into windows.
-
-    Args:
-        tokenizer: Tokenizer with offsets and a pair template.
-        window: Tokens of one forward pass, special tokens included.
-    """
+    """Turns pairs of query and passage into windows: the tokens of one forward pass, special tokens included."""
 
     def __init__(self, tokenizer: Tokenizer, window: int) -> None:
         tokenizer.no_padding()
@@ -167,9 +147,13 @@ class PairEncoder:
         tokenizer.encode_special_tokens = True  # "[SEP]" in a text is plain text
         self.template = PairTemplate.of(tokenizer)
         self.window = window
-        self.max_query_tokens = window // 2 - self.template.specials
         self._tokenizer = tokenizer
         self._separator = tokenizer.encode(TITLE_SEPARATOR, add_special_tokens=False).ids
+
+    @property
+    def max_query_tokens(self) -> int:
+        """The most tokens of a query: half of the window."""
+        return self.window // 2 - self.template.specials
 
     def encode_query(self, query: str, *, truncate: bool = False) -> tuple[list[int], bool]:
         """Return the query's token ids, and whether they were cut to `max_query_tokens`.
@@ -181,23 +165,14 @@ class PairEncoder:
         if len(ids) <= self.max_query_tokens:
             return ids, False
         if not truncate:
-            raise InputError(
-                "query",
-                f"has {len(ids)} tokens, more than the {self.max_query_tokens} that half of this model's window holds",
-                "shorten it or set truncate_query",
-            )
+            room = f"the {self.max_query_tokens} that half of this model's window holds"
+            raise InputError("query", f"has {len(ids)} tokens, more than {room}", "shorten it or set truncate_query")
         return ids[: self.max_query_tokens], True
 
     def encode(
         self, query_ids: Sequence[int], passages: Sequence[Passage], units: Sequence[Sequence[Unit]]
     ) -> list[EncodedPassage]:
-        """Encode passages for one query.
-
-        Args:
-            query_ids: Token ids from `encode_query`.
-            passages: The passages.
-            units: Units of each passage, which tile its text.
-        """
+        """Encode passages, and the units that tile the text of each, for the token ids of one query."""
         texts = self._encode_texts([p.text for p in passages])
         title_ids = iter(self._encode_texts([p.title for p in passages if p.title]))
         return [
@@ -219,11 +194,8 @@ class PairEncoder:
         max_title = int(room * _TITLE_SHARE) - len(self._separator)
         title = [*title_ids[:max_title], *self._separator] if title_ids else []
         offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-        token_ids = encoding.ids
-        if units:
-            token_unit = token_units(offsets, text, units)
-        else:
-            token_unit, token_ids = np.zeros(0, np.int32), []
+        token_ids = encoding.ids if units else []
+        token_unit = token_units(offsets, text, units) if units else np.zeros(0, np.int32)
         unit_tokens = np.bincount(token_unit, minlength=len(units)).astype(np.int32)
         windows = tuple(
             Window(
@@ -234,19 +206,11 @@ class PairEncoder:
             )
             for start, end in plan_windows(unit_tokens, room - len(title))
         )
-        source = _unit_sources(unit_tokens, offsets, token_unit, text, units)
+        source = np.where(unit_tokens > 0, np.arange(len(units)), -1).astype(np.int32)
+        for index in np.flatnonzero(unit_tokens == 0).tolist():
+            unit = units[index]
+            position = unit.end - len(text[unit.start : unit.end].lstrip())
+            before = int(np.searchsorted(offsets[:, 0], position, side="right")) - 1
+            if before >= 0 and offsets[before, 1] > position:
+                source[index] = token_unit[before]
         return EncodedPassage(windows, unit_tokens, source, title_cut=len(title_ids) > max_title)
-
-
-def _unit_sources(
-    unit_tokens: IntArray, offsets: IntArray, token_unit: IntArray, text: str, units: Sequence[Unit]
-) -> IntArray:
-    """Return `EncodedPassage.unit_source`."""
-    source = np.where(unit_tokens > 0, np.arange(len(units)), -1).astype(np.int32)
-    for index in np.flatnonzero(unit_tokens == 0).tolist():
-        unit = units[index]
-        position = unit.start + len(text[unit.start : unit.end]) - len(text[unit.start : unit.end].lstrip())
-        before = int(np.searchsorted(offsets[:, 0], position, side="right")) - 1
-        if before >= 0 and offsets[before, 1] > position:
-            source[index] = token_unit[before]
-    return source

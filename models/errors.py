@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from itertools import islice
 from reprlib import Repr
 from typing import Any
 
@@ -68,27 +67,9 @@ class MissingExtraError(SecateurError):
         self.extra = extra
 
 
-class _Brief(Repr):
-    """`repr` of only the first parts of a value, however large it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel = 4
-        self.maxstring = self.maxlong = self.maxother = 80
-
-    def repr_dict(self, x: dict[object, object], level: int) -> str:
-        """Return the first items; the standard library would sort all of them."""
-        if level <= 0:
-            return "{...}"
-        items = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in islice(x, self.maxdict)]
-        return "{" + ", ".join([*items, *(["..."] if len(x) > self.maxdict else [])]) + "}"
-
-    def repr_str(self, x: str, level: int) -> str:
-        """Return its beginning."""
-        return repr(x if len(x) <= self.maxstring else x[: self.maxstring] + "...")
-
-
-_BRIEF = _Brief()
+_BRIEF = Repr()
+_BRIEF.maxlevel = 4
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 80
 
 
 def shown(value: object, limit: int = 60) -> str:
@@ -98,13 +79,9 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def unknown_name(field: str, kind: str, value: object, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is not in a registry. If the registry is long, the hint has the closest names.
+    """Return the error for a value of a field that names no ``kind``, e.g. no `backend`, of a registry.
 
-    Args:
-        field: Argument or request field that holds the name.
-        kind: What the name should name, e.g. `backend`.
-        value: The unknown name.
-        known: The names of the registry.
+    If the registry is long, the hint has the closest names.
     """
     names = list(known)
     close = get_close_matches(value, names) if isinstance(value, str) and len(names) > 6 else []

@@ -16,10 +16,8 @@ from secateur.models.errors import DataError, ModelError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file, which replaces the file when the block ends without an error.
 
-    At any time the file has either its old content or all of its new content. Missing directories are created.
-
-    Raises:
-        DataError: The file cannot be written.
+    At any time the file has either its old content or all of its new content. Missing directories are created. A file
+    that cannot be written raises a DataError.
     """
     partial: Path | None = None
     try:
@@ -39,54 +37,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file atomically. Lone surrogates, which UTF-8 cannot encode, become question marks.
-
-    Raises:
-        DataError: The file cannot be written.
-    """
+    """Write a text file by `atomic_path`. Lone surrogates, which UTF-8 cannot encode, become question marks."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")
 
 
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
-
-
 def is_model_file(path: Path) -> bool:
-    """Whether a file of a model directory exists. It is not opened: reading a FIFO or a device might never end.
+    """Whether a file of a model directory exists; raise a ModelError for a broken link, or what is no regular file.
 
-    Symbolic links are followed, because a snapshot in a Hugging Face cache consists of them.
-
-    Raises:
-        ModelError: The path is not a regular file, or is a broken link.
+    It is not opened: reading a FIFO or a device might never end. Symbolic links are followed, because a snapshot in a
+    Hugging Face cache consists of them.
     """
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
-            raise ModelError(
-                f"{path}: is a link to {path.readlink()}, which does not exist; fetch the model again"
-            ) from None
+            problem = f"is a link to {path.readlink()}, which does not exist"
+            raise ModelError(f"{path}: {problem}; fetch the model again") from None
         return False
     except (OSError, ValueError) as error:  # a loop of links, missing permissions, a null byte
         raise ModelError(f"{path}: cannot be read ({error})") from error
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe, a device or a socket"
         raise ModelError(f"{path}: is {kind}; put the model's regular file in its place")
     return True
 
 
 def read_model_file(path: Path, max_bytes: int) -> bytes:
-    """Return the content of a file of a model directory.
-
-    Raises:
-        ModelError: The file is missing, not a regular file, larger than ``max_bytes``, or cannot be read.
-    """
+    """Return the content of a file of a model directory, or raise a ModelError."""
     if not is_model_file(path):
         raise ModelError(f"{path.parent}: {path.name} is missing; is this a secateur model directory?")
     try:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
-from secateur.models.checkpoint import CONFIG, PruneHead, RankHead
+from secateur.models.checkpoint import CONFIG, RankHead
 from secateur.models.errors import ModelError
 
 _BILINEAR_RANK = 64
@@ -38,20 +38,25 @@ class PooledRankHead(nn.Module):
         return logits
 
 
-class LinearRankHead(nn.Module):
-    """Relevance from the first token's state."""
+class FirstTokenRankHead(nn.Module):
+    """Relevance from the first token's state; as a classifier, through a dense layer with an activation."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, name: RankHead) -> None:
         super().__init__()
+        self.dense = None if name == "linear" else nn.Linear(hidden, hidden)
+        self.activation = None if name == "linear" else ACT2FN[name.removeprefix("classifier_")]
         self.linear = nn.Linear(hidden, 1)
 
     def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
-        """Return logits [batch]."""
-        logits: Tensor = self.linear(states[:, 0]).squeeze(-1)
+        """Return logits [batch] from states [batch, tokens, hidden]."""
+        first = states[:, 0]
+        if self.dense is not None and self.activation is not None:
+            first = self.activation(self.dense(first))
+        logits: Tensor = self.linear(first).squeeze(-1)
         return logits
 
 
-class PruneHeadModule(nn.Module):
+class TokenPruneHead(nn.Module):
     """A logit per token: linear in its state, plus, if ``bilinear``, a low-rank product with the mean query state."""
 
     def __init__(self, hidden: int, bilinear: bool) -> None:
@@ -78,18 +83,12 @@ class UnitPooledPruneHead(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.tokens = PruneHeadModule(hidden, bilinear=True)
-        self.units = PruneHeadModule(hidden, bilinear=True)
+        self.tokens = TokenPruneHead(hidden, bilinear=True)
+        self.units = TokenPruneHead(hidden, bilinear=True)
         nn.init.zeros_(self.units.linear.bias)
 
     def forward(self, states: Tensor, query: Tensor, unit_ids: Tensor) -> Tensor:
-        """Return logits [batch, tokens] from states [batch, tokens, hidden] and the mean query state.
-
-        Args:
-            states: float32[batch, tokens, hidden].
-            query: float32[batch, hidden].
-            unit_ids: int64[batch, tokens], the unit of each text token, -1 on all others.
-        """
+        """Return logits [batch, tokens] as `TokenPruneHead`; ``unit_ids`` are those of `batching.Batch`."""
         same = (unit_ids.unsqueeze(2) == unit_ids.unsqueeze(1)) & (unit_ids >= 0).unsqueeze(1)
         weights = same.to(states.dtype)
         pooled = torch.matmul(weights / weights.sum(-1, keepdim=True).clamp(min=1.0), states)
@@ -97,71 +96,35 @@ class UnitPooledPruneHead(nn.Module):
         return logits
 
 
-class ClassifierRankHead(nn.Module):
-    """Relevance as in sequence classifiers: the first token's state through a dense layer, then to a logit."""
-
-    def __init__(self, hidden: int, activation: str) -> None:
-        super().__init__()
-        self.dense = nn.Linear(hidden, hidden)
-        self.activation = ACT2FN[activation]
-        self.linear = nn.Linear(hidden, 1)
-
-    def forward(self, states: Tensor, query: Tensor, passage: Tensor) -> Tensor:
-        """Return logits [batch]."""
-        logits: Tensor = self.linear(self.activation(self.dense(states[:, 0]))).squeeze(-1)
-        return logits
-
-
-def make_rank_head(name: RankHead, hidden: int) -> nn.Module:
-    """Return a new rank head of a type."""
-    if name == "pooled":
-        return PooledRankHead(hidden)
-    if name == "linear":
-        return LinearRankHead(hidden)
-    return ClassifierRankHead(hidden, name.removeprefix("classifier_"))
-
-
-def make_prune_head(name: PruneHead, hidden: int) -> nn.Module:
-    """Return a new prune head of a type. Only `unit_pooled` takes unit ids besides states and query."""
-    if name == "unit_pooled":
-        return UnitPooledPruneHead(hidden)
-    return PruneHeadModule(hidden, bilinear=name == "bilinear")
-
-
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """The classifier of a transformers architecture, with which cross-encoders rank.
-
-    Attributes:
-        rank_head: Rank head of the same form.
-        dense: Name of the layer on the first token's state.
-        linear: Name of the layer to the logit.
-    """
+    """A transformers architecture's classifier: the rank head of the same form, and the names of its two layers."""
 
     rank_head: RankHead
     dense: str
     linear: str
 
     def weights(self, path: Path) -> dict[str, Tensor]:
-        """Return its weights as the state dict of a `ClassifierRankHead`.
+        """Return its weights as the state dict of a `FirstTokenRankHead`.
 
         Raises:
             ModelError: The file lacks them, or the classifier has more than one label.
         """
-        names = {
-            f"{ours}.{kind}": f"{theirs}.{kind}"
-            for ours, theirs in (("dense", self.dense), ("linear", self.linear))
-            for kind in ("weight", "bias")
-        }
+        layers = {"dense": self.dense, "linear": self.linear}
         try:
             with safe_open(path, framework="pt") as file:
-                found = {ours: file.get_tensor(theirs).float() for ours, theirs in names.items()}
+                found = {
+                    f"{ours}.{kind}": file.get_tensor(f"{theirs}.{kind}").float()
+                    for ours, theirs in layers.items()
+                    for kind in ("weight", "bias")
+                }
         except Exception as error:  # safetensors raises types of its own
             raise ModelError(f"{path}: has no classifier that could become the rank head ({error})") from error
-        if len(found["linear.weight"]) != 1:
+        labels = len(found["linear.weight"])
+        if labels != 1:
             raise ModelError(
-                f"{path}: the classifier has {len(found['linear.weight'])} labels, but a rank head has one; set "
-                "rank_head: pooled for a new one"
+                f"{path}: the classifier has {labels} labels, but a rank head has one; set rank_head: pooled for a "
+                "new one"
             )
         return found
 

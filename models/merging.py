@@ -16,11 +16,8 @@ from secateur.models.errors import RuntimeOutputError
 _ROUNDING = 0.01  # a sigmoid in reduced precision may leave [0, 1] by a rounding error
 
 SCORING_VERSION = 1
-"""Version of the code that turns a text into units and scores: segmentation, encoding and merging.
-
-It is part of cache keys. Raise it with every change of the results of that code; `tests/models/test_merging.py` fails
-until then.
-"""
+"""Version of segmentation, encoding and merging, as a part of cache keys. Raise it with every change of their results;
+`tests/models/test_merging.py` fails until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,51 +45,36 @@ class PassageScores:
 def window_outputs(batches: Sequence[Batch], outputs: Sequence[Output], source: str) -> list[WindowOutput]:
     """Return the outputs of batched windows, in the order of the windows before batching.
 
-    Args:
-        batches: Batches that were run.
-        outputs: Output for each batch.
-        source: Model and backend, for errors.
-
     Raises:
-        RuntimeOutputError: An output is not a valid score. The outputs of every backend are checked here.
+        RuntimeOutputError: An output is not a valid score; the message names the model and backend, ``source``.
     """
-    if len(outputs) != len(batches):
-        raise _unusable(source, f"{len(outputs)} outputs for {len(batches)} batches")
+    problem = f"{len(outputs)} outputs for {len(batches)} batches" if len(outputs) != len(batches) else ""
+    problem = problem or next(filter(None, map(_problem, batches, outputs)), "")
+    if problem:
+        fix = "load the model with another precision or backend, or export it again"
+        raise RuntimeOutputError(f"{source}: {problem}; {fix}")
+    found: dict[int, WindowOutput] = {}
     for batch, output in zip(batches, outputs, strict=True):
-        _check(batch, output, source)
-    found = {
-        int(row): WindowOutput(float(output.relevance[line]), output.keep[line])
-        for batch, output in zip(batches, outputs, strict=True)
-        for line, row in enumerate(batch.rows)
-    }
+        rows = zip(batch.rows.tolist(), output.relevance.tolist(), output.keep, strict=True)
+        found.update({row: WindowOutput(relevance, keep) for row, relevance, keep in rows})
     return [found[row] for row in range(len(found))]
 
 
-def _check(batch: Batch, output: Output, source: str) -> None:
+def _problem(batch: Batch, output: Output) -> str:
     shape = batch.input_ids.shape
     for name, values, expected in (("relevance", output.relevance, shape[:1]), ("keep", output.keep, shape)):
         if values.shape != expected:
-            raise _unusable(source, f"`{name}` has shape {values.shape}, not {expected}")
+            return f"`{name}` has shape {values.shape}, not {expected}"
     # Only values that become a score are checked: the output for padding is undefined.
     for name, values in (("relevance", output.relevance), ("keep", output.keep[batch.unit_ids >= 0])):
         wrong = ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))  # NaN fails both comparisons
         if wrong.any():
-            raise _unusable(source, f"`{name}` holds {values[wrong][0]}, which is not a probability")
-
-
-def _unusable(source: str, problem: str) -> RuntimeOutputError:
-    return RuntimeOutputError(
-        f"{source}: {problem}; load the model with another precision or backend, or export it again"
-    )
+            return f"`{name}` holds {values[wrong][0]}, which is not a probability"
+    return ""
 
 
 def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageScores:
-    """Merge the outputs of a passage's windows, which may overlap.
-
-    Args:
-        encoded: The passage.
-        outputs: Outputs of its `running` windows, in order.
-    """
+    """Merge the outputs of a passage's `running` windows, which may overlap."""
     units = len(encoded.unit_tokens)
     sums, counts = np.zeros(units), np.zeros(units)
     for window, output in zip(encoded.running, outputs, strict=True):

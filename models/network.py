@@ -27,8 +27,8 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import MissingExtraError, ModelError
-from secateur.models.files import is_model_file
-from secateur.models.heads import classifier_of, make_prune_head, make_rank_head
+from secateur.models.files import atomic_path, is_model_file
+from secateur.models.heads import FirstTokenRankHead, PooledRankHead, TokenPruneHead, UnitPooledPruneHead, classifier_of
 from secateur.models.sums import write_sums
 
 
@@ -38,22 +38,17 @@ def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
 
 
 class PruningNetwork(nn.Module):
-    """A cross-encoder that scores the pair and every token in one forward pass.
-
-    Args:
-        encoder: Hugging Face encoder with ``last_hidden_state``.
-        config: Settings of the model, with the types of the heads.
-        template: Special tokens around query and passage.
-    """
+    """A cross-encoder, made of a Hugging Face encoder, that scores the pair and every token in one forward pass."""
 
     def __init__(self, encoder: nn.Module, config: ModelConfig, template: PairTemplate) -> None:
         super().__init__()
         encoder_config: PretrainedConfig = encoder.config  # type: ignore[assignment]
         hidden = int(encoder_config.hidden_size)
         self.encoder = encoder
-        self.rank = make_rank_head(config.rank_head, hidden)
-        self.prune = make_prune_head(config.prune_head, hidden)
-        self.reads_units = config.prune_head == "unit_pooled"
+        pooled, self.reads_units = config.rank_head == "pooled", config.prune_head == "unit_pooled"
+        self.rank = PooledRankHead(hidden) if pooled else FirstTokenRankHead(hidden, config.rank_head)
+        bilinear = config.prune_head == "bilinear"
+        self.prune = UnitPooledPruneHead(hidden) if self.reads_units else TokenPruneHead(hidden, bilinear)
         self.model_config = config
         self.uses_types = int(getattr(encoder_config, "type_vocab_size", 0) or 0) > 1
         self._separator = template.middle[-1]
@@ -62,11 +57,8 @@ class PruningNetwork(nn.Module):
         self._separators_before_query = template.prefix.count(self._separator)
 
     def _segments(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boolean masks [batch, tokens] of the query's and the passage's tokens, without special tokens.
-
-        The separators tell them apart, even for encoders without token types. A text never contains a separator,
-        because `PairEncoder` encodes special tokens in texts as plain text.
-        """
+        """Return boolean masks [batch, tokens] of the query's and the passage's tokens, without special tokens."""
+        # Separators tell them apart even for encoders without token types. `PairEncoder` writes none for a text's own.
         is_separator = input_ids == self._separator
         seen = is_separator.long().cumsum(1)
         inside = torch.arange(input_ids.shape[1], device=input_ids.device).unsqueeze(0) >= self._prefix_length
@@ -111,12 +103,7 @@ _ATTENTION_RATES = ("attention_probs_dropout_prob", "attention_dropout")
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Dropout rates that override an encoder's; None keeps its own.
-
-    Attributes:
-        hidden: Rate on hidden states.
-        attention: Rate on attention weights; None for that of `hidden`.
-    """
+    """Dropout rates of hidden states and attention weights (None: as hidden) that replace an encoder's own."""
 
     hidden: float | None = None
     attention: float | None = None
@@ -124,43 +111,26 @@ class Dropout:
     def override(self, config: PretrainedConfig) -> None:
         """Set the rates in an encoder's configuration."""
         attention = self.hidden if self.attention is None else self.attention
-        for names, rate in ((_HIDDEN_RATES, self.hidden), (_ATTENTION_RATES, attention)):
-            for name in names:
-                if rate is not None and hasattr(config, name):
-                    setattr(config, name, rate)
+        rates = dict.fromkeys(_HIDDEN_RATES, self.hidden) | dict.fromkeys(_ATTENTION_RATES, attention)
+        for name, rate in rates.items():
+            if rate is not None and hasattr(config, name):
+                setattr(config, name, rate)
 
 
-def new_network(base: str | Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
-    """Put new heads on a pretrained encoder. The rank head takes the weights of a cross-encoder's classifier, if any.
-
-    Args:
-        base: Hugging Face model directory, or a name if a hub can be reached.
-        config: Settings of the model.
-        template: Template of the encoder's tokenizer.
-        dropout: Rates that override the encoder's.
-    """
+def new_network(base: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
+    """Put new heads on a pretrained encoder; a rank head of its form takes the weights of the base's classifier."""
     encoder_config = AutoConfig.from_pretrained(str(base))
     dropout.override(encoder_config)
     encoder = AutoModel.from_pretrained(str(base), config=encoder_config, dtype=torch.float32)
     network = PruningNetwork(encoder, config, template)
-    classifier = classifier_of(Path(base))
+    classifier = classifier_of(base)
     if classifier is not None and classifier.rank_head == config.rank_head:
-        network.rank.load_state_dict(classifier.weights(Path(base) / WEIGHTS))
+        network.rank.load_state_dict(classifier.weights(base / WEIGHTS))
     return network
 
 
 def continued_network(base: Path, config: ModelConfig, template: PairTemplate, dropout: Dropout) -> PruningNetwork:
-    """Load encoder and heads of a secateur model to continue training them.
-
-    Args:
-        base: Model directory.
-        config: Settings of the new model, with the same types of heads.
-        template: Template of the encoder's tokenizer.
-        dropout: Rates that override the encoder's.
-
-    Raises:
-        ModelError: The base has no weights, or other heads.
-    """
+    """Load encoder and heads of a secateur model, which must be those of the new settings, to train them further."""
     earlier = read_config(base)
     if (earlier.rank_head, earlier.prune_head) != (config.rank_head, config.prune_head):
         raise ModelError(
@@ -181,18 +151,13 @@ def save_network(network: PruningNetwork, tokenizer_directory: Path, directory: 
         if (tokenizer_directory / name).is_file() and tokenizer_directory.resolve() != directory.resolve():
             shutil.copyfile(tokenizer_directory / name, directory / name)
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    partial = directory / f"{WEIGHTS}.partial"
-    save_file(weights, partial, metadata={"format": "pt"})
-    partial.replace(directory / WEIGHTS)
+    with atomic_path(directory / WEIGHTS) as partial:
+        save_file(weights, partial, metadata={"format": "pt"})
     write_sums(directory, changed=(CONFIG, TOKENIZER, WEIGHTS))
 
 
 def load_network(directory: Path) -> PruningNetwork:
-    """Load the network of a model directory, in evaluation mode.
-
-    Raises:
-        ModelError: The weights are missing or do not fit the configuration.
-    """
+    """Load the network of a model directory, in evaluation mode, or raise a ModelError of what does not fit."""
     template = PairTemplate.of(Tokenizer.from_file(str(directory / TOKENIZER)))
     return _read_network(directory, read_config(directory), template, Dropout()).eval()
 
@@ -206,10 +171,6 @@ def _read_onnx_weights(path: Path) -> dict[str, Tensor]:
 
     The exporter keeps the names of parameters, except for the matrices of linear layers, which it transposes and
     numbers. The node of the product still has the layer's name.
-
-    Raises:
-        MissingExtraError: onnx is not installed.
-        ModelError: The file is damaged.
     """
     try:
         import onnx

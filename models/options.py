@@ -29,11 +29,9 @@ class Option:
         description: Noun phrase for help and documentation.
         minimum: Lowest value, inclusive.
         maximum: Highest value, inclusive; for a string, its greatest length.
-        name: Name of the field.
         kind: `bool`, `int`, `float` or `str`.
         optional: Whether the option may be None, which means unset.
         choices: Values of a `Literal`.
-        default: Default value.
     """
 
     description: str
@@ -62,24 +60,20 @@ class PruneOptions:
     """Keyword arguments of `Pruner.prune`: what to keep and how to return it."""
 
     threshold: Annotated[
-        float | None,
-        Option("Lowest keep probability of a kept unit; the model's own threshold if unset.", 0, 1),
+        float | None, Option("Lowest keep probability of a kept unit; the model's own threshold if unset.", 0, 1)
     ] = None
     target_recall: Annotated[
-        float | None,
-        Option("Share of answering units to keep on average; used instead of a threshold.", 0, 1),
+        float | None, Option("Share of answering units to keep on average; used instead of a threshold.", 0, 1)
     ] = None
     max_tokens: Annotated[
-        int | None,
-        Option("Token budget over all returned passages; the units with the highest scores fill it.", 1),
+        int | None, Option("Token budget over all returned passages; the units with the highest scores fill it.", 1)
     ] = None
     top_n: Annotated[int | None, Option("Largest number of returned passages, the most relevant first.", 1)] = None
     min_score: Annotated[float | None, Option("Lowest relevance of a returned passage.", 0, 1)] = None
     min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
     reorder: Annotated[bool, Option("Order by falling relevance instead of the given order.")] = True
     keep_title: Annotated[
-        bool,
-        Option("Keep a leading heading or repeated title whenever another unit of its passage is kept."),
+        bool, Option("Keep a leading heading or repeated title whenever another unit of its passage is kept.")
     ] = True
     drop_empty: Annotated[bool, Option("Leave out passages without a kept unit.")] = False
     joiner: Annotated[str, Option("Text put where units were dropped.", maximum=MAX_JOINER)] = " "
@@ -96,40 +90,29 @@ class PruneOptions:
         Raises:
             InputError: There is no such option; the message names the closest ones.
         """
-        known = option_table()
-        for name in options:
-            if name not in known:
-                raise unknown_name(name, "option", name, known)
+        unknown = [name for name in options if name not in option_table()]
+        if unknown:
+            raise unknown_name(unknown[0], "option", unknown[0], option_table())
         return cls(**options)
-
-
-def _read(name: str, hint: Any, default: Any) -> Option:
-    hint, *metadata = get_args(hint)
-    option: Option = next(item for item in metadata if isinstance(item, Option))
-    optional = get_origin(hint) is UnionType
-    plain = next(kind for kind in get_args(hint) if kind is not type(None)) if optional else hint
-    choices = get_args(plain) if get_origin(plain) is Literal else ()
-    kind = str if choices else plain
-    return replace(option, name=name, kind=kind, optional=optional, choices=choices, default=default)
 
 
 @cache
 def option_table(table: type = PruneOptions) -> dict[str, Option]:
-    """Return the options by name, in the order of the fields.
-
-    Args:
-        table: Dataclass whose fields are annotated with an `Option`.
-    """
+    """Return the options by name, in the order of the fields of a dataclass that are annotated with an `Option`."""
+    options = {}
     hints = get_type_hints(table, include_extras=True)
-    return {f.name: _read(f.name, hints[f.name], f.default) for f in fields(table)}
+    for one in fields(table):
+        hint, option = get_args(hints[one.name])
+        optional = get_origin(hint) is UnionType
+        kind = next(kind for kind in get_args(hint) if kind is not type(None)) if optional else hint
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        option = replace(option, name=one.name, optional=optional, choices=choices, default=one.default)
+        options[one.name] = replace(option, kind=str if choices else kind)
+    return options
 
 
 def option_markdown(table: type = PruneOptions) -> str:
-    """Return the table of options in Markdown, for the documentation.
-
-    Args:
-        table: a dataclass whose fields are annotated with an `Option`.
-    """
+    """Return the `option_table` in Markdown, for the documentation."""
     rows = [("option", "type", "default", "range", "description"), ("---",) * 5]
     for name, option in option_table(table).items():
         default = "" if option.default is None else f"`{json.dumps(option.default)}`"

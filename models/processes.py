@@ -18,9 +18,6 @@ class PerProcess(Generic[T]):
 
     A forked child opens its own value on first use. It never uses, closes or frees the parent's value and lock: even
     freeing could crash, or wait for threads that the child does not have.
-
-    Args:
-        open: Opens the value.
     """
 
     def __init__(self, open: Callable[[], T]) -> None:
@@ -33,12 +30,10 @@ class PerProcess(Generic[T]):
     def get(self) -> T:
         """Return this process's value. The first call opens it, and raises any error of that."""
         self._leave_parent()
-        value = self._value
-        if value is None:
+        if (value := self._value) is None:
             with self._lock:
-                if self._value is None:
-                    self._value = self._open()
-                value = self._value
+                if (value := self._value) is None:
+                    value = self._value = self._open()
         return value
 
     @contextmanager
@@ -57,15 +52,11 @@ class PerProcess(Generic[T]):
         """Drop the parent's value and lock, if this process is a child that still has them."""
         if self._pid != os.getpid():
             if self._value is not None:
-                _never_free(self._value)
+                # Keeping it in a list would not be enough: the interpreter frees the list at exit.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._value))
             self._value = None
             self._lock = threading.RLock()
             self._pid = os.getpid()
-
-
-def _never_free(value: Any) -> None:
-    # Keeping the value in a list would not be enough: the interpreter frees the list at exit.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 def _leave_parents() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -25,15 +26,18 @@ from secateur.models.checkpoint import (
 )
 from secateur.models.encoding import EncodedPassage, PairEncoder, Window
 from secateur.models.errors import InputError
-from secateur.models.families import FamilyEncoder, read_family
+from secateur.models.families.known import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
 from secateur.models.options import PruneOptions, with_options
-from secateur.models.requests import CheckedRequest, PassageLike, as_integer, check_request
+from secateur.models.registry import ModelChoice
+from secateur.models.requests import CheckedRequest, PassageLike, check_request
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
 from secateur.models.selection import SelectablePassage, passage_result, select, usage_of
-from secateur.models.sums import check_sums, warn_missing_sums
+from secateur.models.sums import SUMS, check_sums
 from secateur.models.types import Passage, PruneRequest, PruneResult, Timings, Unit
+
+log = logging.getLogger(__name__)
 
 _GROUP = 1 << 16  # characters of the passages that are segmented and encoded together
 _SHORTEST = 64  # characters that every passage counts for at least
@@ -41,14 +45,11 @@ _SHORTEST = 64  # characters that every passage counts for at least
 
 @dataclass(frozen=True, slots=True)
 class EncodedRequest:
-    """A request as the network reads it.
+    """A request as the network reads it: the units and the windows of each passage.
 
     Attributes:
-        checked: The request.
         threshold: Keep threshold of its options.
         query_tokens: Number of tokens of the query, after truncation.
-        units: Units of each passage.
-        passages: Windows of each passage.
         warnings: Changes that were made to the request.
     """
 
@@ -60,6 +61,7 @@ class EncodedRequest:
     warnings: tuple[str, ...]
 
 
+@dataclass(eq=False, repr=False)
 class Pruner:
     """Prunes and reranks passages for a query. Use `Pruner.load` to make one.
 
@@ -68,31 +70,21 @@ class Pruner:
     arguments. `copy` returns the same object.
 
     Args:
-        config: Settings of the model.
-        encoder: Encoder for the model's tokenizer and window.
-        backend: Loaded backend.
         calibration: Thresholds by target recall; None if the model is not calibrated.
         pad_id: Padding token of the tokenizer.
         directory: Directory of the model, if it was loaded from one.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        encoder: PairEncoder,
-        backend: Backend,
-        calibration: Calibration | None,
-        pad_id: int,
-        directory: Path | None = None,
-    ) -> None:
-        self.config = config
-        self.encoder = encoder
-        self.backend = backend
-        self.calibration = calibration
-        self.pad_id = pad_id
-        self.directory = directory
-        self._arguments: tuple[str | None, Mapping[str, Any]] | None = None  # of `load`
-        self._segmenter = get_segmenter(config.segmenter)
+    config: ModelConfig
+    encoder: PairEncoder
+    backend: Backend
+    calibration: Calibration | None
+    pad_id: int
+    directory: Path | None = None
+    _choice: ModelChoice | None = field(default=None, init=False)  # arguments of `load`
+
+    def __post_init__(self) -> None:
+        self._segmenter = get_segmenter(self.config.segmenter)
 
     @classmethod
     def load(
@@ -122,39 +114,32 @@ class Pruner:
             MissingExtraError: The backend is not installed.
         """
         directory = resolve(name_or_path)
-        has_sums = check_sums(directory, (CONFIG, TOKENIZER, CALIBRATION)) if verify else True
+        # A shipped model has the same name on every machine; a path is made independent of the working directory.
+        own = name_or_path is not None and Path(name_or_path).is_dir()
+        model = str(directory.absolute() if own else directory.name)
+        choice = ModelChoice(model, backend, device, precision, threads, verify)  # type: ignore[arg-type]
+        has_sums = not verify or check_sums(directory, (CONFIG, TOKENIZER, CALIBRATION))
         family = read_family(directory)
-        if family is None and not has_sums:
-            warn_missing_sums(directory)
-        config = read_config(directory) if family is None else family.settings(directory)
-        tokenizer = load_tokenizer(directory)
         if family is None:
-            encoder = PairEncoder(tokenizer, config.window)
+            if not has_sums:
+                log.warning("%s has no %s; to write it, run: secateur checksum %s", directory, SUMS, directory)
+            config = read_config(directory)
+            encoder = PairEncoder(load_tokenizer(directory), config.window)
         else:
-            encoder = FamilyEncoder(tokenizer, config.window, family)
+            config = family.settings(directory)
+            encoder = FamilyEncoder(load_tokenizer(directory), config.window, family)
         calibration = Calibration.read(directory)
         pad_id = read_encoder_config(directory).get("pad_token_id")
-        loaded = load_backend(directory, backend, device, precision, threads, verify=verify)
+        loaded = load_backend(directory, choice)
         pruner = cls(config, encoder, loaded, calibration, pad_id if isinstance(pad_id, int) else 0, directory)
-        # A shipped model has the same name on every machine; a path is made independent of the working directory.
-        given = None if name_or_path is None else str(name_or_path)
-        shipped = given is None or not Path(given).is_dir()
-        choices = {
-            "backend": backend,
-            "device": device,
-            "precision": precision,
-            "threads": as_integer(threads),
-            "verify": verify,
-        }
-        pruner._arguments = given if shipped else str(directory.absolute()), choices
+        pruner._choice = choice
         return pruner
 
     def __reduce__(self) -> tuple[Callable[..., Pruner], tuple[Any, ...]]:
-        if self._arguments is None:
+        if self._choice is None:
             problem = "was not made by Pruner.load, so it cannot be pickled"
             raise InputError("pruner", problem, "use Pruner.load, or make one in each process")
-        name_or_path, choices = self._arguments
-        return _loaded, (type(self), name_or_path, *choices.items())
+        return load_once, (self._choice, type(self))
 
     def __copy__(self) -> Self:
         return self
@@ -197,28 +182,19 @@ class Pruner:
         return self._run(checked) if checked else []
 
     def threshold_for(self, options: PruneOptions) -> float:
-        """Return the keep threshold for options: given, calibrated, or the model's default.
-
-        Raises:
-            InputError: The model is not calibrated for the target recall.
-        """
+        """Return the keep threshold for options: given, calibrated (else an InputError), or the model's default."""
         if options.threshold is not None:
             return options.threshold
         if options.target_recall is None:
             return self.config.threshold
+        model = f"model {self.config.name!r}"
         if self.calibration is None:
-            raise InputError(
-                "target_recall",
-                f"model {self.config.name!r} has no calibration.json",
-                "give a threshold, or use a calibrated model",
-            )
+            fix = "give a threshold, or use a calibrated model"
+            raise InputError("target_recall", f"{model} has no calibration.json", fix)
         threshold = self.calibration.threshold_for(options.target_recall)
         if threshold is None:
-            raise InputError(
-                "target_recall",
-                f"{options.target_recall!r} is above what model {self.config.name!r} is calibrated for",
-                f"give at most {max(self.calibration.thresholds, default=0)}",
-            )
+            problem = f"{options.target_recall!r} is above what {model} is calibrated for"
+            raise InputError("target_recall", problem, f"give at most {max(self.calibration.thresholds, default=0)}")
         return threshold
 
     def encode(self, request: CheckedRequest, watch: Callable[[int], None] = lambda units: None) -> EncodedRequest:
@@ -237,12 +213,12 @@ class Pruner:
             watch(max(1, len(ends)))
             return ends
 
-        query, passages, options = request.request.query, request.request.passages, request.request.options
+        options = request.request.options
         threshold = self.threshold_for(options)
-        query_ids, query_cut = self.encoder.encode_query(query, truncate=options.truncate_query)
+        query_ids, query_cut = self.encoder.encode_query(request.request.query, truncate=options.truncate_query)
         units: list[list[Unit]] = []
         encoded: list[EncodedPassage] = []
-        for group in _groups(passages):
+        for group in _groups(request.request.passages):
             group_units = [segment(passage, segmenter) for passage in group]
             watch(0)
             units += group_units
@@ -254,18 +230,16 @@ class Pruner:
         return EncodedRequest(request, threshold, len(query_ids), units, encoded, tuple(warnings))
 
     def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
-        """Run windows of any requests. Their outputs come in the same order.
+        """Run windows of any requests, and return their outputs in the same order.
 
         Raises:
             RuntimeOutputError: The backend returned an invalid score.
             BackendUnusableError: The backend cannot be used in this process any more.
         """
-        batches = make_batches(
-            windows, self.backend.limits, pad_id=self.pad_id, passage_type=self.encoder.template.passage_type
-        )
-        return window_outputs(
-            batches, self.backend.run_all(batches), f"model {self.config.name!r} ({self.backend.about})"
-        )
+        passage_type = self.encoder.template.passage_type
+        batches = make_batches(windows, self.backend.limits, pad_id=self.pad_id, passage_type=passage_type)
+        source = f"model {self.config.name!r} ({self.backend.about})"
+        return window_outputs(batches, self.backend.run_all(batches), source)
 
     def finish(self, encoded: EncodedRequest, scores: Sequence[PassageScores], timings: Timings) -> PruneResult:
         """Select what is kept, from the scores of each passage."""
@@ -304,9 +278,11 @@ class Pruner:
         return [self.finish(*pair, timings) for pair in zip(encoded, scores, strict=True)]
 
 
-@cache  # a process pool unpickles the function that it calls for every task
-def _loaded(kind: type[Pruner], name_or_path: str | None, *choices: tuple[str, Any]) -> Pruner:
-    return kind.load(name_or_path, **dict(choices))
+@cache
+def load_once(choice: ModelChoice, kind: type[Pruner] = Pruner) -> Pruner:
+    """Return a pruner that this process shares: a process pool unpickles the function it calls for every task."""
+    arguments = asdict(choice)
+    return kind.load(arguments.pop("model"), **arguments)
 
 
 def _groups(passages: Sequence[Passage]) -> Iterator[Sequence[Passage]]:

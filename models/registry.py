@@ -1,16 +1,8 @@
 """The registries of backends, devices and precisions, without the import of any runtime.
 
-Choices, error messages, settings and documentation derive from the tables here. Formats and segmenters have registries
-of the same kind: `segmentation.FORMATS` and `segmenters.SEGMENTERS`.
-
-To add a backend:
-
-1. its name in `BackendName` and its entry in `RUNTIMES`;
-2. a module in `models/backends/` with a `Backend` that is constructed with the path of an ONNX file, its precision, the
-   device and the number of threads;
-3. an extra in `pyproject.toml`.
-
-The tests of backends run for every entry.
+Choices, error messages, settings and documentation derive from them. A new backend is its name in `BackendName`, its
+entry in `RUNTIMES`, an extra in `pyproject.toml`, and a `Backend` in `models/backends/` that is constructed with the
+path of an ONNX file, its precision, the device and the number of threads. The tests of backends run for every entry.
 """
 
 from __future__ import annotations
@@ -25,6 +17,27 @@ PrecisionName = Literal["auto", "int8", "fp16"]
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Which model runs, and how: the arguments of `Pruner.load`.
+
+    Attributes:
+        model: Model directory, or name of a shipped model; secateur-nano-en if unset.
+        backend: Runtime of the model.
+        device: Device of the model.
+        precision: Precision of the ONNX file.
+        threads: Threads of CPU runtimes; one per processor if unset.
+        verify: Check of the model's files against their checksums.
+    """
+
+    model: str | None = None
+    backend: BackendName = "auto"
+    device: DeviceName = "auto"
+    precision: PrecisionName = "auto"
+    threads: int | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """A backend that can be loaded.
 
@@ -32,30 +45,23 @@ class Runtime:
         description: One line for help and documentation.
         kind: Class of the backend, as `module:class`.
         package: Package that must be installed.
-        devices: Devices it runs on.
         runs_onnx: Whether it runs an ONNX file; false for one that runs the fp32 weights.
     """
 
     description: str
     kind: str
     package: str
-    devices: tuple[str, ...] = ("cpu",)
+    devices: tuple[str, ...] = ("cpu", "cuda")
     runs_onnx: bool = True
 
 
 _PACKAGE = "secateur.models.backends"
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "openvino": Runtime("OpenVINO, the fastest on CPUs", f"{_PACKAGE}.openvino:OpenVinoBackend", "openvino"),
-    "onnx": Runtime(
-        "ONNX Runtime, for CPUs and CUDA", f"{_PACKAGE}.onnx:OnnxBackend", "onnxruntime", devices=("cpu", "cuda")
-    ),
+    "openvino": Runtime("OpenVINO, the fastest on CPUs", f"{_PACKAGE}.openvino:OpenVinoBackend", "openvino", ("cpu",)),
+    "onnx": Runtime("ONNX Runtime, for CPUs and CUDA", f"{_PACKAGE}.onnx:OnnxBackend", "onnxruntime"),
     "torch": Runtime(
-        "PyTorch, for models that were not exported",
-        f"{_PACKAGE}.torch:TorchBackend",
-        "torch",
-        devices=("cpu", "cuda"),
-        runs_onnx=False,
+        "PyTorch, for models that were not exported", f"{_PACKAGE}.torch:TorchBackend", "torch", runs_onnx=False
     ),
 }
 """Backends by name. `auto` prefers them in this order on CPUs."""

@@ -19,6 +19,8 @@ from secateur.models.types import Passage, PruneRequest
 
 PassageLike = str | Passage | Mapping[str, Any]
 
+_BOOLEANS = (bool, np.bool_)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
@@ -30,7 +32,7 @@ class CheckedRequest:
 
 def as_integer(value: object) -> int | None:
     """Return an integer of any type, such as numpy's, as an int; None for anything else, including booleans."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, _BOOLEANS):
         return None
     try:
         return index(value)  # type: ignore[arg-type]
@@ -40,7 +42,7 @@ def as_integer(value: object) -> int | None:
 
 def _as_float(value: object) -> float | None:
     """Return a number of any type as a float, NaN if it is too large; None for anything else."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         return None
     try:
         return float(value)
@@ -48,12 +50,8 @@ def _as_float(value: object) -> float | None:
         return math.nan
 
 
-def _as_boolean(value: object) -> bool | None:
-    return bool(value) if isinstance(value, bool | np.bool_) else None
-
-
-_READERS: dict[type, tuple[Callable[[object], Any], str, str]] = {
-    bool: (_as_boolean, "a boolean", "give true or false"),
+_READERS: dict[type, tuple[Callable[[Any], Any], str, str]] = {
+    bool: (lambda value: bool(value) if isinstance(value, _BOOLEANS) else None, "a boolean", "give true or false"),
     int: (as_integer, "an integer", "give an integer"),
     float: (_as_float, "a number", "give a number"),
     str: (lambda value: value if isinstance(value, str) else None, "a string", "give a string"),
@@ -96,48 +94,34 @@ def check_options(options: PruneOptions) -> PruneOptions:
     return replace(options, **checked)
 
 
-def _optional_text(field: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
-        raise InputError(field, f"{shown(value)} is not a string", "give a string or leave it out")
-
-
-def _with_plain_id(passage: Passage, field: str) -> Passage:
-    if passage.id is None or isinstance(passage.id, str):
-        return passage
-    number = as_integer(passage.id)
-    if number is None:
-        problem = f"{shown(passage.id)} is not a string or integer"
-        raise InputError(f"{field}.id", problem, "change it or leave it out")
-    return passage if type(passage.id) is int else replace(passage, id=number)
+_PASSAGE_FIELDS = tuple(one.name for one in fields(Passage))
+_KINDS: dict[str, tuple[Any, str, str]] = {
+    "text": (str, "a string", "give the passage's text"),
+    "title": (str | None, "a string", "give a string or leave it out"),
+    "metadata": (Mapping | None, "an object", "give keys and values"),
+}
 
 
 def as_passage(value: PassageLike, field: str) -> Passage:
-    """Return a caller's passage as a `Passage`.
-
-    Args:
-        value: A string, a `Passage`, or a mapping with its fields.
-        field: Name of the field, for errors.
-
-    Raises:
-        InputError: It is none of these, or one of its fields is not valid.
-    """
+    """Return a caller's string, `Passage`, or mapping with its fields as a `Passage`; ``field`` names it in errors."""
     if isinstance(value, str):
         return Passage(value)
     if isinstance(value, Mapping):
-        known = {f.name for f in fields(Passage)}
         if "text" not in value:
             raise InputError(f"{field}.text", "is missing", "give the passage's text")
-        value = Passage(
-            **{key: item for key, item in value.items() if (key in known and item is not None) or key == "text"}
-        )
+        given = {name: found for name in _PASSAGE_FIELDS if (found := value.get(name)) is not None}
+        value = Passage(**{"text": None, **given})
     if not isinstance(value, Passage):
         raise InputError(field, f"{shown(value)} is not a passage", "give a string or an object with `text`")
-    if not isinstance(value.text, str):
-        raise InputError(f"{field}.text", f"{shown(value.text)} is not a string", "give the passage's text")
-    _optional_text(f"{field}.title", value.title)
-    value = _with_plain_id(value, field)
-    if value.metadata is not None and not isinstance(value.metadata, Mapping):
-        raise InputError(f"{field}.metadata", f"{shown(value.metadata)} is not an object", "give keys and values")
+    for name, (kind, said, hint) in _KINDS.items():
+        if not isinstance(getattr(value, name), kind):
+            raise InputError(f"{field}.{name}", f"{shown(getattr(value, name))} is not {said}", hint)
+    if not isinstance(value.id, str | None) and type(value.id) is not int:
+        number = as_integer(value.id)
+        if number is None:
+            problem = f"{shown(value.id)} is not a string or integer"
+            raise InputError(f"{field}.id", problem, "change it or leave it out")
+        value = replace(value, id=number)
     check_format(f"{field}.format", value.format)
     return value
 
@@ -161,9 +145,8 @@ def replace_surrogates(text: str) -> str:
 def clean_passage(passage: Passage) -> Passage:
     """Return a passage with the lone surrogates in text and title replaced; see `replace_surrogates`."""
     text, title = replace_surrogates(passage.text), passage.title and replace_surrogates(passage.title)
-    if text == passage.text and title == passage.title:
-        return passage
-    return replace(passage, text=text, title=title)
+    unchanged = text == passage.text and title == passage.title
+    return passage if unchanged else replace(passage, text=text, title=title)
 
 
 def check_request(query: object, passages: object, options: PruneOptions) -> CheckedRequest:
@@ -182,13 +165,7 @@ def check_request(query: object, passages: object, options: PruneOptions) -> Che
         raise InputError("passages", "is empty", "give at least one passage")
     options = check_options(options)
     given = [as_passage(value, f"passages[{index}]") for index, value in enumerate(passages)]
-    clean = [clean_passage(passage) for passage in given]
-    clean_query = replace_surrogates(query)
-    warnings = [
-        f"passages[{index}]: lone surrogates were replaced by U+FFFD"
-        for index, (before, after) in enumerate(zip(given, clean, strict=True))
-        if before is not after
-    ]
-    if clean_query != query:
-        warnings.insert(0, "query: lone surrogates were replaced by U+FFFD")
-    return CheckedRequest(PruneRequest(clean_query, tuple(clean), options), tuple(warnings))
+    clean = PruneRequest(replace_surrogates(query), tuple(map(clean_passage, given)), options)
+    changed = ["query"] if clean.query != query else []
+    changed += [f"passages[{n}]" for n, passage in enumerate(given) if passage is not clean.passages[n]]
+    return CheckedRequest(clean, tuple(f"{field}: lone surrogates were replaced by U+FFFD" for field in changed))

@@ -181,31 +181,12 @@ A new format is one entry here, its function (with new kinds of units in `types.
 
 
 def check_format(field: str, name: object) -> str:
-    """Return the name of a format, after checking that it is known.
-
-    Args:
-        field: Name of the field, for the error.
-        name: Name of the format.
-
-    Raises:
-        InputError: There is no such format.
-    """
+    """Return the name of a format, or raise an InputError of the field if there is no such format."""
     if not isinstance(name, str) or name not in FORMATS:
         raise unknown_name(field, "format", name, FORMATS)
     return name
 
 
 def segment(passage: Passage, segmenter: Segmenter | None = None) -> list[Unit]:
-    """Segment a passage into units by its format.
-
-    Args:
-        passage: The passage.
-        segmenter: Sentence segmenter; None for the default one.
-
-    Returns:
-        Units in order, tiling the text exactly; offsets are code points of the text.
-
-    Raises:
-        InputError: The format is unknown.
-    """
+    """Segment a passage by its format into units that tile its text; a format that is unknown raises an InputError."""
     return FORMATS[check_format("format", passage.format)].segment(passage.text, segmenter or get_segmenter())

@@ -10,7 +10,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from secateur.models.errors import InputError, MissingExtraError, unknown_name
@@ -36,12 +36,9 @@ def cjk_ends(text: str) -> list[int]:
     ends = []
     for match in _FULL_STOP.finditer(text):
         end = match.end()
-        if not _HAS_CJK_STOP.search(match[1]) and not _CJK.match(text, end):
-            continue
-        closed = end > match.end(1)
-        if closed and text.startswith(_QUOTATIVE, end):
-            continue
-        ends.append(end)
+        quoted = end > match.end(1) and text.startswith(_QUOTATIVE, end)
+        if not quoted and (_HAS_CJK_STOP.search(match[1]) or _CJK.match(text, end)):
+            ends.append(end)
     return ends
 
 
@@ -69,20 +66,15 @@ def nupunkt_segmenter() -> Segmenter:
 
 
 def _punkt_tab_dirs() -> list[Path]:
-    """Return the directories where an installed package ships NLTK's `punkt_tab` data (llama-index-core does)."""
+    """Return where llama-index-core ships NLTK's `punkt_tab` data."""
     spec = importlib.util.find_spec("llama_index")
     roots = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
     return [root / "core" / "_static" / "nltk_cache" for root in roots]
 
 
 @cache
-def punkt_segmenter(language: str = "english") -> Segmenter:
-    """Return NLTK's Punkt segmenter, with the data from NLTK's own directories or from an installed package.
-
-    Raises:
-        MissingExtraError: NLTK is not installed.
-        InputError: The `punkt_tab` data is not installed.
-    """
+def punkt_segmenter() -> Segmenter:
+    """Return NLTK's Punkt segmenter, with the data from NLTK's own directories or from an installed package."""
     try:
         import nltk
         from nltk.tokenize.punkt import PunktTokenizer
@@ -92,18 +84,11 @@ def punkt_segmenter(language: str = "english") -> Segmenter:
         if folder.is_dir() and str(folder) not in nltk.data.path:
             nltk.data.path.append(str(folder))
     try:
-        tokenizer = PunktTokenizer(language)
+        tokenizer = PunktTokenizer("english")
     except LookupError as error:
-        raise InputError(
-            "segmenter",
-            "NLTK's punkt_tab data was not found",
-            "run `python -m nltk.downloader punkt_tab`, install llama-index-core (which ships it), or use 'nupunkt'",
-        ) from error
-
-    def split(text: str) -> list[int]:
-        return [int(end) for _, end in tokenizer.span_tokenize(text)]
-
-    return split
+        fix = "run `python -m nltk.downloader punkt_tab`, install llama-index-core (which ships it), or use 'nupunkt'"
+        raise InputError("segmenter", "NLTK's punkt_tab data was not found", fix) from error
+    return lambda text: [int(end) for _, end in tokenizer.span_tokenize(text)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,30 +106,18 @@ SEGMENTERS = {
 """The registry of segmenters. A new segmenter is one entry and its function."""
 
 
-class _NamedSegmenter:
-    """A segmenter combined with `cjk_ends`. It is pickled by name, for worker processes."""
-
-    def __init__(self, name: str, base: Segmenter) -> None:
-        self._name = name
-        self._base = base
-
-    def __call__(self, text: str) -> list[int]:
-        ends = self._base(text)
-        if _HAS_CJK_STOP.search(text):
-            ends = sorted({*ends, *cjk_ends(text)})
-        return ends
-
-    def __reduce__(self) -> tuple[Callable[[str], Segmenter], tuple[str]]:
-        return get_segmenter, (self._name,)
+def _ends(name: str, text: str) -> list[int]:
+    ends = SEGMENTERS[name].load()(text)
+    return sorted({*ends, *cjk_ends(text)}) if _HAS_CJK_STOP.search(text) else ends
 
 
-@cache
 def get_segmenter(name: str = "nupunkt") -> Segmenter:
-    """Return a segmenter by name, combined with `cjk_ends` for texts without spaces.
+    """Return a segmenter by name, combined with `cjk_ends` for texts without spaces. It can be pickled.
 
     Raises:
         InputError: The name is unknown.
     """
     if name not in SEGMENTERS:
         raise unknown_name("segmenter", "segmenter", name, SEGMENTERS)
-    return _NamedSegmenter(name, SEGMENTERS[name].load())
+    SEGMENTERS[name].load()  # errors come here
+    return partial(_ends, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +19,7 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class SelectablePassage:
-    """A passage with everything that selection needs.
-
-    Attributes:
-        index: Position in the caller's list.
-        passage: The passage.
-        units: Its units.
-        unit_tokens: int32[units], number of tokens of each unit.
-        scores: Scores of the passage and its units.
-    """
+    """A passage, its position in the caller's list, its units with their tokens as int32[units], and its scores."""
 
     index: int
     passage: Passage
@@ -47,14 +41,13 @@ class Selection:
         return int(self.scored.unit_tokens[self.kept].sum())
 
 
-def _title_unit(scored: SelectablePassage) -> int | None:
-    """Return 0 if the first unit is a heading or repeats the passage's title, else None."""
+def _has_title_unit(scored: SelectablePassage) -> bool:
+    """Whether the first of several units is a heading or repeats the passage's title."""
     if len(scored.units) < 2:
-        return None
-    first = scored.units[0]
+        return False
+    first, title = scored.units[0], scored.passage.title
     text = scored.passage.text[first.start : first.end].strip()
-    repeats = bool(scored.passage.title) and text.casefold() == (scored.passage.title or "").strip().casefold()
-    return 0 if first.kind == "heading" or repeats else None
+    return first.kind == "heading" or (bool(title) and text.casefold() == (title or "").strip().casefold())
 
 
 def _keep_units(scored: SelectablePassage, options: PruneOptions, threshold: float) -> BoolArray:
@@ -65,37 +58,26 @@ def _keep_units(scored: SelectablePassage, options: PruneOptions, threshold: flo
     return kept
 
 
-def _add_title(selection: Selection) -> Selection:
-    title = _title_unit(selection.scored)
-    if title is None or not selection.kept.any():
-        return selection
-    kept = selection.kept.copy()
-    kept[title] = True
-    return replace(selection, kept=kept)
-
-
 def _fit_budget(selections: Sequence[Selection], budget: int, keep_title: bool) -> list[Selection]:
     """Keep the units with the highest scores over all passages whose tokens fit the budget.
 
     A unit that does not fit is skipped, and smaller ones after it may still fit. A title unit is counted together with
     the first other kept unit of its passage.
     """
-    titles = [_title_unit(s.scored) if keep_title else None for s in selections]
+    titled = [keep_title and _has_title_unit(s.scored) for s in selections]
     candidates = sorted(
         (-float(s.scored.scores.units[unit]), s.scored.index, int(unit), position)
         for position, s in enumerate(selections)
         for unit in np.flatnonzero(s.kept)
     )
     kept = [np.zeros_like(s.kept) for s in selections]
-    left = budget
     for _, _, unit, position in candidates:
-        tokens = selections[position].scored.unit_tokens
-        title = titles[position]
-        needed = {unit} if title is None or unit == title else {unit, title}
-        cost = sum(int(tokens[i]) for i in needed if not kept[position][i])
-        if cost <= left:
-            left -= cost
-            kept[position][list(needed)] = True
+        needed = {0, unit} if titled[position] else {unit}
+        new = [one for one in needed if not kept[position][one]]
+        cost = int(selections[position].scored.unit_tokens[new].sum())
+        if cost <= budget:
+            budget -= cost
+            kept[position][new] = True
     return [replace(s, kept=units) for s, units in zip(selections, kept, strict=True)]
 
 
@@ -108,15 +90,7 @@ def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold
 
     Units at or above the threshold are kept. Passages below ``min_score`` are dropped, then (with ``drop_empty``) those
     without a kept unit, then all but the ``top_n`` most relevant. The others share the token budget. Ties are broken by
-    position.
-
-    Args:
-        scored: All passages of the query, in the caller's order.
-        options: Options of the request.
-        threshold: Keep threshold, in [0, 1].
-
-    Returns:
-        Selections by falling relevance, or in the caller's order without ``reorder``.
+    position. The selections come by falling relevance, or in the caller's order without ``reorder``.
     """
     chosen = [Selection(s, _keep_units(s, options, threshold)) for s in scored]
     if options.min_score is not None:
@@ -130,31 +104,20 @@ def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold
         if options.drop_empty:
             chosen = [s for s in chosen if s.kept.any()]
     elif options.keep_title:
-        chosen = [_add_title(s) for s in chosen]
+        for s in chosen:
+            if s.kept.any() and _has_title_unit(s.scored):
+                s.kept[0] = True
     return sorted(chosen, key=_by_relevance) if options.reorder else chosen
 
 
 def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple[int, int], ...]:
-    """Return the spans of runs of kept units, without the white space around each run.
-
-    Args:
-        text: Text of the passage.
-        units: Units that tile it.
-        kept: bool[units].
-    """
+    """Return the spans of runs of kept units (kept: bool[units]), without the white space around each run."""
     spans: list[tuple[int, int]] = []
-    run_start = None
-    for index in range(len(units) + 1):
-        inside = index < len(units) and bool(kept[index])
-        if inside and run_start is None:
-            run_start = units[index].start
-        elif not inside and run_start is not None:
-            run = text[run_start : units[index - 1].end]
-            start = run_start + len(run) - len(run.lstrip())
-            end = run_start + len(run.rstrip())
-            if start < end:
-                spans.append((start, end))
-            run_start = None
+    for keep, run in groupby(zip(units, kept.tolist(), strict=True), key=itemgetter(1)):
+        ends = [unit for unit, _ in run]
+        start, end = ends[0].start, ends[-1].end
+        if keep and (piece := text[start:end]).strip():
+            spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
     return tuple(spans)
 
 
@@ -192,11 +155,6 @@ def passage_result(selection: Selection, options: PruneOptions) -> PassageResult
 
 def usage_of(query_tokens: int, scored: Sequence[SelectablePassage], selections: Sequence[Selection]) -> Usage:
     """Count the tokens of a request: of the query, of all passages, and of the kept units."""
-    input_tokens = sum(int(passage.unit_tokens.sum()) for passage in scored)
-    output_tokens = sum(selection.tokens for selection in selections)
-    return Usage(
-        query_tokens=query_tokens,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        compression=1 - output_tokens / input_tokens if input_tokens else 0.0,
-    )
+    read = sum(int(passage.unit_tokens.sum()) for passage in scored)
+    kept = sum(selection.tokens for selection in selections)
+    return Usage(query_tokens, read, kept, compression=1 - kept / read if read else 0.0)

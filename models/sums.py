@@ -7,7 +7,6 @@ signature: whoever can change a model can change its checksums.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -16,16 +15,15 @@ from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8
 from secateur.models.errors import ModelError, shown
 from secateur.models.files import is_model_file, read_model_file, write_atomically
 
-log = logging.getLogger(__name__)
-
 SUMS = "secateur.sha256"
 SUMMED = (CONFIG, TOKENIZER, CALIBRATION, ONNX_INT8, ONNX_FP16, WEIGHTS)
 _MAX_BYTES = 2**18
 _LINE = re.compile(r"(?P<sum>[0-9A-Fa-f]{64}) [ *](?P<name>[^\\]+)")
 
 
-def _fix(directory: Path) -> str:
-    return f"fetch the model again, or, if you changed it yourself, run: secateur checksum {directory}"
+def _wrong(directory: Path, problem: str) -> ModelError:
+    fix = f"fetch the model again, or, if you changed it yourself, run: secateur checksum {directory}"
+    return ModelError(f"{directory}/{problem}; {fix}")
 
 
 def _digest(path: Path) -> str:
@@ -37,34 +35,29 @@ def _digest(path: Path) -> str:
 
 
 def read_sums(directory: Path) -> dict[str, str] | None:
-    """Return the checksums of a model directory by file name; None if it has none.
-
-    Raises:
-        ModelError: The file is not valid, or names files outside the directory.
-    """
+    """Return the checksums of a model directory by file name; None if it has none."""
     path = directory / SUMS
     if not is_model_file(path):
         return None
     sums: dict[str, str] = {}
     for number, line in enumerate(read_model_file(path, _MAX_BYTES).decode("utf-8", "replace").splitlines(), 1):
+        where = f"{SUMS}, line {number}"
         found = _LINE.fullmatch(line)
         if found is None:
-            raise ModelError(f"{path}, line {number}: {shown(line)} is not a line of sha256sum; {_fix(directory)}")
+            raise _wrong(directory, f"{where}: {shown(line)} is not a line of sha256sum")
         name = PurePosixPath(found["name"])
         if name.is_absolute() or ".." in name.parts:
-            raise ModelError(f"{path}, line {number}: {shown(str(name))} is outside the directory; {_fix(directory)}")
+            raise _wrong(directory, f"{where}: {shown(str(name))} is outside the directory")
         if sums.setdefault(str(name), found["sum"].lower()) != found["sum"].lower():
-            raise ModelError(f"{path}, line {number}: {shown(str(name))} has two checksums; {_fix(directory)}")
+            raise _wrong(directory, f"{where}: {shown(str(name))} has two checksums")
     return sums
 
 
 def check_sums(directory: Path, names: Iterable[str]) -> bool:
     """Compare files of a model directory with their checksums, and return whether it has checksums.
 
-    Args:
-        directory: Model directory.
-        names: Names of the files to compare, which need not exist. Only these are read, so that loading reads only
-            what it uses; but every file with a checksum must exist.
+    Only the files with these names are read, so that loading reads only what it uses; they need not exist, but every
+    file with a checksum must.
 
     Raises:
         ModelError: A file differs from its checksum, is missing, or has no checksum while others have one.
@@ -74,48 +67,26 @@ def check_sums(directory: Path, names: Iterable[str]) -> bool:
         return False
     for name in sums:
         if not is_model_file(directory / name):
-            raise ModelError(f"{directory}: {name} is missing, though {SUMS} lists it; {_fix(directory)}")
-    for name in names:
-        if not is_model_file(directory / name):
-            continue
+            raise _wrong(directory, f"{name} is missing, though {SUMS} lists it")
+    for name in filter(lambda name: is_model_file(directory / name), names):
         if name not in sums:
-            raise ModelError(f"{directory}: {name} has no checksum in {SUMS}; {_fix(directory)}")
+            raise _wrong(directory, f"{name} has no checksum in {SUMS}")
         if (found := _digest(directory / name)) != sums[name]:
-            raise ModelError(
-                f"{directory / name}: is damaged or of another model (SHA-256 {found}, {SUMS} has {sums[name]}); "
-                f"{_fix(directory)}"
-            )
+            detail = f"SHA-256 {found}, {SUMS} has {sums[name]}"
+            raise _wrong(directory, f"{name}: is damaged or of another model ({detail})")
     return True
-
-
-def warn_missing_sums(directory: Path) -> None:
-    """Log that a model has no checksums."""
-    log.warning(
-        "%s has no %s, so damaged files would not be noticed; to write it, run: secateur checksum %s",
-        directory,
-        SUMS,
-        directory,
-    )
 
 
 def write_sums(directory: Path, changed: Iterable[str] = SUMMED) -> dict[str, str]:
     """Write the checksums of a model directory, and return them by file name.
 
-    Args:
-        directory: Model directory.
-        changed: Names of files that were changed on purpose. Other files keep the checksums that they have, so that
-            damage to them stays visible; a file without a checksum gets one.
-
-    Raises:
-        DataError: The file cannot be written.
-        ModelError: Something in the directory is not a regular file.
+    Files that were not ``changed`` on purpose keep the checksums that they have, so that damage to them stays visible;
+    a file without a checksum gets one.
     """
     written = set(changed)
     kept = {} if written.issuperset(SUMMED) else read_sums(directory) or {}
     sums = {name: digest for name, digest in kept.items() if name not in written}
-    for name in SUMMED:
-        if name not in sums and is_model_file(directory / name):
-            sums[name] = _digest(directory / name)
-    lines = [f"{sums[name]}  {name}\n" for name in sorted(sums)]
-    write_atomically(directory / SUMS, "".join(lines))
+    new = [name for name in SUMMED if name not in sums and is_model_file(directory / name)]
+    sums |= {name: _digest(directory / name) for name in new}
+    write_atomically(directory / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
     return sums

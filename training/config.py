@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from secateur.labelled.yaml_files import read_yaml
-from secateur.models.checkpoint import PruneHead, RankHead, has_heads, read_config
+from secateur.models.checkpoint import ModelName, PruneHead, RankHead, SegmenterName, has_heads, read_config
 from secateur.models.registry import BackendName
 
 _Count = Annotated[int, Field(ge=1)]
@@ -200,7 +200,7 @@ class TrainConfig(_Section):
         resume: Whether to continue from the last checkpoint in ``out``, if there is one.
     """
 
-    name: str
+    name: ModelName
     base: str
     out: Path
     data: DataConfig
@@ -212,7 +212,7 @@ class TrainConfig(_Section):
     window: Annotated[int, Field(ge=32, multiple_of=32)] = 512
     rank_head: RankHead | Literal["auto"] = "auto"
     prune_head: PruneHead | Literal["auto"] = "auto"
-    segmenter: str = "nupunkt"
+    segmenter: SegmenterName = "nupunkt"
     base_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: int = 13
     save_steps: _Count = 200

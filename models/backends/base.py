@@ -27,12 +27,7 @@ _OUTPUT_RANKS = {"relevance": 1, "keep": 2}
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The network's output for a batch.
-
-    Attributes:
-        relevance: float32[batch], probability that the passage answers the query.
-        keep: float32[batch, tokens], keep probability of each token.
-    """
+    """The network's output for a batch: relevance as float32[batch], keep probabilities as float32[batch, tokens]."""
 
     relevance: NDArray[np.float32]
     keep: NDArray[np.float32]
@@ -62,12 +57,7 @@ class Backend(ABC):
 
     @abstractmethod
     def run(self, batch: Batch) -> Output:
-        """Run one batch.
-
-        Raises:
-            BackendUnusableError: The backend cannot be used in this process any more.
-            Exception: Any error of the runtime for this batch; the next call works.
-        """
+        """Run one batch."""
 
     def run_all(self, batches: Sequence[Batch]) -> list[Output]:
         """Run batches in any order, in parallel if the runtime can. Outputs come in the given order."""
@@ -104,9 +94,7 @@ class DeviceBackend(Backend):
 def opened(model: Path, open: Callable[[], T]) -> PerProcess[T]:
     """Open a model, and open it again in each forked child and after an error that dropped it.
 
-    Args:
-        model: Path of the model, for errors.
-        open: Loads the model into the runtime. Errors of the first call are raised unchanged.
+    Errors of the first call of `open` are raised unchanged.
     """
     loaded = False
 
@@ -131,25 +119,17 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _is_fixed(shape: Sequence[object] | None) -> bool:
-    return shape is not None and any(isinstance(size, int) for size in shape)
-
-
 def check_signature(path: Path, inputs: Shapes, outputs: Shapes) -> None:
-    """Refuse an ONNX file that `secateur export` did not write.
-
-    Args:
-        path: ONNX file.
-        inputs: Shapes by name.
-        outputs: Shapes by name; additional outputs are ignored.
+    """Refuse an ONNX file that `secateur export` did not write, by the shapes of its inputs and outputs by name.
 
     Raises:
-        ModelError: An input or output is missing, unknown, of the wrong rank, or of a fixed size.
+        ModelError: An input or output is missing, unknown, of the wrong rank, or of a fixed size. Additional outputs
+            are ignored.
     """
     problems = {
         "missing inputs": set(_REQUIRED) - inputs.keys(),
         "unknown inputs": inputs.keys() - _INPUT_RANKS.keys(),
-        "inputs of a fixed size": {name for name, shape in inputs.items() if _is_fixed(shape)},
+        "inputs of a fixed size": {name for name, sizes in inputs.items() if int in map(type, sizes or ())},
         "missing outputs": _OUTPUT_RANKS.keys() - outputs.keys(),
     }
     for kind, shapes, ranks in (("inputs", inputs, _INPUT_RANKS), ("outputs", outputs, _OUTPUT_RANKS)):
@@ -158,6 +138,5 @@ def check_signature(path: Path, inputs: Shapes, outputs: Shapes) -> None:
         }
     found = [f"{problem}: {', '.join(sorted(names))[:200]}" for problem, names in problems.items() if names]
     if found:
-        raise ModelError(
-            f"{path}: does not have the expected inputs and outputs ({'; '.join(found)}); run `secateur export`"
-        )
+        problem = f"does not have the expected inputs and outputs ({'; '.join(found)})"
+        raise ModelError(f"{path}: {problem}; run `secateur export`")

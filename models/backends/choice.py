@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from secateur.models.backends.base import Backend
 from secateur.models.backends.onnx import cuda_available
 from secateur.models.checkpoint import ONNX_FILES, ONNX_FP16, WEIGHTS
-from secateur.models.errors import InputError, MissingExtraError, ModelError, unknown_name
-from secateur.models.families import read_family
+from secateur.models.errors import InputError, MissingExtraError, ModelError, SecateurError, unknown_name
+from secateur.models.families.known import read_family
 from secateur.models.files import is_model_file
-from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, RUNTIMES
+from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, RUNTIMES, ModelChoice
 from secateur.models.requests import as_integer
 from secateur.models.sums import check_sums
 
@@ -24,8 +24,8 @@ _INT8_INSTRUCTIONS = {"avx_vnni", "avx512_vnni", "amx_int8", "asimddp"}
 def int8_pays(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this processor multiplies 8-bit values in hardware; true if unknown.
 
-    Without it OpenVINO runs the int8 file slower than the fp16 one, which it computes in fp32: 0.8 times as fast on an
-    AVX2 processor (``python -m benchmarks speed``).
+    Without it OpenVINO runs int8 slower than the fp16 file, in fp32: 0.8 times as fast on an AVX2 processor (``python
+    -m benchmarks speed``).
     """
     if not cpuinfo.is_file():
         return True
@@ -37,8 +37,9 @@ def _choose_precision(directory: Path, backend: str, device: str, precision: str
     """Return the requested precision, or the faster one of the files in the directory."""
     order = [precision]
     if precision == "auto":
-        fp16_first = device == "cuda" or (backend == "openvino" and not int8_pays())
-        order = ["fp16", "int8"] if fp16_first else ["int8", "fp16"]
+        order = ["int8", "fp16"]
+        if device == "cuda" or (backend == "openvino" and not int8_pays()):
+            order.reverse()
     for name in order:
         if is_model_file(directory / ONNX_FILES[name]):
             return name
@@ -62,50 +63,33 @@ def _choose_backend(directory: Path, device: str) -> tuple[str, str]:
     raise ModelError(f"{directory} holds neither ONNX files nor {WEIGHTS}; train or export a model into it")
 
 
-def _check(backend: str, device: str, precision: str, threads: int | None) -> None:
-    for field, value, known in (
-        ("backend", backend, BACKENDS),
-        ("device", device, DEVICES),
-        ("precision", precision, PRECISIONS),
-    ):
-        if value not in known:
-            raise unknown_name(field, field, value, known)
+def _check(choice: ModelChoice) -> None:
+    backend, device = choice.backend, choice.device
+    for field, known in (("backend", BACKENDS), ("device", DEVICES), ("precision", PRECISIONS)):
+        if getattr(choice, field) not in known:
+            raise unknown_name(field, field, getattr(choice, field), known)
     if backend != "auto":
         runtime = RUNTIMES[backend]
-        if not runtime.runs_onnx and precision != "auto":
-            raise InputError("precision", f"{precision!r} does not go with backend {backend!r}", "leave it out")
+        if not runtime.runs_onnx and choice.precision != "auto":
+            raise InputError("precision", f"{choice.precision!r} does not go with backend {backend!r}", "leave it out")
         if device not in ("auto", *runtime.devices):
             others = " or ".join(repr(name) for name, other in RUNTIMES.items() if device in other.devices)
             raise InputError("device", f"{device!r} does not go with backend {backend!r}", f"use backend {others}")
-    if threads is not None and ((as_integer(threads) or 0) < 1):
-        raise InputError("threads", f"{threads!r} is not a positive integer", "leave it out for one per processor")
+    if choice.threads is not None and (as_integer(choice.threads) or 0) < 1:
+        problem = f"{choice.threads!r} is not a positive integer"
+        raise InputError("threads", problem, "leave it out for one per processor")
 
 
-def load_backend(
-    directory: Path,
-    backend: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    *,
-    verify: bool = True,
-) -> Backend:
-    """Load a model directory into a backend.
-
-    Args:
-        directory: Model directory.
-        backend: See `registry.BACKENDS`.
-        device: See `registry.DEVICES`.
-        precision: Of the ONNX file; see `registry.PRECISIONS`.
-        threads: Threads on the CPU; None for one per processor.
-        verify: Whether to compare the file with its checksum; see `secateur.models.sums`.
+def load_backend(directory: Path, choice: ModelChoice) -> Backend:
+    """Load a model directory into a backend; see `Pruner.load`. The choice's own model is not used.
 
     Raises:
         InputError: A choice is unknown, or two choices do not go together.
         ModelError: The directory lacks the file that the backend needs, or the file is damaged.
         MissingExtraError: The backend is not installed.
     """
-    _check(backend, device, precision, threads)
+    _check(choice)
+    backend, device = str(choice.backend), str(choice.device)
     family = read_family(directory)
     if family is not None and backend not in ("auto", "torch"):
         raise InputError("backend", f"{backend!r} cannot run an {family.name} checkpoint", "use backend 'torch'")
@@ -113,23 +97,21 @@ def load_backend(
         # ONNX files of a published checkpoint have other inputs and outputs than ours.
         backend, device = _choose_backend(directory, device) if family is None else ("torch", device)
     runtime = RUNTIMES[backend]
-    module, _, name = runtime.kind.partition(":")
-    kind: Any = getattr(import_module(module), name)
-    if not runtime.runs_onnx:
-        if verify:
-            check_sums(directory, [WEIGHTS if is_model_file(directory / WEIGHTS) else ONNX_FP16])
-        loaded: Backend = kind(directory, None if device == "auto" else device)
-        return loaded
-    if device == "auto":
-        device = "cuda" if "cuda" in runtime.devices and cuda_available() else "cpu"
-    precision = _choose_precision(directory, backend, device, precision)
-    path = directory / ONNX_FILES[precision]
-    if verify:
-        check_sums(directory, [ONNX_FILES[precision]])
+    if runtime.runs_onnx:
+        if device == "auto":
+            device = "cuda" if "cuda" in runtime.devices and cuda_available() else "cpu"
+        precision = _choose_precision(directory, backend, device, choice.precision)
+        file = ONNX_FILES[precision]
+        arguments: tuple[Any, ...] = (directory / file, precision, device, as_integer(choice.threads))
+    else:
+        file = WEIGHTS if is_model_file(directory / WEIGHTS) else ONNX_FP16
+        arguments = (directory, None if device == "auto" else device)
+    if choice.verify:
+        check_sums(directory, [file])
     try:
-        loaded = kind(path, precision, device, as_integer(threads))
-    except (ModelError, MissingExtraError):
+        loaded: Backend = resolve_name(runtime.kind)(*arguments)
+    except SecateurError:
         raise
     except Exception as error:  # the runtimes raise C++ error types of their own
-        raise ModelError(f"{path}: {backend} cannot load it ({error})") from error
+        raise ModelError(f"{directory / file}: {backend} cannot load it ({error})") from error
     return loaded

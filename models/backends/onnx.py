@@ -12,8 +12,6 @@ from secateur.models.backends.base import DeviceBackend, Output, available_threa
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError, ModelError
 
-_EXTRA = {"cpu": "cpu", "cuda": "gpu"}
-
 
 def _runtime(device: str) -> Any:
     # Official builds from 1.29 on send usage data to Microsoft unless this is set before the import. They do so in a
@@ -22,7 +20,7 @@ def _runtime(device: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError("onnxruntime", _EXTRA[device]) from error
+        raise MissingExtraError("onnxruntime", "gpu" if device == "cuda" else "cpu") from error
     return onnxruntime
 
 
@@ -36,14 +34,7 @@ def cuda_available() -> bool:
 
 
 class OnnxBackend(DeviceBackend):
-    """Runs an ONNX file on ONNX Runtime.
-
-    Args:
-        path: ONNX file.
-        precision: Precision of its weights.
-        device: `cpu` or `cuda`.
-        threads: Threads on the CPU; None for one per processor.
-    """
+    """Runs an ONNX file on ONNX Runtime; ``threads`` are those on the CPU (None: one per processor)."""
 
     name = "onnx"
 
@@ -68,9 +59,8 @@ class OnnxBackend(DeviceBackend):
         providers = [cuda if self.device == "cuda" else "CPUExecutionProvider"]
         session = self._runtime.InferenceSession(str(self._path), options, providers=providers)
         if self.device == "cuda" and session.get_providers()[0] == "CPUExecutionProvider":
-            raise ModelError(
-                "device 'cuda': ONNX Runtime fell back to the CPU; check the CUDA libraries and the driver"
-            )
+            problem = "ONNX Runtime fell back to the CPU"
+            raise ModelError(f"device 'cuda': {problem}; check the CUDA libraries and the driver")
         ports = (session.get_inputs(), session.get_outputs())
         check_signature(self._path, *({port.name: port.shape for port in side} for side in ports))
         return session

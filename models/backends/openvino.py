@@ -15,11 +15,7 @@ from secateur.models.errors import MissingExtraError
 
 
 def open_queue(path: Path, streams: int) -> tuple[Any, Any]:
-    """Compile an ONNX file for streams of one thread; return an `openvino.CompiledModel` and its `AsyncInferQueue`.
-
-    Raises:
-        MissingExtraError: openvino is not installed.
-    """
+    """Compile an ONNX file for streams of one thread; return an `openvino.CompiledModel` and its `AsyncInferQueue`."""
     try:
         import openvino
     except ImportError as error:
@@ -46,14 +42,7 @@ def _shape(partial: Any) -> list[int | None] | None:
 
 
 class OpenVinoBackend(Backend):
-    """Runs an ONNX file on OpenVINO's CPU plugin.
-
-    Args:
-        path: ONNX file.
-        precision: Precision of its weights.
-        device: Always `cpu`.
-        threads: Number of streams of one thread; None for one per processor.
-    """
+    """Runs an ONNX file on OpenVINO's CPU plugin, in ``threads`` streams (None: one per processor)."""
 
     name = "openvino"
     # One window per run keeps a thread busy, and its result cannot depend on other windows: int8 kernels round

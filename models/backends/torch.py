@@ -13,29 +13,18 @@ from typing import Any
 from secateur.models.backends.base import DeviceBackend, Output, opened
 from secateur.models.batching import Batch, BatchLimits
 from secateur.models.errors import MissingExtraError, ModelError
-from secateur.models.families import read_family
+from secateur.models.families.known import read_family
 
 log = logging.getLogger(__name__)
 
-_forked_with_torch = False  # whether this process was forked after torch was imported
-
-
-def _note_torch() -> None:
-    global _forked_with_torch
-    _forked_with_torch = _forked_with_torch or "torch" in sys.modules
-
+_forks: list[bool] = []  # whether torch was imported before each fork that led to this process
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_torch)
+    os.register_at_fork(after_in_child=lambda: _forks.append("torch" in sys.modules))
 
 
 class TorchBackend(DeviceBackend):
-    """Runs the fp32 weights of a model directory, or of a published checkpoint (see `secateur.models.families`).
-
-    Args:
-        directory: Model directory.
-        device: `cpu`, `cuda`, or None for CUDA if available.
-    """
+    """Runs the fp32 weights of a model directory, or of a published checkpoint (no device: on CUDA if available)."""
 
     name = "torch"
     precision = "fp32"
@@ -52,17 +41,16 @@ class TorchBackend(DeviceBackend):
             raise ModelError("device 'cuda': torch finds no CUDA device; use device 'cpu' or install torch with CUDA")
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        family = read_family(directory)
         directory = directory.absolute()  # a child process may have another working directory
-        self._load: Callable[[], Any] = partial(load_network, directory)
-        if family is not None:
-            self._load = partial(load_family_network, directory, family)
+        family = read_family(directory)
+        load = load_network if family is None else partial(load_family_network, family=family)
+        self._load: Callable[[], Any] = partial(load, directory)
         self._pid = os.getpid()
         self._opened = opened(directory, self._open)
         self.limits = BatchLimits(rows=64, tokens=32768) if self.device == "cuda" else BatchLimits(rows=16, tokens=8192)
 
     def _open(self) -> Any:
-        forked = _forked_with_torch or self._pid != os.getpid()
+        forked = any(_forks) or self._pid != os.getpid()
         if forked and self._torch.get_num_threads() > 1:
             # Torch's other threads (OpenMP) exist only in the parent; the child would wait for them forever.
             log.info("torch uses one thread in this process, because it was forked after torch was imported")

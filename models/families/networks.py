@@ -15,7 +15,7 @@ from transformers.activations import ACT2FN
 
 from secateur.models.checkpoint import CONFIG, WEIGHTS
 from secateur.models.errors import ModelError
-from secateur.models.families.known import Family, FamilyName
+from secateur.models.families.known import Family
 from secateur.models.files import is_model_file
 
 # Keys of an encoder's configuration that would select another class, precision or attention.
@@ -24,32 +24,29 @@ _SHOWN_NAMES = 4
 
 
 def _logits(rank: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-    """Return relevance logits [batch] and keep logits [batch, tokens] from the logits of the labels.
-
-    The sigmoid of the difference of two logits is the softmax probability of the second label, "keep".
-    """
+    """Return relevance logits [batch] and keep logits [batch, tokens] from the logits of the labels."""
+    # The sigmoid of the difference of two logits is the softmax probability of the second label, "keep".
     return rank[:, 0].float(), (token[..., 1] - token[..., 0]).float()
 
 
 class _FirstTokenPooler(nn.Module):
-    """DeBERTa's pooler, which in transformers is not part of the encoder: the first state, through a dense layer."""
+    """DeBERTa's pooler: from states [batch, tokens, hidden] to [batch, hidden]."""
 
-    def __init__(self, hidden: int, activation: str) -> None:
+    def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden, hidden)
-        self.activation = ACT2FN[activation]
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.pooler_hidden_act]
 
     def forward(self, states: Tensor) -> Tensor:
-        """Return [batch, hidden] from states [batch, tokens, hidden]."""
         pooled: Tensor = self.activation(self.dense(states[:, 0]))
         return pooled
 
 
 class ProvenceNetwork(nn.Module):
-    """naver Provence: DeBERTa-v3 with a relevance logit from the pooled first token, and two labels per token.
+    """naver's Provence and XProvence: a relevance logit from the pooled first token, and two labels per token.
 
-    The relevance logit was trained by mean squared error on a cross-encoder's logits. Its sigmoid orders passages and
-    is in [0, 1], but is not a calibrated probability.
+    Provence is DeBERTa-v3, whose relevance logit was trained by mean squared error on a cross-encoder's logits: its
+    sigmoid orders passages and is in [0, 1], but is not a calibrated probability. XProvence is XLM-RoBERTa.
 
     Args:
         config: Configuration of the encoder, with the number of relevance labels, of which the first is used.
@@ -57,8 +54,11 @@ class ProvenceNetwork(nn.Module):
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
-        self.deberta = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-        self.pooler = _FirstTokenPooler(config.hidden_size, config.pooler_hidden_act)
+        encoder = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        self._name = "roberta" if config.model_type == "xlm-roberta" else "deberta"
+        self.add_module(self._name, encoder)
+        # In transformers, DeBERTa's pooler is not part of the encoder.
+        self.pooler = None if hasattr(encoder, "pooler") else _FirstTokenPooler(config)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels or 1)
         self.token_classifier = nn.Linear(config.hidden_size, 2)
 
@@ -66,25 +66,10 @@ class ProvenceNetwork(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Score a batch of windows like `PruningNetwork.forward`; token types are not used."""
-        states = self.deberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return _logits(self.classifier(self.pooler(states)), self.token_classifier(states))
-
-
-class XProvenceNetwork(nn.Module):
-    """XProvence: like `ProvenceNetwork`, on XLM-RoBERTa with its own pooler."""
-
-    def __init__(self, config: PretrainedConfig) -> None:
-        super().__init__()
-        self.roberta = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels or 1)
-        self.token_classifier = nn.Linear(config.hidden_size, 2)
-
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Score a batch of windows like `PruningNetwork.forward`; token types are not used."""
-        outputs = self.roberta(input_ids=input_ids, attention_mask=attention_mask)
-        return _logits(self.classifier(outputs.pooler_output), self.token_classifier(outputs.last_hidden_state))
+        outputs = self.get_submodule(self._name)(input_ids=input_ids, attention_mask=attention_mask)
+        states = outputs.last_hidden_state
+        pooled = outputs.pooler_output if self.pooler is None else self.pooler(states)
+        return _logits(self.classifier(pooled), self.token_classifier(states))
 
 
 class OpenProvenceNetwork(nn.Module):
@@ -132,26 +117,15 @@ def _is_unused(name: str) -> bool:
     return name.endswith("embeddings.position_ids") or name.startswith("pruning_head.pooling_weights.")
 
 
-_NETWORKS: dict[FamilyName, tuple[Callable[[PretrainedConfig], nn.Module], Callable[[str], str]]] = {
+_NETWORKS: dict[str, tuple[Callable[[PretrainedConfig], nn.Module], Callable[[str], str]]] = {
     "Provence": (ProvenceNetwork, str),
-    "XProvence": (XProvenceNetwork, str),
+    "XProvence": (ProvenceNetwork, str),
     "OpenProvence": (OpenProvenceNetwork, _own_name),
 }
 
 
 def load_family_network(directory: Path, family: Family) -> nn.Module:
-    """Load a published checkpoint's network, in evaluation mode.
-
-    Args:
-        directory: Directory with `config.json` and `model.safetensors`.
-        family: Family of the checkpoint.
-
-    Returns:
-        A module that is called like `secateur.models.network.PruningNetwork`.
-
-    Raises:
-        ModelError: The weights are missing, or do not fit the configuration.
-    """
+    """Load a published checkpoint's network, which is called like `PruningNetwork`, in evaluation mode."""
     if not is_model_file(directory / WEIGHTS):
         raise ModelError(f"{directory}: {WEIGHTS} is missing; {family.name} checkpoints need it")
     make, own_name = _NETWORKS[family.name]
@@ -163,12 +137,6 @@ def load_family_network(directory: Path, family: Family) -> nn.Module:
         raise ModelError(f"{directory / WEIGHTS}: cannot be read ({error})") from error
     except Exception as error:  # transformers raises types of its own for a wrong configuration
         raise ModelError(f"{directory / CONFIG}: the {family.name} network cannot be created ({error})") from error
-    _fill(network, weights, f"{directory / WEIGHTS} does not have the weights of {family.name}")
-    return network.eval()
-
-
-def _fill(network: nn.Module, weights: dict[str, Tensor], problem: str) -> None:
-    """Load weights into a network, or raise a ModelError of ``problem`` and the names of those that do not fit."""
     expected: dict[str, Any] = network.state_dict()
     found = {name: weight for name, weight in weights.items() if name in expected or not _is_unused(name)}
     shared = expected.keys() & found.keys()
@@ -177,10 +145,11 @@ def _fill(network: nn.Module, weights: dict[str, Tensor], problem: str) -> None:
         "unknown": found.keys() - shared,
         "of another shape": {name for name in shared if expected[name].shape != found[name].shape},
     }
-    lines = [f"{kind}: {_shortened(names)}" for kind, names in wrong.items() if names]
-    if lines:
-        raise ModelError(f"{problem}: {'; '.join(lines)}")
+    problems = [f"{kind}: {_shortened(names)}" for kind, names in wrong.items() if names]
+    if problems:
+        raise ModelError(f"{directory / WEIGHTS} does not have the weights of {family.name}: {'; '.join(problems)}")
     network.load_state_dict(found)
+    return network.eval()
 
 
 def _shortened(names: Iterable[str]) -> str:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions
-from secateur.models.pruner import Pruner
+from secateur.models.pruner import load_once
+from secateur.models.registry import ModelChoice
 from secateur.models.requests import check_request
 from secateur.models.types import PassageResult, PruneRequest
 
 Item = tuple[object, object]  # query and passages of a row, unchecked
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """The arguments of `Pruner.load`."""
-
-    model: str | Path | None = None
-    backend: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +22,6 @@ class Outcome:
 
     pruned: dict[str, Any] | list[dict[str, Any]] | None = None
     error: str | None = None
-
-
-@cache  # one model per process
-def _load(choice: ModelChoice) -> Pruner:
-    arguments = asdict(choice)
-    return Pruner.load(arguments.pop("model"), **arguments)
 
 
 def request_of(item: Item, options: PruneOptions) -> tuple[PruneRequest, bool]:
@@ -69,7 +50,7 @@ def prune_block(block: Sequence[Item], choice: ModelChoice, options: PruneOption
 
     The rows of a block are batched together, so its outcomes do not depend on other blocks.
     """
-    pruner = _load(choice)
+    pruner = load_once(choice)
     options = replace(options, return_units=score_only)
     outcomes = [Outcome()] * len(block)
     valid: list[tuple[int, PruneRequest, bool]] = []

@@ -18,9 +18,10 @@ from secateur.labelled.fingerprints import fingerprint
 from secateur.models.checkpoint import resolve
 from secateur.models.errors import DataError, InputError
 from secateur.models.options import PruneOptions
+from secateur.models.registry import ModelChoice
 from secateur.models.requests import check_options
 from secateur.pipelines.corpus.journal import Journal, open_journal
-from secateur.pipelines.corpus.pruning import Item, ModelChoice, prune_block, request_of
+from secateur.pipelines.corpus.pruning import Item, prune_block, request_of
 from secateur.pipelines.corpus.rows import Columns, Corpus, find_columns, form_of, open_corpus, write
 
 log = logging.getLogger(__name__)

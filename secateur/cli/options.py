@@ -15,7 +15,7 @@ from secateur.llm.budget import Prices
 from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import InputError, shown
 from secateur.models.options import PruneOptions, option_table
-from secateur.models.registry import BackendName, DeviceName, PrecisionName
+from secateur.models.registry import ModelChoice
 
 
 def arg(help: str, *names: str, **settings: Any) -> Parameter:
@@ -73,27 +73,6 @@ else:
     ToolPruning = _pruning_options("return_units", truncate_query=True)
 
 PRUNING = flat(group="Pruning")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """Which model runs, and how: the arguments of `Pruner.load`.
-
-    Attributes:
-        model: Model directory, or name of a shipped model; secateur-nano-en if unset.
-        backend: Runtime of the model.
-        device: Device of the model.
-        precision: Precision of the ONNX file.
-        threads: Threads of CPU runtimes; one per processor if unset.
-        verify: Check of the model's files against their checksums.
-    """
-
-    model: str | None = None
-    backend: BackendName = "auto"
-    device: DeviceName = "auto"
-    precision: PrecisionName = "auto"
-    threads: int | None = None
-    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +150,7 @@ class LlmJobOptions(LlmOptions):
         return self.endpoint(max_tokens=tokens, temperature=self.temperature)
 
 
-Model = Annotated[ModelOptions, flat(group="Model")]
+Model = Annotated[ModelChoice, flat(group="Model")]
 LlmJob = Annotated[LlmJobOptions, flat(group="Language model")]
 
 

@@ -23,7 +23,6 @@ from secateur.cli.options import (
     PRUNING,
     DefaultModel,
     Model,
-    ModelOptions,
     PassagePruning,
     Pruning,
     Query,
@@ -40,7 +39,7 @@ from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_confi
 from secateur.models.errors import DataError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
-from secateur.models.registry import RUNTIMES
+from secateur.models.registry import RUNTIMES, ModelChoice
 from secateur.models.requests import as_passage
 from secateur.models.segmentation import FORMATS
 from secateur.models.types import Passage, PruneResult
@@ -101,7 +100,7 @@ def prune(
     jsonl: Annotated[Switch, arg("Reading of every file, and of stdin, as JSON lines.")] = False,
     format: Annotated[str, arg("Format of text files; JSON lines have their own.", choices=tuple(FORMATS))] = "text",
     pruning: Annotated[Pruning, PRUNING] = Pruning(),
-    model: Model = ModelOptions(),
+    model: Model = ModelChoice(),
 ) -> None:
     """Prune passages for a query.
 
@@ -165,13 +164,12 @@ def prune_corpus(
     block: Annotated[int, arg("Number of rows that run together.")] = 64,
     ray: Ray = False,
     pruning: Annotated[PassagePruning, PRUNING] = PassagePruning(),
-    model: Model = ModelOptions(),
+    model: Model = ModelChoice(),
 ) -> None:
     """Prune or score the passages of every row of a data set.
 
     Example: `secateur prune-corpus passages.parquet --out pruned.parquet --query-column question`
     """
-    from secateur.pipelines.corpus.pruning import ModelChoice
     from secateur.pipelines.corpus.rows import Columns
     from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus
 
@@ -181,7 +179,7 @@ def prune_corpus(
         columns=Columns(query_column, passages_column, title_column),
         query=query,
         pruning=PruneOptions(**asdict(pruning)),
-        model=ModelChoice(**asdict(model)),
+        model=model,
         score_only=score_only,
         column=column,
         keep_broken=keep_broken,
@@ -208,7 +206,7 @@ def mcp(
         Literal["raise", "passthrough"], arg("Result while the service is down: an error, or the unpruned texts.")
     ] = "raise",
     pruning: Annotated[ToolPruning, PRUNING] = ToolPruning(),
-    model: Annotated[ModelOptions, flat("precision", "verify", group="Model")] = ModelOptions(),
+    model: Annotated[ModelChoice, flat("precision", "verify", group="Model")] = ModelChoice(),
 ) -> None:
     """Serve pruning as a tool over the Model Context Protocol.
 

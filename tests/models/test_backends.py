@@ -22,6 +22,7 @@ from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError, ModelError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
+from secateur.models.registry import ModelChoice
 from secateur.models.types import Passage, PruneRequest, PruneResult
 
 RUNTIMES = ["openvino int8", "openvino fp16", "onnx int8", "onnx fp16", "torch"]
@@ -125,7 +126,7 @@ def test_int8_is_chosen_where_the_processor_multiplies_it(
     found = choice.int8_pays(cpuinfo)
     assert found is (precision == "int8")
     monkeypatch.setattr(choice, "int8_pays", lambda: found)
-    assert load_backend(shipped, backend="openvino").precision == precision
+    assert load_backend(shipped, ModelChoice(backend="openvino")).precision == precision
 
 
 def test_int8_is_chosen_where_the_processor_is_unknown(tmp_path: Path) -> None:
@@ -133,20 +134,20 @@ def test_int8_is_chosen_where_the_processor_is_unknown(tmp_path: Path) -> None:
 
 
 def test_the_best_cpu_runtime_is_chosen(shipped: Path, torch_model: Path) -> None:
-    assert load_backend(shipped, device="cpu").name == "openvino"
-    assert load_backend(torch_model, device="cpu").name == "torch"
+    assert load_backend(shipped, ModelChoice(device="cpu")).name == "openvino"
+    assert load_backend(torch_model, ModelChoice(device="cpu")).name == "torch"
 
 
 def test_onnx_runtime_is_chosen_where_there_is_no_openvino(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
-    assert load_backend(shipped, device="cpu").name == "onnx"
+    assert load_backend(shipped, ModelChoice(device="cpu")).name == "onnx"
 
 
 def test_a_model_without_a_runtime_names_the_extra(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'secateur\[cpu\]'"):
-        load_backend(shipped, device="cpu")
+        load_backend(shipped, ModelChoice(device="cpu"))
 
 
 HANDLED = """

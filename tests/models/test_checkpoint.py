@@ -94,7 +94,7 @@ def test_a_config_without_our_section_is_refused(model_copy: Path, section: obje
 
 def test_a_section_without_a_name_is_incomplete(model_copy: Path) -> None:
     (model_copy / CONFIG).write_text('{"secateur": {"window": 512}}', encoding="utf-8")
-    with pytest.raises(ModelError, match=r"section is incomplete.*name"):
+    with pytest.raises(ModelError, match=r"secateur\.name: Field required"):
         Pruner.load(model_copy)
 
 

@@ -38,14 +38,14 @@ def encode(encoder: PairEncoder, text: str, title: str | None = None) -> Encoded
 
 
 def test_the_template_of_bert(tokenizer: Tokenizer, base_model: Path) -> None:
-    expected = PairTemplate(prefix=(101,), middle=(102,), suffix=(102,), query_type=0, passage_type=1)
+    expected = PairTemplate(prefix=(101,), middle=(102,), suffix=(102,), passage_type=1)
     assert PairTemplate.of(tokenizer) == expected
     assert PairEncoder(load_tokenizer(base_model), 512).template == expected
     assert expected.specials == 3
 
 
 def test_the_template_of_roberta() -> None:
-    expected = PairTemplate(prefix=(0,), middle=(2, 2), suffix=(2,), query_type=0, passage_type=0)
+    expected = PairTemplate(prefix=(0,), middle=(2, 2), suffix=(2,), passage_type=0)
     assert PairTemplate.of(roberta_tokenizer()) == expected
 
 

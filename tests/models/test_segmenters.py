@@ -18,10 +18,8 @@ from secateur.models.types import Passage
 @pytest.fixture(autouse=True)
 def fresh_punkt() -> Iterator[None]:
     """Segmenters are made once a process; here each test makes its own."""
-    get_segmenter.cache_clear()
     punkt_segmenter.cache_clear()
     yield
-    get_segmenter.cache_clear()
     punkt_segmenter.cache_clear()
 
 

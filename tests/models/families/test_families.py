@@ -19,8 +19,7 @@ from secateur.models.batching import Batch
 from secateur.models.checkpoint import CONFIG, TOKENIZER, WEIGHTS, load_tokenizer
 from secateur.models.encoding import PairTemplate
 from secateur.models.errors import InputError, ModelError
-from secateur.models.families import FAMILIES, FamilyEncoder, family_of, read_family
-from secateur.models.families.known import plain
+from secateur.models.families.known import FAMILIES, FamilyEncoder, family_of, plain, read_family
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.sums import write_sums
@@ -130,8 +129,8 @@ def test_what_a_checkpoint_was_trained_with_is_taken_over(pruners: dict[str, Pru
 
 def test_pairs_are_written_as_in_training(pruners: dict[str, Pruner]) -> None:
     templates = {name: pruners[name].encoder.template for name in NAMES}
-    assert templates["Provence"] == templates["OpenProvence"] == PairTemplate((0,), (2,), (2,), 0, 1)
-    assert templates["XProvence"] == PairTemplate((0,), (2,), (2,), 0, 0)
+    assert templates["Provence"] == templates["OpenProvence"] == PairTemplate((0,), (2,), (2,), 1)
+    assert templates["XProvence"] == PairTemplate((0,), (2,), (2,), 0)
     ids = {name: pruners[name].encoder.encode_query("Land, ON Moon?")[0] for name in NAMES}
     plain_ids = {name: pruners[name].encoder.encode_query("land on moon")[0] for name in NAMES}
     assert {name: ids[name] == plain_ids[name] for name in NAMES} == {
@@ -257,10 +256,10 @@ def test_corrupt_weights_are_named(copy_of: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"base_model_config": None}, "base_model_config is missing"),
+        ({"base_model_config": None}, "base_model_config .*found None"),
         (
             {"base_model_config": {"model_type": "bert"}},
-            "model_type is 'bert'; OpenProvence .* modernbert",
+            "base_model_config .*'modernbert' in OpenProvence .*'bert'",
         ),
         (
             {"base_model_config": {"model_type": "modernbert", "hidden_size": "many"}},
@@ -274,10 +273,10 @@ def test_corrupt_weights_are_named(copy_of: Callable[[str], Path]) -> None:
             {"base_model_config": {"model_type": "modernbert", "max_position_embeddings": 128}},
             r"window is 224, but the encoder has 128 positions",
         ),
-        ({"max_length": "long"}, "window is 'long'"),
-        ({"max_length": 16}, "window is 0"),
-        ({"default_threadshold": "high"}, "threshold 'high'"),
-        ({"default_threadshold": 1.5}, r"threshold is 1\.5"),
+        ({"max_length": "long"}, "window: .*'long'"),
+        ({"max_length": 16}, "window: .*found 0"),
+        ({"default_threadshold": "high"}, "threshold: .*'high'"),
+        ({"default_threadshold": 1.5}, r"threshold: .*1\.5"),
     ],
 )
 def test_a_wrong_configuration_is_named(copy_of: Callable[[str], Path], change: dict[str, Any], message: str) -> None:
