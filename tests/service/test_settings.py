@@ -94,7 +94,7 @@ def test_flags_and_variables_are_read_alike(
     [
         ("port", "70000", "70000 is out of range"),
         ("port", "tcp://10.0.0.1:8080", "tcp://10.0.0.1:8080 is invalid"),
-        ("backend", "tpu", "'auto', 'openvino', 'onnx' or 'torch'"),
+        ("backend", "tpu", "'auto', 'openvino'"),
         ("rate_limit", "often", "600/minute"),
         ("otlp_endpoint", "collector:4318", "http://"),
         ("models", "[", "[ is invalid"),
