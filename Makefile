@@ -23,7 +23,8 @@ LOWEST_TESTS := tests/models/test_requests.py tests/models/test_selection.py tes
   tests/models/test_registry.py tests/models/test_calibration.py tests/service/test_prune.py tests/service/test_openapi.py \
   tests/service/test_bad_input.py tests/service/test_dialects.py tests/service/test_settings.py tests/service/test_logs.py \
   tests/service/middleware tests/secateur/client/test_wire.py tests/secateur/client/test_client.py tests/secateur/test_cli.py
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+# Modules are compiled when they are imported; most of what is installed never is.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # One environment, two installs: serving needs no torch, so it does not wait for one.
 SERVE_STAMP := $(VENV)/.serve.stamp
 TEST_STAMP := $(VENV)/.test.stamp
@@ -83,7 +84,7 @@ format-check: $(TEST_STAMP) ## fail when `make format` would change something
 typecheck: wheel ## mypy: strictly what the wheel ships, and the tests and benchmarks
 	rm -rf build/typecheck
 	$(BIN)/python -m zipfile -e dist/*.whl build/typecheck
-	cd build/typecheck && MYPYPATH=.:../..:../../tests/support ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+	cd build/typecheck && MYPYPATH=.:../..:../../tests/support ../../$(BIN)/mypy --num-workers 2 --config-file ../../pyproject.toml \
 	  --cache-dir ../../.mypy_cache secateur ../../benchmarks ../../tests
 
 docs: export NO_MKDOCS_2_WARNING = 1

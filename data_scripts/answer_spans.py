@@ -25,11 +25,7 @@ class SpanReport:
 
 
 def find_spans(text: str, answers: Sequence[str]) -> list[tuple[int, int]]:
-    """Locate answers in a text as whole words, ignoring case and differences in white space.
-
-    Args:
-        text: The text of a passage.
-        answers: Answer strings; blank ones are ignored.
+    """Locate answers in a text as whole words, ignoring case, differences in white space and blank answers.
 
     Returns:
         Ascending, non-overlapping code-point spans ``[start, end)``.
@@ -50,15 +46,11 @@ def find_spans(text: str, answers: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def label_answer_spans(source: Path, target: Path) -> SpanReport:
-    """Label a file of queries, answers and passages.
+    """Label a file of queries, answers and passages; the target is written only if the run succeeds.
 
     Args:
-        source: JSON lines ``{id?, query, answers: [str], passages: [str | {id?, title?, text, format?}]}``, gzipped or
-            not.
-        target: Labelled examples, see `secateur.labelled.examples`; written only if the run succeeds.
-
-    Raises:
-        DataError: A file cannot be read or written, or a line is invalid; the message names it.
+        source: JSON lines ``{id?, query, answers: [str], passages: [str | {id?, title?, text, format?}]}``.
+        target: Labelled examples, see `secateur.labelled.examples`.
     """
     report = SpanReport()
 
@@ -72,16 +64,9 @@ def label_answer_spans(source: Path, target: Path) -> SpanReport:
         for index, value in enumerate(row["passages"]):
             passage = as_passage(value, f"passages[{index}]")
             spans = find_spans(passage.text, answers)
-            passages.append(
-                {
-                    "id": str(passage.id if passage.id is not None else f"{number}-{index}"),
-                    "title": passage.title or "",
-                    "text": passage.text,
-                    "format": passage.format,
-                    "relevant_spans": spans,
-                    "relevant": bool(spans),
-                }
-            )
+            id = str(passage.id if passage.id is not None else f"{number}-{index}")
+            shown = {"id": id, "title": passage.title or "", "text": passage.text, "format": passage.format}
+            passages.append({**shown, "relevant_spans": spans, "relevant": bool(spans)})
         relevant = sum(passage["relevant"] for passage in passages)
         report.queries += 1
         report.passages += len(passages)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secateur.data_scripts.reports import Problems
+from secateur.data_scripts.reports import Problems, UnitCounts
 from secateur.labelled.examples import Example, LabelledPassage, data_files, parse_example
 from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import InputError
@@ -33,15 +33,12 @@ _PROBLEMS = {
 
 
 @dataclass(slots=True)
-class SourceReport:
-    """Findings in one file: problems and the numbers of queries, passages, relevant ones, units and kept ones."""
+class SourceReport(UnitCounts):
+    """Findings in one file."""
 
-    name: str
+    name: str = ""
     queries: int = 0
-    passages: int = 0
     relevant: int = 0
-    units: int = 0
-    kept: int = 0
     problems: Problems = field(default_factory=Problems)
 
 
@@ -51,15 +48,16 @@ class CheckReport:
 
     sources: tuple[SourceReport, ...]
 
+    def _total(self, field: str) -> int:
+        return sum(getattr(source, field) for source in self.sources)
+
     @property
     def general(self) -> list[str]:
         """Problems of the data set as a whole."""
-        passages = sum(source.passages for source in self.sources)
-        relevant = sum(source.relevant for source in self.sources)
-        kept = sum(source.kept for source in self.sources)
+        passages, relevant = self._total("passages"), self._total("relevant")
         if not passages:
             return ["there are no passages"]
-        if not relevant or not kept:
+        if not relevant or not self._total("kept"):
             return ["no passage is labelled as relevant, so nothing can be learned; label the data first"]
         if relevant == passages:
             return ["every passage is relevant, so the model cannot learn to drop one; add irrelevant passages"]
@@ -74,9 +72,7 @@ class CheckReport:
     def usable(self) -> bool:
         """Whether the data set can be trained on."""
         prevented = any(_PROBLEMS[problem][0] for source in self.sources for problem in source.problems.counts)
-        kept = any(source.kept for source in self.sources)
-        irrelevant = any(source.passages > source.relevant for source in self.sources)
-        return not prevented and kept and irrelevant
+        return not prevented and self._total("kept") > 0 and self._total("passages") > self._total("relevant")
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the printed report."""
@@ -99,7 +95,9 @@ def _check_passage(
     report: SourceReport, passage: LabelledPassage, place: str, segmenter: Segmenter, seen: dict[str, bool]
 ) -> None:
     text = passage.passage.text
-    report.passages += 1
+    units = segment(passage.passage, segmenter) if text.strip() else []
+    labels = passage.unit_labels(units)
+    report.add(labels)
     report.relevant += passage.relevant
     if not text.strip():
         report.problems.add("passage without text", place)
@@ -108,15 +106,11 @@ def _check_passage(
         same = seen[text] == passage.relevant
         report.problems.add("repeated passage" if same else "repeated passage with another label", place)
     seen[text] = passage.relevant
-    units = segment(passage.passage, segmenter)
-    kept = sum(passage.unit_labels(units))
-    report.units += len(units)
-    report.kept += kept
     for found, problem in (
         (passage.relevant and not passage.spans, "relevant passage without a span"),
         (not passage.relevant and passage.spans, "irrelevant passage with spans"),
         (any(not text[start:end].strip() for start, end in passage.spans), "span without text"),
-        (len(units) > 2 and kept > _WHOLE * len(units), "passage labelled as a whole"),
+        (len(units) > 2 and sum(labels) > _WHOLE * len(units), "passage labelled as a whole"),
     ):
         if found:
             report.problems.add(problem, place)
@@ -125,32 +119,25 @@ def _check_passage(
 def _check_example(report: SourceReport, example: Example, line: int, segmenter: Segmenter, ids: set[str]) -> None:
     place = f"line {line}, query {example.id!r}"
     report.queries += 1
-    if example.id in ids:
-        report.problems.add("repeated id", place)
+    for found, problem in (
+        (example.id in ids, "repeated id"),
+        (not example.query.strip(), "blank query"),
+        (not example.passages, "no passages"),
+    ):
+        if found:
+            report.problems.add(problem, place)
     ids.add(example.id)
-    if not example.query.strip():
-        report.problems.add("blank query", place)
-    if not example.passages:
-        report.problems.add("no passages", place)
     seen: dict[str, bool] = {}
     for number, passage in enumerate(example.passages):
         _check_passage(report, passage, f"{place}, passages[{number}]", segmenter, seen)
 
 
 def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
-    """Check labelled examples.
-
-    Args:
-        path: A JSON-lines file, gzipped or not, or a directory of such files.
-        segmenter: Sentence segmenter of the model that will be trained.
-
-    Raises:
-        DataError: There is no such file, or a file cannot be read.
-    """
+    """Check a file or a directory of labelled examples with the segmenter of the model that will be trained."""
     segment_sentences = get_segmenter(segmenter)
     reports = []
     for file in data_files(path):
-        report = SourceReport(file.name)
+        report = SourceReport(name=file.name)
         ids: set[str] = set()
         for number, line in filled_lines(file):
             try:

@@ -12,10 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from secateur.data_scripts.records import Chunk, Document, read_records
+from secateur.data_scripts.validation import Checked, Count, not_empty, unique_ids
 from secateur.labelled.json_files import write_json_lines
-from secateur.models.errors import DataError, InputError, shown
+from secateur.models.errors import InputError
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter, get_segmenter
 from secateur.models.types import Passage
@@ -24,7 +28,7 @@ _TO_LAST_SPACE = re.compile(r".*\s", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkOptions:
+class ChunkOptions(Checked):
     """Options of chunking.
 
     Attributes:
@@ -34,31 +38,21 @@ class ChunkOptions:
         max_characters: Length limit of a chunk; a longer unit is cut, at white space if possible.
         seed: Random seed; combined with the document's id.
         segmenter: Sentence segmenter of the model that will be trained.
-
-    Raises:
-        InputError: A value is out of range.
     """
 
-    units: int | None = None
-    max_units: int = 10
-    overlap: int = 0
-    max_characters: int = 8000
+    units: Count | None = None
+    max_units: Count = 10
+    overlap: Annotated[int, Field(ge=0)] = 0
+    max_characters: Count = 8000
     seed: int = 13
     segmenter: str = "nupunkt"
 
     def __post_init__(self) -> None:
-        for field, value, minimum in (
-            ("--units", 1 if self.units is None else self.units, 1),
-            ("--max-units", self.max_units, 1),
-            ("--overlap", self.overlap, 0),
-            ("--max-characters", self.max_characters, 1),
-        ):
-            if value < minimum:
-                raise InputError(field, f"must be at least {minimum}, not {shown(value)}", "use a larger number")
-        size = self.max_units if self.units is None else self.units
+        Checked.__post_init__(self)
+        size = self.units or self.max_units
         if self.overlap >= size:
             problem = f"must be less than the {size} units of a chunk, not {self.overlap}"
-            raise InputError("--overlap", problem, "use a smaller number")
+            raise InputError("overlap", problem, "use a smaller number")
 
 
 @dataclass(slots=True)
@@ -111,57 +105,33 @@ def _spans(
 
 
 def chunk_document(
-    document: Document, options: ChunkOptions, segmenter: Segmenter | None = None, report: ChunkReport | None = None
+    document: Document, options: ChunkOptions, segmenter: Segmenter, report: ChunkReport
 ) -> Iterator[Chunk]:
-    """Cut a document into chunks of consecutive units.
+    """Yield consecutive units of a document as chunks, in time linear in its length; the report counts them.
 
-    Args:
-        document: A document of any length; time is linear in it.
-        options: Chunking options.
-        segmenter: Sentence segmenter; default: that of the options.
-        report: Where to count.
-
-    Yields:
-        Chunks in order, without white space at their ends: ``document.text[chunk.start:chunk.end] == chunk.text``.
-        They depend on the document and the options alone.
+    The chunks have no white space at their ends: ``document.text[chunk.start:chunk.end] == chunk.text``. They depend on
+    the document and the options alone.
     """
-    segmenter = segmenter or get_segmenter(options.segmenter)
-    for piece in _spans(document, options, segmenter, report or ChunkReport()):
+    before = report.chunks
+    for piece in _spans(document, options, segmenter, report):
         start, end = trimmed(document.text, *piece)
         text = document.text[start:end]
         if text.strip():
+            report.chunks += 1
             id = f"{document.id}:{start}-{end}"
             yield Chunk(id, document.id, text, document.title, start, end, document.format)
-
-
-def _chunks(documents: Path, options: ChunkOptions, report: ChunkReport) -> Iterator[Chunk]:
-    segmenter = get_segmenter(options.segmenter)
-    ids: set[str] = set()
-    for document in read_records(documents, Document):
-        if document.id in ids:
-            raise DataError(f"{documents}: the id {document.id!r} is not unique; give each document its own id")
-        ids.add(document.id)
-        before = report.chunks
-        report.documents += 1
-        for chunk in chunk_document(document, options, segmenter, report):
-            report.chunks += 1
-            yield chunk
-        report.blank += report.chunks == before
-    if not report.chunks:
-        raise DataError(f"{documents}: none of its {report.documents} documents has text")
+    report.documents += 1
+    report.blank += report.chunks == before
 
 
 def chunk(documents: Path, out: Path, options: ChunkOptions) -> ChunkReport:
-    """Cut a file of documents into chunks.
-
-    Args:
-        documents: File of `Document` records.
-        out: File of `Chunk` records; written only if the run succeeds.
-        options: Chunking options.
-
-    Raises:
-        DataError: A file cannot be read or written, an id is not unique, or no document has text.
-    """
+    """Cut a file of `Document` records into a file of `Chunk` records, which is written only if the run succeeds."""
     report = ChunkReport()
-    write_json_lines(out, _chunks(documents, options, report))
+    segmenter = get_segmenter(options.segmenter)
+    chunks = (
+        one
+        for document in unique_ids(read_records(documents, Document), documents)
+        for one in chunk_document(document, options, segmenter, report)
+    )
+    write_json_lines(out, not_empty(chunks, f"{documents}: holds no document with text"))
     return report

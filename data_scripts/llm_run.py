@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from secateur.data_scripts.validation import Checked, Count
-from secateur.llm.budget import Budget, BudgetError, Pace, Prices
-from secateur.llm.cache import Completion, ReplyCache, request_key
+from secateur.llm.budget import Budget, BudgetError, Prices, pace
+from secateur.llm.cache import Completion, ReplyCache
 from secateur.llm.endpoint import ChatClient, Endpoint, Failed
 from secateur.models.errors import DataError, SecateurError
 
@@ -33,9 +33,6 @@ class LlmLimits(Checked):
         requests_per_minute: Rate limit; None for no limit.
         prices: Prices per million tokens; None to count no cost.
         max_cost: Cost limit over all runs of the job; needs prices. None for no limit.
-
-    Raises:
-        InputError: a value is out of range, or there is a cost limit without prices.
     """
 
     concurrency: Count = 8
@@ -55,11 +52,9 @@ def listed(counts: Mapping[str, int]) -> str:
 
 @dataclass(slots=True)
 class LlmReport:
-    """Outcome of a run's requests.
+    """Outcome of a run's requests; ``sent`` and ``cached`` count them.
 
     Attributes:
-        sent: Requests sent.
-        cached: Replies found in the cache.
         cost: Cost of the job, earlier runs included; 0 without prices.
         dropped: Unusable results by reason; the next run does not ask again.
         missing: Requests without a reply by reason; the next run asks again.
@@ -85,11 +80,7 @@ class LlmReport:
         return lines
 
     def check_complete(self) -> None:
-        """Check that no result is missing.
-
-        Raises:
-            SecateurError: the budget was spent, or requests got no reply; the next run asks for these alone.
-        """
+        """Raise an error if the budget was spent or requests got no reply; the next run asks for these alone."""
         if self.stopped is not None:
             raise self.stopped
         if self.missing:
@@ -102,63 +93,36 @@ def reply_cache(out: Path) -> Path:
 
 
 class LlmRun:
-    """Asks a language model about many items.
+    """Asks variants of an endpoint, such as one for each seed, about many items within common limits.
 
-    Replies are cached when they arrive: a run that was killed resumes where it stopped, and asks nothing twice.
-
-    Args:
-        endpoints: Variants of the endpoint, such as one for each seed. They share the limits.
-        cache: Directory of replies.
-        options: Limits on the requests.
-        report: Updated when `map` ends.
+    Replies are cached when they arrive: a run that was killed resumes where it stopped, and asks nothing twice. The
+    report is updated when `map` ends.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], cache: Path, options: LlmLimits, report: LlmReport) -> None:
         self._budget = Budget(options.prices, options.max_cost)
-        slots, pace = asyncio.Semaphore(options.concurrency), Pace(options.requests_per_minute)
-        self._clients = [ChatClient(one, ReplyCache(cache), slots, self._budget, pace) for one in endpoints]
+        slots, pacing = asyncio.Semaphore(options.concurrency), pace(options.requests_per_minute)
+        self._clients = [ChatClient(one, ReplyCache(cache), slots, self._budget, pacing) for one in endpoints]
         self._ahead = _AHEAD * options.concurrency
-        self._priced = options.prices is not None
-        self._counted: set[tuple[int, str]] = set()
         self._report = report
 
     def cached(self, messages: Messages, variant: int = 0) -> Completion | None:
         """Return the cached reply to a conversation; its cost counts towards the job's."""
-        reply = self._clients[variant].cached(messages)
-        if self._priced:
-            key = (variant, request_key({"messages": messages}))
-            if reply is not None and key not in self._counted:
-                self._budget.count(messages, reply)
-            self._counted.add(key)
-        return reply
+        return self._clients[variant].cached(messages)
 
     async def ask(self, messages: Messages, variant: int = 0) -> Completion | Failed:
-        """Return the reply to a conversation; once the budget is spent, only cached ones.
-
-        Raises:
-            EndpointError: the endpoint cannot be used at all.
-            DataError: the cache cannot be written.
-        """
-        client = self._clients[variant]
-        if (stored := self.cached(messages, variant)) is not None:
-            client.hits += 1
-            return stored
-        if self._report.stopped is None:
+        """Return the reply to a conversation; once the budget is spent, only a cached one. See `ChatClient.ask`."""
+        if self._report.stopped is None or self.cached(messages, variant) is not None:
             try:
-                return await client.ask(messages)
+                return await self._clients[variant].ask(messages)
             except BudgetError as error:
                 self._report.stopped = self._report.stopped or error
         return Failed("not_asked", "the budget is spent")
 
     def map(self, work: Callable[[_T], Coroutine[Any, Any, _R]], items: Iterable[_T]) -> Iterator[_R]:
-        """Yield the results of some work on items, in their order. A run can be mapped once.
+        """Yield the results of some work, which calls `ask`, on items in their order. A run can be mapped once.
 
-        Args:
-            work: A function that calls `ask`.
-            items: Any number; only a few are held at a time.
-
-        Raises:
-            SecateurError: what the work raised; work in progress is cancelled.
+        Only a few items are held at a time. An error of the work cancels what is in progress.
         """
         with asyncio.Runner() as runner:
             tasks: deque[asyncio.Task[_R]] = deque()
@@ -171,7 +135,7 @@ class LlmRun:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 for client in self._clients:
-                    await client.__aexit__(None, None, None)
+                    await client.__aexit__()
 
             try:
                 for item in items:
@@ -184,4 +148,4 @@ class LlmRun:
                 runner.run(close())
                 self._report.sent = sum(client.calls for client in self._clients)
                 self._report.cached = sum(client.hits for client in self._clients)
-                self._report.cost = self._budget.spent
+                self._report.cost = round(self._budget.spent, 9)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from secateur.models.errors import InputError, MissingExtraError, shown
+from secateur.data_scripts.validation import Share, check
+from secateur.models.errors import MissingExtraError
 
 _PERMUTATIONS = 128
 _SHINGLE = 3  # words
@@ -33,17 +34,6 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def check_threshold(value: float) -> None:
-    """Check a similarity threshold.
-
-    Raises:
-        InputError: The value is outside [0, 1].
-    """
-    if not 0.0 <= value <= 1.0:
-        hint = "use e.g. 0.9, or 0 to turn it off"
-        raise InputError("--near-duplicates", f"must be from 0 to 1, not {shown(value)}", hint)
-
-
 def _shingles(text: str) -> Iterator[bytes]:
     """Yield each run of three words, or the whole text if it has fewer."""
     words: deque[str] = deque(maxlen=_SHINGLE)
@@ -60,14 +50,10 @@ class NearDuplicates:
 
     Args:
         threshold: Lowest estimated Jaccard similarity of the shingles of two near-duplicates, in (0, 1].
-
-    Raises:
-        InputError: The threshold is out of range.
-        MissingExtraError: `datasketch` is not installed.
     """
 
     def __init__(self, threshold: float) -> None:
-        check_threshold(threshold)
+        check("near_duplicates", threshold, Share)
         try:
             from datasketch import MinHash, MinHashLSH
         except ImportError as error:
@@ -78,12 +64,7 @@ class NearDuplicates:
         self._entries: list[tuple[str, Any]] = []
 
     def add(self, key: str, text: str, *, unless_found: bool = False) -> list[str]:
-        """Add a text.
-
-        Args:
-            key: Name of the text.
-            text: Any string.
-            unless_found: Do not add it if there is a near-duplicate.
+        """Add a text, or not if it has a near-duplicate and ``unless_found`` is set.
 
         Returns:
             The keys of its near-duplicates, in the order in which they were added.

@@ -8,26 +8,29 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from secateur.data_scripts.chunking import trimmed
-from secateur.data_scripts.near_duplicates import check_threshold, digest, normalised
+from secateur.data_scripts.near_duplicates import digest, normalised
 from secateur.data_scripts.publish_card import SplitStatistics, card, statistics
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, filtered, kept
 from secateur.data_scripts.publish_leaks import refuse_leaks, split_names
 from secateur.data_scripts.records import Labelled, read_records
-from secateur.data_scripts.split import refuse_empty, split_rows
+from secateur.data_scripts.split import split_rows
+from secateur.data_scripts.validation import Checked, Share
 from secateur.labelled.examples import source_name
 from secateur.labelled.json_files import write_json_lines
-from secateur.models.errors import DataError, InputError, MissingExtraError, shown
+from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.files import atomic_path, write_atomically
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 PARQUET = "parquet"  # a separate directory: training reads all data files of a split's directory
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 @dataclass(frozen=True, slots=True)
-class PublishOptions:
+class PublishOptions(Checked):
     """Options of publishing.
 
     Attributes:
@@ -39,44 +42,31 @@ class PublishOptions:
         near_duplicates: Similarity from which two passages must be in the same split; 0: only equal ones must.
         seed: Random seed of the split.
         filters: Which pairs are dropped.
-
-    Raises:
-        InputError: A value is out of range.
     """
 
-    name: str | None = None
+    name: FileName | None = None
     licence: str = "other"
     description: str = ""
     language: str = "en"
-    shares: Mapping[str, float] = field(default_factory=lambda: {"train": 0.8, "dev": 0.1, "test": 0.1})
-    near_duplicates: float = 0.9
+    shares: Mapping[FileName, Annotated[float, Field(gt=0)]] = field(
+        default_factory=lambda: {"train": 0.8, "dev": 0.1, "test": 0.1}
+    )
+    near_duplicates: Share = 0.9
     seed: int = 13
     filters: FilterOptions = field(default_factory=FilterOptions)
 
     def __post_init__(self) -> None:
-        check_threshold(self.near_duplicates)
-        if not self.shares or not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
+        Checked.__post_init__(self)
+        if not math.isclose(sum(self.shares.values()), 1.0, abs_tol=1e-6):
             problem = f"must add up to 1, not {sum(self.shares.values()):g}"
-            raise InputError("--shares", problem, "use e.g. train=0.8,dev=0.1,test=0.1")
-        hint = "use letters, digits, - and _"
-        for split, share in self.shares.items():
-            if not share > 0:
-                raise InputError("--shares", f"{split}={share:g} is not greater than 0", "remove this split")
-            if not _NAME.fullmatch(split) or split == PARQUET:
-                raise InputError("--shares", f"{shown(split)} cannot be the name of a split", hint)
-        if self.name is not None and not _NAME.fullmatch(self.name):
-            raise InputError("--name", f"{shown(self.name)} cannot be a file name", hint)
+            raise InputError("shares", problem, "use e.g. train=0.8,dev=0.1,test=0.1")
+        if PARQUET in self.shares:
+            raise InputError("shares", f"{PARQUET!r} cannot be the name of a split", "use another name")
 
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """Counts of a publishing run.
-
-    Attributes:
-        pairs: Labelled pairs read.
-        dropped: Dropped pairs by reason.
-        splits: Statistics by split.
-    """
+    """Labelled pairs read, dropped pairs by reason, and counts by split."""
 
     pairs: int
     dropped: Counter[str]
@@ -104,28 +94,8 @@ def relevant_spans(label: Labelled) -> list[list[int]]:
     return [list(trimmed(label.passage, *span)) for span in merged if label.passage[span[0] : span[1]].strip()]
 
 
-def _passage(label: Labelled) -> dict[str, Any]:
-    spans = relevant_spans(label)
-    row = {
-        "id": label.passage_id or label.id,
-        "title": label.title,
-        "text": label.passage,
-        "format": label.format,
-        "document_id": label.document_id,
-        "sentences": [list(trimmed(label.passage, *unit)) for unit in label.units],
-        "relevant_spans": spans,
-        "relevant": bool(spans),
-        "soft_labels": list(label.labels),
-    }
-    return row if label.teacher_score is None else row | {"teacher_score": label.teacher_score}
-
-
 def to_examples(labels: Iterable[Labelled], source: str) -> list[dict[str, Any]]:
-    """Group labels by query.
-
-    Args:
-        labels: Filtered pairs; queries that differ only in case and white space become one example.
-        source: Name of the data set.
+    """Group labels by query; queries that differ only in case and white space become one example.
 
     Returns:
         Rows of the schema in `secateur.labelled.examples`, in the order of their queries. Each passage also has
@@ -141,9 +111,22 @@ def to_examples(labels: Iterable[Labelled], source: str) -> list[dict[str, Any]]
                 id = f"{id}-{digest(key)[:12]}"
             ids.add(id)
             rows[key] = {"id": id, "source": source, "query": label.query, "answers": [], "passages": []}
-        row = rows[key]
+        row, spans = rows[key], relevant_spans(label)
         row["answers"] += [answer for answer in label.answers if answer not in row["answers"]]
-        row["passages"].append(_passage(label))
+        passage = {
+            "id": label.passage_id or label.id,
+            "title": label.title,
+            "text": label.passage,
+            "format": label.format,
+            "document_id": label.document_id,
+            "sentences": [list(trimmed(label.passage, *unit)) for unit in label.units],
+            "relevant_spans": spans,
+            "relevant": bool(spans),
+            "soft_labels": list(label.labels),
+        }
+        if label.teacher_score is not None:
+            passage["teacher_score"] = label.teacher_score
+        row["passages"].append(passage)
     return list(rows.values())
 
 
@@ -177,21 +160,15 @@ def _refuse_other_data(out: Path, name: str, splits: Iterable[str]) -> None:
                 raise DataError(f"{out}: contains other data, {file.relative_to(out)}; remove it or use another --out")
 
 
-def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> PublishReport:
-    """Make a data set from labels.
+def publish(labels: Path, out: Path, options: PublishOptions) -> PublishReport:
+    """Make a data set from a file of `Labelled` records.
 
-    Args:
-        labels: File of `Labelled` records.
-        out: Directory of the data set: ``SPLIT/NAME.jsonl.gz``, ``parquet/SPLIT/NAME.parquet`` and ``README.md``.
-        options: Publishing options.
+    The directory gets ``SPLIT/NAME.jsonl.gz``, ``parquet/SPLIT/NAME.parquet`` and ``README.md``.
 
     Raises:
         DataError: The labels cannot be read, all are dropped, a split would be empty, something would be in two
             splits, or the directory contains other data.
-        InputError: An option is out of range.
-        MissingExtraError: A package is not installed.
     """
-    options = options or PublishOptions()
     name = options.name or re.sub(r"[^A-Za-z0-9_-]+", "-", source_name(labels)).strip("-_") or "labels"
     _refuse_other_data(out, name, options.shares)
     dropped: Counter[str] = Counter()
@@ -200,14 +177,13 @@ def publish(labels: Path, out: Path, options: PublishOptions | None = None) -> P
     if not rows:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.most_common()) or "it is empty"
         raise DataError(f"{labels}: all of its {len(pairs)} pairs are dropped ({reasons})")
-    splits = split_rows(rows, options.shares, options.seed, options.near_duplicates)
+    splits = split_rows(rows, options.shares, options.seed, options.near_duplicates, where=labels)
     dropped["would be in two splits"] = splits.passages_dropped
     dropped = +dropped  # without zero counts
-    refuse_empty(splits, labels)
     refuse_leaks(splits.rows, options.near_duplicates, out)
     for split, found in splits.rows.items():
         write_json_lines(out / split / f"{name}.jsonl.gz", found)
         _write_parquet(out / PARQUET / split / f"{name}.parquet", found)
-    figures = {split: statistics(found) for split, found in splits.rows.items()}
-    write_atomically(out / "README.md", card(name, options, len(pairs), dropped, figures))
-    return PublishReport(len(pairs), dropped, figures)
+    counts = {split: statistics(found) for split, found in splits.rows.items()}
+    write_atomically(out / "README.md", card(name, options, len(pairs), dropped, counts))
+    return PublishReport(len(pairs), dropped, counts)

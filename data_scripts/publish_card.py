@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secateur.data_scripts.publish_filters import KEPT_FROM, MAX_COUNTED
+from secateur.data_scripts.reports import KEPT_FROM, MAX_COUNTED, TENTHS, UnitCounts
 
 if TYPE_CHECKING:
     from secateur.data_scripts.publish import PublishOptions
 
-_TENTHS = 10
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 # JSON strings are YAML strings, whatever they contain.
@@ -77,35 +75,19 @@ kept it. No query, no document and no {alike} are in two splits. Dropped:
 
 
 @dataclass(slots=True)
-class SplitStatistics:
-    """Counts of a split: queries, passages, relevant ones, units and kept ones.
-
-    Attributes:
-        kept_units: Passages by number of kept units; 5 means 5 or more.
-        positions: Kept units by their position in tenths of the passage, from 0.
-    """
+class SplitStatistics(UnitCounts):
+    """Counts of a split's examples."""
 
     queries: int = 0
-    passages: int = 0
     relevant: int = 0
-    units: int = 0
-    kept: int = 0
-    kept_units: Counter[int] = field(default_factory=Counter)
-    positions: Counter[int] = field(default_factory=Counter)
 
 
 def statistics(rows: Sequence[Mapping[str, Any]]) -> SplitStatistics:
-    """Compute the statistics of a split's published examples."""
+    """Count the published examples of a split."""
     found = SplitStatistics(queries=len(rows))
     for passage in (passage for row in rows for passage in row["passages"]):
-        labels = passage["soft_labels"]
-        kept = [index for index, share in enumerate(labels) if share >= KEPT_FROM]
-        found.passages += 1
+        found.add(passage["soft_labels"])
         found.relevant += passage["relevant"]
-        found.units += len(labels)
-        found.kept += len(kept)
-        found.kept_units[min(len(kept), MAX_COUNTED)] += 1
-        found.positions.update(index * _TENTHS // len(labels) for index in kept)
     return found
 
 
@@ -119,17 +101,12 @@ def card(
 ) -> str:
     """Return the card as Markdown with the Hugging Face Hub's front matter.
 
-    Args:
-        name: Name of the data set.
-        options: Publishing options.
-        pairs: Number of labelled pairs before any were dropped.
-        dropped: Number of dropped pairs by reason.
-        splits: Statistics by split.
+    It says how many labelled ``pairs`` there were, how many were dropped for which reason, and what is in each split.
     """
     queries = sum(split.queries for split in splits.values())
     counts = {split: [s.queries, s.passages, s.relevant, s.units, s.kept] for split, s in splits.items()}
     kept = {split: [s.kept_units[number] for number in range(MAX_COUNTED + 1)] for split, s in splits.items()}
-    positions = {split: [s.positions[tenth] for tenth in range(_TENTHS)] for split, s in splits.items()}
+    positions = {split: [s.positions[tenth] for tenth in range(TENTHS)] for split, s in splits.items()}
     near = f"passages with an estimated Jaccard similarity of {options.near_duplicates:g} or more (MinHash)"
     return _CARD.format(
         name=name,
@@ -142,7 +119,7 @@ def card(
         description=options.description or "Queries and passages, labelled with the sentences that answer.",
         contents=_table(["queries", "passages", "relevant passages", "units", "kept units"], counts),
         kept_units=_table([*range(MAX_COUNTED), f"{MAX_COUNTED} or more"], kept),
-        positions=_table(range(1, _TENTHS + 1), positions),
+        positions=_table(range(1, TENTHS + 1), positions),
         pairs=pairs,
         kept_from=KEPT_FROM,
         alike=near if options.near_duplicates else "equal passages",

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 from secateur.data_scripts.near_duplicates import digest, normalised
 from secateur.data_scripts.records import Labelled
-from secateur.models.errors import DataError, InputError, shown
-
-KEPT_FROM = 0.5  # share of samples from which a unit is kept
-MAX_COUNTED = 5  # kept units; passages with more are counted with these
+from secateur.data_scripts.reports import KEPT_FROM, MAX_COUNTED
+from secateur.data_scripts.validation import Checked, Share
+from secateur.models.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class FilterOptions:
+class FilterOptions(Checked):
     """Which pairs are dropped. A bucket is the passages with one number of kept units; 5 means 5 or more.
 
     Attributes:
@@ -26,24 +25,13 @@ class FilterOptions:
         max_empty_share: Largest share of passages without a kept unit, in [0, 1].
         max_bucket_share: Largest share of each bucket, in [0, 1].
         seed: Random seed.
-
-    Raises:
-        InputError: A share is out of range.
     """
 
     min_characters: int = 20
     whole_from: int = 5
-    max_empty_share: float = 0.7
-    max_bucket_share: float = 1.0
+    max_empty_share: Share = 0.7
+    max_bucket_share: Share = 1.0
     seed: int = 13
-
-    def __post_init__(self) -> None:
-        for field, share in (
-            ("--max-empty-share", self.max_empty_share),
-            ("--max-bucket-share", self.max_bucket_share),
-        ):
-            if not 0.0 <= share <= 1.0:
-                raise InputError(field, f"must be from 0 to 1, not {shown(share)}", "use e.g. 0.7, or 1 for no limit")
 
 
 def kept(label: Labelled) -> list[bool]:
@@ -74,13 +62,7 @@ def _problem(label: Labelled, options: FilterOptions) -> str | None:
 
 
 def filtered(labels: Iterable[Labelled], options: FilterOptions, dropped: Counter[str]) -> list[Labelled]:
-    """Return the labels that can be trained on.
-
-    Args:
-        labels: Labelled pairs; the first of those with the same query and passage is kept.
-        options: Which pairs are dropped.
-        dropped: Where dropped pairs are counted, by reason.
-    """
+    """Return the labels that can be trained on, each query and passage once; the others are counted by reason."""
     found = []
     seen: set[tuple[str, str]] = set()
     for label in labels:
@@ -101,17 +83,9 @@ def _largest_size(sizes: Sequence[int], share: float) -> int:
 
 
 def balanced(labels: Sequence[Labelled], options: FilterOptions, dropped: Counter[str]) -> list[Labelled]:
-    """Return the labels without the surplus of any bucket.
+    """Return the labels without the surplus of any bucket, whatever their order; the surplus is counted by reason.
 
-    The result does not depend on the order of the labels. Buckets are cut first, then the empty passages.
-
-    Args:
-        labels: Filtered pairs.
-        options: Largest shares.
-        dropped: Where dropped pairs are counted, by reason.
-
-    Raises:
-        DataError: There are too few buckets for their largest share.
+    Buckets are cut first, then the empty passages. Too few buckets for their largest share are a `DataError`.
     """
     buckets: dict[int, list[Labelled]] = {}
     for label in labels:

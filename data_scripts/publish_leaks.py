@@ -7,24 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data_scripts.near_duplicates import NearDuplicates
-from secateur.data_scripts.records import parsed_lines
-from secateur.data_scripts.split import checked_row, row_keys
+from secateur.data_scripts.split import read_rows, row_keys
 from secateur.labelled.examples import data_files
 from secateur.models.errors import DataError, shown
 
 _SHOWN = 5  # leaks that an error message lists
 
 
-def find_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float = 0.9) -> list[str]:
-    """Describe each query, document and passage that is in two splits.
+def refuse_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float, where: Path) -> None:
+    """Raise `DataError` if a query, document or passage is in two splits; the message lists the first leaks.
 
-    Args:
-        splits: Rows of the schema in `secateur.labelled.examples`, by split.
-        near_duplicates: Similarity from which two passages are near-duplicates; 0: only equal passages are found.
-
-    Raises:
-        InputError: The similarity is out of range.
-        MissingExtraError: `datasketch` is not installed.
+    Passages are the same from a similarity of ``near_duplicates``; with 0, only equal ones are.
     """
     first: dict[tuple[str, str], str] = {}
     leaks: dict[tuple[str, str], str] = {}
@@ -40,50 +33,24 @@ def find_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicate
             other = next((one for one in others if one != split), None)
             if other is not None:
                 leaks.setdefault((kind, text), f"{label} {shown(text)} is in {other} and in {split}")
-    return list(leaks.values())
-
-
-def refuse_leaks(splits: Mapping[str, Iterable[Mapping[str, Any]]], near_duplicates: float, where: Path) -> None:
-    """Check that nothing is in two splits.
-
-    Raises:
-        DataError: Something is; the message gives the number of leaks and lists the first ones.
-    """
-    leaks = find_leaks(splits, near_duplicates)
     if leaks:
-        raise DataError(
-            f"{where}: {len(leaks)} leaks between splits; split it again with `data publish`: "
-            + "; ".join(leaks[:_SHOWN])
-        )
+        listed = "; ".join(list(leaks.values())[:_SHOWN])
+        raise DataError(f"{where}: {len(leaks)} leaks between splits; split it again with `data publish`: {listed}")
 
 
 def split_names(directory: Path) -> list[str]:
     """Return the names of a data set's splits: its subdirectories with JSON-lines files."""
-    if not directory.is_dir():
-        return []
     found = {path.parent for pattern in ("*/*.jsonl", "*/*.jsonl.gz") for path in directory.glob(pattern)}
     return sorted(path.name for path in found)
 
 
 def check_leaks(directory: Path, near_duplicates: float = 0.9) -> None:
-    """Check that nothing is in two splits of a published data set.
-
-    Args:
-        directory: Directory with a subdirectory of labelled examples for each split.
-        near_duplicates: Similarity from which two passages are near-duplicates; 0: only equal passages are found.
-
-    Raises:
-        DataError: Something is in two splits, there are fewer than two splits, or a file cannot be read.
-        InputError: The similarity is out of range.
-    """
+    """Raise `DataError` if something is in two of the splits of a published data set, or if it has fewer than two."""
     names = split_names(directory)
     if len(names) < 2:
         found = ", ".join(names) or "none"
         raise DataError(
             f"{directory}: needs at least two subdirectories with .jsonl or .jsonl.gz files; found: {found}"
         )
-    splits = {
-        name: (row for file in data_files(directory / name) for row in parsed_lines(file, checked_row))
-        for name in names
-    }
+    splits = {name: (row for file in data_files(directory / name) for row in read_rows(file)) for name in names}
     refuse_leaks(splits, near_duplicates, directory)

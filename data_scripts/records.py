@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,14 +22,7 @@ from secateur.models.segmentation import check_format
 _T = TypeVar("_T")
 
 
-def _known(name: str) -> str:
-    try:
-        return check_format("format", name)
-    except InputError as error:
-        raise ValueError(f"{error.problem}; {error.hint}") from error  # pydantic reports ValueErrors only
-
-
-Format = Annotated[str, AfterValidator(_known)]
+Format = Annotated[str, AfterValidator(partial(check_format, "format"))]
 """The name of a passage format; see `secateur.models.segmentation.FORMATS`."""
 
 
@@ -59,12 +52,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query that a user might ask.
-
-    Attributes:
-        chunk_id: Identifier of the chunk that the query was generated from, if any.
-        style: How the query was made, e.g. ``question``, ``keywords``, ``heading``.
-    """
+    """A query that a user might ask, with its style, e.g. ``keywords``, and the chunk that it was made from, if any."""
 
     id: str
     query: str
@@ -101,12 +89,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query and a passage to label. The first three fields are required; the others are passed on.
-
-    Attributes:
-        query_id: Identifier of the query; if empty, its text identifies it.
-        passage_id: Identifier of the chunk.
-    """
+    """A query and a passage to label; without ``query_id``, the query's text identifies it."""
 
     id: str
     query: str
@@ -157,45 +140,26 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 def parse_record(value: Any, kind: type[_T], where: str) -> _T:
-    """Convert a JSON value to a record; unknown keys are ignored.
-
-    Args:
-        value: A parsed JSON object.
-        kind: Class of the record.
-        where: File and line, for the error message.
-
-    Raises:
-        DataError: A field is missing or invalid; the message names it and its value.
-    """
+    """Convert a JSON value to a record, without unknown keys; `DataError` names the place and a wrong field's value."""
     try:
         record: _T = _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "the line"
         raise DataError(f"{where}: {name}: {first['msg']} (got {shown(first['input'])})") from error
+    except InputError as error:
+        raise DataError(f"{where}: {error}") from error
     return record
 
 
 def read_records(path: Path, kind: type[_T]) -> Iterator[_T]:
-    """Read a JSON-lines file of records, gzipped or not.
-
-    Raises:
-        DataError: The file cannot be read or a line is invalid; the message names it.
-    """
+    """Read a JSON-lines file of records, gzipped or not; `DataError` names an invalid line."""
     for number, value in json_lines(path):
         yield parse_record(value, kind, f"{path}, line {number}")
 
 
 def parsed_lines(path: Path, parse: Callable[[Any, int], _T]) -> Iterator[_T]:
-    """Convert each line of a JSON-lines file.
-
-    Args:
-        path: The file, gzipped or not.
-        parse: Function that converts a line's value and number.
-
-    Raises:
-        DataError: The file cannot be read or a line cannot be converted; the message names it.
-    """
+    """Convert each line of a JSON-lines file by its value and number; `DataError` names one that cannot be."""
     for number, value in json_lines(path):
         try:
             result = parse(value, number)

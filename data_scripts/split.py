@@ -1,9 +1,8 @@
 """Splitting examples into train, dev and test so that no query, document or passage is in two splits.
 
 Passages that were retrieved for many queries connect all of these. If that leaves a split far too small, only relevant
-passages connect queries, and every irrelevant passage stays in one split only. A question that is asked of every
-document, e.g. of contracts, connects all documents; where allowed, such a question may be in several splits, each time
-with other documents and passages.
+passages connect queries, and every irrelevant passage stays in one split only. Where allowed, a question that is asked
+of every document, e.g. of contracts, may be in several splits, each time with other documents and passages.
 """
 
 from __future__ import annotations
@@ -46,17 +45,11 @@ class _Groups(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Examples by split.
-
-    Attributes:
-        rows: Examples by the name of their split.
-        passages_dropped: Irrelevant passages that were dropped because they would be in two splits.
-        queries_repeated: Queries that are in several splits, each time with other passages.
-    """
+    """Examples by split; irrelevant passages that were dropped to be in one split only; queries in several splits."""
 
     rows: dict[str, list[Row]]
-    passages_dropped: int = 0
-    queries_repeated: int = 0
+    passages_dropped: int
+    queries_repeated: int
 
     def well_filled(self, shares: Mapping[str, float]) -> bool:
         """Whether no split is far smaller than its share."""
@@ -65,11 +58,7 @@ class Splits:
 
 
 def row_keys(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what may be in one split only, as kind and text: an example's query, documents and passages.
-
-    Raises:
-        KeyError, TypeError, AttributeError: The row is not an example.
-    """
+    """Yield what may be in one split only, as kind and text: an example's query, documents and passages."""
     yield "query", normalised(row["query"])
     for passage in row["passages"]:
         if passage.get("document_id"):
@@ -77,10 +66,14 @@ def row_keys(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "passage", normalised(passage["text"])
 
 
-def checked_row(row: Any, _: int = 0) -> Row:
-    """Return a row whose keys can be read; see `row_keys` for the errors."""
-    list(row_keys(row))
-    return dict(row)
+def read_rows(file: Path) -> Iterator[Row]:
+    """Read labelled examples as they are; `DataError` names a line without a query or passages."""
+
+    def checked(row: Any, _: int) -> Row:
+        list(row_keys(row))
+        return dict(row)
+
+    return parsed_lines(file, checked)
 
 
 def _passage_key(passage: Mapping[str, Any]) -> str:
@@ -153,6 +146,7 @@ def split_rows(
     near_duplicates: float = 0.0,
     *,
     repeat_queries: bool = False,
+    where: str | Path = "the examples",
 ) -> Splits:
     """Split examples so that no query, document or passage is in two splits.
 
@@ -161,54 +155,38 @@ def split_rows(
         shares: Share of the queries by split; they add up to 1.
         seed: Random seed.
         near_duplicates: Similarity from which two passages count as the same; 0: only equal ones do.
-        repeat_queries: If the splits cannot be filled otherwise, allow a query in several of them, each time with
-            other documents and passages.
-
-    Returns:
-        The splits; one is empty if the examples are connected too much.
+        repeat_queries: If the splits cannot be filled otherwise, allow a query in several, with other passages.
+        where: The examples' place, for the error message.
 
     Raises:
-        InputError: The similarity is out of range.
-        MissingExtraError: Near-duplicates are asked for and `datasketch` is not installed.
+        DataError: A split would be empty: the examples are too few, or connected too much.
     """
     passages = _passage_groups(rows, near_duplicates)
     queries = [f"query {normalised(row['query'])}" for row in rows]
     separate = [f"row {number}" for number in range(len(rows))]
-    ways = [(queries, True), (queries, False)]
-    ways += [(separate, True), (separate, False)] if repeat_queries else []
-    tried = []
-    for keys, every in ways:
-        found = _split_by(keys, rows, passages, shares, seed, every)
-        if found.well_filled(shares):
-            return found
-        tried.append(found)
-    return tried[1]  # no way fills the splits, so queries are not repeated either
+    ways = [(keys, every) for keys in (queries, separate)[: 1 + repeat_queries] for every in (True, False)]
+    ways.append((queries, False))  # if no way fills the splits, queries are not repeated either
+    tried = (_split_by(keys, rows, passages, shares, seed, every) for keys, every in ways)
+    found = next(splits for number, splits in enumerate(tried, 1) if number == len(ways) or splits.well_filled(shares))
+    if empty := [name for name, part in found.rows.items() if not part]:
+        total = sum(map(len, found.rows.values()))
+        raise DataError(
+            f"{where}: the split {empty[0]!r} would be empty: its {total} queries are too few, or share too many "
+            "documents or passages; use fewer splits or more data"
+        )
+    return found
 
 
 def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) -> dict[str, int]:
-    """Split files of labelled examples; each split has a directory with a file per source.
-
-    Args:
-        data: A file of labelled examples or a directory of such files.
-        out: Directory of the splits.
-        shares: Share of the queries by split; they add up to 1.
-        seed: Random seed.
+    """Split labelled examples as `split_rows` does; each split has a directory with a file per source.
 
     Returns:
         The number of queries in each split.
-
-    Raises:
-        DataError: A line is invalid, or the examples are connected so much that a split would be empty.
     """
-    rows = [
-        row | {_FILE: file.name.removesuffix(".gz")}
-        for file in data_files(data)
-        for row in parsed_lines(file, checked_row)
-    ]
-    splits = split_rows(rows, shares, seed, repeat_queries=True)
+    rows = [row | {_FILE: file.name.removesuffix(".gz")} for file in data_files(data) for row in read_rows(file)]
+    splits = split_rows(rows, shares, seed, repeat_queries=True, where=data)
     if splits.queries_repeated:
         log.warning("queries in several splits, each time with other passages: %d", splits.queries_repeated)
-    refuse_empty(splits, data)
     for name, found in splits.rows.items():
         files: dict[str, list[Row]] = {}
         for row in found:
@@ -216,18 +194,3 @@ def split(data: Path, out: Path, shares: Mapping[str, float], seed: int = 13) ->
         for file, lines in files.items():
             write_json_lines(out / name / file, lines)
     return {name: len(found) for name, found in splits.rows.items()}
-
-
-def refuse_empty(splits: Splits, where: Path) -> None:
-    """Check that no split is empty.
-
-    Raises:
-        DataError: A split is empty; the message names it.
-    """
-    for name, rows in splits.rows.items():
-        if not rows:
-            total = sum(map(len, splits.rows.values()))
-            raise DataError(
-                f"{where}: the split {name!r} would be empty: its {total} queries are too few, or share too many "
-                "documents or passages; use fewer splits or more data"
-            )

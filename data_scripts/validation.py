@@ -17,6 +17,7 @@ class _Identified(Protocol):
 
 
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 _T = TypeVar("_T")
 _R = TypeVar("_R", bound=_Identified)
 
@@ -31,7 +32,7 @@ def check(name: str, value: object, kind: Any) -> None:
 
 
 class Checked:
-    """Base of option dataclasses, whose fields are checked against their types."""
+    """Base of option dataclasses: `InputError` for a field that is not of its type, bounds and choices included."""
 
     __slots__ = ()
 

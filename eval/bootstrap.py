@@ -8,7 +8,6 @@ are compared by the paired bootstrap (Koehn 2004): the interval is that of the d
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +55,10 @@ def interval(figure: FloatArray) -> tuple[float, float] | None:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """One figure minus another on the same queries. Figures are better when they are higher.
+    """One figure minus another on the same queries, where higher is better.
 
-    Attributes:
-        difference: Difference for the sample itself.
-        low: Lower end of the 95% interval.
-        high: Upper end of the 95% interval.
-        p: Two-sided p value of no difference, at least 1 / resamples.
+    The difference is that of the sample itself, ``low`` and ``high`` are the ends of its 95% interval, and ``p`` is the
+    two-sided p value of no difference, at least 1 / resamples.
     """
 
     difference: float
@@ -78,18 +74,12 @@ class PairedDifference:
     @property
     def outcome(self) -> str:
         """``better``, ``worse`` or ``no significant change``."""
-        if not self.significant:
-            return "no significant change"
-        return "better" if self.difference > 0 else "worse"
+        outcome = "better" if self.difference > 0 else "worse"
+        return outcome if self.significant else "no significant change"
 
     def as_json(self) -> dict[str, Any]:
         """Return the difference, its interval and p as a JSON object."""
         return {"difference": self.difference, "interval": [self.low, self.high], "p": self.p}
-
-    @classmethod
-    def of_json(cls, row: Mapping[str, Any]) -> PairedDifference:
-        """Return the difference of a JSON object that `as_json` made."""
-        return cls(row["difference"], row["interval"][0], row["interval"][1], row["p"])
 
 
 def paired_difference(a: FloatArray, b: FloatArray) -> PairedDifference | None:
@@ -100,4 +90,4 @@ def paired_difference(a: FloatArray, b: FloatArray) -> PairedDifference | None:
         return None
     resampled = delta[1:][~np.isnan(delta[1:])]
     tail = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
-    return PairedDifference(float(delta[0]), ends[0], ends[1], min(1.0, max(2 * tail, 1 / len(resampled))))
+    return PairedDifference(float(delta[0]), *ends, min(1.0, max(2 * tail, 1 / len(resampled))))

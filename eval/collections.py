@@ -1,8 +1,8 @@
-"""Retrieval test collections in their common forms: TREC runs and qrels, TSV, BEIR directories."""
+"""Retrieval test collections (TREC runs and qrels, TSV, BEIR directories), and figures of rankings by `ir_measures`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,14 @@ from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError, MissingExtraError
 from secateur.models.types import Passage
 
+RANKING_FIGURES = {"mrr": "RR", "mrr@10": "RR@10", "ndcg@10": "nDCG@10", "recall@5": "R@5"}
+"""Figures by name, with their names in `ir_measures`: reciprocal rank (uncut and at 10), nDCG (Jarvelin and Kekalainen
+2002) and recall."""
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Everything that reranking needs.
-
-    Attributes:
-        queries: Text by id.
-        documents: Passage by id.
-        qrels: Grade by query and document; grades above 0 are relevant.
-        run: Documents of each query, best first.
-    """
+    """Queries and documents by id, grades by query and document (above 0: relevant), and the first stage, if any."""
 
     queries: dict[str, str]
     documents: dict[str, Passage]
@@ -30,11 +27,7 @@ class Collection:
 
 
 def ir_measures_library() -> Any:
-    """Return the module `ir_measures`.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
+    """Return the module `ir_measures`; raise `MissingExtraError` if it is not installed."""
     try:
         import ir_measures
     except ImportError as error:
@@ -108,15 +101,7 @@ def load_collection(
     qrels: Path | None = None,
     run: Path | None = None,
 ) -> Collection:
-    """Load a collection.
-
-    Args:
-        beir: Directory with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``; the other arguments override
-            its files.
-        collection: Documents.
-        queries: Queries.
-        qrels: Judgements.
-        run: First-stage ranking; None to rank by BM25.
+    """Load a collection from its files; the directory ``beir`` stands in for those that are not given.
 
     Raises:
         InputError: A part is missing.
@@ -126,10 +111,10 @@ def load_collection(
         collection = collection or beir / "corpus.jsonl"
         queries = queries or beir / "queries.jsonl"
         qrels = qrels or beir / "qrels" / "test.tsv"
-    for name, path in (("collection", collection), ("queries", queries), ("qrels", qrels)):
-        if path is None:
-            raise InputError(f"--{name}", "is missing", "give it, or --beir with a directory that has it")
-    assert collection is not None and queries is not None and qrels is not None
+    if collection is None or queries is None or qrels is None:
+        parts = {"collection": collection, "queries": queries, "qrels": qrels}
+        missing = next(name for name, path in parts.items() if path is None)
+        raise InputError(f"--{missing}", "is missing", "give it, or --beir with a directory that has it")
     documents, texts, judged = read_texts(collection), read_texts(queries), read_qrels(qrels)
     names = [name for name in texts if any(grade > 0 for grade in judged.get(name, {}).values())]
     if not names:
@@ -137,9 +122,23 @@ def load_collection(
     ranking = read_run(run) if run is not None else {}
     if run is not None and not any(name in ranking for name in names):
         raise DataError(f"{run}: ranks no query that {qrels} judges; are the ids the same?")
-    missing = {document for name in names for document in ranking.get(name, []) if document not in documents}
-    if missing:
-        raise DataError(f"{run}: ranks {len(missing)} documents that {collection} lacks, e.g. {min(missing)!r}")
+    lacking = {document for name in names for document in ranking.get(name, []) if document not in documents}
+    if lacking:
+        raise DataError(f"{run}: ranks {len(lacking)} documents that {collection} lacks, e.g. {min(lacking)!r}")
     return Collection(
         {name: texts[name].text for name in names}, documents, {name: judged[name] for name in names}, ranking
     )
+
+
+def rank_figures(
+    qrels: Mapping[str, Mapping[str, int]], ranking: Mapping[str, list[str]]
+) -> dict[str, dict[str, float]]:
+    """Return values by figure and judged query, given the grades of documents and their ranking for each query."""
+    library = ir_measures_library()
+    # Ranks as scores: ties are already broken.
+    run = {query: {name: float(-rank) for rank, name in enumerate(names)} for query, names in ranking.items()}
+    measures = {library.parse_measure(measure): name for name, measure in RANKING_FIGURES.items()}
+    found: dict[str, dict[str, float]] = {name: {} for name in RANKING_FIGURES}
+    for metric in library.iter_calc(list(measures), {q: dict(j) for q, j in qrels.items()}, run):
+        found[measures[metric.measure]][metric.query_id] = float(metric.value)
+    return found

@@ -15,30 +15,25 @@ from secateur.labelled.markdown_blocks import marked_blocks, rewrite_block
 from secateur.labelled.text_files import read_text
 from secateur.models.errors import DataError
 
-BLOCKS: dict[str, Callable[[Json], Table | None]] = {
+_BLOCKS: dict[str, Callable[[Json], Table | None]] = {
     "quality": quality_table,
     "systems": systems_table,
     "needle": needle_table,
     "robustness": robustness_table,
 }
-"""Tables by the name of their block."""
 _UNTITLED = "-untitled"
 
 
 def update_document(target: str, metrics: Json) -> None:
-    """Rewrite the blocks of a document that this run has a table for.
-
-    Args:
-        target: ``PATH``, or ``PATH:BLOCK`` for one block.
-        metrics: Content of the run's ``metrics.json``.
+    """Rewrite the blocks of a document, ``PATH`` or for one block ``PATH:BLOCK``, that this run has a table for.
 
     Raises:
         DataError: The document cannot be read, or has no such block.
     """
     suffix = "" if metrics["setup"]["titles"] else _UNTITLED
-    tables = {name + suffix: table for name, table in BLOCKS.items()}
+    tables = {name + suffix: table for name, table in _BLOCKS.items()}
     file, _, block = target.rpartition(":")
-    if block.removesuffix(_UNTITLED) not in BLOCKS:
+    if block.removesuffix(_UNTITLED) not in _BLOCKS:
         file, block = target, ""
     if block and block not in tables:
         raise DataError(f"{target}: this run showed {'no titles' if suffix else 'titles'}; its blocks are {[*tables]}")

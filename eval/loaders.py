@@ -1,4 +1,4 @@
-"""Labelled examples that can be measured, and which others were skipped and why."""
+"""Labelled examples that can be measured, laid out as sources, and which others were skipped and why."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example
 from secateur.labelled.sources import LabelledSource, labelled_sources
 from secateur.models.errors import DataError
@@ -15,23 +18,11 @@ from secateur.models.requests import clean_passage, replace_surrogates
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The examples of a source.
-
-    Attributes:
-        name: Name of the source.
-        examples: Examples that can be measured.
-        skipped: Number of examples that were skipped or changed, by reason.
-    """
+    """The examples of a source that can be measured, and the number that was skipped or changed, by reason."""
 
     name: str
-    examples: tuple[Example, ...]
-    skipped: dict[str, int]
-
-
-def _without_surrogates(example: Example) -> Example:
-    """Return the example as a pruner reads it: lone surrogates, which no tokenizer accepts, are replaced."""
-    passages = tuple(replace(p, passage=clean_passage(p.passage)) for p in example.passages)
-    return replace(example, query=replace_surrogates(example.query), passages=passages)
+    examples: list[Example]
+    skipped: Counter[str]
 
 
 def _load(source: LabelledSource, limit: int | None) -> Loaded:
@@ -39,7 +30,9 @@ def _load(source: LabelledSource, limit: int | None) -> Loaded:
     skipped: Counter[str] = Counter()
     seen: set[str] = set()
     for given in source.read():
-        example = _without_surrogates(given)
+        # As a pruner reads it: no tokenizer accepts lone surrogates.
+        passages = tuple(replace(p, passage=clean_passage(p.passage)) for p in given.passages)
+        example = replace(given, query=replace_surrogates(given.query), passages=passages)
         if example.id in seen:
             raise DataError(f"{source.where}: id {example.id!r} is a duplicate; ids must be unique within a source")
         seen.add(example.id)
@@ -55,18 +48,42 @@ def _load(source: LabelledSource, limit: int | None) -> Loaded:
         skipped["source without a usable query"] += 1
     if limit is not None:
         random.Random(0).shuffle(kept)
-        kept = kept[:limit]
-    return Loaded(source.name, tuple(kept), dict(skipped))
+    return Loaded(source.name, kept[:limit], skipped)
 
 
 def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
-    """Load labelled examples.
-
-    Args:
-        path: See `secateur.labelled.sources.labelled_sources`.
-        limit: Number of queries drawn from each source, always the same ones; None for all.
+    """Load the labelled examples of a path, at most ``limit`` of each source; see `labelled_sources`.
 
     Raises:
         DataError: There are no examples, one is not of the schema, or an id is duplicated; the message names the place.
     """
     return [_load(source, limit) for source in labelled_sources(path)]
+
+
+def read_sources(
+    data: Path, builder: SourceBuilder, limit: int | None = None
+) -> tuple[list[Source], dict[str, dict[str, int]]]:
+    """Load and segment labelled examples; see `load_sources`.
+
+    Returns:
+        The sources that have a usable query, and how much was skipped or cannot be measured, by source and reason.
+
+    Raises:
+        DataError: The data cannot be read, or no source has a relevant passage.
+    """
+    loaded = load_sources(data, limit)
+    sources = [builder.build(one.name, one.examples) for one in loaded if one.examples]
+    skipped = {one.name: dict(one.skipped) for one in loaded}
+    for source in sources:
+        reasons = skipped[source.name]
+        labelled = np.zeros(len(source.relevant), dtype=bool)
+        labelled[source.unit_passage[source.gold]] = True
+        if unlabelled := int((source.relevant & ~labelled).sum()):
+            reasons["relevant passage without a labelled unit (cannot be lost)"] = unlabelled
+        if not source.relevant.any():
+            reasons["query of a source without relevant passages (compression only)"] = len(source.examples)
+    if not any(source.relevant.any() for source in sources):
+        raise DataError(
+            f"{data}: no passage is labelled as relevant, so nothing can be measured; is the data labelled?"
+        )
+    return sources, {name: reasons for name, reasons in skipped.items() if reasons}

@@ -11,7 +11,7 @@ A unit is kept when its score is at least the threshold. The figures and their s
   moves; ``area`` is its mean, ``compression_at_retention`` some of its points.
 - ``precision``, ``recall``, ``f1``, ``f2``: kept against answering units, pooled over the source (F2 weighs recall
   twice: van Rijsbergen 1979).
-- ranking figures: see `secateur.eval.ranking`.
+- ranking figures: see `secateur.eval.collections`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.eval.bootstrap import ratio
-from secateur.eval.units import FloatArray, IntArray, Scores, Source
+from secateur.eval.units import BoolArray, FloatArray, IntArray, Scores, Source
 
 RETENTION_LEVELS = np.linspace(0.5, 1.0, 51)
-REPORTED_RETENTIONS = (0.90, 0.95, 0.98, 0.99)
-HISTOGRAM_EDGES = np.linspace(0.0, 1.0, 21)
+_REPORTED_RETENTIONS = (0.90, 0.95, 0.98, 0.99)
+_HISTOGRAM_EDGES = np.linspace(0.0, 1.0, 21)
 _THRESHOLDS = 400
 _RELIABILITY_EDGES = np.linspace(0.0, 1.0, 11)
 
@@ -33,18 +33,17 @@ Figures = dict[str, FloatArray]
 
 def sum_by(values: NDArray[np.generic], owner: IntArray, owners: int) -> FloatArray:
     """Return float64[owners], the sum of the values that belong to each query or passage."""
-    summed: FloatArray = np.bincount(owner, weights=values.astype(np.float64), minlength=owners)  # type: ignore[assignment]
-    return summed
+    return np.bincount(owner, weights=values.astype(np.float64), minlength=owners).astype(np.float64)
 
 
-def _cumulative(steps: IntArray, values: FloatArray, query: IntArray, shape: tuple[int, int]) -> FloatArray:
-    """Return float64[queries, thresholds], the sum of each query's values whose step is at or before the threshold."""
-    queries, thresholds = shape
-    inside = steps < thresholds
-    flat = np.bincount(
-        query[inside] * thresholds + steps[inside], weights=values[inside], minlength=queries * thresholds
-    )
-    return flat.reshape(shape).cumsum(axis=1)
+def _below(
+    thresholds: FloatArray, scores: FloatArray, values: NDArray[np.generic], query: IntArray, queries: int
+) -> FloatArray:
+    """Return float64[queries, thresholds], the sum of each query's values whose score is below the threshold."""
+    steps = np.searchsorted(thresholds, scores, side="right")  # the first threshold above a score drops its unit
+    inside, columns = steps < len(thresholds), len(thresholds)
+    flat = sum_by(values[inside], query[inside] * columns + steps[inside], queries * columns)
+    return flat.reshape(queries, columns).cumsum(axis=1)
 
 
 def weakest_units(source: Source, scores: Scores) -> FloatArray:
@@ -61,24 +60,13 @@ def _thresholds(scores: FloatArray) -> FloatArray:
 
 
 def curve(source: Source, scores: Scores, weights: FloatArray) -> FloatArray | None:
-    """Return float64[rows, levels], the best compression at each retention level; None without a relevant passage.
-
-    Args:
-        source: Source that was scored.
-        scores: Scores of one system.
-        weights: float64[rows, queries].
-    """
+    """Return float64[rows, levels], the best compression at each retention level; None without a relevant passage."""
     if not source.relevant.any() or not len(scores.units):
         return None
-    queries = len(source.examples)
-    thresholds = _thresholds(scores.units)
-    shape = (queries, len(thresholds))
-    # The first threshold above a score is the first that drops its unit.
-    steps = np.searchsorted(thresholds, scores.units, side="right")
-    dropped = _cumulative(steps, source.characters.astype(np.float64), source.unit_query, shape)
-    weakest = weakest_units(source, scores)[source.relevant]
-    steps = np.searchsorted(thresholds, weakest, side="right")
-    lost = _cumulative(steps, np.ones(len(weakest)), source.passage_query[source.relevant], shape)
+    queries, thresholds = len(source.examples), _thresholds(scores.units)
+    dropped = _below(thresholds, scores.units, source.characters, source.unit_query, queries)
+    weakest = weakest_units(source, scores)
+    lost = _below(thresholds, weakest, source.relevant, source.passage_query, queries)
     relevant = sum_by(source.relevant, source.passage_query, queries)
     characters = sum_by(source.characters, source.unit_query, queries)
     compression = ratio(weights @ dropped, (weights @ characters)[:, None])
@@ -92,23 +80,15 @@ def curve(source: Source, scores: Scores, weights: FloatArray) -> FloatArray | N
 
 
 def figures_at(source: Source, scores: Scores, threshold: float, weights: FloatArray) -> Figures:
-    """Compute the figures at one threshold.
-
-    Args:
-        source: Source that was scored.
-        scores: Scores of one system.
-        threshold: Lowest score of a kept unit.
-        weights: float64[rows, queries].
-    """
+    """Compute the figures at one threshold, for the rows of the weights float64[rows, queries]."""
     queries = len(source.examples)
     kept, gold = scores.units >= threshold, source.gold
-    in_relevant = source.relevant[source.unit_passage]
-    everywhere = np.ones_like(in_relevant)
+    in_relevant, everywhere = source.relevant[source.unit_passage], np.ones_like(source.gold)
 
     def total(values: NDArray[np.generic]) -> FloatArray:
         return weights @ sum_by(values, source.unit_query, queries)
 
-    def dropped(counts: IntArray, among: NDArray[np.bool_]) -> FloatArray:
+    def dropped(counts: IntArray, among: BoolArray) -> FloatArray:
         return 1 - ratio(total(counts * (kept & among)), total(counts * among))
 
     hits, chosen, wanted = total(kept & gold), total(kept), total(gold)
@@ -128,19 +108,12 @@ def figures_at(source: Source, scores: Scores, threshold: float, weights: FloatA
 
 
 def figures(source: Source, scores: Scores, threshold: float | None, weights: FloatArray) -> Figures:
-    """Compute the figures of pruning; those at the default threshold are named ``default.*``.
-
-    Args:
-        source: Source that was scored.
-        scores: Scores of one system.
-        threshold: Default threshold of the system; None when it has none.
-        weights: float64[rows, queries].
-    """
+    """Compute the figures of pruning; those at the system's default threshold, if any, are named ``default.*``."""
     found: Figures = {}
     points = curve(source, scores, weights)
     if points is not None:
         found["area"] = points.mean(axis=1)
-        for level in REPORTED_RETENTIONS:
+        for level in _REPORTED_RETENTIONS:
             column = int(np.argmin(np.abs(RETENTION_LEVELS - level)))
             found[f"compression_at_retention.{level:.2f}"] = points[:, column]
     if threshold is not None:
@@ -155,25 +128,23 @@ def histogram(source: Source, scores: Scores) -> dict[str, list[float] | list[in
     """Count answering and other units by score; scores outside [0, 1] fall into the outer bins."""
     clipped = np.clip(scores.units, 0, 1)
     return {
-        "edges": HISTOGRAM_EDGES.round(4).tolist(),
-        "gold": np.histogram(clipped[source.gold], HISTOGRAM_EDGES)[0].tolist(),
-        "other": np.histogram(clipped[~source.gold], HISTOGRAM_EDGES)[0].tolist(),
+        "edges": _HISTOGRAM_EDGES.round(4).tolist(),
+        "gold": np.histogram(clipped[source.gold], _HISTOGRAM_EDGES)[0].tolist(),
+        "other": np.histogram(clipped[~source.gold], _HISTOGRAM_EDGES)[0].tolist(),
     }
 
 
 def reliability(source: Source, scores: Scores) -> list[dict[str, float]]:
     """Return, by tenths of the score, the mean score and the share of answering units (DeGroot and Fienberg 1983)."""
     bins = np.clip(np.digitize(scores.units, _RELIABILITY_EDGES) - 1, 0, len(_RELIABILITY_EDGES) - 2)
-    rows = []
-    for number in np.unique(bins).tolist():
-        inside = bins == number
-        rows.append(
-            {
-                "low": float(_RELIABILITY_EDGES[number].round(4)),
-                "high": float(_RELIABILITY_EDGES[number + 1].round(4)),
-                "mean": float(scores.units[inside].mean()),
-                "share": float(source.gold[inside].mean()),
-                "units": int(inside.sum()),
-            }
-        )
-    return rows
+    edges = _RELIABILITY_EDGES.round(4).tolist()
+    return [
+        {
+            "low": edges[number],
+            "high": edges[number + 1],
+            "mean": float(scores.units[bins == number].mean()),
+            "share": float(source.gold[bins == number].mean()),
+            "units": int((bins == number).sum()),
+        }
+        for number in np.unique(bins).tolist()
+    ]

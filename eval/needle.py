@@ -8,52 +8,41 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from secateur.eval.bootstrap import interval, query_weights, weighted_mean
-from secateur.eval.collect import collect
 from secateur.eval.metrics import sum_by, weakest_units
+from secateur.eval.quality import collect
 from secateur.eval.systems.base import System
-from secateur.eval.units import BoolArray, Source, SourceBuilder
+from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.labelled.json_files import json_lines
 from secateur.models.errors import DataError
 from secateur.models.types import Passage
 
 LENGTHS = (5, 10, 20, 30)
-NEEDLE_SENTENCES = (1, 2)
+_SENTENCES = (1, 2)
 _FILE = Path(__file__).with_name("needles.jsonl")
-_POSITION_CLASSES = 10
+_TENTHS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Needle:
-    """An invented fact that no data set states.
-
-    Attributes:
-        query: Question that asks for the fact.
-        sentences: One or two sentences that state it.
-    """
+class Needle(NamedTuple):
+    """An invented fact that no data set states, in one or two sentences, and a question that asks for it."""
 
     query: str
-    sentences: tuple[str, ...]
+    sentences: list[str]
 
 
 def read_needles() -> list[Needle]:
     """Return all needles."""
-    return [Needle(row["query"], tuple(row["sentences"])) for _, row in json_lines(_FILE)]
+    return [Needle(row["query"], row["sentences"]) for _, row in json_lines(_FILE)]
 
 
 def haystacks(sources: Sequence[Source], length: int, rng: random.Random) -> Iterator[list[str]]:
-    """Yield runs of ``length`` units of passages without an answer, each run from one source.
-
-    Raises:
-        DataError: No source has that many units.
-    """
+    """Yield runs of ``length`` units of passages without an answer, each run from one source that has that many."""
     pools = []
     for source in sources:
         passages = zip((p for row in source.segmented for p in row), source.relevant, strict=True)
@@ -77,12 +66,9 @@ def hide(needle: Needle, haystack: Sequence[str], position: int, name: str) -> E
     return Example(name, "needle", needle.query, (passage,))
 
 
-def trials(sources: Sequence[Source], sentences: int, per_position: int, seed: int = 0) -> list[Example]:
-    """Return haystacks of all `LENGTHS` with needles of that many sentences at every position.
-
-    The id of each is ``LENGTH/POSITION/NUMBER``.
-    """
-    rng = random.Random(seed)
+def trials(sources: Sequence[Source], sentences: int, per_position: int) -> list[Example]:
+    """Return haystacks of all `LENGTHS` with such needles at every position; ids are ``LENGTH/POSITION/NUMBER``."""
+    rng = random.Random(0)
     needles = [needle for needle in read_needles() if len(needle.sentences) == sentences]
     found = []
     for length in LENGTHS:
@@ -93,24 +79,17 @@ def trials(sources: Sequence[Source], sentences: int, per_position: int, seed: i
     return found
 
 
-def _cells(source: Source, found: BoolArray) -> Iterator[tuple[tuple[int, int], bool]]:
-    """Yield for each trial the length of its haystack, the tenth that its needle is in, and whether it was found."""
-    for example, hit in zip(source.examples, found.tolist(), strict=True):
-        length, position, _ = map(int, example.id.split("/"))
-        yield (length, min(position * _POSITION_CLASSES // (length + 1), _POSITION_CLASSES - 1)), hit
-
-
-def _grid(cells: Sequence[tuple[tuple[int, int], bool]]) -> dict[str, Any]:
-    """Return the share found by length of the haystack and tenth of the way through it."""
-    hits: dict[tuple[int, int], list[bool]] = {}
-    for cell, hit in cells:
-        hits.setdefault(cell, []).append(hit)
-    tenths = range(_POSITION_CLASSES)
-    shares = {cell: float(np.mean(values)) for cell, values in hits.items()}
+def _grid(hits: Sequence[tuple[str, bool]]) -> dict[str, Any]:
+    """Return the share found by length of the haystack and tenth of the way through it, given each trial's id."""
+    cells: dict[tuple[int, int], list[bool]] = {}
+    for name, hit in hits:
+        length, position, _ = map(int, name.split("/"))
+        cells.setdefault((length, min(position * _TENTHS // (length + 1), _TENTHS - 1)), []).append(hit)
+    shares = {cell: float(np.mean(values)) for cell, values in cells.items()}
     return {
-        "positions": [(tenth + 0.5) / _POSITION_CLASSES for tenth in tenths],
+        "positions": [(tenth + 0.5) / _TENTHS for tenth in range(_TENTHS)],
         "lengths": list(LENGTHS),
-        "found": [[shares.get((length, tenth)) for tenth in tenths] for length in LENGTHS],
+        "found": [[shares.get((length, tenth)) for tenth in range(_TENTHS)] for length in LENGTHS],
     }
 
 
@@ -119,27 +98,18 @@ def needle_test(
     sources: Sequence[Source],
     builder: SourceBuilder,
     out: Path | None,
-    *,
     per_position: int = 4,
 ) -> dict[str, Any]:
-    """Run the needle test on every system that has a threshold.
-
-    Args:
-        systems: Systems to test.
-        sources: Sources of the haystacks.
-        builder: Builder of the sources of trials.
-        out: Directory for score files.
-        per_position: Needles at each position of each length.
-    """
-    sets = {n: builder.build(f"needle-{n}", trials(sources, n, per_position)) for n in NEEDLE_SENTENCES}
+    """Run the needle test on every system that has a threshold; see `collect` for ``out``."""
+    sets = {n: builder.build(f"needle-{n}", trials(sources, n, per_position)) for n in _SENTENCES}
     content: dict[str, Any] = {}
     for system in systems:
         if system.threshold is None:
             continue
         rows: dict[str, Any] = {}
-        cells: list[tuple[tuple[int, int], bool]] = []
+        hits: list[tuple[str, bool]] = []
         for sentences, source in sets.items():
-            scores = collect(system, source, out).scores
+            scores = collect(system, source, out)
             found = weakest_units(source, scores) >= system.threshold
             kept = (scores.units >= system.threshold) & ~source.gold
             weights = query_weights(source.name, len(found))
@@ -149,6 +119,6 @@ def needle_test(
                 "extra_units": float(sum_by(kept, source.unit_passage, len(source.relevant)).mean()),
                 "passages": len(found),
             }
-            cells += _cells(source, found)
-        content[system.name] = {"needles": rows, "grid": _grid(cells)}
+            hits += zip((example.id for example in source.examples), found.tolist(), strict=True)
+        content[system.name] = {"needles": rows, "grid": _grid(hits)}
     return {"systems": content}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,25 @@ from typing import Any
 import numpy as np
 
 from secateur.eval.bootstrap import FloatArray, interval, paired_difference, query_weights, value, weighted_mean
-from secateur.eval.collections import Collection
-from secateur.eval.ranking import RANKING_FIGURES, rank_figures
-from secateur.eval.resumable import append_rows, resumed_rows
+from secateur.eval.collections import RANKING_FIGURES, Collection, rank_figures
+from secateur.eval.resumable import Row, resume
 from secateur.labelled.bm25 import build_bm25, words
 from secateur.labelled.markdown_blocks import markdown_table
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
 from secateur.models.pruner import Pruner
 
-_CACHE = "rerank.jsonl"
 _STAGES = ("first stage", "reranked")
+
+Ranking = Mapping[str, list[str]]
+"""Documents by query, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class RerankOptions:
-    """How to rerank.
+    """By which model to rerank, how many documents per query, and how many queries; None for the default and all.
 
-    Attributes:
-        model: Model directory or name of a shipped model; None for the default model.
-        depth: Number of documents per query that are reranked; the others follow them in their own order.
-        limit: Number of queries; None for all.
+    The documents that are not reranked follow the others in their own order.
     """
 
     model: str | None = None
@@ -44,7 +43,7 @@ class RerankOptions:
                 raise InputError(f"--{name}", f"{number} is less than 1", "give at least 1")
 
 
-def bm25_run(collection: Collection, queries: Sequence[str], depth: int) -> dict[str, list[str]]:
+def bm25_run(collection: Collection, queries: Sequence[str], depth: int) -> Ranking:
     """Rank the collection by BM25, titles included."""
     names = list(collection.documents)
     texts = [f"{p.title or ''} {p.text}" for p in collection.documents.values()]
@@ -57,31 +56,37 @@ def bm25_run(collection: Collection, queries: Sequence[str], depth: int) -> dict
     return ranking
 
 
-def _rerank_query(pruner: Pruner, collection: Collection, query: str, candidates: Sequence[str]) -> dict[str, Any]:
-    passages = [collection.documents[name] for name in candidates]
-    result = pruner.prune(collection.queries[query], passages, truncate_query=True)
-    return {
-        "query": query,
-        "ranking": [candidates[item.index] for item in result.results],
-        "scores": [round(item.score, 6) for item in result.results],
-        "input_tokens": result.usage.input_tokens,
-        "output_tokens": result.usage.output_tokens,
-    }
+def _rerank(pruner: Pruner, collection: Collection, candidates: Ranking, start: int) -> Iterator[Row]:
+    for query in list(candidates)[start:]:
+        documents = candidates[query]
+        passages = [collection.documents[name] for name in documents]
+        result = pruner.prune(collection.queries[query], passages, truncate_query=True)
+        yield {
+            "query": query,
+            "ranking": [documents[item.index] for item in result.results],
+            "scores": [round(item.score, 6) for item in result.results],
+            "input_tokens": result.usage.input_tokens,
+            "output_tokens": result.usage.output_tokens,
+        }
+
+
+def _fingerprint(collection: Collection, candidates: Ranking) -> str:
+    """Return a digest of the queries and texts that are reranked."""
+    digest = hashlib.sha256()
+    for query, names in candidates.items():
+        read = query, collection.queries[query], [(name, collection.documents[name]) for name in names]
+        digest.update(repr(read).encode())
+    return digest.hexdigest()
 
 
 def rerank(collection: Collection, out: Path, options: RerankOptions | None = None) -> dict[str, Any]:
-    """Rerank and prune the documents of the first stage, query by query.
+    """Rerank and prune the documents of the first stage, query by query; without a run, BM25 is the first stage.
 
-    Writes ``rerank.json``, the new ranking as a TREC run (``rerank.trec``), and ``rerank.jsonl``, from which a killed
-    run resumes.
+    Writes the new ranking as a TREC run (``rerank.trec``), ``rerank.jsonl``, from which a killed run resumes, and
+    ``rerank.json``, whose content it returns: figures of both stages with intervals, and their difference.
 
-    Args:
-        collection: See `secateur.eval.collections.load_collection`; without a run, BM25 is the first stage.
-        out: Directory for the results.
-        options: How to rerank.
-
-    Returns:
-        The content of ``rerank.json``: figures of both stages with intervals, and their difference.
+    Raises:
+        DataError: The first stage ranks no document, or a file cannot be written.
     """
     options = options or RerankOptions()
     names = sorted(collection.queries)[: options.limit]
@@ -97,52 +102,39 @@ def rerank(collection: Collection, out: Path, options: RerankOptions | None = No
     candidates = {name: found[: options.depth] for name in names if (found := first_stage.get(name))}
     if not candidates:
         raise DataError("the run ranks no document for any judged query; there is nothing to rerank")
-    done = [row for row in resumed_rows(out / _CACHE, settings) if row["query"] in candidates]
-    left = candidates.keys() - {row["query"] for row in done}
-    more = (_rerank_query(pruner, collection, name, candidates[name]) for name in candidates if name in left)
-    rows = append_rows(out / _CACHE, settings, done, more)
-    report = _report(collection, names, first_stage, {row["query"]: row for row in rows}, settings)
+    header = {**settings, "fingerprint": _fingerprint(collection, candidates)}
+    rows = resume(out / "rerank.jsonl", header, lambda start: _rerank(pruner, collection, candidates, start))
+    report = {"settings": settings, **_report(collection, names, first_stage, rows)}
     write_atomically(out / "rerank.json", json.dumps(report, indent=2) + "\n")
     lines = [
         f"{row['query']} Q0 {document} {rank} {score} secateur\n"
-        for row in sorted(rows, key=lambda row: str(row["query"]))
+        for row in rows
         for rank, (document, score) in enumerate(zip(row["ranking"], row["scores"], strict=True), 1)
     ]
     write_atomically(out / "rerank.trec", "".join(lines))
     return report
 
 
-def _figures(
-    qrels: Mapping[str, Mapping[str, int]], ranking: Mapping[str, list[str]], names: Sequence[str]
-) -> dict[str, FloatArray]:
+def _figures(collection: Collection, names: Sequence[str], ranking: Ranking) -> dict[str, FloatArray]:
     """Return each ranking figure float64[1 + resamples]; a query without any document counts as 0."""
     weights = query_weights("rerank", len(names))
-    by_query = rank_figures(qrels, ranking)
+    by_query = rank_figures(collection.qrels, ranking)
     return {
         figure: weighted_mean(np.array([by_query[figure].get(name, 0.0) for name in names]), weights)
         for figure in RANKING_FIGURES
     }
 
 
-def _report(
-    collection: Collection,
-    names: Sequence[str],
-    first_stage: Mapping[str, list[str]],
-    done: Mapping[str, dict[str, Any]],
-    settings: dict[str, Any],
-) -> dict[str, Any]:
-    before = {name: first_stage[name] for name in names if name in done}
-    after = {name: done[name]["ranking"] + first_stage[name][len(done[name]["ranking"]) :] for name in before}
-    figures = {
-        stage: _figures(collection.qrels, ranking, names)
-        for stage, ranking in zip(_STAGES, (before, after), strict=True)
-    }
-    report: dict[str, Any] = {"settings": settings, "queries_without_a_document": len(names) - len(done)}
-    for stage, found in figures.items():
+def _report(collection: Collection, names: Sequence[str], first_stage: Ranking, rows: Sequence[Row]) -> dict[str, Any]:
+    before = {row["query"]: first_stage[row["query"]] for row in rows}
+    after = {row["query"]: row["ranking"] + before[row["query"]][len(row["ranking"]) :] for row in rows}
+    first, second = (_figures(collection, names, ranking) for ranking in (before, after))
+    report: dict[str, Any] = {"queries_without_a_document": len(names) - len(rows)}
+    for stage, found in zip(_STAGES, (first, second), strict=True):
         report[stage] = {name: {"value": value(f), "interval": interval(f)} for name, f in found.items()}
-    changes = {name: paired_difference(figures["reranked"][name], f) for name, f in figures["first stage"].items()}
+    changes = {name: paired_difference(second[name], first[name]) for name in first}
     report["difference"] = {name: found.as_json() for name, found in changes.items() if found is not None}
-    tokens = {key: sum(row[key] for row in done.values()) for key in ("input_tokens", "output_tokens")}
+    tokens = {key: sum(row[key] for row in rows) for key in ("input_tokens", "output_tokens")}
     report["pruning"] = {**tokens, "compression": 1 - tokens["output_tokens"] / max(tokens["input_tokens"], 1)}
     return report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +13,30 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
-def resumed_rows(path: Path, header: Row) -> list[Row]:
-    """Return the finished rows of an earlier run; none where the file is missing, broken or of another run.
-
-    Args:
-        path: File whose first line is the header of the run that wrote it. A half-written last line is dropped.
-        header: Everything that the rows depend on.
-    """
+def _finished(path: Path, header: Row) -> list[Row]:
+    """Return the rows of an earlier run without a half-written last one; none if they are broken or of another run."""
     if not path.is_file():
         return []
     first, *lines = path.read_text(encoding="utf-8").split("\n")
     try:
-        if json.loads(first) != header:
-            log.warning("%s holds results of another model or other data; starting again", path)
-            return []
-        return [json.loads(line) for line in lines[:-1]]
+        if json.loads(first) == header:
+            return [json.loads(line) for line in lines[:-1]]
+        log.warning("%s holds results of another model or other data; starting again", path)
     except ValueError:
         log.warning("%s is broken; starting again", path)
-        return []
+    return []
 
 
-def append_rows(path: Path, header: Row, done: list[Row], more: Iterable[Row]) -> list[Row]:
-    """Write the header and the finished rows, then each further row as it is computed; return all rows."""
+def resume(path: Path, header: Row, compute: Callable[[int], Iterable[Row]]) -> list[Row]:
+    """Return all rows of a run, computed from a given number on, and write each to a file as soon as it is there.
+
+    The first line of the file is the header of the run that wrote it: everything that the rows depend on.
+    """
+    rows = _finished(path, header)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = list(done)
     with path.open("w", encoding="utf-8") as file:
         file.write("\n".join(json.dumps(row) for row in [header, *rows]) + "\n")
-        for row in more:
+        for row in compute(len(rows)):
             file.write(json.dumps(row) + "\n")
             file.flush()
             rows.append(row)

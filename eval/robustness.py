@@ -1,7 +1,4 @@
-"""The robustness test: how figures change when queries or passages are changed by rule.
-
-Each variant carries the labelled spans along.
-"""
+"""The robustness test: how figures change when queries, or passages with their labelled spans, are changed by rule."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.types import Passage
 
-MAX_UNITS = 30
+_MAX_UNITS = 30
 _FINAL = re.compile(r"[.!?…]+([\"'”’)\]]*\s*)$")
 _TYPO_SHARE = 0.3
 _FUNCTION_WORDS = re.compile(
@@ -42,58 +39,40 @@ def _rng(example: Example, variant: str) -> random.Random:
     return random.Random(zlib.crc32(f"{variant}/{example.id}/{example.query}".encode("utf-8", "surrogatepass")))
 
 
-def _joined(pieces: Pieces, like: LabelledPassage) -> LabelledPassage:
-    """Join units to a passage, with the answering ones as the labelled spans."""
-    text, spans = "", []
-    for piece, answers in pieces:
-        if answers and piece.strip():
-            lead = len(piece) - len(piece.lstrip())
-            spans.append((len(text) + lead, len(text) + len(piece.rstrip())))
-        text += piece
-    return LabelledPassage(replace(like.passage, text=text), tuple(spans), bool(spans))
-
-
 def _pieces(source: Source, query: int) -> list[Pieces]:
     """Return the passages of a query as units, each with the white space after it."""
     found = []
     for labelled, segmented in zip(source.examples[query].passages, source.segmented[query], strict=True):
-        answers = labelled.unit_labels(segmented.units)
-        text = labelled.passage.text
-        found.append([(text[u.start : u.end], a) for u, a in zip(segmented.units, answers, strict=True)])
+        texts = [labelled.passage.text[unit.start : unit.end] for unit in segmented.units]
+        found.append(list(zip(texts, labelled.unit_labels(segmented.units), strict=True)))
     return found
 
 
 def _rewritten(source: Source, query: int, rewrite: Callable[[Pieces], Pieces]) -> Example:
     """Return the example with the units of each passage rewritten; passages that become blank are dropped."""
-    example = source.examples[query]
-    pairs = zip(_pieces(source, query), example.passages, strict=True)
-    passages = [_joined(rewrite(pieces), labelled) for pieces, labelled in pairs]
-    return replace(example, passages=tuple(p for p in passages if p.passage.text.strip()))
+    passages = []
+    for pieces, labelled in zip(_pieces(source, query), source.examples[query].passages, strict=True):
+        text, spans = "", []
+        for piece, answers in rewrite(pieces):
+            if answers and piece.strip():
+                lead = len(piece) - len(piece.lstrip())
+                spans.append((len(text) + lead, len(text) + len(piece.rstrip())))
+            text += piece
+        if text.strip():
+            passages.append(LabelledPassage(replace(labelled.passage, text=text), tuple(spans), bool(spans)))
+    return replace(source.examples[query], passages=tuple(passages))
 
 
-def plain(source: Source, query: int) -> Example:
-    """The example as it is."""
-    return source.examples[query]
-
-
-def no_final_punctuation(source: Source, query: int) -> Example:
-    """Units without the full stop, question mark or exclamation mark at their end."""
-    return _rewritten(source, query, lambda pieces: [(_FINAL.sub(r"\1", text), answers) for text, answers in pieces])
-
-
-def upper_case(source: Source, query: int) -> Example:
-    """Passages in capitals; letters whose capital is longer stay, so that spans hold."""
-
-    def capitals(text: str) -> str:
-        return "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
+def _upper_case(source: Source, query: int) -> Example:
+    def capitals(p: LabelledPassage) -> LabelledPassage:
+        text = "".join(c.upper() if len(c.upper()) == 1 else c for c in p.passage.text)
+        return replace(p, passage=replace(p.passage, text=text))
 
     example = source.examples[query]
-    passages = [replace(p, passage=replace(p.passage, text=capitals(p.passage.text))) for p in example.passages]
-    return replace(example, passages=tuple(passages))
+    return replace(example, passages=tuple(map(capitals, example.passages)))
 
 
-def query_typos(source: Source, query: int) -> Example:
-    """Two neighbouring letters swapped in some of the longer words of the query, at least in one."""
+def _query_typos(source: Source, query: int) -> Example:
     example = source.examples[query]
     rng = _rng(example, "typos")
     words = example.query.split(" ")
@@ -105,38 +84,31 @@ def query_typos(source: Source, query: int) -> Example:
     return replace(example, query=" ".join(words))
 
 
-def query_keywords(source: Source, query: int) -> Example:
-    """The content words of the query alone, without punctuation."""
+def _query_keywords(source: Source, query: int) -> Example:
     example = source.examples[query]
     words = re.findall(r"[\w'-]+", example.query)
     content = [word for word in words if not _FUNCTION_WORDS.fullmatch(word)]
     return replace(example, query=" ".join(content or words) or example.query)
 
 
-def duplicated(source: Source, query: int) -> Example:
-    """Every passage twice."""
+def _duplicated(source: Source, query: int) -> Example:
     example = source.examples[query]
     return replace(example, passages=tuple(p for p in example.passages for _ in range(2)))
 
 
-def noise_passage(source: Source, query: int) -> Example:
-    """A passage of noise added."""
+def _noise_passage(source: Source, query: int) -> Example:
     example = source.examples[query]
     rng = _rng(example, "noise")
     noise = Passage(" ".join(rng.choice(_NOISE) for _ in range(80)) + ".")
     return replace(example, passages=(*example.passages, LabelledPassage(noise, (), False)))
 
 
-def other_lengths(source: Source, query: int) -> Example:
-    """Passages cut, or lengthened by passages of other queries, to a random number of units from 1 to 30.
-
-    A passage is never cut shorter than the run from its first to its last answering unit.
-    """
-    example = source.examples[query]
-    rng = _rng(example, "lengths")
+def _other_lengths(source: Source, query: int) -> Example:
+    """A passage is never cut shorter than the run from its first to its last answering unit."""
+    rng = _rng(source.examples[query], "lengths")
 
     def resized(pieces: Pieces) -> Pieces:
-        target = rng.randint(1, MAX_UNITS)
+        target = rng.randint(1, _MAX_UNITS)
         gold = [i for i, (_, answers) in enumerate(pieces) if answers]
         first, last = (gold[0], gold[-1]) if gold else (0, 0)
         wanted = max(target, last - first + 1)
@@ -152,41 +124,47 @@ def other_lengths(source: Source, query: int) -> Example:
     return _rewritten(source, query, resized)
 
 
-def deletion(source: Source, query: int) -> Example:
-    """The answering units removed: nothing is left to keep, and the kept share should be 0."""
-    return _rewritten(source, query, lambda pieces: [(text, False) for text, answers in pieces if not answers])
-
-
-VARIANTS: dict[str, Callable[[Source, int], Example]] = {
-    "plain": plain,
-    "no final punctuation": no_final_punctuation,
-    "upper case": upper_case,
-    "query with typos": query_typos,
-    "query as keywords": query_keywords,
-    "duplicated passages": duplicated,
-    "a passage of noise": noise_passage,
-    "1 to 30 units": other_lengths,
-    "answers deleted": deletion,
+VARIANTS: dict[str, tuple[str, Callable[[Source, int], Example]]] = {
+    "plain": ("The example as it is", lambda source, query: source.examples[query]),
+    "no final punctuation": (
+        "Units without the full stop, question mark or exclamation mark at their end",
+        lambda source, query: _rewritten(source, query, lambda pieces: [(_FINAL.sub(r"\1", t), a) for t, a in pieces]),
+    ),
+    "upper case": (
+        "Passages in capitals; letters whose capital is longer stay, so that spans hold",
+        _upper_case,
+    ),
+    "query with typos": (
+        "Two neighbouring letters swapped in some of the longer words of the query, at least in one",
+        _query_typos,
+    ),
+    "query as keywords": ("The content words of the query alone, without punctuation", _query_keywords),
+    "duplicated passages": ("Every passage twice", _duplicated),
+    "a passage of noise": ("A passage of noise added", _noise_passage),
+    "1 to 30 units": (
+        "Passages cut, or lengthened by passages of other queries, to a random number of units from 1 to 30",
+        _other_lengths,
+    ),
+    "answers deleted": (
+        "The answering units removed: nothing is left to keep, and the kept share should be 0",
+        lambda source, query: _rewritten(source, query, lambda pieces: [piece for piece in pieces if not piece[1]]),
+    ),
 }
-"""Variants by name; the others are compared with `plain`."""
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else None
+"""What changes and how, by the name of the variant; the others are compared with the first."""
 
 
 def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> dict[str, Any]:
-    threshold = measured.system.threshold
-    row: dict[str, Any] = {
-        name: float(measured.macro[name][0]) if name in measured.macro else None for name in ("area", "mrr")
-    }
+    """Return the figures of a variant, those at the threshold as means over the sources that have them."""
+    macro, threshold = measured.macro, measured.system.threshold
+    row: dict[str, Any] = {name: float(macro[name][0]) if name in macro else None for name in ("area", "mrr")}
     if threshold is not None:
         found = [figures_at(s, measured.scores[s.name], threshold, np.ones((1, len(s.examples)))) for s in sources]
-        row["retention"] = _mean([float(figures["retention"][0]) for figures in found])
-        row["kept_share"] = _mean([1 - float(figures["compression"][0]) for figures in found])
-    if "area" in measured.macro and "area" in reference.macro:
-        change = paired_difference(measured.macro["area"], reference.macro["area"])
+        retention, kept = (np.array([f[name][0] for f in found]) for name in ("retention", "compression"))
+        for name, values in (("retention", retention), ("kept_share", 1 - kept)):
+            known = values[~np.isnan(values)]
+            row[name] = float(known.mean()) if len(known) else None
+    if "area" in macro and "area" in reference.macro:
+        change = paired_difference(macro["area"], reference.macro["area"])
         if change is not None:
             row["area_difference"] = change.as_json()
     return row
@@ -195,28 +173,18 @@ def _row(measured: Measured, sources: Sequence[Source], reference: Measured) -> 
 def robustness_test(
     system: System, sources: Sequence[Source], builder: SourceBuilder, out: Path | None, *, limit: int = 6
 ) -> dict[str, Any]:
-    """Measure a system on every variant.
-
-    Args:
-        system: System to test.
-        sources: Sources to change.
-        builder: Builder of the changed sources.
-        out: Directory for score files.
-        limit: Number of queries of each source.
-    """
+    """Measure a system on every variant of the first queries of each source; see `collect` for ``out``."""
     small = [builder.build(s.name, s.examples[:limit]) for s in sources if s.relevant.any()]
-    # A variant keeps the name of its source, and so is resampled as the plain source is: the two can be compared.
-    variants = {
-        name: [builder.build(s.name, [change(s, query) for query in range(len(s.examples))]) for s in small]
-        for name, change in VARIANTS.items()
-    }
-    measured = {
-        name: measure(system, changed, out and out / name.replace(" ", "-")) for name, changed in variants.items()
-    }
+    rows: dict[str, Any] = {}
+    reference: Measured | None = None
+    for name, (_, change) in VARIANTS.items():
+        # A variant keeps the name of its source, and so is resampled as the plain source is: the two can be compared.
+        changed = [builder.build(s.name, [change(s, query) for query in range(len(s.examples))]) for s in small]
+        measured = measure(system, changed, out and out / name.replace(" ", "-"))
+        reference = reference or measured  # the plain data
+        rows[name] = _row(measured, changed, reference)
     return {
-        "systems": {
-            system.name: {name: _row(one, variants[name], measured["plain"]) for name, one in measured.items()}
-        },
-        "about": {name: (change.__doc__ or "").split("\n")[0].rstrip(".") for name, change in VARIANTS.items()},
+        "systems": {system.name: rows},
+        "about": {name: about for name, (about, _) in VARIANTS.items()},
         "queries": sum(len(s.examples) for s in small),
     }

@@ -13,32 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
+from secateur.eval.loaders import read_sources
 from secateur.eval.needle import needle_test
-from secateur.eval.quality import measure, read_sources, source_builder
+from secateur.eval.quality import measure
 from secateur.eval.report.html import render_html
 from secateur.eval.report.markdown import render_markdown
 from secateur.eval.report.plots import retention_plot
 from secateur.eval.robustness import robustness_test
-from secateur.eval.significance import FILE as BOOTSTRAP
-from secateur.eval.significance import data_fingerprints, save_figures
+from secateur.eval.significance import save_figures
 from secateur.eval.summary import compare, system_summary, worst_cases
 from secateur.eval.systems.registry import load_system
+from secateur.eval.units import SourceBuilder
 from secateur.labelled.hardware import machine
-from secateur.models.checkpoint import read_config, resolve
 from secateur.models.errors import InputError
 from secateur.models.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run measures.
+    """What a run measures: systems as ``NAME`` or ``NAME:MODEL_DIR``, of which the first is compared with the others.
 
-    Attributes:
-        systems: Systems as ``NAME`` or ``NAME:MODEL_DIR``; the first is compared with the others.
-        limit: Number of queries drawn from each source, always the same ones; None for all.
-        titles: Whether systems see the titles of the passages, as in a service.
-        needle: Whether to run the needle test.
-        robustness: Whether to run the robustness test.
+    At most ``limit`` queries are drawn from each source, always the same ones. Titles are shown as in a service.
     """
 
     systems: tuple[str, ...] = ("secateur",)
@@ -57,15 +52,9 @@ class RunOptions:
 
 
 def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = None) -> dict[str, Any]:
-    """Measure systems on labelled examples.
+    """Measure systems on labelled examples, see `labelled_sources`, and return the content of ``metrics.json``.
 
-    Args:
-        data: See `secateur.eval.loaders.load_sources`.
-        out: Directory for metrics, report and scores; None to write nothing.
-        options: What to measure.
-
-    Returns:
-        The content of ``metrics.json``.
+    Metrics, report and scores are written to ``out``; nothing is without it.
 
     Raises:
         DataError: The data cannot be measured.
@@ -73,21 +62,22 @@ def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = N
         ModelError: A model cannot be loaded.
     """
     options = options or RunOptions()
-    sources, skipped = read_sources(data, limit=options.limit, titles=options.titles)
+    builder = SourceBuilder(titles=options.titles)
+    sources, skipped = read_sources(data, builder, options.limit)
     systems = [load_system(spec) for spec in options.systems]
     measured = [measure(system, sources, out and out / "scores") for system in systems]
-    builder = source_builder(titles=options.titles)
     metrics: dict[str, Any] = {
         "secateur": version("secateur"),
         "setup": {
             "data": data.resolve().name,
             "limit": options.limit,
             "titles": options.titles,
-            "segmenter": read_config(resolve(None)).segmenter,
+            "segmenter": builder.segmenter,
             "resamples": RESAMPLES,
             "machine": machine(),
         },
-        "fingerprints": data_fingerprints(sources),
+        # By these two runs are known to have measured the same queries.
+        "fingerprints": {source.name: source.fingerprint()[:16] for source in sources},
         "skipped": skipped,
         "systems": {one.system.name: system_summary(sources, one) for one in measured},
         "comparisons": [row for other in measured[1:] for row in compare(measured[0], other)],
@@ -98,10 +88,12 @@ def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = N
         metrics["robustness"] = robustness_test(systems[0], sources, builder, out and out / "robustness")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        save_figures(out / BOOTSTRAP, measured)
-        # The first system that decides by a threshold and can lose an answer.
-        able = (one for one in measured if one.system.threshold is not None and one.system.name != "full")
-        worst = next((worst_cases(sources, one) for one in able), None)
+        save_figures(out, measured)
+        worst = None
+        for one in measured:
+            # The first system that decides by a threshold and can lose an answer.
+            if worst is None and one.system.threshold is not None and one.system.name != "full":
+                worst = worst_cases(sources, one, one.system.threshold)
         files = {"report.md": render_markdown(metrics), "report.html": render_html(metrics, worst)}
         for name, content in (("metrics.json", metrics), ("worst.json", worst)):
             if content is not None:

@@ -7,7 +7,7 @@ queries are compared by the paired bootstrap.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,12 +19,11 @@ from secateur.eval.bootstrap import FloatArray, PairedDifference, paired_differe
 from secateur.eval.quality import Measured
 from secateur.eval.report.content import MACRO, Strong, Table, change, decimal, p_value, signed
 from secateur.eval.report.markdown import escape_markdown, table_lines
-from secateur.eval.units import Source
 from secateur.labelled.text_files import read_text
 from secateur.models.errors import DataError
 from secateur.models.files import atomic_path
 
-FILE = "bootstrap.npz"
+_FILE = "bootstrap.npz"
 _FIGURES = ("area", "mrr", "ndcg@10", "default.retention", "default.compression", "default.f1")
 _PREFIX = "compression_at_retention."
 _SEPARATOR = "\n"
@@ -34,14 +33,7 @@ _SHARED_SETTINGS = ("data", "limit", "titles", "segmenter")
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow(PairedDifference):
-    """One figure of two runs over the queries that both scored; the difference is the second run minus the first.
-
-    Attributes:
-        figure: Name of the figure, e.g. ``area``.
-        scope: ``macro`` or a source.
-        a: Value in the first run.
-        b: Value in the second run.
-    """
+    """A figure of two runs, ``a`` and ``b``, over the queries of a source, or ``macro``, scored by both: b minus a."""
 
     figure: str
     scope: str
@@ -49,7 +41,7 @@ class ComparisonRow(PairedDifference):
     b: float
 
 
-class _RunMetrics(BaseModel):
+class _Run(BaseModel):
     """What a comparison needs of ``metrics.json``."""
 
     fingerprints: dict[str, str]
@@ -58,17 +50,16 @@ class _RunMetrics(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """A system of a run: the run's directory and metrics, and float64[1 + resamples] by source and figure."""
+class _Side:
+    """A system of a run, with its name and float64[1 + resamples] by source and figure."""
 
-    directory: Path
-    metrics: _RunMetrics
-    system: str
+    name: str
+    run: _Run
     figures: dict[tuple[str, str], FloatArray]
 
 
-def save_figures(path: Path, measured: Sequence[Measured]) -> None:
-    """Write the resampled figures of all systems."""
+def save_figures(directory: Path, measured: Sequence[Measured]) -> None:
+    """Write the resampled figures of all systems of a run."""
     arrays = {
         _SEPARATOR.join((one.system.name, source, name)): figure.astype(np.float32)
         for one in measured
@@ -76,62 +67,45 @@ def save_figures(path: Path, measured: Sequence[Measured]) -> None:
         for name, figure in figures.items()
         if name in _FIGURES or name.startswith(_PREFIX)
     }
-    with atomic_path(path) as partial, partial.open("wb") as file:
+    with atomic_path(directory / _FILE) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def data_fingerprints(sources: Sequence[Source]) -> dict[str, str]:
-    """Return a digest of each source, which shows whether two runs measured the same queries."""
-    return {source.name: source.fingerprint()[:16] for source in sources}
-
-
-def _read(directory: Path, wanted: str | None) -> _Run:
+def _read(directory: Path, wanted: str | None) -> _Side:
     try:
-        metrics = _RunMetrics.model_validate_json(read_text(directory / "metrics.json"))
-        with np.load(directory / FILE) as arrays:
+        run = _Run.model_validate_json(read_text(directory / "metrics.json"))
+        with np.load(directory / _FILE) as arrays:
             figures = {tuple(key.split(_SEPARATOR)): arrays[key].astype(np.float64) for key in arrays.files}
     except (DataError, ValidationError, OSError, ValueError, BadZipFile) as error:
         raise DataError(
             f"{directory}: is not the directory of a finished run ({error}); make one with `secateur eval --out`"
         ) from error
-    system = next(iter(metrics.systems)) if wanted is None else wanted
-    if system not in metrics.systems:
-        raise DataError(f"{directory}: has no system {system!r}; it has {', '.join(metrics.systems)}")
+    system = next(iter(run.systems)) if wanted is None else wanted
+    if system not in run.systems:
+        raise DataError(f"{directory}: has no system {system!r}; it has {', '.join(run.systems)}")
     own = {(source, name): figure for (owner, source, name), figure in figures.items() if owner == system}
-    return _Run(directory, metrics, system, own)
+    return _Side(f"{directory} ({system})", run, own)
 
 
-def _row(figure: str, scope: str, a: FloatArray, b: FloatArray) -> ComparisonRow | None:
-    found = paired_difference(b, a)
-    if found is None:
-        return None
-    return ComparisonRow(found.difference, found.low, found.high, found.p, figure, scope, float(a[0]), float(b[0]))
-
-
-def _compare(a: _Run, b: _Run) -> list[ComparisonRow]:
-    ours, theirs = a.metrics.fingerprints, b.metrics.fingerprints
+def _compare(one: _Side, two: _Side) -> list[ComparisonRow]:
+    ours, theirs = one.run.fingerprints, two.run.fingerprints
     common = [name for name in ours if ours[name] == theirs.get(name)]
     if not common:
-        raise DataError(f"{a.directory} and {b.directory}: measured no source in common (other data, or another limit)")
-    rows: list[ComparisonRow | None] = []
-    for name in dict.fromkeys(name for _, name in a.figures):
-        keys = [(source, name) for source in common if (source, name) in a.figures and (source, name) in b.figures]
-        pairs = {key[0]: (a.figures[key], b.figures[key]) for key in keys if len(a.figures[key]) == len(b.figures[key])}
+        raise DataError(f"{one.name} and {two.name}: measured no source in common (other data, or another limit)")
+    rows = []
+    for name in dict.fromkeys(name for _, name in one.figures):
+        keys = [(source, name) for source in common if (source, name) in one.figures and (source, name) in two.figures]
+        pairs = {source: np.array([one.figures[source, name], two.figures[source, name]]) for source, _ in keys}
         if pairs:
-            macro_a, macro_b = np.mean(list(pairs.values()), axis=0)
-            rows.append(_row(name, MACRO, macro_a, macro_b))
-            rows += [_row(name, source, *pair) for source, pair in pairs.items()]
-    return [row for row in rows if row is not None]
+            pairs = {MACRO: np.mean(list(pairs.values()), axis=0), **pairs}
+        for scope, (a, b) in pairs.items():
+            if (found := paired_difference(b, a)) is not None:
+                rows.append(ComparisonRow(**asdict(found), figure=name, scope=scope, a=float(a[0]), b=float(b[0])))
+    return rows
 
 
 def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> list[ComparisonRow]:
-    """Compare a system of one run with a system of another, on the sources that both measured.
-
-    Args:
-        a: Directory of the first run.
-        b: Directory of the second run.
-        system_a: System of the first run; None for its first system.
-        system_b: System of the second run; None for its first system.
+    """Compare a system of the run in a directory, by default its first, with one of the run in another directory.
 
     Returns:
         For each figure its macro average over the sources in which both systems have it, then those sources.
@@ -142,45 +116,30 @@ def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None =
     return _compare(_read(a, system_a), _read(b, system_b))
 
 
-def _counts(rows: Sequence[ComparisonRow]) -> str:
-    better, worse, same = (
-        sum(row.outcome == outcome for row in rows) for outcome in ("better", "worse", "no significant change")
-    )
-    return f"of {len(rows)} sources {better} significantly better, {worse} worse, {same} without a significant change"
-
-
-def verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
-    """Say in one line which run is better in the first figure, by its macro average.
-
-    Args:
-        rows: Rows of `paired`, at least one.
-        a_name: Name of the first run.
-        b_name: Name of the second run.
-    """
+def _verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
+    """Say in one line which run is better in the first figure, by its macro average."""
     average, *sources = (row for row in rows if row.figure == rows[0].figure)
-    says = {"better": "is better than", "worse": "is WORSE than"}.get(
-        average.outcome, "does not differ significantly from"
+    says = {"better": "is better than", "worse": "is WORSE than"}
+    outcomes = [row.outcome for row in sources]
+    better, worse, same = map(outcomes.count, ("better", "worse", "no significant change"))
+    return (
+        f"{b_name} {says.get(average.outcome, 'does not differ significantly from')} {a_name}: macro {average.figure} "
+        f"{change(average)}; of {len(sources)} sources {better} significantly better, {worse} worse, {same} without a "
+        "significant change."
     )
-    return f"{b_name} {says} {a_name}: macro {average.figure} {change(average)}; {_counts(sources)}."
 
 
 def comparison_markdown(
     rows: Sequence[ComparisonRow], *, a_name: str = "A", b_name: str = "B", warnings: Sequence[str] = ()
 ) -> str:
-    """Return what changed as Markdown: a verdict in one line, then a table for each figure.
-
-    Args:
-        rows: Rows of `paired`.
-        a_name: Name of the first run.
-        b_name: Name of the second run.
-        warnings: Reasons why the runs may not be comparable.
-    """
+    """Return the rows of `paired` as Markdown; the warnings are reasons why the runs may not be comparable."""
     if not rows:
         return "The runs have no figure in common: nothing can be compared.\n"
-    blocks = [f"**{escape_markdown(verdict(rows, a_name, b_name))}**"]
+    blocks = [f"**{escape_markdown(_verdict(rows, a_name, b_name))}**"]
     if warnings:
         blocks.append("The runs have other settings, so their figures may not be comparable:")
         blocks.append("\n".join(f"- {escape_markdown(text)}" for text in warnings))
+    header = ["scope", a_name, b_name, "difference", "95% interval", "p", f"{b_name} is"]
     for figure in dict.fromkeys(row.figure for row in rows):
         average, *sources = (row for row in rows if row.figure == figure)
         cells = []
@@ -189,7 +148,6 @@ def comparison_markdown(
             outcome = Strong(row.outcome) if row.significant else row.outcome
             ends = f"[{signed(row.low)}, {signed(row.high)}]"
             cells.append([scope, decimal(row.a), decimal(row.b), signed(row.difference), ends, p_value(row.p), outcome])
-        header = ["scope", a_name, b_name, "difference", "95% interval", "p", f"{b_name} is"]
         blocks += [f"## {escape_markdown(figure)}", table_lines(Table("", header, cells))]
     blocks.append("Significant means that the interval of the difference excludes zero.")
     return "\n\n".join(blocks) + "\n"
@@ -198,11 +156,10 @@ def comparison_markdown(
 def compare_runs(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> str:
     """Return the comparison of two runs as Markdown; see `paired`."""
     first, second = _read(a, system_a), _read(b, system_b)
-    one, two = first.metrics.setup, second.metrics.setup
+    one, two = first.run.setup, second.run.setup
     warnings = [
         f"{name}: {one.get(name)!r} in the first run, {two.get(name)!r} in the second"
         for name in _SHARED_SETTINGS
         if one.get(name) != two.get(name)
     ]
-    names = [f"{run.directory} ({run.system})" for run in (first, second)]
-    return comparison_markdown(_compare(first, second), a_name=names[0], b_name=names[1], warnings=warnings)
+    return comparison_markdown(_compare(first, second), a_name=first.name, b_name=second.name, warnings=warnings)

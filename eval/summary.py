@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from secateur.eval.bootstrap import interval, paired_difference, value
+from secateur.eval.collections import RANKING_FIGURES
 from secateur.eval.metrics import Figures, curve, histogram, reliability, weakest_units
 from secateur.eval.quality import Measured
-from secateur.eval.ranking import RANKING_FIGURES
-from secateur.eval.units import Scores, Source
+from secateur.eval.units import FloatArray, Source
 
-COMPARED = ("area", "mrr")
-"""Figures by which the first system is compared with each of the others."""
+_COMPARED = ("area", "mrr")
+_WORST = 50  # passages of each kind
 
 
-def nested(found: Figures) -> dict[str, Any]:
+def _nested(found: Figures, threshold: float | None) -> dict[str, Any]:
     """Return figures with dotted names as nested objects, and their 95% intervals under ``intervals``."""
     content: dict[str, Any] = dict.fromkeys(RANKING_FIGURES)
-    intervals: dict[str, list[float]] = {}
     for name, figure in found.items():
         group, _, inner = name.partition(".")
         if inner:
             content.setdefault(group, {})[inner] = value(figure)
         else:
             content[name] = value(figure)
-        ends = interval(figure)
-        if ends is not None:
-            intervals[name] = list(ends)
-    return {**content, "intervals": intervals}
+    if threshold is not None:
+        content["default"] = {"threshold": threshold, **content.get("default", {})}
+    ends = {name: interval(figure) for name, figure in found.items()}
+    return {**content, "intervals": {name: list(pair) for name, pair in ends.items() if pair is not None}}
 
 
 def _source_summary(source: Source, measured: Measured) -> dict[str, Any]:
-    scores, threshold = measured.scores[source.name], measured.system.threshold
+    scores = measured.scores[source.name]
     points = curve(source, scores, np.ones((1, len(source.examples))))
-    summary: dict[str, Any] = {
+    return {
         "queries": len(source.examples),
         "passages": len(source.relevant),
-        **nested(measured.figures[source.name]),
+        **_nested(measured.figures[source.name], measured.system.threshold),
         "histogram": histogram(source, scores),
         "reliability": reliability(source, scores),
+        **({} if points is None else {"curve": points[0].round(5).tolist()}),
     }
-    if points is not None:
-        summary["curve"] = points[0].round(5).tolist()
-    if threshold is not None:
-        summary["default"] = {"threshold": threshold, **summary.get("default", {})}
-    return summary
 
 
 def _pooled(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -79,49 +74,37 @@ def _pooled_reliability(rows: Sequence[dict[str, float]]) -> list[dict[str, floa
 
 def system_summary(sources: Sequence[Source], measured: Measured) -> dict[str, Any]:
     """Return the part of `metrics.json` about one system."""
-    by_source = {source.name: _source_summary(source, measured) for source in sources}
-    macro = {**nested(measured.macro), **_pooled(list(by_source.values()))}
     system = measured.system
-    if system.threshold is not None:
-        macro["default"] = {"threshold": system.threshold, **macro.get("default", {})}
+    by_source = {source.name: _source_summary(source, measured) for source in sources}
     return {
         "about": system.about,
         "trained_on": sorted(getattr(system, "trained_on", ())),
         "threshold": system.threshold,
-        "seconds": round(measured.seconds, 2),
-        "macro": macro,
+        "seconds": round(sum(scores.seconds for scores in measured.scores.values()), 2),
+        "macro": {**_nested(measured.macro, system.threshold), **_pooled(list(by_source.values()))},
         "sources": by_source,
     }
 
 
 def compare(first: Measured, other: Measured) -> list[dict[str, Any]]:
     """Compare two systems query by query: their macro averages, then each source."""
+    scopes = {"macro": (first.macro, other.macro)}
+    scopes |= {name: (first.figures[name], other.figures[name]) for name in first.figures}
     rows = []
-    scopes: Mapping[str, tuple[Figures, Figures]] = {
-        "macro": (first.macro, other.macro),
-        **{name: (first.figures[name], other.figures[name]) for name in first.figures},
-    }
-    for figure in COMPARED:
+    for figure in _COMPARED:
         for scope, (a, b) in scopes.items():
             if figure in a and figure in b and (found := paired_difference(a[figure], b[figure])) is not None:
-                rows.append(
-                    {
-                        "a": first.system.name,
-                        "b": other.system.name,
-                        "figure": figure,
-                        "scope": scope,
-                        **found.as_json(),
-                        "significant": found.significant,
-                    }
-                )
+                names = {"a": first.system.name, "b": other.system.name, "figure": figure, "scope": scope}
+                rows.append({**names, **found.as_json(), "significant": found.significant})
     return rows
 
 
-def _case(source: Source, scores: Scores, passage: int, score: float, threshold: float) -> dict[str, Any]:
+def _case(source: Source, units: FloatArray, passage: int, score: float, threshold: float) -> dict[str, Any]:
+    """Return a passage as a system pruned it, with the score for which it is shown."""
     query = int(source.passage_query[passage])
     position = passage - int(np.searchsorted(source.passage_query, query))
     segmented = source.segmented[query][position]
-    units = np.flatnonzero(source.unit_passage == passage)
+    own = source.unit_passage == passage
     return {
         "source": source.name,
         "query": source.examples[query].query,
@@ -129,28 +112,16 @@ def _case(source: Source, scores: Scores, passage: int, score: float, threshold:
         "score": score,
         "threshold": threshold,
         "units": [
-            {
-                "text": text,
-                "score": round(float(scores.units[unit]), 4),
-                "gold": bool(source.gold[unit]),
-                "kept": bool(scores.units[unit] >= threshold),
-            }
-            for text, unit in zip(segmented.unit_texts, units.tolist(), strict=True)
+            {"text": text, "score": round(unit, 4), "gold": gold, "kept": unit >= threshold}
+            for text, unit, gold in zip(
+                segmented.unit_texts, units[own].tolist(), source.gold[own].tolist(), strict=True
+            )
         ],
     }
 
 
-def worst_cases(sources: Sequence[Source], measured: Measured, count: int = 50) -> dict[str, Any]:
-    """Return the passages whose answer was dropped with the lowest score, and those whose other units scored highest.
-
-    Args:
-        sources: Sources that were measured.
-        measured: System with a threshold.
-        count: Number of passages of each kind.
-    """
-    threshold = measured.system.threshold
-    if threshold is None:
-        raise ValueError(f"system {measured.system.name!r} has no threshold")
+def worst_cases(sources: Sequence[Source], measured: Measured, threshold: float) -> dict[str, Any]:
+    """Return the passages whose answer was dropped with the lowest scores, and whose other units scored highest."""
     losses: list[tuple[float, int, int]] = []
     keeps: list[tuple[float, int, int]] = []
     for number, source in enumerate(sources):
@@ -164,8 +135,8 @@ def worst_cases(sources: Sequence[Source], measured: Measured, count: int = 50) 
 
     def cases(found: list[tuple[float, int, int]]) -> list[dict[str, Any]]:
         return [
-            _case(sources[number], measured.scores[sources[number].name], passage, abs(score), threshold)
-            for score, number, passage in sorted(found)[:count]
+            _case(sources[number], measured.scores[sources[number].name].units, passage, abs(score), threshold)
+            for score, number, passage in sorted(found)[:_WORST]
         ]
 
     return {"system": measured.system.name, "losses": cases(losses), "keeps": cases(keeps)}

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.labelled.examples import Example
+from secateur.models.checkpoint import load_tokenizer, read_config, resolve
 from secateur.models.encoding import token_units
-from secateur.models.merging import PassageScores
 from secateur.models.segmentation import segment
-from secateur.models.segmenters import Segmenter
+from secateur.models.segmenters import get_segmenter
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -67,40 +66,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of a source by one system.
-
-    Attributes:
-        units: float64[units].
-        relevance: float64[passages]; NaN where the system does not rank.
-    """
+    """Float64[units] and float64[passages], NaN where the system does not rank, and the seconds spent on scoring."""
 
     units: FloatArray
     relevance: FloatArray
-
-    @classmethod
-    def of(cls, queries: Sequence[Sequence[PassageScores]]) -> Scores:
-        """Flatten the scores of all queries."""
-        passages = [passage for query in queries for passage in query]
-        units = [np.zeros(0), *(np.asarray(p.units, dtype=np.float64) for p in passages)]
-        return cls(np.concatenate(units), np.array([p.relevance for p in passages], dtype=np.float64))
+    seconds: float = 0.0
 
 
 class SourceBuilder:
-    """Segments examples and counts the tokens of their units.
+    """Lays out sources, with or without titles, by segmenter and tokenizer of the shipped model for every system."""
 
-    Args:
-        segmenter: Sentence segmenter.
-        tokenizer: Tokenizer that counts tokens.
-        titles: Whether systems see the titles of the passages.
-    """
-
-    def __init__(self, segmenter: Segmenter, tokenizer: Tokenizer, *, titles: bool = True) -> None:
-        self._segmenter = segmenter
-        self._tokenizer = tokenizer
+    def __init__(self, *, titles: bool = True) -> None:
+        shipped = resolve(None)
+        self.segmenter = read_config(shipped).segmenter
+        self._segment = get_segmenter(self.segmenter)
+        self._tokenizer = load_tokenizer(shipped)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = True
         self._titles = titles
 
     def build(self, name: str, examples: Sequence[Example]) -> Source:
-        """Lay out a source."""
+        """Segment examples and count the tokens of their units."""
         segmented: list[tuple[SegmentedPassage, ...]] = []
         gold: list[bool] = []
         tokens: list[IntArray] = [np.zeros(0, np.int64)]
@@ -110,7 +97,7 @@ class SourceBuilder:
             encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
             for labelled, encoding in zip(example.passages, encodings, strict=True):
                 passage = labelled.passage if self._titles else replace(labelled.passage, title=None)
-                units = tuple(segment(passage, self._segmenter))
+                units = tuple(segment(passage, self._segment))
                 row.append(SegmentedPassage(passage, units))
                 gold += labelled.unit_labels(units)
                 if units:

@@ -33,12 +33,9 @@ def json_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[in
 
 
 def write_json_lines(path: Path, rows: Iterable[object]) -> int:
-    """Write rows atomically, gzipped if the name ends in ``.gz``, and return their number.
+    """Write rows by `atomic_path`, gzipped if the name ends in ``.gz``, and return their number.
 
     The same rows, dataclasses or JSON objects, make the same bytes. Lone surrogates become question marks.
-
-    Raises:
-        DataError: The file cannot be written.
     """
     count = 0
     with atomic_path(path) as partial, partial.open("wb") as raw:

@@ -108,14 +108,10 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def labelled_sources(path: Path) -> list[LabelledSource]:
-    """Return the sources of labelled examples of a path, sorted by name.
+    """Return the sources of labelled examples of a path (at least one), sorted by name.
 
-    Args:
-        path: A JSON-lines file (gzipped or not) or Parquet file, a directory of such files (each a source), or a
-            directory written by the `datasets` library's ``save_to_disk`` (each split is a source).
-
-    Raises:
-        DataError: There are none.
+    The path is a JSON-lines file (gzipped or not) or Parquet file, a directory of such files (each a source), or a
+    directory written by the `datasets` library's ``save_to_disk`` (each split is a source).
     """
     if any((path / mark).is_file() for mark in _ARROW_MARKS):
         return [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from secateur.llm.cache import Completion
@@ -19,11 +19,7 @@ class BudgetError(SecateurError):
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Prices of an endpoint per million tokens, in any currency.
-
-    Raises:
-        InputError: A price is negative.
-    """
+    """Prices of an endpoint per million tokens, in any currency; `InputError` for a negative one."""
 
     input: float
     output: float
@@ -51,17 +47,10 @@ def tokens_of(messages: Sequence[Mapping[str, str]], reply: Completion) -> tuple
 
 
 class Budget:
-    """Counts the cost of a job and keeps it below a limit.
+    """Counts the cost of a job, earlier runs included, and keeps it below a limit.
 
-    The highest possible cost of a request is reserved before it, and its actual cost is counted after it. An endpoint
-    that does not count tokens is charged the upper bound.
-
-    Args:
-        prices: Prices of the endpoint; None counts nothing.
-        max_cost: Limit for the job; None for no limit.
-
-    Attributes:
-        spent: Cost so far.
+    The highest possible cost of a request is reserved while it runs, and its actual cost is counted after it. An
+    endpoint that does not count tokens is charged the upper bound. ``spent`` is the cost so far.
 
     Raises:
         InputError: The limit is not positive, or there are no prices for it.
@@ -72,25 +61,28 @@ class Budget:
             raise InputError("max_cost", f"{max_cost!r} without prices", "give prices per million tokens, IN and OUT")
         if max_cost is not None and not max_cost > 0:
             raise InputError("max_cost", f"{max_cost!r} is not positive", "give the highest cost of the job")
-        self.prices = prices
-        self.max_cost = max_cost
         self.spent = 0.0
+        self._prices = prices
+        self._limit = max_cost
         self._reserved = 0.0
         self._changed = asyncio.Condition()
+        self._counted: set[str] = set()
 
-    async def reserve(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> float:
-        """Reserve and return the highest possible cost of a request. Waits while running requests may free enough.
+    @asynccontextmanager
+    async def reserved(self, messages: Sequence[Mapping[str, str]], max_tokens: int | None) -> AsyncIterator[None]:
+        """Reserve the highest possible cost of a request. Waits while the end of other requests may free enough.
 
         Raises:
             BudgetError: The request might exceed the limit.
             InputError: There is a limit, but the length of the reply has none.
         """
-        if self.prices is None:
-            return 0.0
-        if max_tokens is None and self.max_cost is not None:
+        limit = self._limit
+        if self._prices is None or limit is None:
+            yield
+            return
+        if max_tokens is None:
             raise InputError("max_tokens", "None leaves the cost of a reply open", "give a number, or no max_cost")
-        most = self.prices.cost(most_tokens(messages), max_tokens or 0)
-        limit = math.inf if self.max_cost is None else self.max_cost
+        most = self._prices.cost(most_tokens(messages), max_tokens)
         async with self._changed:
             await self._changed.wait_for(lambda: not limit - self._reserved < self.spent + most <= limit)
             if self.spent + most > limit:
@@ -99,52 +91,26 @@ class Budget:
                     "again with a higher limit: replies so far are cached"
                 )
             self._reserved += most
-        return most
-
-    async def settle(self, reserved: float, messages: Sequence[Mapping[str, str]], reply: Completion | None) -> None:
-        """Replace the reserved cost of a request by its actual cost.
-
-        Args:
-            reserved: Result of `reserve`.
-            messages: Messages of the request.
-            reply: The reply; None for a failed request, which counts as free.
-        """
-        async with self._changed:
-            self._reserved -= reserved
-            if reply is not None:
-                self.count(messages, reply)
-            self._changed.notify_all()
-
-    def count(self, messages: Sequence[Mapping[str, str]], reply: Completion) -> None:
-        """Count the cost of a request, of this run or of an earlier run of the job."""
-        if self.prices is not None:
-            self.spent += self.prices.cost(*tokens_of(messages, reply))
-
-
-class Pace:
-    """Spaces requests evenly, to respect an endpoint's rate limit.
-
-    Args:
-        requests_per_minute: The rate; None for no limit.
-
-    Raises:
-        InputError: The rate is not positive.
-        MissingExtraError: The `aiolimiter` package is not installed.
-    """
-
-    def __init__(self, requests_per_minute: float | None = None) -> None:
-        self._limiter = None
-        if requests_per_minute is None:
-            return
-        if not requests_per_minute > 0:
-            raise InputError("requests_per_minute", f"{requests_per_minute!r} is not positive", "give 1 or more")
         try:
-            from aiolimiter import AsyncLimiter
-        except ImportError as error:
-            raise MissingExtraError("aiolimiter", "llm") from error
-        self._limiter = AsyncLimiter(1, 60 / requests_per_minute)
+            yield
+        finally:
+            async with self._changed:
+                self._reserved -= most
+                self._changed.notify_all()
 
-    async def wait(self) -> None:
-        """Return when the next request may be sent."""
-        if self._limiter is not None:
-            await self._limiter.acquire()
+    def count(self, key: str, messages: Sequence[Mapping[str, str]], reply: Completion) -> None:
+        """Count the cost of a reply, of this run or of an earlier run of the job; once for each request key."""
+        if self._prices is not None and key not in self._counted:
+            self._counted.add(key)
+            self.spent += self._prices.cost(*tokens_of(messages, reply))
+
+
+def pace(requests_per_minute: float | None) -> AbstractAsyncContextManager[None]:
+    """Return what each request enters first: it spaces them evenly within a rate limit; None for no limit."""
+    if requests_per_minute is None:
+        return nullcontext()
+    try:
+        from aiolimiter import AsyncLimiter
+    except ImportError as error:
+        raise MissingExtraError("aiolimiter", "llm") from error
+    return AsyncLimiter(1, 60 / requests_per_minute)

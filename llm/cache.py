@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from secateur.models.files import write_atomically
 
 
@@ -16,12 +18,9 @@ from secateur.models.files import write_atomically
 class Completion:
     """An endpoint's reply to one request.
 
-    Attributes:
-        text: Text of the model, not empty.
-        prompt_tokens: Tokens of the request as the endpoint counted them; None if it did not.
-        completion_tokens: Tokens of the reply, likewise.
-        finish_reason: Why the model stopped, e.g. ``stop`` or ``length``; None if unknown.
-        first_tokens: Candidates for the first token, as (token, log probability); empty without ``logprobs``.
+    ``text`` is not empty. The tokens are as the endpoint counted them; they and the reason for the end (``stop`` or
+    ``length``) are None where it gives none. ``first_tokens`` are the candidates for the first token with their log
+    probabilities.
     """
 
     text: str
@@ -38,14 +37,11 @@ def request_key(request: Mapping[str, Any]) -> str:
 
 
 class ReplyCache:
-    """Replies by request key, each in a small JSON file.
-
-    Args:
-        directory: Created with the first reply; runs may share it.
-    """
+    """Replies by request key, each in a small JSON file of a directory, which runs may share."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._stored = TypeAdapter(Completion)
 
     def path(self, key: str) -> Path:
         """Return the file for a key. Files are spread over 256 folders, which file systems handle better."""
@@ -54,15 +50,9 @@ class ReplyCache:
     def get(self, key: str) -> Completion | None:
         """Return a stored reply; None for one that is missing or damaged, which costs only another request."""
         try:
-            stored = json.loads(self.path(key).read_text(encoding="utf-8"))
-            tokens = tuple((str(token), float(value)) for token, value in stored.pop("first_tokens", ()))
-            reply = Completion(**stored, first_tokens=tokens)
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return self._stored.validate_json(self.path(key).read_bytes(), strict=True)
+        except (OSError, ValueError):
             return None
-        counts = (reply.prompt_tokens, reply.completion_tokens)
-        if not isinstance(reply.text, str) or not all(count is None or type(count) is int for count in counts):
-            return None
-        return reply
 
     def put(self, key: str, reply: Completion) -> None:
         """Store a reply.

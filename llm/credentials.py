@@ -19,12 +19,8 @@ _USERINFO = re.compile(r"^((?:[a-z][a-z0-9+.-]*:)?//)?.*@", re.IGNORECASE | re.D
 def header_key(value: object, field: str = "api_key") -> str | None:
     """Return an API key without surrounding white space; None for an empty one.
 
-    Args:
-        value: The key as given.
-        field: Name of the field, for errors.
-
     Raises:
-        InputError: It is not a string, or an HTTP header cannot carry it. The message does not show it.
+        InputError: It is not a string, or an HTTP header cannot carry it. The message names the field, not the key.
     """
     if value is None:
         return None

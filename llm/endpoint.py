@@ -8,12 +8,12 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from secateur.llm.budget import Budget, Pace
+from secateur.llm.budget import Budget, pace
 from secateur.llm.cache import Completion, ReplyCache, request_key
 from secateur.llm.credentials import Redaction, basic_authorization, header_key, public_url, secrets_of
 from secateur.models.errors import InputError, MissingExtraError, SecateurError, shown
@@ -43,7 +43,7 @@ class EndpointError(SecateurError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Address and settings of a chat model.
+    """Address and settings of a chat model; `InputError` for one that is not valid.
 
     Args:
         base_url: Base URL of the API, e.g. ``http://localhost:8000/v1``.
@@ -54,9 +54,6 @@ class Endpoint:
         max_tokens: Largest number of tokens of a reply; None for the endpoint's own limit.
         temperature: Sampling temperature; None does not send it, as some reasoning models require.
         extra: Further fields of the request, e.g. ``{"max_completion_tokens": 2000}``.
-
-    Raises:
-        InputError: A setting is not valid.
     """
 
     base_url: str = field(repr=False)
@@ -81,16 +78,17 @@ class Endpoint:
         if not self.model.strip():
             raise InputError("model", "is empty", "give the model's name at the endpoint")
         object.__setattr__(self, "api_key", header_key(self.api_key))
-        if not self.timeout_s > 0:
-            raise InputError("timeout_s", f"{self.timeout_s!r} is not positive", "give seconds")
-        if self.retries < 0:
-            raise InputError("retries", f"{self.retries!r} is negative", "give 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise InputError("max_tokens", f"{self.max_tokens!r} is less than 1", "give 1 or more, or None")
+        for name, valid, hint in (
+            ("timeout_s", self.timeout_s > 0, "give seconds, more than 0"),
+            ("retries", self.retries >= 0, "give 0 or more"),
+            ("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "give 1 or more, or None"),
+        ):
+            if not valid:
+                raise InputError(name, f"{getattr(self, name)!r} is too small", hint)
 
     @property
     def public_url(self) -> str:
-        """The base URL without user, password, query and fragment, which may hold secrets."""
+        """The base URL without what may hold secrets."""
         return public_url(self.base_url)
 
     @property
@@ -101,23 +99,16 @@ class Endpoint:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings for a report, without the API key."""
-        return {
-            "base_url": self.public_url,
-            "model": self.model,
-            "timeout_s": self.timeout_s,
-            "retries": self.retries,
-            "parameters": self.parameters,
-        }
+        shown_fields = {name: getattr(self, name) for name in ("model", "timeout_s", "retries", "parameters")}
+        return {"base_url": self.public_url, **shown_fields}
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request without a usable reply.
+    """A request without a usable reply, with a reason and a line for people.
 
-    Attributes:
-        reason: ``timeout``, ``connection``, ``status_CODE``, ``not_json``, ``no_choices``, ``no_content`` (a choice
-            without a text) or ``empty`` (only white space).
-        detail: One line for people.
+    The reason is ``timeout``, ``connection``, ``status_CODE``, ``not_json``, ``no_choices``, ``no_content`` (a choice
+    without a text) or ``empty`` (only white space).
     """
 
     reason: str
@@ -131,11 +122,6 @@ _THOUGHT = re.compile(r"\A.*</(?:think|thinking|reasoning)>|<(?:think|thinking|r
 def without_thoughts(text: str) -> str:
     """Return a reply without the ``<think>`` section of a reasoning model."""
     return _THOUGHT.sub("", text).strip()
-
-
-def _count(usage: Any, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if type(value) is int and value >= 0 else None
 
 
 def _first_tokens(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
@@ -154,21 +140,23 @@ def parse_reply(body: str) -> Completion | Failed:
         reply = json.loads(body)
     except (ValueError, RecursionError):
         return Failed("not_json", f"the reply is not JSON: {shown(body)}")
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices:
-        return Failed("no_choices", f"the reply has no choices: {shown(reply)}")
-    choice = choices[0] if isinstance(choices[0], dict) else {}
-    message = choice.get("message")
-    text = message.get("content") if isinstance(message, dict) else None
+    match reply:
+        case {"choices": [choice, *_]}:
+            choice = choice if isinstance(choice, dict) else {}
+        case _:
+            return Failed("no_choices", f"the reply has no choices: {shown(reply)}")
     finish = choice.get("finish_reason")
-    finish = finish if isinstance(finish, str) else None
-    if not isinstance(text, str):
-        return Failed("no_content", f"the first choice has no text (finish_reason {finish!r})")
-    if not text.strip():
-        return Failed("empty", f"the text is empty (finish_reason {finish!r})")
-    usage = reply.get("usage")
-    counts = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    return Completion(replace_surrogates(text), *counts, finish, _first_tokens(choice))
+    finish = replace_surrogates(finish) if isinstance(finish, str) else None
+    match choice:
+        case {"message": {"content": str(text)}} if text.strip():
+            usage = reply.get("usage")
+            found = usage if isinstance(usage, dict) else {}
+            counts = (found.get(name) for name in ("prompt_tokens", "completion_tokens"))
+            prompt, completion = (one if type(one) is int and one >= 0 else None for one in counts)
+            return Completion(replace_surrogates(text), prompt, completion, finish, _first_tokens(choice))
+        case {"message": {"content": str()}}:
+            return Failed("empty", f"the text is empty (finish_reason {finish!r})")
+    return Failed("no_content", f"the first choice has no text (finish_reason {finish!r})")
 
 
 def _clean(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -183,14 +171,11 @@ class ChatClient:
         cache: Cache of replies. Failures are not stored, so the next run tries them again.
         slots: Limit of concurrent requests; clients may share it.
         budget: Limit of costs; may be shared.
-        pace: Rate of requests; may be shared.
+        pacing: What each request enters first, see `pace`; may be shared.
 
     Attributes:
         calls: Number of requests, without retries.
         hits: Number of requests answered from the cache.
-
-    Raises:
-        MissingExtraError: The `openai` package is not installed.
     """
 
     def __init__(
@@ -199,7 +184,7 @@ class ChatClient:
         cache: ReplyCache,
         slots: asyncio.Semaphore,
         budget: Budget | None = None,
-        pace: Pace | None = None,
+        pacing: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         try:
             from openai import AsyncOpenAI
@@ -211,7 +196,7 @@ class ChatClient:
         self._cache = cache
         self._slots = slots
         self._budget = budget or Budget()
-        self._pace = pace or Pace()
+        self._pacing = pacing or pace(None)
         self._running: dict[str, asyncio.Task[Completion | Failed]] = {}
         self._succeeded = False
         self._failures_in_a_row = 0
@@ -231,44 +216,40 @@ class ChatClient:
     async def __aenter__(self) -> ChatClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
     def _key(self, messages: Sequence[Message]) -> str:
-        request = {
-            # Servers may use one name for different models or quantisations. A wrong hit would be a wrong result; a
-            # miss after a change of address costs only requests.
-            "base_url": self.endpoint.base_url,
-            "model": self.endpoint.model,
-            "messages": messages,
-            "parameters": self.endpoint.parameters,
-        }
-        return request_key(request)
+        endpoint = self.endpoint
+        # Servers may use one name for different models or quantisations. A wrong hit would be a wrong result; a miss
+        # after a change of address costs only requests.
+        request = {"base_url": endpoint.base_url, "model": endpoint.model, "parameters": endpoint.parameters}
+        return request_key({**request, "messages": messages})
 
     def cached(self, messages: Sequence[Message]) -> Completion | None:
-        """Return the reply to a conversation if it is in the cache."""
-        return self._cache.get(self._key(_clean(messages)))
+        """Return the reply to a conversation if it is in the cache; its cost counts towards the budget."""
+        clean = _clean(messages)
+        return self._stored(self._key(clean), clean)
+
+    def _stored(self, key: str, messages: Sequence[Message]) -> Completion | None:
+        reply = self._cache.get(key)
+        if reply is not None:
+            self._budget.count(key, messages, reply)
+        return reply
 
     async def ask(self, messages: Sequence[Message]) -> Completion | Failed:
-        """Return the reply to a conversation, from the cache or the endpoint. Equal conversations are sent once.
-
-        Args:
-            messages: Mappings with ``role`` and ``content``.
+        """Return the reply to messages, from the cache or the endpoint. Equal conversations are sent once.
 
         Raises:
             EndpointError: Before any reply, the endpoint cannot be reached, refuses the key or does not know the model;
                 or it fails many times in a row.
             BudgetError: The request might exceed the budget.
-            DataError: The cache cannot be written.
         """
         clean = _clean(messages)
         key = self._key(clean)
         task = self._running.get(key)
         if task is None:
-            stored = self._cache.get(key)
-            if stored is not None:
+            if (stored := self._stored(key, clean)) is not None:
                 self.hits += 1
                 return stored
             task = self._running[key] = asyncio.ensure_future(self._fetch(key, clean))
@@ -278,15 +259,12 @@ class ChatClient:
         return await task
 
     async def _fetch(self, key: str, messages: list[dict[str, str]]) -> Completion | Failed:
-        async with self._slots:
-            reserved = await self._budget.reserve(messages, self.endpoint.max_tokens)
-            reply: Completion | Failed | None = None
-            try:
-                await self._pace.wait()
+        async with self._slots, self._budget.reserved(messages, self.endpoint.max_tokens):
+            async with self._pacing:
                 self.calls += 1
-                reply = await self._send(messages)
-            finally:
-                await self._budget.settle(reserved, messages, reply if isinstance(reply, Completion) else None)
+            reply = await self._send(messages)
+            if isinstance(reply, Completion):
+                self._budget.count(key, messages, reply)
         if isinstance(reply, Failed):
             self._note(reply)
         else:

@@ -59,8 +59,13 @@ class PerProcess(Generic[T]):
             self._pid = os.getpid()
 
 
+def _leave_parents() -> None:
+    for one in list(_ALL):
+        one._leave_parent()
+
+
 # `get` recognises a child by its process id: some servers written in C fork without calling this hook. The hook serves
 # children that never use the value but free it, if only at exit.
 _ALL: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: [one._leave_parent() for one in list(_ALL)])
+    os.register_at_fork(after_in_child=_leave_parents)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.labelled.markdown_blocks import markdown_table
 from secateur.models.errors import DataError, InputError
 from secateur.models.files import write_atomically
 
@@ -27,8 +28,7 @@ _SHARES = {TRAIN: 0.7, CALIBRATION: 0.15, TEST: 0.15}
 _PAIRS_PER_QUERY = 3.0  # a positive, its hard negatives and some of the others
 _FEW, _MANY = 500, 5000  # queries
 _MIN_STEPS = 40
-WORK = "work"
-SHOWN = ("area", "mrr", "compression_at_retention.0.90", "compression_at_retention.0.95")
+_SHOWN = ("area", "mrr", "compression_at_retention.0.90", "compression_at_retention.0.95")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,23 @@ class FinetuneOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """The training settings that depend on the data and the machine; see `DataConfig` and `OptimConfig`."""
+
+    pairs: int
+    epochs: int
+    learning_rate: float
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
 class FinetuneReport:
     """The result of fine-tuning.
 
     Attributes:
         model: Directory of the new model.
         queries: Number of queries, by split.
-        pairs: Number of training pairs.
-        epochs: Passes over them.
+        schedule: How it was trained.
         rows: Figures of the base and the new model on the held-out split.
         losses: Share of answers lost on the held-out split (mean over sources), by target recall.
         warnings: What to know before using the model.
@@ -66,8 +75,7 @@ class FinetuneReport:
 
     model: Path
     queries: dict[str, int]
-    pairs: int
-    epochs: int
+    schedule: Schedule
     rows: tuple[ComparisonRow, ...]
     losses: dict[float, float]
     warnings: tuple[str, ...] = ()
@@ -78,31 +86,8 @@ class FinetuneReport:
         return any(row.outcome == "worse" for row in self.rows if row.figure in ("area", "mrr"))
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """The training settings that depend on the size of the data and the speed of the machine.
-
-    Attributes:
-        pairs: Number of sampled pairs.
-        epochs: Passes over them.
-        learning_rate: Peak learning rate.
-        batch_size: Pairs per step.
-    """
-
-    pairs: int
-    epochs: int
-    learning_rate: float
-    batch_size: int
-
-
 def choose_schedule(queries: int, pairs_per_second: float, minutes: float) -> Schedule:
-    """Choose a schedule: small data several times at a low rate, large data once, within the given time.
-
-    Args:
-        queries: Number of training queries.
-        pairs_per_second: Training speed of the machine.
-        minutes: Time for training.
-    """
+    """Choose a schedule: small data several times at a low rate, large data once, within the given time."""
     epochs, rate = (3, 3e-5) if queries < _FEW else (2, 5e-5) if queries < _MANY else (1, 1e-4)
     wanted = round(queries * _PAIRS_PER_QUERY)
     affordable = max(1, int(pairs_per_second * minutes * 60))
@@ -113,7 +98,7 @@ def choose_schedule(queries: int, pairs_per_second: float, minutes: float) -> Sc
 
 
 def _pairs_per_second(base: str) -> float:
-    """Measure the training speed of this machine: a step costs about three forward passes."""
+    """Measure the training speed: a step costs about three forward passes."""
     import torch
 
     from secateur.models.checkpoint import resolve
@@ -133,10 +118,7 @@ def _pairs_per_second(base: str) -> float:
 
 
 def _schedule(work: Path, queries: dict[str, int], options: FinetuneOptions) -> tuple[Schedule, bool]:
-    """Return the schedule, and whether an earlier session began with it, so that its checkpoints fit.
-
-    The schedule depends on the speed of the machine, which varies, so it is chosen once and stored.
-    """
+    """Return the schedule, and whether an earlier session chose and stored it, so that its checkpoints fit."""
     path = work / "schedule.json"
     inputs = {"queries": queries, **asdict(options)}
     if path.is_file():
@@ -154,20 +136,15 @@ def _train(work: Path, name: str, schedule: Schedule, options: FinetuneOptions, 
     from secateur.training.run import train
 
     base = read_config(resolve(options.base))
-    optim = OptimConfig(
-        epochs=schedule.epochs,
-        batch_size=schedule.batch_size,
-        learning_rate=schedule.learning_rate,
-        head_multiplier=2.0,
-        pad_to_multiple_of=32,
-    )
+    settings = asdict(schedule)
+    data = DataConfig(train=work / TRAIN, pairs=settings.pop("pairs"), hard_negatives=1.5, title_share=0.3)
     config = TrainConfig(
         name=name,
         base=options.base,
         out=work,
-        data=DataConfig(train=work / TRAIN, pairs=schedule.pairs, hard_negatives=1.5, title_share=0.3),
+        data=data,
         loss=LossConfig(relevance_listwise=0.2),
-        optim=optim,
+        optim=OptimConfig(**settings, head_multiplier=2.0, pad_to_multiple_of=32),
         window=base.window,
         segmenter=base.segmenter,
         seed=options.seed,
@@ -177,12 +154,9 @@ def _train(work: Path, name: str, schedule: Schedule, options: FinetuneOptions, 
 
 
 def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> FinetuneReport:
-    """Fine-tune a model on labelled examples of a domain.
+    """Fine-tune a model on labelled examples of a domain: 70% for training, 15% for calibration, 15% for testing.
 
-    Args:
-        data: Labelled examples; 70% of the queries are for training, 15% for calibration, 15% for testing.
-        out: Directory of the new model; a killed run resumes from it.
-        options: How to fine-tune.
+    The new model is written to ``out``; a killed run resumes from there.
 
     Raises:
         DataError: the data cannot be used.
@@ -194,9 +168,9 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     from secateur.eval.run import RunOptions, evaluate
     from secateur.eval.significance import paired
     from secateur.models.checkpoint import resolve
-    from secateur.training.calibration import calibrate, held_out_losses
+    from secateur.training.calibration import calibrate, held_out_losses, mean_losses
     from secateur.training.export import check_enough, export
-    from secateur.training.model_card import CardFigures, write_card
+    from secateur.training.model_card import figures_table, write_card
 
     options = options or FinetuneOptions()
     resolve(options.base)
@@ -204,7 +178,7 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     if not checked.usable:
         problem = next(line.strip() for line in checked.lines() if "error:" in line)
         raise DataError(f"{data}: {problem}; `secateur data check {data}` lists all problems")
-    work = out / WORK
+    work = out / "work"
     queries = split(data, work, _SHARES, options.seed)
     check_enough(work / TRAIN)
     schedule, resume = _schedule(work, queries, options)
@@ -221,10 +195,10 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     before, after = work / "before", work / "after"
     evaluate(work / TEST, before, RunOptions(systems=(f"secateur:{options.base}",)))
     metrics = evaluate(work / TEST, after, RunOptions(systems=(f"secateur:{out}",)))
-    figures = CardFigures.of(metrics).with_losses(held_out_losses(out, work / TEST), unseen=())
-    write_card(out, figures)
-    rows = tuple(row for row in paired(before, after) if row.scope == "macro" and row.figure in SHOWN)
-    report = FinetuneReport(out, queries, schedule.pairs, schedule.epochs, rows, dict(figures.losses))
+    losses = held_out_losses(out, work / TEST)
+    write_card(out, figures_table(metrics), losses)
+    rows = tuple(row for row in paired(before, after) if row.scope == "macro" and row.figure in _SHOWN)
+    report = FinetuneReport(out, queries, schedule, rows, mean_losses(losses))
     if report.worse:
         warnings.append("the new model is significantly WORSE than its base: do not use it")
     elif not any(row.outcome == "better" for row in rows):
@@ -234,20 +208,19 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
 
 def verdict_table(report: FinetuneReport) -> str:
     """Return the report as Markdown: tables and warnings."""
-    lines = [
-        f"Trained on {report.queries[TRAIN]} queries ({report.pairs} pairs, {report.epochs} epochs), calibrated on "
-        f"{report.queries[CALIBRATION]}, measured on {report.queries[TEST]}.",
-        "",
-        "| figure | before | after | change | 95% interval | verdict |",
-        "| --- | ---: | ---: | ---: | ---: | --- |",
+    queries, schedule = report.queries, report.schedule
+    rows = [
+        (r.figure, f"{r.a:.3f}", f"{r.b:.3f}", f"{r.difference:+.3f}", f"[{r.low:+.3f}, {r.high:+.3f}]", r.outcome)
+        for r in report.rows
     ]
-    lines += [
-        f"| {row.figure} | {row.a:.3f} | {row.b:.3f} | {row.difference:+.3f} | "
-        f"[{row.low:+.3f}, {row.high:+.3f}] | {row.outcome} |"
-        for row in report.rows
+    parts = [
+        f"Trained on {queries[TRAIN]} queries ({schedule.pairs} pairs, {schedule.epochs} epochs), calibrated on "
+        f"{queries[CALIBRATION]}, measured on {queries[TEST]}.",
+        markdown_table(("figure", "before", "after", "change", "95% interval", "verdict"), rows),
     ]
     if report.losses:
-        lines += ["", "| promised recall | answers lost on the held-out share |", "| ---: | ---: |"]
-        lines += [f"| {recall:.2f} | {loss:.3f} |" for recall, loss in sorted(report.losses.items())]
-    lines += ["", *(f"WARNING: {warning}" for warning in report.warnings)]
-    return "\n".join(lines).rstrip() + "\n"
+        lost = [(f"{recall:.2f}", f"{loss:.3f}") for recall, loss in sorted(report.losses.items())]
+        parts.append(markdown_table(("promised recall", "answers lost on the held-out share"), lost))
+    if report.warnings:
+        parts.append("\n".join(f"WARNING: {warning}" for warning in report.warnings))
+    return "\n\n".join(parts) + "\n"

@@ -42,7 +42,6 @@ _HOMES = {
     "secateur.client": ("AsyncClient", "Client", "ServiceError", "ServiceUnavailableError"),
     "secateur.context": ("prune_context",),
     "secateur.models.errors": ("InputError", "ModelError", "SecateurError"),
-    "secateur.models.options": ("PruneOptions",),
     "secateur.models.pruner": ("Pruner",),
 }
 

@@ -41,12 +41,7 @@ def prune_context(
 
 
 def format_context(result: PruneResult, titles: Sequence[str | None]) -> str:
-    """Return a result as numbered blocks.
-
-    Args:
-        result: The result; its empty passages are left out.
-        titles: Titles of all passages, in the caller's order.
-    """
+    """Return the passages of a result that are not empty as numbered blocks, with titles in the caller's order."""
     blocks = []
     for item in result.results:
         if not item.empty:

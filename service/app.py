@@ -7,14 +7,15 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from prometheus_client import disable_created_metrics
 from starlette.middleware.cors import CORSMiddleware
@@ -24,16 +25,15 @@ from secateur.service.credentials import Keys
 from secateur.service.engines import Engines, load_pruners, open_store
 from secateur.service.exchange import REQUEST_ID_HEADER, Observer
 from secateur.service.flags import unknown_variables
-from secateur.service.json_body import install_threads
 from secateur.service.logs import configure_logging, log_texts
 from secateur.service.metrics import Metrics
 from secateur.service.middleware.auth import AuthMiddleware, is_open
 from secateur.service.middleware.bodies import BodyLimitMiddleware, UnreadBodyMiddleware
-from secateur.service.middleware.exchange import ExchangeMiddleware
-from secateur.service.middleware.proxies import ForwardedMiddleware, PathMiddleware
+from secateur.service.middleware.proxies import ProxyMiddleware
+from secateur.service.middleware.recording import RecordingMiddleware
 from secateur.service.problems import install_problem_handlers
-from secateur.service.protocol import MAX_HEAD_BYTES, BoundedProtocol, ReceivingConnections
-from secateur.service.routes import operations, pages, prune, rerank
+from secateur.service.protocol import MAX_HEAD_BYTES, BoundedProtocol
+from secateur.service.routes import pages, prune, rerank
 from secateur.service.settings import Settings
 from secateur.service.tracing import Tracer, TracingMiddleware
 
@@ -41,12 +41,9 @@ log = logging.getLogger(__name__)
 
 
 def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callable[[], None] = lambda: None) -> FastAPI:
-    """Return the application.
+    """Return the application for models by name, of which the first is the default model.
 
-    Args:
-        pruners: Loaded models by name; the first is the default model.
-        settings: Settings of the service.
-        on_death: Callback for the death of an engine, called from any thread; the process should then end.
+    If an engine dies, ``on_death`` is called, from any thread; the process should then end.
 
     Raises:
         SecateurError: The cache, the API keys or the tracing of the settings cannot be used.
@@ -58,8 +55,9 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engines = Engines(pruners, settings, store, app.state.metrics, on_death)
-        with _reload_on_hangup(keys):
-            yield
+        if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keys.reload)
+        yield
         await app.state.engines.close()
         if tracer is not None:
             await tracer.close()
@@ -73,13 +71,13 @@ def create_app(pruners: dict[str, Pruner], settings: Settings, on_death: Callabl
         openapi_url=None,  # these three are in `routes.pages`
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # see PathMiddleware
+        redirect_slashes=False,  # see ProxyMiddleware
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
-    install_threads(app)
+    app.state.threads = CapacityLimiter(2)  # of `off_loop`; each competes with the event loop for the interpreter
     install_problem_handlers(app)
-    for routes in (prune, rerank, operations, pages):
+    for routes in (prune, rerank, pages):
         app.include_router(routes.router)
     pages.complete_openapi(app, lambda path: keys.required and not is_open(path, settings))
     _add_middleware(app, keys, settings, tracer)
@@ -102,41 +100,22 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
     if tracer is not None:
         app.add_middleware(TracingMiddleware, tracer=tracer)
         observers.append(tracer)
-    app.add_middleware(ExchangeMiddleware, metrics=app.state.metrics, observers=tuple(observers))
-    app.add_middleware(ForwardedMiddleware, proxies=settings.trusted_proxies)
-    app.add_middleware(PathMiddleware, settings=settings)
+    app.add_middleware(RecordingMiddleware, metrics=app.state.metrics, observers=tuple(observers))
+    app.add_middleware(ProxyMiddleware, settings=settings)
     app.add_middleware(UnreadBodyMiddleware)
 
 
-@contextmanager
-def _reload_on_hangup(keys: Keys) -> Iterator[None]:
-    """Read the keys again on SIGHUP, if the system has that signal and this thread may handle it."""
-    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, keys.reload)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-
-
 class _Server(uvicorn.Server):
-    """A server that finishes its requests and ends when an engine has died."""
-
     died = False
     interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop as uvicorn does, and record whether the signal was SIGINT."""
         self.interrupted = self.interrupted or sig == signal.SIGINT
         super().handle_exit(sig, frame)
 
     def die(self) -> None:
-        """Stop, and end with a failure. Can be called from any thread."""
-        self.died = True
-        self.should_exit = True
+        """Finish the requests, and end with a failure. Can be called from any thread."""
+        self.died = self.should_exit = True
 
 
 def _raise_file_limit() -> None:
@@ -151,14 +130,7 @@ def _raise_file_limit() -> None:
 
 
 def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
-    """Serve until interrupted.
-
-    Args:
-        settings: Settings of the service.
-        pruners: Loaded models by name; None for the models of the settings.
-
-    Returns:
-        Whether the service was stopped on purpose; False if an engine died.
+    """Serve the given models, or those of the settings, until interrupted; return False if an engine died.
 
     Raises:
         SecateurError: A model cannot be loaded, or a setting cannot be used.
@@ -173,8 +145,7 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
     pruners = load_pruners(settings) if pruners is None else pruners
     server: _Server | None = None
     app = create_app(pruners, settings, on_death=lambda: server.die() if server else None)
-    receiving = ReceivingConnections(settings.max_connections)
-    protocol: Any = partial(BoundedProtocol, receiving=receiving, timeout_s=settings.receive_timeout_s)
+    protocol: Any = partial(BoundedProtocol, settings=settings, receiving={})
     server = _Server(
         uvicorn.Config(
             app,
@@ -184,9 +155,9 @@ def serve(settings: Settings, pruners: dict[str, Pruner] | None = None) -> bool:
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             ws="none",
             log_config=None,
-            access_log=False,  # ExchangeMiddleware logs more
+            access_log=False,  # RecordingMiddleware logs more
             server_header=False,
-            proxy_headers=False,  # see ForwardedMiddleware
+            proxy_headers=False,  # see ProxyMiddleware
             timeout_graceful_shutdown=settings.drain_s,
         )
     )

@@ -26,9 +26,8 @@ _QUERY = re.compile(r"\?.*", re.DOTALL)
 class Keys:
     """API keys from the settings and from a file that can be read again. Only their digests are stored.
 
-    Args:
-        keys: Keys, or ``sha256:`` and the SHA-256 digests of keys in hexadecimal.
-        file: File with one of these per line; blank lines and lines that start with # are ignored.
+    A key is given as itself, or as ``sha256:`` and its SHA-256 digest in hexadecimal. The file has one per line; blank
+    lines and lines that start with # are ignored.
 
     Raises:
         InputError: The file cannot be read, or a key is invalid.
@@ -68,11 +67,11 @@ class Keys:
         hint = "give a file with API keys"
         if self._file.exists() and not self._file.is_file():  # a pipe gives its content once, and then blocks
             raise InputError("api_keys_file", f"{self._file} cannot be read (not a regular file)", hint)
-        lines = _read_text(self._file, "api_keys_file", hint).splitlines()
+        lines = map(str.strip, _read_text(self._file, "api_keys_file", hint).splitlines())
         digests = [
-            _digest(line.strip(), f"api_keys_file, line {number}")
+            _digest(line, f"api_keys_file, line {number}")
             for number, line in enumerate(lines, 1)
-            if line.strip() and not line.strip().startswith("#")
+            if line and not line.startswith("#")
         ]
         if not digests:
             raise InputError("api_keys_file", f"{self._file} contains no key", "add a key, or unset the setting")
@@ -127,11 +126,7 @@ def has_password(url: str) -> bool:
 
 
 def read_password(file: Path) -> str:
-    """Return the password in a file, without the line break at its end.
-
-    Raises:
-        InputError: The file cannot be read, or is empty.
-    """
+    """Return the password in a file, which must not be empty, without the line break at its end."""
     field, hint = "redis_password_file", "give a file that contains the password"
     text = _read_text(file, field, hint, _MAX_PASSWORD_BYTES).rstrip("\r\n")
     if not text:

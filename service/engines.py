@@ -6,25 +6,19 @@ from collections.abc import Callable, Sequence
 
 from secateur.models.errors import InputError, shown
 from secateur.models.pruner import Pruner
-from secateur.service.batching.admission import AnswerLimits
 from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, Store
-from secateur.service.batching.engine import PROBE, Background, Engine, EngineLimits
+from secateur.service.batching.engine import PROBE, Engine
 from secateur.service.credentials import has_password, read_password, without_password
 from secateur.service.errors import UnknownModelError
 from secateur.service.metrics import Metrics
-from secateur.service.settings import ModelSettings, Settings
+from secateur.service.settings import Settings
 
 
 def load_pruners(settings: Settings) -> dict[str, Pruner]:
-    """Load all models, by the names under which they are served.
-
-    Raises:
-        SecateurError: A model cannot be loaded.
-        InputError: Two models have the same name.
-    """
+    """Load all models, by the names under which they are served, which must differ."""
     pruners: dict[str, Pruner] = {}
     for spec in settings.all_models():
-        pruner = _load(spec)
+        pruner = Pruner.load(spec.model, **spec.model_dump(exclude={"model", "name"}))
         name = spec.name or pruner.config.name
         if name in pruners:
             raise InputError("models", f"two models are named {name!r}", "give one of them another name")
@@ -34,16 +28,11 @@ def load_pruners(settings: Settings) -> dict[str, Pruner]:
     return pruners
 
 
-def _load(spec: ModelSettings) -> Pruner:
-    return Pruner.load(spec.model, **spec.model_dump(exclude={"model", "name"}))
-
-
 def open_store(settings: Settings) -> Store | None:
     """Open the configured cache, if any.
 
     Raises:
-        InputError: There is no such cache.
-        MissingExtraError: Its client is not installed.
+        SecateurError: There is no such cache, or its client is not installed.
     """
     if settings.cache == "off":
         return None
@@ -67,15 +56,7 @@ def _redis_password(settings: Settings) -> str | None:
 
 
 class Engines:
-    """Engines by model name. Must be created in a running event loop.
-
-    Args:
-        pruners: Loaded models by name; the first is the default model.
-        settings: Settings of the service.
-        store: Store of the cache; None for no cache.
-        metrics: Metrics of the service.
-        on_death: Callback for the death of an engine, called from any thread.
-    """
+    """Engines by model name, of which the first is the default model. Must be created in a running event loop."""
 
     def __init__(
         self,
@@ -85,22 +66,11 @@ class Engines:
         metrics: Metrics,
         on_death: Callable[[], None],
     ) -> None:
-        # All joiners together may be as long as all passages together.
-        answers = AnswerLimits(settings.max_returned_units, settings.max_characters)
-        limits = EngineLimits(settings.timeout_ms / 1e3, settings.max_queue_tokens, settings.step_tokens, answers)
         self._store = store
-        self._engines = {
-            name: Engine(
-                pruner,
-                name=name,
-                limits=limits,
-                cache=ScoreCache(store, pruner) if store is not None else None,
-                metrics=metrics,
-                on_death=on_death,
-            )
-            for name, pruner in pruners.items()
-        }
-        self._background = {name: Background(engine) for name, engine in self._engines.items()}
+        self._engines = {}
+        for name, pruner in pruners.items():
+            cache = ScoreCache(store, pruner) if store is not None else None
+            self._engines[name] = Engine(pruner, settings, name=name, cache=cache, metrics=metrics, on_death=on_death)
 
     @property
     def names(self) -> Sequence[str]:
@@ -118,11 +88,7 @@ class Engines:
         return next(iter(self._engines.values()))
 
     def named(self, name: str | None) -> Engine:
-        """Return the engine of a model; of the default model for None.
-
-        Raises:
-            UnknownModelError: The model is not served.
-        """
+        """Return the engine of a model, which must be served; of the default model for None."""
         if name is None:
             return self.default
         if name not in self._engines:
@@ -130,19 +96,12 @@ class Engines:
         return self._engines[name]
 
     def named_or_default(self, name: str | None) -> Engine:
-        """Return the engine of a model, or of the default model if there is no model with that name.
-
-        Clients of other services must send the name of a model, which is usually not served here.
-        """
+        """Return the engine of a model, or of the default model if that is not served, as for most other clients."""
         return self._engines.get(name or "", self.default)
-
-    def background(self, engine: Engine) -> Background:
-        """Return the background work of an engine."""
-        return self._background[engine.name]
 
     async def close(self) -> None:
         """Finish all requests, end the threads, close the cache."""
         for engine in self._engines.values():
             await engine.close()
-        if self._store is not None:
+        if isinstance(self._store, RedisStore):
             await self._store.close()

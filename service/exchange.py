@@ -5,67 +5,48 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from secateur.models.types import PruneRequest, PruneResult
 
 REQUEST_ID_HEADER = "X-Request-Id"
 _VALID_ID = re.compile(rb"[\w.:/+=@-]{1,128}")
 
-
-class Observer(Protocol):
-    """Callable that is notified of every request that an engine has answered."""
-
-    def __call__(self, exchange: Exchange, model: str, request: PruneRequest, result: PruneResult) -> None:
-        """Record a result."""
+Observer: TypeAlias = "Callable[[Exchange, str, PruneRequest, PruneResult], None]"
+"""Is called with every request that an engine has answered, and the name of the model."""
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One HTTP exchange.
+    """One HTTP exchange."""
 
-    Attributes:
-        id: Request id, from the client or generated.
-        observers: Notified of every request that an engine has answered; a batch contains many.
-        started: `time.perf_counter` at the start.
-        status: Status of the response; None before it.
-        caller: Name of the key, or address, of the caller.
-        failure: Kind of failure, if the status does not determine it.
-        model: Model that answered; the last one of a batch.
-        requests: Number of requests that an engine has answered.
-        passages: Sum over these requests, like the tokens and milliseconds.
-    """
-
-    id: str
+    id: str  # from the client or generated
     observers: tuple[Observer, ...] = ()
     started: float = field(default_factory=time.perf_counter)
-    status: int | None = None
-    caller: str | None = None
-    failure: str | None = None
-    model: str | None = None
-    requests: int = 0
-    passages: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    queue_ms: float = 0.0
-    tokenize_ms: float = 0.0
-    inference_ms: float = 0.0
+    status: int | None = None  # of the response; None before it
+    caller: str | None = None  # name of the key, or address
+    failure: str | None = None  # kind of failure, if the status does not determine it
+    model: str | None = None  # that answered; a batch may have several, of which this is the last
+    sums: dict[str, float] = field(default_factory=dict)  # of all answers, by their names in the log
 
     def record(self, model: str, request: PruneRequest, result: PruneResult) -> None:
         """Add the numbers of a result."""
         self.model = model
-        self.requests += 1
-        self.passages += len(request.passages)
-        self.input_tokens += result.usage.input_tokens
-        self.output_tokens += result.usage.output_tokens
-        self.queue_ms += result.timings.queue_ms
-        self.tokenize_ms += result.timings.tokenize_ms
-        self.inference_ms += result.timings.inference_ms
+        numbers: dict[str, float] = {
+            "requests": 1,
+            "passages": len(request.passages),
+            "input_tokens": result.usage.input_tokens,
+            "output_tokens": result.usage.output_tokens,
+            "queue_ms": result.timings.queue_ms,
+            "tokenize_ms": result.timings.tokenize_ms,
+            "inference_ms": result.timings.inference_ms,
+        }
+        self.sums = {name: self.sums.get(name, 0) + number for name, number in numbers.items()}
 
     def notify(self, model: str, request: PruneRequest, result: PruneResult) -> None:
-        """Notify the observers of a result. They may read all its texts, so this takes time."""
+        """Call the observers. They may read all texts of a result, so this takes time."""
         for observer in self.observers:
             observer(self, model, request, result)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, HelpFormatter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -44,29 +44,22 @@ def default_of(name: str) -> str:
     return "" if value is None or value == () else str(value)
 
 
-def _help(name: str) -> str:
-    default = default_of(name)
-    text = f"{Settings.model_fields[name].description}{f' Default: {default}.' if default else ''}"
-    return text.replace("%", "%%")
-
-
 def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Any:
     """Add the flag of a setting, with the help of this project."""
     name = names[0].removeprefix("--").replace("-", "_")
     if is_secret(name):
         return None
-    options["help"] = _help(name)
+    default = f" Default: {default_of(name)}." if default_of(name) else ""
+    options["help"] = f"{Settings.model_fields[name].description}{default}".replace("%", "%%")
     if "metavar" in options and not options["metavar"].startswith("{"):
         options["metavar"] = "VALUE"
     return parser.add_argument(*names, **options)
 
 
 def parse_settings(arguments: Sequence[str]) -> Settings:
-    """Return the settings of a command line: from its flags, else the environment, else the defaults.
+    """Return the settings of the arguments after ``secateur serve``: from flags, else the environment, else defaults.
 
-    Args:
-        arguments: Arguments after ``secateur serve``. ``--help`` prints the help and exits with 0, an unknown flag
-            exits with 2.
+    ``--help`` prints the help and exits with 0, an unknown flag exits with 2.
 
     Raises:
         InputError: A value is invalid; the field is the flag or the variable.
@@ -75,7 +68,11 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
     for argument, following in pairwise([*arguments, ""]):
         name, _, value = argument.partition("=")
         given[name.removeprefix("--").replace("-", "_")] = value or following
-    _check_secrets(given)
+    for name, value in given.items():
+        if is_secret(name) or (name in Settings.model_fields and has_password(value)):
+            instead = variable("redis_password" if name == "cache" else name)
+            problem = "a secret in a flag is visible to everyone who can list processes"
+            raise InputError(flag(name), problem, f"set {instead} in the environment instead")
     parser = ArgumentParser(
         "secateur serve",
         description="Serve pruning and reranking over HTTP. Each flag also has a variable, such as SECATEUR_PORT.",
@@ -98,39 +95,20 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         raise usage_error(error, lambda name: flag(name) if name in given else variable(name)) from None
 
 
-def _check_secrets(given: dict[str, str]) -> None:
-    """Refuse secrets among the flags.
-
-    Raises:
-        InputError: One is a secret, or a URL with a password.
-    """
-    for name, value in given.items():
-        if is_secret(name) or (name in Settings.model_fields and has_password(value)):
-            instead = variable("redis_password" if name == "cache" else name)
-            problem = "a secret in a flag is visible to everyone who can list processes"
-            raise InputError(flag(name), problem, f"set {instead} in the environment instead")
-
-
-def usage_error(error: ValidationError, field_of: Any) -> InputError:
-    """Return the first error of invalid settings, without any secret.
-
-    Args:
-        error: Error of pydantic.
-        field_of: Function that returns what a setting is called for the user.
-    """
+def usage_error(error: ValidationError, field_of: Callable[[str], str]) -> InputError:
+    """Return the first error of invalid settings, without any secret. ``field_of`` returns the name of a setting."""
     first = error.errors()[0]
     name, *rest = first["loc"]
     value = first["input"]
+    value = without_password(value) if isinstance(value, str) else value
     if is_secret(str(name)):
-        value_text = "the value"
-    elif isinstance(value, str) and value.isprintable() and len(value) < 100:
-        value_text = without_password(value)
-    else:
-        value_text = shown(without_password(value) if isinstance(value, str) else value)
+        value = "the value"
+    elif not isinstance(value, str) or not value.isprintable() or len(value) >= 100:
+        value = shown(value)
     field = field_of(str(name)) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
     hint = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     problem = "is out of range" if first["type"].endswith("than_equal") else "is invalid"
-    return InputError(field, f"{value_text} {problem}", hint[:1].lower() + hint[1:])
+    return InputError(field, f"{value} {problem}", hint[:1].lower() + hint[1:])
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:

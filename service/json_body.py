@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
-from typing import Any, ParamSpec, Self, TypeVar
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 import anyio.to_thread
-from anyio import CapacityLimiter
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Discriminator, PrivateAttr, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
-from pydantic_core import ErrorDetails
-from starlette.exceptions import HTTPException
 
 from secateur.models.errors import InputError, shown
 from secateur.models.requests import replace_surrogates
 from secateur.service.errors import BodyTooLargeError, UnreadableBodyError
 from secateur.service.settings import Settings
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGE = 32_768  # bytes; larger bodies are processed in a thread
 MAX_ERRORS = 20  # reported errors of a body
-_THREADS = 2  # each competes with the event loop for the interpreter
 _MAX_VALUES = 250_000  # in a body: 10,000 passages with twenty-five fields; a million would take seconds
 _MAX_DEPTH = 400  # of nesting; Python's own decoder and encoder fail at about 1000
 
@@ -41,47 +35,25 @@ _OTHER_NAMES = {"query": _QUERIES, "passages": _TEXTS, "documents": _TEXTS, "tex
 
 
 class InvalidBodyError(InputError):
-    """Some fields of a body are invalid.
+    """Some fields of a body are invalid: the first `MAX_ERRORS` errors as pydantic reports them, and their number."""
 
-    Args:
-        error: Error of pydantic.
-
-    Attributes:
-        errors: The first `MAX_ERRORS` errors, as pydantic reports them.
-        others: Number of further errors.
-    """
-
-    def __init__(self, error: ValidationError) -> None:
-        super().__init__("body", f"has {error.error_count()} errors", "see `errors`")
-        self.errors: list[ErrorDetails] = error.errors(include_url=False, include_context=False)[:MAX_ERRORS]
-        self.others = error.error_count() - len(self.errors)
+    def __init__(self, errors: Sequence[Mapping[str, Any]], count: int) -> None:
+        super().__init__("body", f"has {count} errors", "see `errors`")
+        self.errors = errors[:MAX_ERRORS]
+        self.others = count - len(self.errors)
 
 
-def install_threads(app: FastAPI) -> None:
-    """Give an app the threads of `off_loop`."""
-    app.state.threads = CapacityLimiter(_THREADS)
-
-
-async def off_loop(request: Request, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+async def off_loop(request: Request, function: Callable[[], T]) -> T:
     """Call a function in one of the app's few threads, and wait for it."""
-    call = partial(function, *arguments, **named)
-    return await anyio.to_thread.run_sync(call, limiter=request.app.state.threads)
-
-
-def is_large(request: Request) -> bool:
-    """Return whether the body of a request, which has been read, was large; its answer may be large too."""
-    return getattr(request.state, "large", False)
+    return await anyio.to_thread.run_sync(function, limiter=request.app.state.threads)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object, whose keys must be unique: nobody can tell which of two values is meant."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise UnreadableBodyError(key, f"duplicate key {shown(key)}", "give each key once")
-            seen.add(key)
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise UnreadableBodyError(key, f"duplicate key {shown(key)}", "give each key once")
     return made
 
 
@@ -89,11 +61,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def parse_json(data: bytes) -> Any:
-    """Return the value of a JSON text in UTF-8. NaN and Infinity are accepted here, and checked by `StrictBody`.
-
-    Raises:
-        UnreadableBodyError: The text is not valid JSON.
-    """
+    """Return the value of a valid JSON text in UTF-8. NaN and Infinity are accepted; `StrictBody` refuses them."""
     try:
         return _DECODER.decode(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -110,11 +78,6 @@ def parse_json(data: bytes) -> Any:
 async def read_body(request: Request, data: bytes, validate: Callable[[Any], T]) -> T:
     """Return the validated body of a request, or of a line of a batch. A large one is processed in a thread.
 
-    Args:
-        request: Request that contained the data.
-        data: JSON text.
-        validate: Function that validates the value.
-
     Raises:
         InputError: The body is too large, or not valid JSON.
     """
@@ -130,41 +93,29 @@ async def read_body(request: Request, data: bytes, validate: Callable[[Any], T])
         for name in ("passages", "documents", "texts"):  # before each is validated
             items = value.get(name) if isinstance(value, dict) else None
             if isinstance(items, list):
-                check_count(name, len(items), settings)
+                check_limit(name, len(items), "items", settings.max_passages)
         return validate(value)
 
     return read() if len(data) < LARGE else await off_loop(request, read)
 
 
-def check_count(field: str, count: int, settings: Settings) -> None:
-    """Check the number of passages.
-
-    Raises:
-        InputError: There are too many.
-    """
-    if count > settings.max_passages:
-        problem = f"{count} items exceed the limit of {settings.max_passages}"
-        raise InputError(field, problem, "split the request")
+def check_limit(field: str, number: int, what: str, limit: int, hint: str = "split the request") -> None:
+    """Refuse a field with more items or characters than a limit."""
+    if number > limit:
+        raise InputError(field, f"{number} {what} exceed the limit of {limit}", hint)
 
 
 class _StrictRequest(Request):
-    """A request whose body is read and validated by `read_body`.
-
-    Args:
-        request: Original request.
-        validate: Function that validates the value.
-    """
+    """A request whose body is read and validated by `read_body`."""
 
     def __init__(self, request: Request, validate: Callable[[Any], Any]) -> None:
         super().__init__(request.scope, request.receive, request._send)
         self._validate = validate
 
     async def json(self) -> Any:
-        if not hasattr(self, "_json"):
-            data = await self.body()
-            self.state.large = len(data) >= LARGE
-            self._json = await read_body(self, data, self._validate)
-        return self._json
+        data = await self.body()
+        self.state.large = len(data) >= LARGE
+        return await read_body(self, data, self._validate)
 
 
 class StrictRoute(APIRoute):
@@ -176,23 +127,16 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of a request."""
         handler = super().get_route_handler()
-        field = self.body_field
 
         def validate(value: Any) -> Any:
-            if field is None:
-                return value
-            body, errors = field.validate(value, loc=("body",))
+            assert self.body_field is not None  # FastAPI reads no body of other routes
+            body, errors = self.body_field.validate(value, loc=("body",))
             if errors:
                 raise RequestValidationError(errors)
             return body
 
         async def handle(request: Request) -> Response:
-            try:
-                return await handler(_StrictRequest(request, validate))
-            except HTTPException as error:
-                if error.__cause__ is not None:  # FastAPI replaces any other error while it reads a body
-                    raise error.__cause__ from None
-                raise
+            return await handler(_StrictRequest(request, validate))
 
         return handle
 
@@ -214,22 +158,8 @@ def _too_many_values() -> InputError:
     return InputError("body", f"has more than {_MAX_VALUES} values", "send less metadata")
 
 
-def _has_surrogates(text: str) -> bool:
-    if text.isascii():  # which a string knows without a search
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def _check_values(value: Any) -> bool:
-    """Check every value of a body; return whether any string or key has a lone surrogate.
-
-    Raises:
-        InputError: A number is not valid JSON (NaN, Infinity), or there are too many values or levels of nesting.
-    """
+    """Refuse NaN, Infinity, and too many values or levels; return whether a string or key has a lone surrogate."""
     surrogates = False
     count = 0
     level = [value]
@@ -237,7 +167,7 @@ def _check_values(value: Any) -> bool:
         deeper: list[Any] = []
         for item in level:
             if isinstance(item, str):
-                surrogates = surrogates or _has_surrogates(item)
+                surrogates = surrogates or replace_surrogates(item) is not item
             elif isinstance(item, float):
                 if not math.isfinite(item):
                     problem = f"{item!r} is not a JSON number"
@@ -262,21 +192,15 @@ def _path_of_non_finite(value: Any) -> str:
         item, path = queue.popleft()
         if isinstance(item, float) and not math.isfinite(item):
             return path.removeprefix(".") or "body"
-        steps: Any = ()
         if isinstance(item, dict):
-            steps = ((f".{key[:200]}", part) for key, part in item.items())
+            queue.extend((part, f"{path}.{key[:200]}"[:200]) for key, part in item.items())
         elif isinstance(item, list):
-            steps = ((f"[{index}]", part) for index, part in enumerate(item))
-        queue.extend((part, (path + step)[:200]) for step, part in steps if isinstance(part, dict | list | float))
+            queue.extend((part, f"{path}[{index}]"[:200]) for index, part in enumerate(item))
     return "body"
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Replace lone surrogates everywhere in a value.
-
-    Raises:
-        InputError: Two keys of an object become equal.
-    """
+    """Replace lone surrogates everywhere in a value, unless that makes two keys of an object equal."""
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, list):
@@ -290,11 +214,7 @@ def _without_surrogates(value: Any) -> Any:
 
 
 def _check_names(fields: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """Check that no required field was sent under another name.
-
-    Raises:
-        InputError: One was.
-    """
+    """Refuse a body with a required field under another name."""
     for name, others in _OTHER_NAMES.items():
         if name in fields and data.get(name) is None:
             sent = next((key for key in data if key not in fields and key.lower() in others), None)
@@ -319,7 +239,8 @@ class StrictBody(BaseModel):
         try:
             body = handler(clean)
         except ValidationError as error:
-            raise InvalidBodyError(error) from None
+            found = error.errors(include_url=False, include_context=False)
+            raise InvalidBodyError(found, error.error_count()) from None
         body._had_surrogates = had_surrogates
         return body
 

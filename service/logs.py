@@ -34,13 +34,10 @@ _PLAIN = re.compile(r"[\w.:/+@-]+", re.ASCII)
 
 
 class LineWriter(logging.Handler):
-    """Writes each record as a line in a thread, since whoever reads the log may stop reading.
+    """Writes each record as a line to an open file, in a thread, since whoever reads the log may stop reading.
 
     Lines that cannot be written, or for which there is no room, are dropped; the next line gives their number. Own
     code, since `logging.handlers.QueueHandler` blocks or raises when its queue is full, and counts no bytes.
-
-    Args:
-        descriptor: Descriptor of the open file. It is not closed.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -112,10 +109,11 @@ class LineWriter(logging.Handler):
         super().close()
 
 
-def _ordered(_: Any, __: str, event: EventDict) -> EventDict:
-    """Put the fields of all records first."""
+def _fields(_: Any, __: str, event: EventDict) -> EventDict:
+    """Put the fields of all records first, and leave out private attributes of records."""
     event.pop("color_message", None)  # uvicorn's, for terminals
-    return {**{name: event.pop(name) for name in _HEAD}, **event}
+    head = {name: event.pop(name) for name in _HEAD}
+    return head | {name: value for name, value in event.items() if not name.startswith("_")}
 
 
 def render_text(_: Any, __: str, event: EventDict) -> str:
@@ -145,8 +143,7 @@ def formatter(log_format: str) -> logging.Formatter:
             TimeStamper(fmt="iso", utc=True, key="time"),
             format_exc_info,
             EventRenamer("message"),
-            ProcessorFormatter.remove_processors_meta,
-            _ordered,
+            _fields,
             JSONRenderer(default=str) if log_format == "json" else render_text,
         ]
     )

@@ -14,12 +14,7 @@ _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class Metrics:
-    """The metrics of the service, in their own registry.
-
-    Attributes:
-        requests: Counter of responses.
-        failures: Counter of failures.
-    """
+    """The metrics of the service, in their own registry."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()

@@ -1,8 +1,7 @@
-"""The service on Ray Serve: replicas with one engine each, behind a front that retries when a replica dies.
+"""The service on Ray Serve: ``serve run deploy/ray/serve.yaml`` (see docs/ray.md).
 
-``serve run deploy/ray/serve.yaml`` (see docs/ray.md). A replica runs the same application as `secateur serve`. The
-front sends each request to a replica, and to another one if the first dies before its answer starts. Requests have no
-side effects, so a retry is safe.
+A replica runs the same application as `secateur serve`. The front sends each request to a replica, and to another one
+if the first dies before its answer starts. Requests have no side effects, so a retry is safe.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
@@ -22,7 +22,7 @@ from secateur.service.app import create_app
 from secateur.service.engines import load_pruners
 from secateur.service.flags import usage_error
 from secateur.service.logs import configure_logging
-from secateur.service.problems import problem
+from secateur.service.problems import error_response
 from secateur.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,27 +45,17 @@ def _settings(arguments: dict[str, Any]) -> Settings:
         raise usage_error(error, "args.{}".format) from None
 
 
-def _on_share(settings: Settings, processors: int) -> Settings:
-    """Set the number of threads to the processors of the replica, unless the settings give one."""
-    models = tuple(
-        one if one.threads else one.model_copy(update={"threads": processors}) for one in settings.all_models()
-    )
-    return settings.model_copy(update={"models": models})
-
-
 class Replica:
-    """A process with the service's application and its engines.
-
-    Args:
-        arguments: Settings of the service, in addition to those in the environment.
-    """
+    """A process with the service's application and its engines; the arguments are settings."""
 
     async def __init__(self, arguments: dict[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         import ray
 
         context: Any = ray.get_runtime_context()
-        processors = int(context.get_assigned_resources().get("CPU", 0))
-        settings = _on_share(_settings(arguments), max(1, processors))
+        processors = max(1, int(context.get_assigned_resources().get("CPU", 0)))
+        settings = _settings(arguments)
+        models = [one.model_copy(update={"threads": one.threads or processors}) for one in settings.all_models()]
+        settings = settings.model_copy(update={"models": tuple(models)})
         configure_logging(settings)
         pruners = await asyncio.to_thread(load_pruners, settings)
         # A process without its engine is useless: it ends, and Ray starts another.
@@ -74,15 +64,7 @@ class Replica:
         await self._running.enter_async_context(self._app.router.lifespan_context(self._app))
 
     async def __call__(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[_Message]:
-        """Answer a request.
-
-        Args:
-            scope: ASGI scope, as far as it can be pickled.
-            body: Body of the request.
-
-        Yields:
-            The ASGI messages of the application, ``http.response.start`` first.
-        """
+        """Yield the ASGI messages of the answer to a request, whose scope has only what can be pickled."""
         sent: asyncio.Queue[_Message | None] = asyncio.Queue()
         requests: list[_Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -107,11 +89,7 @@ class Replica:
             task.cancel()
 
     def check_health(self) -> None:
-        """Check the engines for Ray.
-
-        Raises:
-            RuntimeError: An engine has stopped.
-        """
+        """Raise an error if an engine has stopped: Ray calls this now and then."""
         if not self._app.state.engines.alive:
             raise RuntimeError("an engine has stopped")
 
@@ -121,12 +99,7 @@ class Replica:
 
 
 class Front:
-    """Sends requests to the replicas.
-
-    Args:
-        replicas: Handle of their deployment.
-        max_body_bytes: Size beyond which a body is not read further; the application refuses it.
-    """
+    """Sends requests to the replicas. A larger body is not read further; the application refuses it."""
 
     def __init__(self, replicas: DeploymentHandle[Any], max_body_bytes: int) -> None:
         self._replicas: Any = replicas.options(stream=True)
@@ -139,50 +112,39 @@ class Front:
 
         scope = {key: request.scope[key] for key in _SCOPE if key in request.scope}
         scope["client"] = tuple(request.client) if request.client else None
+        body = bytearray()
         try:
-            body = await self._body(request)
+            async for part in request.stream():
+                body += part
+                if len(body) > self._max_body_bytes:
+                    break
         except ClientDisconnect:
             return Response(status_code=499)
         for left in reversed(range(_TRIES)):
-            messages: AsyncIterator[_Message] = self._replicas.remote(scope, body)
+            messages: AsyncIterator[_Message] = self._replicas.remote(scope, bytes(body))
             try:
                 start = await anext(messages)
             except RayActorError:
                 if not left:
                     raise
             except BackPressureError:
-                return problem(request, 503, "all replicas are busy; try again later", {"Retry-After": "1"})
+                busy = HTTPException(503, "all replicas are busy; try again later", {"Retry-After": "1"})
+                return error_response(request, busy)
             else:
-                response = StreamingResponse(_chunks(messages), start["status"])
+                response = StreamingResponse((message.get("body", b"") async for message in messages), start["status"])
                 # Ray's proxy adds the same request id.
                 response.raw_headers = [(k, v) for k, v in start.get("headers", []) if k.lower() != b"x-request-id"]
                 return response
         raise AssertionError("the last try has returned or raised")
 
-    async def _body(self, request: Request) -> bytes:
-        parts, length = [], 0
-        async for part in request.stream():
-            parts.append(part)
-            length += len(part)
-            if length > self._max_body_bytes:
-                break
-        return b"".join(parts)
-
-
-async def _chunks(messages: AsyncIterator[_Message]) -> AsyncIterator[bytes]:
-    async for message in messages:
-        yield message.get("body", b"")
-
 
 def build(arguments: dict[str, Any]) -> Application:
     """Return the application for Ray Serve, with the deployments ``Front`` and ``Replica``.
 
-    Args:
-        arguments: Settings of the service (`Settings`), as ``args`` in the Serve configuration.
+    The arguments are settings of the service (`Settings`): ``args`` in the Serve configuration.
 
     Raises:
-        InputError: A setting is unknown or invalid.
-        MissingExtraError: Ray is not installed.
+        SecateurError: A setting is unknown or invalid, or Ray is not installed.
     """
     settings = _settings(arguments)
     try:

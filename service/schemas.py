@@ -1,27 +1,20 @@
-"""The native API's request and response bodies."""
+"""The native API's request and response bodies, and the JSON of answers."""
 
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    Tag,
-    create_model,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, Tag, create_model
 from pydantic.config import JsonDict
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json
 
 from secateur.models.options import Option, PruneOptions, option_table
 from secateur.models.segmentation import FORMATS
-from secateur.models.types import Passage, PruneRequest
+from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult
 from secateur.service.json_body import STRING_OR_OBJECT, StrictBody
 
 EXAMPLE: JsonDict = {
@@ -32,32 +25,15 @@ EXAMPLE: JsonDict = {
     ],
 }
 
+_TEXT = "It was completed in March 1889."
+_KEPT: JsonDict = {"text": _TEXT, "spans": [[46, 77]], "kept_units": 1, "total_units": 3, "empty": False}
+_DROPPED: JsonDict = {"text": "", "spans": [], "kept_units": 0, "total_units": 2, "empty": True}
 EXAMPLE_RESPONSE: JsonDict = {
     "id": "prune-5f0c3c1e8a7b4d0b9f3e",
     "model": "secateur-nano-en",
     "results": [
-        {
-            "index": 0,
-            "id": None,
-            "score": 0.99,
-            "text": "It was completed in March 1889.",
-            "spans": [[46, 77]],
-            "kept_units": 1,
-            "total_units": 3,
-            "empty": False,
-            "metadata": None,
-        },
-        {
-            "index": 1,
-            "id": "b",
-            "score": 0.01,
-            "text": "",
-            "spans": [],
-            "kept_units": 0,
-            "total_units": 2,
-            "empty": True,
-            "metadata": None,
-        },
+        {"index": 0, "id": None, "score": 0.99, **_KEPT, "metadata": None},
+        {"index": 1, "id": "b", "score": 0.01, **_DROPPED, "metadata": None},
     ],
     "threshold": 0.1,
     "usage": {"query_tokens": 9, "input_tokens": 36, "output_tokens": 7, "compression": 0.81},
@@ -203,3 +179,49 @@ class PruneResponse(BaseModel):
     usage: UsageOut = Field(description="Token counts.")
     timings: TimingsOut = Field(description="Durations.")
     warnings: list[str] = Field(description="Changes made to the request.")
+
+
+_SLICE = 1000  # spans or units per call of the encoder, which blocks all other threads
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def as_json(content: Any) -> str:
+    """Return compact JSON. The items of a list at the top, or of one in an object there, are encoded one by one."""
+    if isinstance(content, list):
+        return f"[{','.join(map(_ENCODER.encode, content))}]"
+    if isinstance(content, dict):
+        values = (as_json(value) if isinstance(value, list) else _ENCODER.encode(value) for value in content.values())
+        return f"{{{','.join(map('{}:{}'.format, map(_ENCODER.encode, content), values))}}}"
+    return _ENCODER.encode(content)
+
+
+def prune_json(model: str, body: PruneBody, result: PruneResult, **first: Any) -> str:
+    """Return the JSON of a `PruneResponse`, with the fields ``first`` before all others."""
+    head = {**first, "id": f"prune-{uuid.uuid4().hex[:20]}", "model": model}
+    tail = {
+        "threshold": result.threshold,
+        "usage": asdict(result.usage),
+        "timings": asdict(result.timings),
+        "warnings": [*body.warnings, *result.warnings],
+    }
+    results = ",".join(map(_result, result.results))
+    return f'{_ENCODER.encode(head)[:-1]},"results":[{results}],{as_json(tail)[1:]}'
+
+
+def _result(item: PassageResult) -> str:
+    head = {"index": item.index, "id": item.id, "score": item.score, "text": item.text}
+    tail = {
+        "kept_units": item.kept_units,
+        "total_units": item.total_units,
+        "empty": item.empty,
+        "metadata": item.metadata,
+    }
+    units = "" if item.units is None else f',"units":{_sliced(item.units)}'
+    return f'{_ENCODER.encode(head)[:-1]},"spans":{_sliced(item.spans)},{_ENCODER.encode(tail)[1:-1]}{units}}}'
+
+
+def _sliced(items: Sequence[Any]) -> str:
+    """Return the JSON of spans or units, which have the fields of `UnitOut`."""
+    slices = (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
+    return f"[{','.join(to_json(part)[1:-1].decode() for part in slices)}]"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from limits import parse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo
 from pydantic.config import JsonDict
+from pydantic.functional_validators import AfterValidator, BeforeValidator, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, BackendName, DeviceName, PrecisionName, either
@@ -27,8 +29,34 @@ def _list(value: Any) -> Any:
     return json.loads(text) if text.startswith("[") else [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _check(accepts: Callable[[str], object], hint: str) -> AfterValidator:
+    """Refuse a value for which a function raises ValueError or returns nothing."""
+
+    def checked(value: str) -> str:
+        try:
+            accepted = accepts(value)
+        except ValueError:
+            accepted = None
+        if not accepted:
+            raise ValueError(hint)
+        return value
+
+    return AfterValidator(checked)
+
+
 # pydantic-settings alone would accept only JSON from the environment.
 _LIST = (NoDecode, BeforeValidator(_list))
+_Prefix = Annotated[
+    str,
+    AfterValidator(lambda path: path.rstrip("/")),
+    _check(re.compile(ROOT_PATH, re.ASCII).fullmatch, "give a path such as /prune, of letters, digits and ._~-"),
+]
+_Proxy = Annotated[
+    str,
+    _check(lambda proxy: proxy == "*" or ip_network(proxy), "give an address, a network such as 10.0.0.0/8, or *"),
+]
+_Rate = Annotated[str, _check(parse, "give a number and a unit of time, such as 600/minute")]
+_Endpoint = Annotated[str, _check(re.compile("https?://").match, "give an http:// or https:// URL")]
 _MIN_BODIES_BYTES = 64 * 2**20  # a batch needs a megabyte of memory, however small the largest body is
 
 
@@ -63,9 +91,8 @@ class Settings(_OneModel, BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free port.")
-    root_path: str = Field(
-        "",
-        description="Path prefix behind a proxy, such as /prune, whether or not the proxy removes it.",
+    root_path: _Prefix = Field(
+        "", description="Path prefix behind a proxy, such as /prune, whether or not the proxy removes it."
     )
 
     models: Annotated[tuple[ModelSettings, ...], *_LIST] = Field(
@@ -116,14 +143,14 @@ class Settings(_OneModel, BaseSettings):
         description="File with one API key, or sha256: and its SHA-256 in hexadecimal, per line; read again on SIGHUP.",
     )
     metrics_need_key: bool = Field(False, description="Whether /metrics needs an API key.")
-    rate_limit: str | None = Field(
+    rate_limit: _Rate | None = Field(
         None,
         description="Largest rate of requests per key, or without keys per address, such as 600/minute or 20/second.",
     )
     cors_origins: Annotated[tuple[str, ...], *_LIST] = Field(
         (), description="Origins of web pages that may call the service, separated by commas; * for any."
     )
-    trusted_proxies: Annotated[tuple[str, ...], *_LIST] = Field(
+    trusted_proxies: Annotated[tuple[_Proxy, ...], *_LIST] = Field(
         (),
         description="Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Prefix are trusted, "
         "separated by commas; * for any.",
@@ -134,7 +161,7 @@ class Settings(_OneModel, BaseSettings):
         "info", description="Minimum log level: debug, info, warning or error."
     )
     log_text: bool = Field(False, description="Whether to log and trace the text of queries and passages.")
-    otlp_endpoint: str | None = Field(
+    otlp_endpoint: _Endpoint | None = Field(
         None,
         description="OTLP endpoint over HTTP for traces, such as http://collector:4318/v1/traces; no traces if unset.",
     )
@@ -144,14 +171,6 @@ class Settings(_OneModel, BaseSettings):
     redis_password_file: Path | None = Field(None, description="File with the password of Redis.")
     cache_mb: int = Field(256, ge=1, description="Size of the cache in memory, in MiB.")
     cache_expire_s: int = Field(86_400, ge=1, description="Lifetime of an entry in Redis, in seconds.")
-
-    @field_validator("root_path")
-    @classmethod
-    def _check_root_path(cls, value: str) -> str:
-        path = value.rstrip("/")
-        if not re.fullmatch(ROOT_PATH, path, re.ASCII):
-            raise ValueError("give a path such as /prune, of letters, digits and ._~-")
-        return path
 
     @field_validator("max_bodies_bytes")
     @classmethod
@@ -172,34 +191,6 @@ class Settings(_OneModel, BaseSettings):
     def _check_metrics(cls, value: bool, info: ValidationInfo) -> bool:
         if value and not (info.data.get("api_keys", True) or info.data.get("api_keys_file", True)):
             raise ValueError("also set SECATEUR_API_KEYS or SECATEUR_API_KEYS_FILE")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in value:
-            if proxy != "*":
-                try:
-                    ip_network(proxy)
-                except ValueError as error:
-                    raise ValueError(f"give addresses, networks such as 10.0.0.0/8, or *: {error}") from None
-        return value
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _check_rate(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                parse(value)
-            except ValueError:
-                raise ValueError("give a number and a unit of time, such as 600/minute") from None
-        return value
-
-    @field_validator("otlp_endpoint")
-    @classmethod
-    def _check_endpoint(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("give an http:// or https:// URL")
         return value
 
     def all_bodies_bytes(self) -> int:

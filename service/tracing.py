@@ -1,7 +1,6 @@
-"""OpenTelemetry traces (extra ``otel``): one span per request, and in it one per answer of an engine, with its stages.
+"""OpenTelemetry traces (extra ``otel``), configured by its own ``OTEL_`` variables.
 
-The latter has OpenInference's attributes of a reranker. Everything else (headers of the exporter, sampling, attributes
-of the service) is configured by OpenTelemetry's own ``OTEL_`` variables.
+A request has a span, and in it each answer of an engine one with OpenInference's attributes of a reranker.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,10 +19,7 @@ from secateur.models.errors import MissingExtraError
 from secateur.models.types import PruneRequest, PruneResult
 from secateur.service.exchange import Exchange, exchange_of
 from secateur.service.middleware import HTTPMiddleware
-from secateur.service.middleware.exchange import PROBES, route_of
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+from secateur.service.middleware.recording import PROBES, route_of
 
 _DOCUMENTS = 20  # with score or text in a span: spans have at most 128 attributes, and the best come first
 _STAGES = ("tokenize", "queue", "inference")
@@ -31,15 +27,7 @@ _TIMEOUT_S = 5  # of the collector
 
 
 class Tracer:
-    """Creates spans and sends them to a collector.
-
-    Args:
-        endpoint: URL of the collector; OTLP's default path is added to a URL without a path.
-        with_text: Whether spans contain the text of queries and passages.
-
-    Raises:
-        MissingExtraError: OpenTelemetry is not installed.
-    """
+    """Creates spans, with the text of queries and passages if ``with_text``, and sends them to a collector."""
 
     def __init__(self, endpoint: str, with_text: bool) -> None:
         try:
@@ -52,24 +40,11 @@ class Tracer:
         name = os.environ.get("OTEL_SERVICE_NAME", "secateur")
         resource = Resource.create({"service.name": name, "service.version": version("secateur")})
         if urlsplit(endpoint).path in ("", "/"):
-            endpoint = endpoint.rstrip("/") + "/v1/traces"
+            endpoint = endpoint.rstrip("/") + "/v1/traces"  # OTLP's default
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=_TIMEOUT_S)))
-        self._tracer = self._provider.get_tracer("secateur", version("secateur"))
+        self.tracer = self._provider.get_tracer("secateur", version("secateur"))
         self._with_text = with_text
-
-    def request_span(self, scope: Scope) -> Span:
-        """Start the span of an HTTP request, within the trace of its headers."""
-        from opentelemetry.trace import SpanKind
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        return self._tracer.start_span(
-            scope["method"],
-            context=TraceContextTextMapPropagator().extract(carrier),
-            kind=SpanKind.SERVER,
-            attributes={"http.request.method": scope["method"], "url.scheme": scope["scheme"]},
-        )
 
     def __call__(self, exchange: Exchange, model: str, request: PruneRequest, result: PruneResult) -> None:
         """Record the spans of an answer that has just been given: the tracer is an observer."""
@@ -78,10 +53,10 @@ class Tracer:
         end = time.time_ns()
         start = end - int(result.timings.total_ms * 1e6)
         attributes = dict(_attributes(model, request, result, self._with_text))
-        span = self._tracer.start_span("prune", attributes=attributes, start_time=start)
+        span = self.tracer.start_span("prune", attributes=attributes, start_time=start)
         at = start
         for stage in _STAGES:
-            child = self._tracer.start_span(stage, context=set_span_in_context(span), start_time=at)
+            child = self.tracer.start_span(stage, context=set_span_in_context(span), start_time=at)
             at += int(getattr(result.timings, f"{stage}_ms") * 1e6)
             child.end(at)
         span.end(end)
@@ -109,26 +84,28 @@ def _attributes(model: str, request: PruneRequest, result: PruneResult, with_tex
 
 
 class TracingMiddleware(HTTPMiddleware):
-    """Creates a span for every request except probes.
-
-    Args:
-        app: Inner application.
-        tracer: Tracer that creates the spans.
-    """
+    """Creates a span for every request except probes, within the trace of its headers."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         super().__init__(app)
-        self._tracer = tracer
+        self._tracer = tracer.tracer
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on within a span."""
         if scope["path"] in PROBES:
             await self.app(scope, receive, send)
             return
-        from opentelemetry.trace import StatusCode, use_span
+        from opentelemetry.trace import SpanKind, StatusCode, use_span
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         exchange = exchange_of(scope)
-        span = self._tracer.request_span(scope)
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        span = self._tracer.start_span(
+            scope["method"],
+            context=TraceContextTextMapPropagator().extract(carrier),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": scope["method"], "url.scheme": scope["scheme"]},
+        )
         # An exception's message may quote a text, so it is only logged.
         with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             try:

@@ -1,7 +1,7 @@
 """Every code block of the docs is run, sent, parsed, or marked as not run with a reason.
 
-What trains, measures, builds data or serves is run by `test_docs_workflows.py`; here its command lines are parsed, and
-those of the README, which are the same or shorter.
+What trains, measures, builds data or serves is run by `test_docs_workflows.py`, `test_docs_data.py` and
+`test_docs_training.py`; here its command lines are parsed, and those of the README, which are the same or shorter.
 """
 
 from __future__ import annotations

@@ -1,205 +1,27 @@
-"""The shell blocks of the docs that train, measure, build data or serve, run as they stand.
+"""The shell blocks of the docs that measure or serve; see `support/doc_workflows.py`.
 
-Each page's run one after the other in a folder that has what they name, in small: labelled queries of a made-up domain,
-the shipped configurations with fewer pairs, and a loopback language model. `test_docs.py` runs all other blocks.
+`test_docs_data.py` and `test_docs_training.py` run those of the longest pages, and `test_docs.py` all other blocks.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import re
-import shlex
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tomllib
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
-from chat_server import Loopback, chat_server, completion
-from cross_encoders import write_cross_encoder
-from doc_blocks import ROOT, Block, commands, workflow_blocks, workflow_pages
-from live_server import until_ready
-from machines import write_machines
-
-from secateur.eval.run import RunOptions, evaluate
+from chat_server import chat_server
+from doc_blocks import workflow_pages
+from doc_workflows import PREPARED, reply, run_page
 
 pytestmark = pytest.mark.e2e
 
-PATIENCE = 1200.0  # seconds a block; a machine that also trains is slow
-QUERIES = 80
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGES = sorted(PROJECT["tool"]["setuptools"]["package-dir"].values())
-# `pip install` says what it would install, and stops there.
-PIP = {"PIP_DRY_RUN": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-GOODS = ["bells", "tyres", "saddles", "pumps", "lamps", "chains", "brakes", "pedals", "helmets", "gloves", "locks"]
-
-
-def reply(body: dict[str, Any], number: int) -> dict[str, Any]:
-    """A language model's part: it asks, labels, answers and judges, each by a rule."""
-    prompt = "".join(message["content"] for message in body["messages"])
-    sentences = re.findall(r"^\[(\d+)\] (.*)$", prompt, re.MULTILINE)
-    if "JSON list" in prompt:
-        shops = re.findall(r"Shop \d+", prompt)
-        text = json.dumps([f"When does {shop} open?" for shop in shops[:1]])
-    elif sentences:
-        question = re.search(r"Question again: (.*)$", prompt, re.MULTILINE)
-        shop = re.search(r"Shop \d+", question[1]) if question else None
-        cited = [number for number, sentence in sentences if shop is None or f"{shop[0]} " in sentence]
-        text = f"It says so [{cited[0]}]." if cited else "No answer"
-    else:
-        read = re.search(r"reads (\w+) per gauge", prompt)
-        text = read[1] if read else "No"
-    return completion(text, prompt_tokens=len(prompt) // 4, completion_tokens=len(text) // 4)
-
-
-@pytest.fixture(scope="module")
-def language_model() -> Iterator[Loopback]:
-    with chat_server(reply) as server:
-        yield server
-
-
-def small_config(folder: Path, name: str, train: str) -> None:
-    """Write a shipped training configuration with few pairs; with fewer, a model is so undecided that 8 bits decide."""
-    content = yaml.safe_load((ROOT / "training" / "configs" / name).read_text(encoding="utf-8"))
-    content["data"] |= {"train": train, "pairs": 640}
-    path = folder / "training" / "configs" / name
-    path.parent.mkdir(parents=True)
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-
-
-def for_data(folder: Path, base_model: Path) -> None:
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    shutil.copytree(ROOT / "examples" / "handbook", folder / "docs")
-    (folder / "questions.txt").write_text("What does the warranty cover?\nMay I return a bicycle?\n")
-    rng = random.Random(0)
-    rows = [
-        {"id": str(i), "text": f"Shop {i} opens at {i + 6}. It sells {', '.join(rng.sample(GOODS, 5))}. Ask {name}."}
-        for i, name in enumerate(rng.choices(["Anna", "Boris", "Carla", "Dmitri"], k=40))
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "wiki.parquet")
-    write_cross_encoder(folder / "CROSS_ENCODER_DIR", base_model)
-
-
-def for_evaluation(folder: Path, base_model: Path) -> None:
-    data = write_machines(folder / "DATA" / "machines.jsonl", QUERIES)
-    evaluate(data.parent, folder / "runs" / "before", RunOptions(systems=("lead",), limit=60))
-    rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
-    (folder / "DIR" / "qrels").mkdir(parents=True)
-    corpus = [{"_id": row["id"], "title": "", "text": row["passages"][0]["text"]} for row in rows]
-    queries = [{"_id": row["id"], "text": row["query"]} for row in rows[:9]]
-    for name, content in (("corpus", corpus), ("queries", queries)):
-        (folder / "DIR" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
-    judged = "".join(f"{row['id']}\t{row['id']}\t1\n" for row in rows[:9])
-    (folder / "DIR" / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
-
-
-def for_integrations(folder: Path, base_model: Path) -> None:
-    shutil.copytree(ROOT / "examples", folder / "examples")
-
-
-def for_retraining(folder: Path, base_model: Path) -> None:
-    write_machines(folder / "my.jsonl", QUERIES)
-
-
-def for_training(folder: Path, base_model: Path) -> None:
-    for part in ("train", "dev", "test"):
-        write_machines(folder / part / "machines.jsonl", QUERIES)
-    small_config(folder, "secateur-nano-en.yaml", "train")
-    # The card is written into the model's directory: into a copy, which a name means before a shipped model.
-    shutil.copytree(ROOT / "models" / "pretrained" / "secateur-nano-en", folder / "secateur-nano-en")
-    shutil.copytree(ROOT / "docs" / "cards", folder / "docs" / "cards")
-    evaluate(folder / "test", folder / "runs" / "eval", RunOptions(systems=("secateur-int8",)))
-
-
-def for_quick_start(folder: Path, base_model: Path) -> None:
-    """Lay out what the package is built from, as a checkout has it."""
-    for name in ("README.md", "LICENSE", "pyproject.toml", *PACKAGES):
-        (folder / name).symlink_to(ROOT / name)
-
-
-PREPARED: dict[str, Callable[[Path, Path], None]] = {
-    "docs/data.md": for_data,
-    "docs/evaluation.md": for_evaluation,
-    "docs/index.md": for_quick_start,
-    "docs/integrations.md": for_integrations,
-    "docs/retraining.md": for_retraining,
-    "docs/training.md": for_training,
-}
-# Files that must be there after a page.
-LEFT_BEHIND = {
-    "docs/data.md": ["runs/handbook/model/onnx/model_int8.onnx", "run.trec", "dataset/train/mine.jsonl.gz"],
-    "docs/evaluation.md": ["runs/mine/report.html", "runs/beir/rerank.trec", "runs/rag/rag.json"],
-    "docs/retraining.md": ["my-model/onnx/model_int8.onnx", "my-model/README.md"],
-    "docs/training.md": ["runs/secateur-nano-en/model/calibration.json", "runs/report/report.md"],
-}
-
-
-def shell(code: str, folder: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """Start a block in a shell of its own, in which `secateur`, `python` and `pip` are those of this environment."""
-    python = shlex.quote(sys.executable)
-    prelude = (
-        "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
-        f'python() {{ {python} "$@"; }}\nsecateur() {{ {python} -P -m secateur "$@"; }}\n'
-        f'pip() {{ {python} -m pip "$@"; }}\n'
-    )
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            ["bash", "-c", prelude + code],
-            cwd=folder,
-            env={**os.environ, **PIP, "HF_HUB_OFFLINE": "1", **environment},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a block with all that it has started."""
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
-    process.wait(PATIENCE)
-
-
-def is_server(block: Block) -> bool:
-    return [pipeline[0][:2] for pipeline in commands(block.code)] == [["secateur", "serve"]]
+ELSEWHERE = ["docs/data.md", "docs/retraining.md", "docs/training.md"]
 
 
 def test_every_page_has_what_its_commands_need() -> None:
     assert workflow_pages() == list(PREPARED)
 
 
-@pytest.mark.parametrize("page", PREPARED)
-def test_commands_do_what_the_page_says(
-    page: str, tmp_path: Path, base_model: Path, language_model: Loopback, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-loopback")
-    PREPARED[page](tmp_path, base_model)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    for path in (tmp_path / "examples").glob("*.yaml"):
-        path.write_text(path.read_text(encoding="utf-8").replace("8100", port), encoding="utf-8")
-    log = tmp_path / "log"
-    for block in workflow_blocks(page):
-        code = re.sub(r"http://localhost:8000/v1|\bURL\b", language_model.url, block.code).replace("8100", port)
-        process = shell(code, tmp_path, SECATEUR_PORT="0")
-        try:
-            if is_server(block):
-                until_ready(process, log)
-            else:
-                assert process.wait(PATIENCE) == 0, f"{page}:{block.line}: {log.read_text(encoding='utf-8')}"
-        finally:
-            stop(process)
-    for name in LEFT_BEHIND.get(page, ()):
-        assert (tmp_path / name).is_file(), f"{page}: no {name}\n{log.read_text(encoding='utf-8')}"
+@pytest.mark.parametrize("page", [page for page in PREPARED if page not in ELSEWHERE])
+def test_commands_do_what_the_page_says(page: str, tmp_path: Path, base_model: Path) -> None:
+    with chat_server(reply) as language_model:
+        run_page(page, tmp_path, base_model, language_model.url)

@@ -137,7 +137,7 @@ def test_the_library_knows_the_format(library: Any) -> None:
 INTEGRATIONS = """
 import asyncio
 from langchain_core.documents import Document
-from secateur.integrations.documents import document_passage
+from secateur.integrations.any_pruner import document_passage
 from secateur.integrations.haystack import SecateurPruner
 from secateur.integrations.langchain import SecateurCompressor
 from secateur.integrations.llama_index import SecateurPostprocessor

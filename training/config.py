@@ -9,34 +9,37 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from secateur.labelled.yaml_files import read_yaml
-from secateur.models.checkpoint import PruneHead, RankHead, has_heads, read_config
+from secateur.models.checkpoint import ModelName, PruneHead, RankHead, SegmenterName, has_heads, read_config
 from secateur.models.registry import BackendName
 
-_STRICT = ConfigDict(extra="forbid")
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class _Section:
+    """A section of the file; pydantic refuses unknown keys."""
+
+    __slots__ = ()
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
 @dataclass(frozen=True, slots=True)
-class DataConfig:
+class DataConfig(_Section):
     """Which pairs are sampled, and how their passages are changed.
 
     Attributes:
-        train: Labelled examples: a file, a directory with one file per source (JSON lines, gzipped or not, or
-            Parquet), or a Hugging Face dataset on disk.
-        validation: Labelled examples that are not trained on, in the same forms; see `StopConfig`.
-        streaming: Whether to read the examples repeatedly instead of keeping them and their pairs in memory.
+        train: Labelled examples, in any form that `labelled_sources` reads.
+        validation: Labelled examples that are not trained on; see `StopConfig`.
+        streaming: Whether to read the examples repeatedly instead of keeping them in memory.
         workers: Processes that encode pairs while streaming. Their number does not change the batches.
         exclude: Sources to leave out.
         pairs: Number of (query, passage) pairs to sample.
         mix_exponent: Exponent of a source's size in its share of the pairs; 1 samples in proportion to size, 0 evenly.
-            It is the inverse of a mixture's temperature.
         source_weights: Factor of a source's share, by source; 1 for all others.
         hard_negatives: Irrelevant passages of the same query sampled with each positive; 1.5 means one or two.
-        answering_negatives: Whether to take negatives only from passages that answer another query of the training
-            data, where the query has such; see `sampling.AnsweringPassages`. A query may get fewer negatives.
+        answering_negatives: Whether to take negatives only from passages that answer another query, if a query has any.
         random_negative_share: Share of pairs whose passage belongs to another query of the same source.
         no_answer_share: Share of positives that are repeated, as negatives, with their answering units removed.
         recut_share: Share of passages cut to a random run of units that contains the relevant ones.
@@ -44,8 +47,6 @@ class DataConfig:
         shuffle_share: Share of passages whose units are shuffled, so that position carries no signal.
         title_share: Share of titled passages that are shown with their title.
     """
-
-    __pydantic_config__ = _STRICT
 
     train: Path
     validation: Path | None = None
@@ -66,7 +67,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LossConfig:
+class LossConfig(_Section):
     """Weights of the losses of `secateur.training.losses`; a loss with weight 0 is not computed.
 
     Attributes:
@@ -78,8 +79,6 @@ class LossConfig:
         relevance_margin_mse: Weight of the squared error of margins to a teacher's, where there are any.
     """
 
-    __pydantic_config__ = _STRICT
-
     token_bce: _NotNegative = 0.5
     unit_bce: _NotNegative = 0.5
     relevance_bce: _NotNegative = 0.4
@@ -89,7 +88,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimConfig:
+class OptimConfig(_Section):
     """How the network is optimised.
 
     Attributes:
@@ -104,15 +103,12 @@ class OptimConfig:
         gradient_checkpointing: Whether to recompute activations instead of keeping them: less memory, more time.
         max_tokens: Window in training; a shorter one than the model's saves time.
         dropout: Dropout rate of the encoder; None for its own.
-        attention_dropout: Dropout rate of attention weights; `dropout` if unset. With 0 the fused attention kernels
-            stay in use: on CPUs, `dropout` then costs a sixth more time instead of three quarters.
+        attention_dropout: Dropout rate of attention weights; `dropout` if unset. With 0 the fused kernels stay in use.
         freeze_embeddings: Whether to leave the embedding layer unchanged.
         pad_to_multiple_of: Number that padded lengths are a multiple of.
         max_grad_norm: Norm that gradients are clipped to.
         precision: `auto` (bf16 where the hardware supports it), `bf16`, `fp16` (CUDA only) or `fp32`.
     """
-
-    __pydantic_config__ = _STRICT
 
     epochs: _Positive = 1.0
     batch_size: _Count = 16
@@ -133,10 +129,8 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class LoraConfig:
-    """Low-rank adaptation of the encoder's linear layers (Hu et al. 2021), merged into the weights at the end.
-
-    The heads are trained in full.
+class LoraConfig(_Section):
+    """Low-rank adaptation of the encoder's linear layers (Hu et al. 2021), merged at the end. Heads train in full.
 
     Attributes:
         rank: Rank of the updates.
@@ -144,18 +138,14 @@ class LoraConfig:
         dropout: Dropout rate of the adapters' input.
     """
 
-    __pydantic_config__ = _STRICT
-
     rank: _Count = 16
     alpha: _Count = 32
     dropout: _Share = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherConfig:
-    """Distillation: a model whose keep probabilities become the labels (Hinton et al. 2015).
-
-    Its relevance logits are the targets of the losses `relevance_mse` and `relevance_margin_mse`.
+class TeacherConfig(_Section):
+    """Distillation (Hinton et al. 2015): a model whose scores become the labels and the targets of `relevance_*mse`.
 
     Attributes:
         model: Model directory, directory of a published checkpoint, or name of a shipped model.
@@ -163,24 +153,20 @@ class TeacherConfig:
         gold_share: Share of the data's own labels in the mixture with the teacher's.
     """
 
-    __pydantic_config__ = _STRICT
-
     model: str
     backend: BackendName = "auto"
     gold_share: _Share = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class StopConfig:
+class StopConfig(_Section):
     """Which checkpoint is the result, judged on ``data.validation`` whenever one is saved.
 
     Attributes:
-        metric: `unit_ap` (average precision of units by keep probability over all passages) or `mrr`.
+        metric: `unit_ap` or `mrr`, see `validation.validate`.
         queries: Largest number of validation queries, taken evenly from all sources.
         patience: Checkpoints without improvement after which the run stops; None to run to the end.
     """
-
-    __pydantic_config__ = _STRICT
 
     metric: Literal["unit_ap", "mrr"] = "unit_ap"
     queries: _Count = 500
@@ -188,16 +174,13 @@ class StopConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class TrainConfig(_Section):
     """A training run.
 
     Attributes:
         name: Name of the model.
-        base: Hugging Face encoder, or an earlier secateur model, whose heads are trained further: a directory, the
-            name of a shipped model, a hub name, or ``package:NAME/PATH`` for a directory in a Python package.
-        base_share: Share of the base's weights in an average with the trained ones. The average is often better than
-            either, above all on data unlike the training data (WiSE-FT, Wortsman et al., CVPR 2022, arXiv 2109.01903).
-            Requires an earlier secateur model as the base, and no LoRA.
+        base: Hugging Face encoder or earlier secateur model: a directory, the name of a shipped model, a hub name, or
+            ``package:NAME/PATH`` for a directory in a Python package.
         out: Directory for checkpoints and the finished model.
         data: Sampling of the training pairs.
         loss: Weights of the losses.
@@ -206,19 +189,18 @@ class TrainConfig:
         teacher: Model to distil; None to train on the data's own labels.
         stop: Choice of the resulting checkpoint.
         window: Tokens that the finished model reads at once.
-        rank_head: Form of the rank head, see `secateur.models.heads`; `auto` for the earlier model's or the
-            cross-encoder's own, and `pooled` on a bare encoder.
-        prune_head: Form of the prune head; `auto` for the earlier model's, and `bilinear` on anything else.
+        rank_head: Form of the rank head, see `secateur.models.heads`; `auto` for the base's own, or else `pooled`.
+        prune_head: Form of the prune head; `auto` for the base's own, or else `bilinear`.
         segmenter: Sentence segmenter.
+        base_share: Share of the base's weights in an average with the trained ones, often better than either on data
+            unlike the training data (WiSE-FT, arXiv 2109.01903). Needs an earlier secateur model as base, and no LoRA.
         seed: Seed of every random choice.
         save_steps: Steps between checkpoints.
         report_to: Installed trackers that `transformers` supports, e.g. `tensorboard`, `wandb`, `mlflow`.
         resume: Whether to continue from the last checkpoint in ``out``, if there is one.
     """
 
-    __pydantic_config__ = _STRICT
-
-    name: str
+    name: ModelName
     base: str
     out: Path
     data: DataConfig
@@ -230,7 +212,7 @@ class TrainConfig:
     window: Annotated[int, Field(ge=32, multiple_of=32)] = 512
     rank_head: RankHead | Literal["auto"] = "auto"
     prune_head: PruneHead | Literal["auto"] = "auto"
-    segmenter: str = "nupunkt"
+    segmenter: SegmenterName = "nupunkt"
     base_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: int = 13
     save_steps: _Count = 200
@@ -247,9 +229,8 @@ def config_dict(config: TrainConfig) -> dict[str, Any]:
     """Return the configuration as plain JSON values, without the directories of this machine."""
     content = asdict(config)
     for key in ("out", "resume", "save_steps", "report_to"):
-        content.pop(key)
-    for key in ("train", "validation"):
-        content["data"].pop(key)
+        del content[key]
+    del content["data"]["train"], content["data"]["validation"]
     if config.teacher is not None:
         content["teacher"]["model"] = Path(config.teacher.model).name
     base = Path(config.base)

@@ -7,41 +7,29 @@ import random
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from secateur.labelled.blocks import blocks
 from secateur.labelled.sources import labelled_sources
-from secateur.models.backends import Backend
 from secateur.models.backends.onnx import OnnxBackend
 from secateur.models.backends.openvino import OpenVinoBackend
-from secateur.models.backends.torch import TorchBackend
 from secateur.models.batching import Batch, BatchLimits, make_batches
-from secateur.models.checkpoint import (
-    CONFIG,
-    ONNX_FP16,
-    ONNX_INT8,
-    TOKENIZER,
-    WEIGHTS,
-    load_tokenizer,
-    read_config,
-    read_encoder_config,
-)
-from secateur.models.encoding import PairEncoder, Window
+from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config
 from secateur.models.errors import DataError, ExportError
 from secateur.models.files import atomic_path
-from secateur.models.merging import merge, window_outputs
 from secateur.models.network import PruningNetwork, load_network
-from secateur.models.segmentation import segment
-from secateur.models.segmenters import get_segmenter
+from secateur.models.pruner import Pruner
+from secateur.models.requests import check_request
 from secateur.models.sums import check_sums, write_sums
 from secateur.models.types import Passage
+from secateur.training.scoring import SCORING, score_passages
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +38,18 @@ CHECK_PAIRS = 200
 MIN_PAIRS = 100
 MAX_BATCH_EFFECT = 1e-4
 MAX_FLIPS = {"fp16": 0.005, "int8": 0.03}
+_FILES = {"fp16": ONNX_FP16, "int8": ONNX_INT8}
 _OPSET = 17
 _UNLIMITED = 1 << 30  # tokens of a batch
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """How faithful an ONNX file is.
+    """How faithful an ONNX file is on a runtime, and its size.
 
     Attributes:
-        file: Name of the file.
-        runtime: Backend that ran it.
         flips: Share of units whose keep decision at the default threshold differs from torch.
         batch_effect: Largest difference of any probability between a window run alone and in a batch.
-        megabytes: Size of the file.
     """
 
     file: str
@@ -86,31 +72,42 @@ class _Probabilities(nn.Module):
         return relevance.sigmoid(), keep.sigmoid()
 
 
-class _EncodedPairs:
-    """Real (query, passage) pairs, encoded with the tokenizer and settings of a model directory."""
+class _Pairs:
+    """Real (query, passage) pairs, as a pruner reads and scores them."""
 
-    def __init__(self, directory: Path, pairs: Sequence[tuple[str, Passage]]) -> None:
-        config = read_config(directory)
-        self._encoder = PairEncoder(load_tokenizer(directory), config.window)
-        self._pad_id = int(read_encoder_config(directory).get("pad_token_id") or 0)
-        segmenter = get_segmenter(config.segmenter)
-        self._passages = []
-        for query, passage in pairs:
-            query_ids, _ = self._encoder.encode_query(query, truncate=True)
-            self._passages += self._encoder.encode(query_ids, [passage], [segment(passage, segmenter)])
-        self.windows = [w for encoded in self._passages for w in encoded.running]
+    def __init__(self, pairs: Sequence[tuple[str, Passage]], pruner: Pruner) -> None:
+        self._queries = [(query, [passage]) for query, passage in pairs]
+        self._pruner = pruner
+        requests = [check_request(query, passages, SCORING) for query, passages in self._queries]
+        encoded = [passage for request in requests for passage in pruner.encode(request).passages]
+        self.windows = [window for passage in encoded for window in passage.running]
 
-    def batches(self, limits: BatchLimits, windows: Sequence[Window] | None = None) -> list[Batch]:
-        windows = self.windows if windows is None else windows
-        return make_batches(windows, limits, pad_id=self._pad_id, passage_type=self._encoder.template.passage_type)
-
-    def unit_scores(self, backend: Backend) -> NDArray[np.float64]:
-        """Return float64[all units], keep probabilities."""
-        batches = self.batches(backend.limits)
-        outputs = iter(window_outputs(batches, backend.run_all(batches), backend.about))
-        return np.concatenate(
-            [merge(encoded, [next(outputs) for _ in encoded.running]).units for encoded in self._passages]
+    def batches(self, rows: int) -> list[Batch]:
+        """Return batches of ``rows`` windows, longest first."""
+        passage_type = self._pruner.encoder.template.passage_type
+        return make_batches(
+            self.windows, BatchLimits(rows, _UNLIMITED), pad_id=self._pruner.pad_id, passage_type=passage_type
         )
+
+    def unit_scores(self, pruner: Pruner) -> NDArray[np.float64]:
+        """Return float64[all units], keep probabilities."""
+        results = [result for found in score_passages(pruner, self._queries) for result in found]
+        return np.array([unit.score for result in results for unit in result.units or ()])
+
+    def batch_effect(self, pruner: Pruner) -> float:
+        """Return the largest difference of any probability between a window run alone and in a batch, unsorted.
+
+        A batch has 16 windows, or as many as the runtime ever puts into one, and pads short windows to long ones.
+        """
+        windows, rows = self.windows[:64], min(16, pruner.backend.limits.rows)
+        mixed = (output for block in blocks(windows, rows) for output in pruner.run(block))
+        effects = []
+        for window, together in zip(windows, mixed, strict=True):
+            (alone,) = pruner.run([window])
+            text = slice(window.text_start, window.text_start + len(window.token_unit))
+            effects.append(abs(alone.relevance - together.relevance))
+            effects.append(float(np.abs(alone.keep[text] - together.keep[text]).max()))
+        return max(effects)
 
 
 def _sample_pairs(data: Path, count: int) -> list[tuple[str, Passage]]:
@@ -136,11 +133,7 @@ def _sample_pairs(data: Path, count: int) -> list[tuple[str, Passage]]:
 
 
 def check_enough(data: Path) -> None:
-    """Refuse data that is too small for an export, before a model is trained.
-
-    Raises:
-        DataError: it has too few pairs, or cannot be read.
-    """
+    """Raise the `DataError` of data that is too small for an export, before a model is trained."""
     _sample_pairs(data, MIN_PAIRS)
 
 
@@ -164,11 +157,7 @@ def _write_fp32(network: PruningNetwork, batch: Batch, path: Path) -> None:
 
 
 def _write_fp16(fp32: Path, path: Path) -> None:
-    """Store weights in fp16 and compute in fp32.
-
-    With fp16 arithmetic, sums round differently in batches of different shapes: a pair's probabilities then change by
-    up to 1e-3 with its neighbours, ten times what is allowed.
-    """
+    """Store weights in fp16 and compute in fp32: fp16 sums change by up to 1e-3 with the shape of the batch."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -186,7 +175,7 @@ def _write_fp16(fp32: Path, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _write_int8(fp32: Path, path: Path, pairs: _EncodedPairs) -> None:
+def _write_int8(fp32: Path, path: Path, pairs: _Pairs) -> None:
     """Quantise statically (QDQ) with SmoothQuant, on real pairs."""
     import nncf
     import onnx
@@ -194,13 +183,9 @@ def _write_int8(fp32: Path, path: Path, pairs: _EncodedPairs) -> None:
 
     model = onnx.load(fp32)
     names = [node.name for node in model.graph.input]
-
-    def feed(batch: Batch) -> dict[str, Any]:
-        return {name: getattr(batch, name) for name in names}
-
     quantized = nncf.quantize(
         model,
-        nncf.Dataset(pairs.batches(BatchLimits(rows=1, tokens=_UNLIMITED)), feed),
+        nncf.Dataset(pairs.batches(rows=1), lambda batch: {name: getattr(batch, name) for name in names}),
         subset_size=len(pairs.windows),
         model_type=nncf.ModelType.TRANSFORMER,
         # 7-bit weights: processors without VNNI add products of 8-bit values in 16 bits, which overflow.
@@ -209,41 +194,12 @@ def _write_int8(fp32: Path, path: Path, pairs: _EncodedPairs) -> None:
     onnx.save(quantized, path)
 
 
-def _probabilities(
-    backend: Backend, batches: Sequence[Batch], windows: Sequence[Window]
-) -> Iterator[NDArray[np.float32]]:
-    outputs = window_outputs(batches, backend.run_all(batches), backend.about)
-    for window, output in zip(windows, outputs, strict=True):
-        yield np.append(output.keep[window.text_start : window.text_start + len(window.token_unit)], output.relevance)
-
-
-def _batch_effect(backend: Backend, pairs: _EncodedPairs) -> float:
-    """Return the largest difference of any probability between a window run alone and in a batch, unsorted.
-
-    A batch has 16 windows, or as many as the runtime ever puts into one.
-    """
-    windows = pairs.windows[:64]
-    rows = min(16, backend.limits.rows)
-    limits = replace(backend.limits, rows=rows)
-    # Batches in the given order, so that short windows are padded to long ones.
-    mixed = [
-        replace(batch, rows=batch.rows + start)
-        for start in range(0, len(windows), rows)
-        for batch in pairs.batches(limits, windows[start : start + rows])
-    ]
-    alone = _probabilities(backend, pairs.batches(replace(limits, rows=1), windows), windows)
-    return max(float(np.abs(a - b).max()) for a, b in zip(alone, _probabilities(backend, mixed, windows), strict=True))
-
-
 def export(directory: Path, data: Path) -> list[ExportReport]:
-    """Write the ONNX files of a model directory, and their sums.
+    """Write the ONNX files of a model directory with fp32 weights, and their sums.
 
     Args:
-        directory: Trained model directory with fp32 weights.
+        directory: Trained model directory.
         data: Labelled examples whose queries and passages calibrate the quantisation and check the files.
-
-    Returns:
-        A report for each file and runtime.
 
     Raises:
         DataError: there are too few pairs, or a file cannot be written.
@@ -251,47 +207,46 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
         ModelError: the weights, or the files beside them, differ from their sums.
     """
     check_sums(directory, (CONFIG, TOKENIZER, WEIGHTS))
-    threshold = read_config(directory).threshold
+    config = read_config(directory)
     sampled = _sample_pairs(data, CALIBRATION_PAIRS + CHECK_PAIRS)
     cut = len(sampled) * CALIBRATION_PAIRS // (CALIBRATION_PAIRS + CHECK_PAIRS)
-    calibration, check = _EncodedPairs(directory, sampled[:cut]), _EncodedPairs(directory, sampled[cut:])
-    reference = check.unit_scores(TorchBackend(directory, "cpu")) >= threshold
-    writers: list[tuple[str, str, Callable[[Path, Path], None], list[Callable[[Path, str], Backend]]]] = [
-        ("fp16", ONNX_FP16, _write_fp16, [OnnxBackend, OpenVinoBackend]),
-        ("int8", ONNX_INT8, lambda a, b: _write_int8(a, b, calibration), [OpenVinoBackend, OnnxBackend]),
-    ]
+    torch_pruner = Pruner.load(directory, backend="torch", device="cpu", verify=False)
+    calibration, check = _Pairs(sampled[:cut], torch_pruner), _Pairs(sampled[cut:], torch_pruner)
+    reference = check.unit_scores(torch_pruner) >= config.threshold
     reports = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fp32 = folder / "model.onnx"
-        _write_fp32(load_network(directory), check.batches(BatchLimits(rows=2, tokens=_UNLIMITED))[0], fp32)
-        for precision, file, write, runtimes in writers:
-            path = folder / Path(file).name
+        fp32 = folder / "fp32.onnx"
+        _write_fp32(load_network(directory), check.batches(rows=2)[0], fp32)
+        for precision, file in _FILES.items():
             log.info("writing %s", file)
-            write(fp32, path)
-            for runtime in runtimes:
+            path = folder / precision
+            if precision == "fp16":
+                _write_fp16(fp32, path)
+            else:
+                _write_int8(fp32, path, calibration)
+            for runtime in (OnnxBackend, OpenVinoBackend):
                 backend = runtime(path, precision)
-                flips = float(((check.unit_scores(backend) >= threshold) != reference).mean())
-                effect = _batch_effect(backend, check)
-                report = ExportReport(file, backend.name, flips, effect, path.stat().st_size / 1e6)
+                pruner = Pruner(config, torch_pruner.encoder, backend, None, torch_pruner.pad_id)
+                flips = float(((check.unit_scores(pruner) >= config.threshold) != reference).mean())
+                size = path.stat().st_size / 1e6
+                report = ExportReport(file, backend.name, flips, check.batch_effect(pruner), size)
                 log.info("%s", report)
                 _refuse_if_unfaithful(report, MAX_FLIPS[precision])
                 reports.append(report)
-        for _, file, _, _ in writers:
+        for precision, file in _FILES.items():
             with atomic_path(directory / file) as partial:
-                shutil.copyfile(folder / Path(file).name, partial)
-    write_sums(directory, changed=[file for _, file, _, _ in writers])
+                shutil.copyfile(folder / precision, partial)
+    write_sums(directory, changed=_FILES.values())
     return reports
 
 
 def _refuse_if_unfaithful(report: ExportReport, max_flips: float) -> None:
+    problem = ""
     if report.flips > max_flips:
-        raise ExportError(
-            f"{report.file} on {report.runtime}: keep decisions differ from torch for {report.flips:.2%} of the units "
-            f"of {CHECK_PAIRS} real pairs, more than {max_flips:.1%}; nothing was written"
-        )
-    if report.batch_effect > MAX_BATCH_EFFECT:
-        raise ExportError(
-            f"{report.file} on {report.runtime}: probabilities in a batch differ from those alone by up to "
-            f"{report.batch_effect:.1e}, more than {MAX_BATCH_EFFECT:.0e}; nothing was written"
-        )
+        problem = f"keep decisions differ from torch for {report.flips:.2%} of the units, more than {max_flips:.1%}"
+    elif report.batch_effect > MAX_BATCH_EFFECT:
+        effect = f"{report.batch_effect:.1e}, more than {MAX_BATCH_EFFECT:.0e}"
+        problem = f"probabilities in a batch differ from those alone by up to {effect}"
+    if problem:
+        raise ExportError(f"{report.file} on {report.runtime}: {problem}; nothing was written")

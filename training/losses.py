@@ -23,8 +23,7 @@ class Targets:
     """The labels of a batch.
 
     Attributes:
-        labels: float32[batch, tokens], probability that a token is to be kept, in [0, 1], or `IGNORED`. It is the same
-            for all tokens of a unit.
+        labels: float32[batch, tokens], probability that a token's unit is to be kept, in [0, 1], or `IGNORED`.
         units: int64[batch, tokens], the unit of each labelled token in its window, from 0.
         relevant: float32[batch], 1 for a passage that answers its query, 0 for one that does not.
         teacher_scores: float32[batch], relevance logits of a teacher; nan where there is none.

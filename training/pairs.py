@@ -11,17 +11,83 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.labelled.examples import LabelledPassage
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.pruner import Pruner
+from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter
-from secateur.training.changes import LabelledUnits, labelled_units, random_run, shuffled, without_answers
+from secateur.models.types import Passage, PassageResult, Unit
 from secateur.training.config import DataConfig, TeacherConfig
 from secateur.training.losses import IGNORED
 from secateur.training.sampling import SampledQuery, read_sources, sample_queries
-from secateur.training.teacher_scores import with_teacher_scores
+from secateur.training.scoring import score_passages
 
 log = logging.getLogger(__name__)
+
+_LOWEST = 1 / (1 + math.exp(12))  # relevance below which a runtime's rounding matters
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledUnits:
+    """A passage with at least one unit, and for each the probability, in [0, 1], that it is to be kept.
+
+    ``relevant`` says whether it answers the query; ``teacher_score`` is the relevance logit of a teacher, if any.
+    """
+
+    passage: Passage
+    units: tuple[Unit, ...]
+    labels: tuple[float, ...]
+    relevant: bool
+    teacher_score: float | None = None
+
+    def take(self, order: Sequence[int]) -> LabelledUnits:
+        """Return a passage made of some of the units, in the given order, separated by white space."""
+        text = ""
+        units: list[Unit] = []
+        for number, position in enumerate(order, 1):
+            unit = self.units[position]
+            start = len(text)
+            text += self.passage.text[unit.start : unit.end]
+            if number < len(order) and not text[-1].isspace():
+                text += " "
+            units.append(Unit(start, len(text), unit.kind))
+        labels = tuple(self.labels[position] for position in order)
+        # The teacher scored the whole passage.
+        teacher_score = self.teacher_score if list(order) == list(range(len(self.units))) else None
+        passage = replace(self.passage, text=text)
+        return LabelledUnits(passage, tuple(units), labels, self.relevant and any(labels), teacher_score)
+
+
+def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledUnits | None:
+    """Segment a passage; None if nothing can be learned from it (no text, or labels that match no unit)."""
+    units = segment(labelled.passage, segmenter)
+    labels = labelled.unit_labels(units)
+    if not units or (labelled.relevant and not any(labels)):
+        return None
+    return LabelledUnits(labelled.passage, tuple(units), tuple(map(float, labels)), labelled.relevant, labelled.teacher)
+
+
+def random_run(labels: Sequence[float], rng: random.Random, max_units: int) -> range:
+    """Return a random run of units that contains every relevant one (Provence, section 3).
+
+    Its length is uniform from 1 to ``max_units``, or larger if the relevant units are further apart.
+    """
+    relevant = [position for position, label in enumerate(labels) if label > 0]
+    count = len(labels)
+    length = rng.randint(1, min(max_units, count))
+    if not relevant:
+        start = rng.randint(0, count - length)
+    else:
+        length = max(length, relevant[-1] - relevant[0] + 1)
+        start = rng.randint(max(0, relevant[-1] - length + 1), min(relevant[0], count - length))
+    return range(start, start + length)
+
+
+def without_answers(units: LabelledUnits) -> LabelledUnits | None:
+    """Remove the relevant units, which leaves an on-topic passage without an answer; None if nothing is left."""
+    rest = [position for position, label in enumerate(units.labels) if not label]
+    return units.take(rest) if rest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +96,7 @@ class Pair:
 
     Attributes:
         input_ids: int32[tokens].
-        labels: float32[tokens], probability that a token is to be kept, in [0, 1]; `IGNORED` on query, title and
-            special tokens.
+        labels: float32[tokens], probability that a token is to be kept, in [0, 1], or `IGNORED`.
         units: int16[tokens], the unit of each labelled token, counted from the window's first; 0 elsewhere.
         passage_start: Position where the passage's token type begins.
         relevant: Whether the window contains an answer.
@@ -53,62 +118,45 @@ Group = tuple[Pair, ...]
 """The pairs of one query."""
 
 
+@dataclass(frozen=True, slots=True)
 class GroupBuilder:
-    """Changes, encodes and labels sampled queries. The same seed and number give the same group, in any order.
+    """Changes, encodes and labels sampled queries. The same seed and number give the same group, in any order."""
 
-    Args:
-        encoder: Pair encoder with the window used in training.
-        segmenter: Sentence segmenter.
-        config: Shares of the changes.
-        seed: Seed of every random choice.
-    """
-
-    def __init__(self, encoder: PairEncoder, segmenter: Segmenter, config: DataConfig, seed: int) -> None:
-        self._encoder = encoder
-        self._segmenter = segmenter
-        self._config = config
-        self._seed = seed
+    encoder: PairEncoder
+    segmenter: Segmenter
+    config: DataConfig
+    seed: int
 
     def build(self, number: int, sampled: SampledQuery) -> Group:
-        """Build the pairs of a query, without the passages that nothing can be learned from.
-
-        Args:
-            number: Number of the query in the run, which determines its random changes.
-            sampled: Query and passages.
-        """
+        """Build a query's pairs that something can be learned from; its number in the run determines the changes."""
         return self.encode(number, sampled.query, self.change(number, sampled))
 
     def change(self, number: int, sampled: SampledQuery) -> list[LabelledUnits]:
         """Segment and change a query's passages; see `build`."""
-        rng = random.Random(f"{self._seed}/{number}")
-        return [self._changed(units, rng) for units in self._passages(sampled)]
+        found = [units for p in sampled.passages if (units := labelled_units(p, self.segmenter)) is not None]
+        if sampled.no_answer and found and found[0].relevant and (rest := without_answers(found[0])) is not None:
+            found.append(rest)
+        rng = random.Random(f"{self.seed}/{number}")
+        return [self._changed(units, rng) for units in found]
 
     def encode(self, number: int, query: str, passages: Sequence[LabelledUnits]) -> Group:
         """Encode and label changed passages; see `build`."""
-        rng = random.Random(f"{self._seed}/{number}/window")
-        query_ids, _ = self._encoder.encode_query(query, truncate=True)
+        rng = random.Random(f"{self.seed}/{number}/window")
+        query_ids, _ = self.encoder.encode_query(query, truncate=True)
         pairs = [self._encode(query_ids, units, rng) for units in passages]
         return tuple(pair for pair in pairs if pair is not None)
 
-    def _passages(self, sampled: SampledQuery) -> list[LabelledUnits]:
-        found = [units for p in sampled.passages if (units := labelled_units(p, self._segmenter)) is not None]
-        if sampled.no_answer and found and found[0].relevant:
-            rest = without_answers(found[0])
-            found += [rest] if rest is not None else []
-        return found
-
     def _changed(self, units: LabelledUnits, rng: random.Random) -> LabelledUnits:
-        config = self._config
-        if rng.random() < config.recut_share:
-            units = units.take(random_run(units.labels, rng, config.recut_max_units))
-        if rng.random() < config.shuffle_share:
-            units = shuffled(units, rng)
-        if rng.random() >= config.title_share:
+        if rng.random() < self.config.recut_share:
+            units = units.take(random_run(units.labels, rng, self.config.recut_max_units))
+        if rng.random() < self.config.shuffle_share:
+            units = units.take(rng.sample(range(len(units.units)), len(units.units)))
+        if rng.random() >= self.config.title_share:
             units = replace(units, passage=replace(units.passage, title=None))
         return units
 
     def _encode(self, query_ids: Sequence[int], units: LabelledUnits, rng: random.Random) -> Pair | None:
-        windows = self._encoder.encode(query_ids, [units.passage], [units.units])[0].windows
+        windows = self.encoder.encode(query_ids, [units.passage], [units.units])[0].windows
         labels = np.asarray(units.labels, dtype=np.float32)
         # A window of a relevant passage without its answer would be learned as irrelevant.
         usable = [w for w in windows if not units.relevant or (labels[w.token_unit] == labels.max()).any()]
@@ -125,27 +173,47 @@ class GroupBuilder:
         return Pair(window.ids, token_labels, token_units, window.passage_start, units.relevant, teacher_score)
 
 
-def build_groups(
-    config: DataConfig, encoder: PairEncoder, segmenter: Segmenter, seed: int, teacher: TeacherConfig | None = None
-) -> tuple[list[Group], dict[str, int]]:
-    """Read, sample, change, encode and label all pairs of a run.
+def scores_on_units(units: Sequence[Unit], result: PassageResult, length: int) -> list[float]:
+    """Return a teacher's keep probability of each unit of a text, averaged over characters where its units differ."""
+    by_character = np.zeros(length)
+    for unit in result.units or ():
+        by_character[unit.start : unit.end] = unit.score
+    return [float(by_character[unit.start : unit.end].mean()) for unit in units]
 
-    Args:
-        config: What to sample.
-        encoder: Pair encoder with the window used in training.
-        segmenter: Sentence segmenter.
-        seed: Seed of every random choice; the same seed gives the same pairs in the same order.
-        teacher: Teacher that labels the pairs.
 
-    Returns:
-        The pairs by query, and the number of queries of each source.
+def _logit(probability: float) -> float:
+    clipped = min(max(probability, _LOWEST), 1 - _LOWEST)
+    return math.log(clipped / (1 - clipped))
+
+
+def with_teacher_scores(
+    queries: Sequence[str], passages: Sequence[Sequence[LabelledUnits]], teacher: Pruner, gold_share: float
+) -> list[list[LabelledUnits]]:
+    """Replace the labels of each query's passages by a teacher's scores (distillation, Hinton et al. 2015).
+
+    ``gold_share`` is the share of the old labels in the new ones. Whether a passage is relevant stays as it is.
+    """
+
+    def relabelled(units: LabelledUnits, result: PassageResult) -> LabelledUnits:
+        pairs = zip(units.labels, scores_on_units(units.units, result, len(units.passage.text)), strict=True)
+        labels = tuple(gold_share * gold + (1 - gold_share) * score for gold, score in pairs)
+        return replace(units, labels=labels, teacher_score=_logit(result.score))
+
+    texts = ((query, [units.passage for units in group]) for query, group in zip(queries, passages, strict=True))
+    return [
+        [relabelled(units, result) for units, result in zip(group, results, strict=True)]
+        for group, results in zip(passages, score_passages(teacher, texts), strict=True)
+    ]
+
+
+def build_groups(builder: GroupBuilder, teacher: TeacherConfig | None = None) -> tuple[list[Group], dict[str, int]]:
+    """Return all pairs of a run by query, the same from the same builder, and the number of queries of each source.
 
     Raises:
         DataError: there is nothing to learn from.
     """
-    sources = read_sources(config)
-    sampled = sample_queries(sources, config, random.Random(seed))
-    builder = GroupBuilder(encoder, segmenter, config, seed)
+    sources = read_sources(builder.config)
+    sampled = sample_queries(sources, builder.config, random.Random(builder.seed))
     queries = [one.query for one in sampled]
     passages = [builder.change(number, one) for number, one in enumerate(sampled)]
     if teacher is not None:
@@ -155,7 +223,7 @@ def build_groups(
     built = (builder.encode(n, query, units) for n, (query, units) in enumerate(zip(queries, passages, strict=True)))
     groups = [group for group in built if group]
     if not any(pair.relevant for group in groups for pair in group):
-        raise DataError(f"{config.train}: no relevant span matches any unit; check the offsets")
+        raise DataError(f"{builder.config.train}: no relevant span matches any unit; check the offsets")
     pairs = sum(map(len, groups))
     lost = sum(map(len, sampled)) - pairs
     log.info("%d pairs of %d queries; %d left out because their labels match no unit", pairs, len(groups), lost)

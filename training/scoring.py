@@ -1,4 +1,4 @@
-"""Scoring passages with a pruner: labelled examples for calibration, training passages for distillation."""
+"""Scoring passages with a pruner, for calibration, export and distillation."""
 
 from __future__ import annotations
 
@@ -10,24 +10,17 @@ from numpy.typing import NDArray
 
 from secateur.labelled.blocks import blocks
 from secateur.labelled.examples import Example
-from secateur.models.errors import DataError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PassageResult, PruneRequest
 
 _BLOCK = 64  # queries that are batched together
-_OPTIONS = PruneOptions(threshold=0.5, reorder=False, keep_title=False, return_units=True, truncate_query=True)
+SCORING = PruneOptions(threshold=0.5, reorder=False, keep_title=False, return_units=True, truncate_query=True)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledScores:
-    """The scores and gold labels of a passage's units.
-
-    Attributes:
-        scores: float64[units], keep probabilities.
-        gold: bool[units], whether a unit overlaps a labelled span.
-        relevant: Whether the passage answers its query.
-    """
+    """A passage's keep probabilities float64[units], and gold bool[units]: whether each overlaps a labelled span."""
 
     scores: NDArray[np.float64]
     gold: NDArray[np.bool_]
@@ -39,7 +32,7 @@ def score_passages(
 ) -> Iterator[tuple[PassageResult, ...]]:
     """Yield the results of each query's passages, in their order, with every unit's score."""
     for block in blocks(queries, _BLOCK):
-        requests = [PruneRequest(query, tuple(passages), _OPTIONS) for query, passages in block if passages]
+        requests = [PruneRequest(query, tuple(passages), SCORING) for query, passages in block if passages]
         results = iter(pruner.prune_many(requests))
         for _, passages in block:
             yield next(results).results if passages else ()
@@ -48,19 +41,7 @@ def score_passages(
 def score_examples(
     pruner: Pruner, examples: Sequence[Example], *, titles: bool = True
 ) -> Iterator[list[LabelledScores]]:
-    """Score the passages of each example, except those without text.
-
-    Args:
-        pruner: The model.
-        examples: Queries with passages.
-        titles: Whether the model reads the passages' titles.
-
-    Raises:
-        DataError: an example has no query or no passage.
-    """
-    for example in examples:
-        if not example.query.strip() or not example.passages:
-            raise DataError(f"example {example.id!r}: has no query or no passage; `secateur data check` lists all such")
+    """Score the passages of each example, except those without text; the model reads their titles if asked to."""
     queries = (
         (e.query, [p.passage if titles else replace(p.passage, title=None) for p in e.passages]) for e in examples
     )

@@ -5,76 +5,56 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from secateur.labelled.hardware import has_bf16
 from secateur.models.errors import DataError, ModelError
-from secateur.training.batches import GroupCollator
 from secateur.training.config import TrainConfig
 from secateur.training.losses import Targets, joint_loss, loss_parts
 from secateur.training.pairs import Group
 from secateur.training.validation import validate
 
-CHECKPOINTS = "checkpoints"  # folder of a run's output directory
+_CHECKPOINTS = "checkpoints"  # folder of a run's output directory
 _COMPLETE = "complete"  # file that marks a checkpoint as complete
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 def use_bf16(precision: str) -> bool:
-    """Whether to train in bf16: if asked for, or with `auto` where the hardware supports it.
-
-    Without such hardware bf16 is emulated, about twenty times slower than fp32.
-    """
+    """Whether to train in bf16; with `auto` where the hardware supports it. Emulated, it is 20 times slower."""
     if precision != "auto":
         return precision == "bf16"
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return has_bf16()
+    return torch.cuda.is_bf16_supported() if torch.cuda.is_available() else has_bf16()
 
 
 def check_machine(config: TrainConfig) -> None:
-    """Refuse a run that this machine cannot do, before anything is read.
-
-    Raises:
-        DataError: fp16 is asked for without a CUDA device, or a tracker is not installed.
-    """
+    """Raise a `DataError` for a run that this machine cannot do, before anything is read."""
     if config.optim.precision == "fp16" and not torch.cuda.is_available():
         raise DataError("optim.precision: fp16 needs a CUDA device, but there is none; use auto, bf16 or fp32")
-    trackers: list[str] = []
-    if config.report_to:
-        trackers = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    trackers: list[str] = get_available_reporting_integrations() if config.report_to else []  # type: ignore[no-untyped-call]
     for name in config.report_to:
         if name not in trackers:
-            raise DataError(
-                f"report_to: the tracker {name!r} is not installed (installed: {', '.join(trackers) or 'none'}); "
-                "install it or leave it out"
-            )
+            problem = f"the tracker {name!r} is not installed (installed: {', '.join(trackers) or 'none'})"
+            raise DataError(f"report_to: {problem}; install it or leave it out")
 
 
-def last_checkpoint(directory: Path) -> Path | None:
-    """Return the newest complete checkpoint; None if there is none."""
-    complete = [path.parent for path in directory.glob(f"checkpoint-*/{_COMPLETE}")]
+def last_checkpoint(out: Path) -> Path | None:
+    """Return a run's newest complete checkpoint; None if there is none."""
+    complete = [path.parent for path in out.glob(f"{_CHECKPOINTS}/checkpoint-*/{_COMPLETE}")]
     return max(complete, key=lambda path: int(path.name.partition("-")[2]), default=None)
 
 
 class PruningTrainer(Trainer):
-    """Trains a `PruningNetwork`.
+    """Trains a `PruningNetwork` on this process's batches of all epochs; see `training_arguments`.
 
-    Args:
-        config: Weights of the losses, and optimisation.
-        network: Encoder and heads.
-        arguments: Settings of `transformers`, see `training_arguments`.
-        loader: This process's batches of all epochs.
-        validation: Encoded queries to judge checkpoints by; empty for no validation.
-        collator: Function that pads groups.
+    Checkpoints are judged by the encoded queries in ``validation``, if there are any.
     """
 
     def __init__(
@@ -84,23 +64,19 @@ class PruningTrainer(Trainer):
         arguments: TrainingArguments,
         loader: DataLoader[Any],
         validation: Sequence[Group],
-        collator: GroupCollator,
     ) -> None:
-        stopping: list[TrainerCallback] = []
-        if validation and config.stop.patience:
-            stopping.append(EarlyStoppingCallback(config.stop.patience))
         super().__init__(
             model=network,
             args=arguments,
             train_dataset=loader.dataset,
             eval_dataset=cast("Dataset[Group]", validation) if validation else None,
-            data_collator=collator,
-            callbacks=stopping,
+            data_collator=loader.collate_fn,
         )
+        if validation and config.stop.patience:
+            self.add_callback(EarlyStoppingCallback(config.stop.patience))
         self.model_accepts_loss_kwargs = False
         self._config = config
         self._validation = validation
-        self._collator = collator
         self._parts: dict[str, list[float]] = {}
         self._loader = loader
 
@@ -108,28 +84,15 @@ class PruningTrainer(Trainer):
         """Return the batches, which are divided among processes already."""
         return self._loader
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Tensor | Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Return the joint loss of a batch (and the logits, if asked for).
-
-        Raises:
-            DataError: the loss is not finite.
-            ModelError: the batch does not fit into memory.
-        """
+    def compute_loss(self, model: torch.nn.Module, inputs: dict[str, Tensor | Any], *_: Any, **__: Any) -> Tensor:
+        """Return the joint loss; raise the error of one that is not finite, or of a batch too large for memory."""
         targets = Targets(**{field.name: inputs.pop(field.name) for field in fields(Targets)})
         try:
             relevance, keep = model(**inputs)
         except torch.OutOfMemoryError as error:
             rows, tokens = inputs["input_ids"].shape
-            raise ModelError(
-                f"out of memory on a batch of {rows} pairs of {tokens} tokens; lower optim.batch_size (and raise "
-                "optim.gradient_accumulation), or set optim.gradient_checkpointing"
-            ) from error
+            fix = "lower optim.batch_size (and raise optim.gradient_accumulation), or set optim.gradient_checkpointing"
+            raise ModelError(f"out of memory on a batch of {rows} pairs of {tokens} tokens; {fix}") from error
         if not (torch.isfinite(relevance).all() and torch.isfinite(keep).all()):
             raise self._not_finite("the network's output")
         parts = loss_parts(relevance, keep, targets, self._config.loss)
@@ -138,54 +101,46 @@ class PruningTrainer(Trainer):
         loss = joint_loss(parts, self._config.loss)
         if not math.isfinite(loss.item()):
             raise self._not_finite("the loss")
-        return (loss, {"relevance": relevance, "keep": keep}) if return_outputs else loss
+        return loss
 
     def _not_finite(self, what: str) -> DataError:
-        return DataError(
-            f"{what} is not finite at step {self.state.global_step}; lower optim.learning_rate or use optim.precision: "
-            "fp32"
-        )
+        fix = "lower optim.learning_rate or use optim.precision: fp32"
+        return DataError(f"{what} is not finite at step {self.state.global_step}; {fix}")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the parts of the loss since the last log."""
         if "loss" in logs:
-            for name, values in self._parts.items():
-                if values:
-                    logs[name] = round(sum(values) / len(values), 4)
-                    values.clear()
+            logs |= {name: round(sum(values) / len(values), 4) for name, values in self._parts.items()}
+            self._parts.clear()
         super().log(logs, start_time)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure the network on the validation pairs."""
-        found = validate(self.accelerator.unwrap_model(self.model), self._validation, self._collator)
-        metrics = {f"eval_{name}": value for name, value in asdict(found).items()}
+        found = validate(self.accelerator.unwrap_model(self.model), self._validation, self._loader.collate_fn)
+        metrics = {f"eval_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        folder = self._config.out / CHECKPOINTS / f"checkpoint-{self.state.global_step}"
+        folder = self._config.out / _CHECKPOINTS / f"checkpoint-{self.state.global_step}"
         if self.args.should_save and folder.is_dir():
             (folder / _COMPLETE).touch()
-
-    def _layer_scale(self, name: str, layers: int) -> float:
-        """Return the factor of an encoder parameter's learning rate: lower for each layer further below the heads."""
-        layer = _LAYER.search(name)
-        depth = layers - int(layer[1]) - 1 if layer else layers
-        return float(self._config.optim.layer_decay**depth)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Return AdamW with faster heads and slower lower layers; no decay on biases, norms and scalars."""
         if self.optimizer is None:
             optim = self._config.optim
             named = dict((model or self.model).named_parameters())  # type: ignore[union-attr]
-            layers = max((int(found[1]) for name in named if (found := _LAYER.search(name))), default=-1) + 1
+            depths = {name: int(found[1]) for name in named if (found := _LAYER.search(name))}
+            layers = max(depths.values(), default=-1) + 1
             groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
             for name, parameter in named.items():
                 if parameter.requires_grad:
                     of_encoder = name.removeprefix("module.").startswith("encoder.")
-                    scale = self._layer_scale(name, layers) if of_encoder else optim.head_multiplier
+                    below = layers - depths.get(name, -1) - 1  # layers between this one and the heads
+                    scale = optim.layer_decay**below if of_encoder else optim.head_multiplier
                     decay = optim.weight_decay if parameter.ndim > 1 else 0.0
                     groups.setdefault((optim.learning_rate * scale, decay), []).append(parameter)
             self.optimizer = torch.optim.AdamW(
@@ -200,18 +155,16 @@ def training_arguments(config: TrainConfig, *, judged: bool) -> TrainingArgument
     optim = config.optim
     cuda = torch.cuda.is_available()
     return TrainingArguments(
-        output_dir=str(config.out / CHECKPOINTS),
+        output_dir=str(config.out / _CHECKPOINTS),
         num_train_epochs=1,  # the loader yields the batches of all epochs
         per_device_train_batch_size=optim.batch_size,
         gradient_accumulation_steps=optim.gradient_accumulation,
         learning_rate=optim.learning_rate,
-        lr_scheduler_type="linear",
         warmup_steps=optim.warmup,
         max_grad_norm=optim.max_grad_norm,
         bf16=use_bf16(optim.precision),
         fp16=optim.precision == "fp16",
         use_cpu=not cuda,
-        dataloader_pin_memory=cuda,
         seed=config.seed,
         save_steps=config.save_steps,
         save_total_limit=2,
@@ -219,7 +172,6 @@ def training_arguments(config: TrainConfig, *, judged: bool) -> TrainingArgument
         eval_steps=config.save_steps,
         load_best_model_at_end=judged,
         metric_for_best_model=f"eval_{config.stop.metric}",
-        greater_is_better=True,
         logging_steps=20,
         logging_first_step=True,
         remove_unused_columns=False,

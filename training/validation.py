@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -24,25 +24,11 @@ from secateur.training.sampling import SampledQuery, read_sources
 _PAIRS = 32  # fewest pairs of a batch
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationScores:
-    """Figures on validation examples.
-
-    Attributes:
-        unit_ap: Average precision of answering units, ranked by mean keep probability over all passages, in [0, 1].
-        mrr: Mean reciprocal rank of the first relevant passage of a query; nan without a query to rank.
-    """
-
-    unit_ap: float
-    mrr: float
-
-
 def _evenly(sources: dict[str, list[Example]], count: int) -> list[Example]:
     """Return up to ``count`` examples, evenly from all sources; always the same ones."""
     rng = random.Random(0)
     shuffled = [rng.sample(examples, len(examples)) for examples in sources.values()]
-    rows = [[examples[i] for examples in shuffled if i < len(examples)] for i in range(max(map(len, shuffled)))]
-    return [example for row in rows for example in row][:count]
+    return [example for row in zip_longest(*shuffled) for example in row if example is not None][:count]
 
 
 def validation_groups(config: TrainConfig, encoder: PairEncoder) -> list[Group]:
@@ -54,13 +40,14 @@ def validation_groups(config: TrainConfig, encoder: PairEncoder) -> list[Group]:
     if config.data.validation is None:
         return []
     titles = float(config.data.title_share > 0)  # a model is judged with titles if it is trained with them
-    plain = DataConfig(train=config.data.validation, recut_share=0.0, shuffle_share=0.0, title_share=titles)
-    examples = _evenly(read_sources(replace(plain, exclude=config.data.exclude)), config.stop.queries)
+    data, exclude = config.data.validation, config.data.exclude
+    plain = DataConfig(train=data, exclude=exclude, recut_share=0.0, shuffle_share=0.0, title_share=titles)
+    examples = _evenly(read_sources(plain), config.stop.queries)
     builder = GroupBuilder(encoder, get_segmenter(config.segmenter), plain, config.seed)
     groups = [builder.build(number, SampledQuery(e.query, e.passages)) for number, e in enumerate(examples)]
     groups = [group for group in groups if group]
     if not any(pair.relevant for group in groups for pair in group):
-        raise DataError(f"data.validation: no passage of {plain.train} answers its query; add queries with an answer")
+        raise DataError(f"data.validation: no passage of {data} answers its query; add queries with an answer")
     return groups
 
 
@@ -75,14 +62,13 @@ def _reciprocal_ranks(relevance: Tensor, relevant: Tensor, groups: Tensor) -> li
 
 
 def validate(
-    network: PruningNetwork, groups: Sequence[Group], collate: Callable[[Sequence[Group]], dict[str, Tensor]]
-) -> ValidationScores:
-    """Measure a network, which is left in training or evaluation mode as it was.
+    network: PruningNetwork, groups: Sequence[Group], collate: Callable[[list[Group]], dict[str, Tensor]]
+) -> dict[str, float]:
+    """Measure a network on `validation_groups`, which are padded by ``collate``; it is left in its mode.
 
-    Args:
-        network: The network.
-        groups: Encoded queries, see `validation_groups`.
-        collate: Function that pads groups.
+    Returns:
+        ``unit_ap``, the average precision of answering units, ranked by mean keep probability over all passages, and
+        ``mrr``, the mean reciprocal rank of the first relevant passage of a query; nan without a query to rank.
     """
     from sklearn.metrics import average_precision_score
 
@@ -94,7 +80,7 @@ def validate(
     ranks: list[float] = []
     by_length = sorted(groups, key=lambda group: -max(map(len, group)))
     with torch.inference_mode():
-        for batch_groups in pack(by_length, [len(group) for group in by_length], _PAIRS):
+        for batch_groups in pack(by_length, len, _PAIRS):
             batch = collate(batch_groups)
             inputs = {k: batch[k].to(device) for k in ("input_ids", "attention_mask", "token_type_ids", "unit_ids")}
             relevance, keep = (output.float().cpu() for output in network(**inputs))
@@ -104,4 +90,4 @@ def validate(
             ranks += _reciprocal_ranks(relevance, batch["relevant"], batch["groups"])
     network.train(was_training)
     unit_ap = float(average_precision_score(torch.cat(gold).numpy(), torch.cat(scores).numpy()))
-    return ValidationScores(unit_ap, float(np.mean(ranks)) if ranks else np.nan)
+    return {"unit_ap": unit_ap, "mrr": float(np.mean(ranks)) if ranks else np.nan}

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.eval.systems.base import SegmentedPassage
-from secateur.eval.systems.dense import weights_text
+from secateur.eval.systems.base import SegmentedPassage, weights_text
 from secateur.models.backends.base import Backend, Output
 from secateur.models.batching import Batch, BatchLimits, make_batches
 from secateur.models.checkpoint import WEIGHTS, load_tokenizer, read_encoder_config

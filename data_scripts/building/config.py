@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from secateur.data_scripts.chunking import ChunkOptions
+from secateur.data_scripts.ingest.run import IngestOptions
 from secateur.data_scripts.labels.selecting import SelectBy
 from secateur.data_scripts.llm_run import LlmLimits
 from secateur.data_scripts.publish import PublishOptions
@@ -22,25 +23,14 @@ from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
-class IngestConfig:
-    """What is read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig(IngestOptions):
+    """Files and directories that are read, the columns of tables, and the options of ingestion."""
 
-    Attributes:
-        sources: Files and directories.
-        near_duplicates: Similarity from which a document is left out as a near-duplicate; 0 keeps all.
-        id_column: Column of a table's ids; None for the usual names.
-        title_column: Column of the titles.
-        text_column: Column of the texts.
-        strict: Whether to stop at the first file or row that cannot be read.
-    """
-
-    sources: tuple[Path, ...]
-    near_duplicates: float = 0.9
+    sources: Annotated[tuple[Path, ...], Field(min_length=1)]
     id_column: str | None = None
     title_column: str | None = None
     text_column: str | None = None
-    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +94,9 @@ class LlmConfig(LlmLimits):
 
     def endpoint(self, max_tokens: int | None = None) -> Endpoint:
         """Return the endpoint, with the API key of the environment."""
-        return Endpoint(
-            base_url=self.base_url,
-            model=self.model,
-            api_key=os.environ.get(self.api_key_env),
-            timeout_s=self.timeout_s,
-            retries=self.retries,
-            max_tokens=max_tokens or self.max_tokens,
-            temperature=self.temperature,
-        )
+        same = {name: getattr(self, name) for name in ("base_url", "model", "timeout_s", "retries", "temperature")}
+        key = os.environ.get(self.api_key_env)
+        return Endpoint(**same, api_key=key, max_tokens=max_tokens or self.max_tokens)
 
     def limits(self) -> dict[str, Any]:
         """Return the fields of `LlmLimits`."""
@@ -131,9 +115,6 @@ class BuildConfig:
         out: Directory of all files; the dataset is in ``out/dataset``.
         round_trip: Last rank at which a query must find the chunk that it was made from; None keeps all queries.
         ray: Whether embedding, teaching by a model and labelling run on Ray.
-
-    Raises:
-        InputError: a step needs a language model, and there is no section ``llm``.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # also for the sections
@@ -162,3 +143,14 @@ class BuildConfig:
         if self.llm is None and any(users.values()):
             names = ", ".join(name for name, uses in users.items() if uses)
             raise InputError("llm", f"is missing, but needed by {names}", "add the section, with base_url and model")
+
+    @property
+    def replies(self) -> Path:
+        """Directory of the language model's replies."""
+        return self.out / "replies"
+
+    @property
+    def model(self) -> LlmConfig:
+        """The language model, for the steps that need one."""
+        assert self.llm is not None
+        return self.llm

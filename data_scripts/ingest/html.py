@@ -150,17 +150,10 @@ class _Flatten:
 
 
 def html_text(html: str) -> Page:
-    """Return the title and text of an HTML page.
+    """Return the title and text of an HTML page, or of anything that a browser would read.
 
-    Args:
-        html: Anything that a browser would read.
-
-    Returns:
-        The title of the head or else the first heading, and the text without scripts, styles and navigation: blank
-        lines between blocks and table rows, a dash before each list item.
-
-    Raises:
-        MissingExtraError: `selectolax` is not installed.
+    The title is that of the head or else the first heading. The text has no scripts, styles and navigation, blank lines
+    between blocks and table rows, and a dash before each list item.
     """
     try:
         from selectolax.lexbor import LexborHTMLParser

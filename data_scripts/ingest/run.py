@@ -6,26 +6,30 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut, find
 from secateur.data_scripts.ingest.tables import TABLES, Row, read_table
 from secateur.data_scripts.ingest.texts import read_file
-from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold, digest, normalised
+from secateur.data_scripts.near_duplicates import NearDuplicates, digest, normalised
 from secateur.data_scripts.records import Document
 from secateur.data_scripts.reports import Problems, printable
+from secateur.data_scripts.validation import Checked, Share
 from secateur.labelled.json_files import write_json_lines
 from secateur.labelled.text_files import MIB, Limits
-from secateur.models.errors import DataError, InputError, MissingExtraError, shown
+from secateur.models.errors import DataError, InputError, MissingExtraError
 
 # Reasons to leave something out that are no problem of the sources.
 _EXPECTED = ("empty", "duplicate", "near-duplicate", "unknown format", "binary file")
 
 SameIds = Literal["error", "suffix"]
+Mebibytes = Annotated[float, Field(gt=0, le=1 << 20)]
 
 
 @dataclass(frozen=True, slots=True)
-class IngestOptions:
+class IngestOptions(Checked):
     """Options of ingestion.
 
     Attributes:
@@ -36,22 +40,13 @@ class IngestOptions:
         max_unpacked_mib: Size limit of an unpacked ``.gz`` or Parquet file; None: 1024, or 100 times the size of the
             file if that is more.
         strict: Stop at the first file or row that cannot be read, and write nothing.
-
-    Raises:
-        InputError: A value is out of range.
     """
 
-    near_duplicates: float = 0.9
+    near_duplicates: Share = 0.9
     same_ids: SameIds = "error"
-    max_document_mib: float = DEFAULT_LIMITS.line / MIB
-    max_unpacked_mib: float | None = None
+    max_document_mib: Mebibytes = DEFAULT_LIMITS.line / MIB
+    max_unpacked_mib: Mebibytes | None = None
     strict: bool = False
-
-    def __post_init__(self) -> None:
-        check_threshold(self.near_duplicates)
-        for name, value in (("document", self.max_document_mib), ("unpacked", self.max_unpacked_mib)):
-            if value is not None and not 0 < value <= 1 << 20:
-                raise InputError(f"--max-{name}-mib", f"must be from 0 to 1048576, not {shown(value)}", "use e.g. 1024")
 
     def limits(self) -> Limits:
         """Return the size limits of the readers."""
@@ -156,29 +151,14 @@ class _Ingestion:
 
 
 def ingest(
-    sources: Sequence[Path],
-    out: Path,
-    columns: Columns | None = None,
-    options: IngestOptions | None = None,
+    sources: Sequence[Path], out: Path, columns: Columns | None = None, options: IngestOptions | None = None
 ) -> IngestReport:
-    """Read documents and write them as records; of documents with equal or nearly equal texts only the first.
+    """Read documents from files and walked directories, and write a record for each that has a text of its own.
 
-    Files and rows that cannot be read are counted and skipped. Nothing is fetched from the network.
-
-    Args:
-        sources: Files, or directories that are walked.
-        out: File of `Document` records; written only if the run succeeds.
-        columns: Columns of tables, if their names are not the usual ones.
-        options: Ingestion options.
-
-    Raises:
-        DataError: A source does not exist, an id occurs twice, or there is no document; with ``strict``, anything that
-            cannot be read.
-        InputError: A table that was named lacks a column, or there is no source.
-        MissingExtraError: A format needs a package that is not installed.
+    Files and rows that cannot be read are counted and skipped, or with ``strict`` raise `DataError`. So do a missing
+    source, an id that occurs twice, and no document at all. Nothing is fetched from the network, and the file is
+    written only if the run succeeds. `InputError`: A table that the user named lacks a column.
     """
-    if not sources:
-        raise InputError("SOURCE", "is missing", "name a file or a directory")
     ingestion = _Ingestion(columns or Columns(), options or IngestOptions())
     write_json_lines(out, ingestion.documents(sources, out))
     return ingestion.report

@@ -29,13 +29,7 @@ _DATASET_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
 
 
 class LeftOut(Exception):
-    """Something that does not become a document. Readers raise or yield it.
-
-    Args:
-        reason: Short reason, the same for all cases of its kind; they are counted by it.
-        detail: The exact problem and how to fix it.
-        where: File, and line or row if known.
-    """
+    """Something that does not become a document, raised or yielded by readers; it is counted by its short reason."""
 
     def __init__(self, reason: str, detail: str = "", where: str = "") -> None:
         super().__init__(reason, detail, where)
@@ -58,9 +52,7 @@ class Found:
     """A file, or a directory that is read as one file.
 
     Attributes:
-        path: Its path.
         name: Its path relative to the source, with ``/``; bytes that are not UTF-8 are replaced.
-        kind: The file format.
         beir: Whether it is the corpus of a BEIR directory.
         named: Whether the user named it. Only then may it be a pipe.
     """
@@ -83,12 +75,7 @@ def _readable(name: str) -> str:
 
 
 def _refused(path: Path, root: str) -> LeftOut | None:
-    """Return why a file in a directory is not opened, or None.
-
-    Args:
-        path: Path of the file.
-        root: Real path of the source directory.
-    """
+    """Return why a file in a source directory, given by its real path, is not opened; None for one that is."""
     try:
         mode = path.stat().st_mode
     except OSError as error:  # a broken link, a loop of links, or a file that has vanished
@@ -159,10 +146,8 @@ def _walk(root: Path) -> Iterator[Found | LeftOut]:
 def find(source: Path) -> Iterator[Found | LeftOut]:
     """Yield the files of a source in a fixed order, and what in a directory is not opened.
 
-    Args:
-        source: A file, a pipe, or a directory, which is walked. A directory written by ``save_to_disk`` of `datasets`
-            or in BEIR's layout counts as one file. In a directory, links to directories are not followed; links to
-            files outside of it, pipes, sockets and devices are left out.
+    A directory written by ``save_to_disk`` of `datasets` or in BEIR's layout counts as one file. In a directory, links
+    to directories are not followed; links to files outside of it, pipes, sockets and devices are left out.
 
     Raises:
         DataError: The source does not exist, or is a device or a socket.

@@ -28,13 +28,7 @@ _MAX_DEPTH = 100  # of nested metadata
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A document that was read from a row or a file.
-
-    Attributes:
-        document: The document.
-        named: Whether its id comes from the row and not from the row's position.
-        where: File, and line or row, for messages.
-    """
+    """A document that was read from a row or a file, and where; ``named`` if its id comes from the row itself."""
 
     document: Document
     named: bool
@@ -42,17 +36,7 @@ class Row:
 
 
 def _choose(names: Collection[str], columns: Columns, where: str, *, optional: bool) -> Columns:
-    """Return the columns to read.
-
-    Args:
-        names: Columns that exist.
-        columns: Columns that the user named.
-        where: File, and line if known, for messages.
-        optional: Whether a named column of ids or titles may be missing.
-
-    Raises:
-        InputError: A column is missing.
-    """
+    """Return the columns to read; `InputError` for a missing one, unless ``optional`` and of ids or titles."""
     existing = f"use one of its columns: {', '.join(map(str, names)) or 'none'}"
     chosen: dict[str, str | None] = {}
     for kind, usual in _USUAL.items():
@@ -66,11 +50,7 @@ def _choose(names: Collection[str], columns: Columns, where: str, *, optional: b
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Convert a value to JSON types.
-
-    Raises:
-        LeftOut: It is nested too deep for the later steps.
-    """
+    """Convert a value to JSON types; `LeftOut` for one that is nested too deep for the later steps."""
     if depth > _MAX_DEPTH:
         raise LeftOut("nested too deep", f"its metadata is nested more than {_MAX_DEPTH} deep; flatten it")
     if isinstance(value, float) and not math.isfinite(value):
@@ -85,11 +65,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _row(row: dict[str, Any], columns: Columns, found: Found, number: int, where: str, limits: Limits) -> Row:
-    """Read the document of a row.
-
-    Raises:
-        LeftOut: The row cannot become a document.
-    """
+    """Read the document of a row; `LeftOut` for a row without one."""
     text = row.get(columns.text or "")
     if text is None:
         raise LeftOut("empty", f"{columns.text} is null")
@@ -197,20 +173,11 @@ TABLES = tuple(_READERS)
 
 
 def read_table(found: Found, columns: Columns, limits: Limits = DEFAULT_LIMITS) -> Iterator[Row | LeftOut]:
-    """Read a table row by row.
-
-    Args:
-        found: A file of one of the kinds in `TABLES`.
-        columns: Columns to read.
-        limits: Size limits.
-
-    Yields:
-        Documents, whose metadata contains the other columns, or why a row does not become one.
+    """Yield a document for each row of a table, with the other columns as metadata, or why there is none.
 
     Raises:
         DataError: The rest of the file cannot be read; the message names the file, and line or byte if known.
         InputError: A file that the user named lacks a column; the message lists its columns.
-        MissingExtraError: The format needs a package that is not installed.
     """
     chosen: Columns | None = None
     # Each JSON line has its own keys and may lack an id or a title; the columns of other tables are fixed.

@@ -38,10 +38,6 @@ def is_binary(start: bytes) -> bool:
 def decode(data: bytes, declared: str | None = None) -> str:
     """Decode the bytes of a file: UTF-8 with or without a mark, UTF-16 with a mark, or else the declared charset.
 
-    Args:
-        data: The whole file.
-        declared: The charset that the file declares.
-
     Raises:
         LeftOut: The file is binary, or its bytes are invalid; the detail gives the first invalid byte.
     """
@@ -67,11 +63,7 @@ def decode(data: bytes, declared: str | None = None) -> str:
 
 
 def markdown_title(text: str) -> str:
-    """Return the first heading near the start of a Markdown text, as it is written; empty if there is none.
-
-    Raises:
-        MissingExtraError: `markdown-it-py` is not installed.
-    """
+    """Return the first heading near the start of a Markdown text, as it is written; empty if there is none."""
     try:
         from markdown_it import MarkdownIt
     except ImportError as error:
@@ -86,11 +78,7 @@ def markdown_title(text: str) -> str:
 
 
 def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Return the front matter of a Markdown file, and the text after it.
-
-    Raises:
-        LeftOut: It is nested too deep, or its aliases expand to too much.
-    """
+    """Return the front matter of a Markdown file, and the text after it; `LeftOut` if it expands to too much."""
     match = _FRONT_MATTER.match(text)
     if not match or match.end() > _MARKDOWN_START:
         return {}, text
@@ -101,10 +89,6 @@ def _front_matter(text: str) -> tuple[dict[str, Any], str]:
     except ValueError:
         return {}, text  # a rule above a text
     return (found, text[match.end() :]) if isinstance(found, dict) else ({}, text)
-
-
-def _text(data: bytes, found: Found) -> Document:
-    return Document(found.name, decode(data), "", {"source": found.name})
 
 
 def _markdown(data: bytes, found: Found) -> Document:
@@ -165,22 +149,17 @@ def _pdf(found: Found, limits: Limits) -> Document:
     return Document(found.name, text, str(title or ""), {"source": found.name, "page_starts": starts})
 
 
-_READERS: dict[str, Callable[[bytes, Found], Document]] = {"text": _text, "markdown": _markdown, "html": _html}
+_READERS: dict[str, Callable[[bytes, Found], Document]] = {
+    "text": lambda data, found: Document(found.name, decode(data), "", {"source": found.name}),
+    "markdown": _markdown,
+    "html": _html,
+}
 
 
 def read_file(found: Found, limits: Limits = DEFAULT_LIMITS) -> Document | LeftOut:
-    """Read a file that is one document.
+    """Return the document in a text, Markdown, HTML or PDF file, or why there is none.
 
-    Args:
-        found: A file of kind text, markdown, html, pdf or unknown.
-        limits: Size limits.
-
-    Returns:
-        The document, or why there is none. Its id is the file's path relative to the source; the metadata of a PDF
-        contains the code point at which each page starts.
-
-    Raises:
-        MissingExtraError: The format needs a package that is not installed.
+    Its id is the file's path relative to the source. The metadata of a PDF has the code point where each page starts.
     """
     where, regular = str(found.path), not found.named
     try:

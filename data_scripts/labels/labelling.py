@@ -6,12 +6,12 @@ cites the sentences that it used. The style ``select`` asks for the sentences wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from secateur.data_scripts.labels.citations import Citation, read_citations
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.records import Labelled, Pair
 from secateur.data_scripts.validation import Count
@@ -38,6 +38,22 @@ _SYSTEM: dict[PromptStyle, str] = {
     ),
 }
 
+_NUMBER = r"(?:(?:sentences?|sent\.?|s|lines?|no\.?|nos\.?|#)\s*)*\d{1,4}"
+_BETWEEN = r"\s*(?:,|;|&|/|\band\b|\bto\b|\.\.+|[-–—‒−]|\s)\s*"
+# [1], [1, 2], [1-3], [1][2], (1), 【1】, [sentence 2], [1 and 3]. Round brackets hold prose too ("(1889)" is a
+# year), so they count only where the reply has no square ones.
+_LIST = rf"\^?\s*({_NUMBER}(?:{_BETWEEN}{_NUMBER})*)\s*"
+_SQUARE = re.compile(rf"[\[【［]{_LIST}[\]】］]", re.IGNORECASE)
+_ROUND = re.compile(rf"\({_LIST}\)", re.IGNORECASE)
+_BARE = re.compile(rf"\A\W*{_LIST}\W*\Z", re.IGNORECASE)
+_RANGE = re.compile(r"(\d+)\s*(?:-|–|—|‒|−|\.\.+|\bto\b)\s*(?:(?:sentences?|s|#)\s*)?(\d+)", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+")
+_NO_ANSWER_ALONE = re.compile(
+    r"\A\W*(?:(?:final\s+)?answer\s*:\s*)?\W*(?:no[\s_-]*answer|none|unanswerable|not\s+answerable|\[\s*\])\W*\Z",
+    re.IGNORECASE,
+)
+_OPENS_NO_ANSWER = re.compile(r"\A\W*no[\s_-]*answer\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class LabelOptions(LlmLimits):
@@ -48,9 +64,6 @@ class LabelOptions(LlmLimits):
         samples: Replies for each pair; a label is the share of them that cite the unit (self-consistency). Above 1 the
             endpoint needs a temperature above 0.
         segmenter: Sentence segmenter; that of the model that will be trained.
-
-    Raises:
-        InputError: a value is out of range or unknown.
     """
 
     style: PromptStyle = "answer"
@@ -60,12 +73,10 @@ class LabelOptions(LlmLimits):
 
 @dataclass(frozen=True, slots=True)
 class NotLabelled:
-    """A pair without labels.
+    """A pair without labels, and whether the next run asks ``again``.
 
-    Attributes:
-        reason: ``no_units``, ``no_answers_known``; ``no_citation``, ``bad_citation``, ``cut_off`` or ``empty`` for an
-            unusable reply; a `Failed.reason` for no reply; ``not_asked`` once the budget is spent.
-        again: Whether the next run asks again.
+    The reason is ``no_units`` or ``no_answers_known``; ``no_citation``, ``bad_citation``, ``cut_off`` or ``empty`` for
+    an unusable reply; a `Failed.reason` for no reply; or ``not_asked`` once the budget is spent.
     """
 
     reason: str
@@ -88,88 +99,92 @@ def pair_units(pair: Pair, segmenter: str) -> list[Unit]:
     return segment(passage, get_segmenter(segmenter)) if pair.passage.strip() else []
 
 
-def label_messages(pair: Pair, units: Sequence[Unit], style: PromptStyle) -> Messages:
-    """Return the conversation that asks for one pair's labels; units are numbered from 1."""
-    lines = [f"[{n}] {' '.join(pair.passage[unit.start : unit.end].split())}" for n, unit in enumerate(units, 1)]
-    title = f"Title: {pair.title}\n" if pair.title else ""
-    passage = "\n".join(lines)
-    content = f"Question: {pair.query}\n\n{title}Passage:\n{passage}\n\nQuestion again: {pair.query}"
-    return [{"role": "system", "content": _SYSTEM[style]}, {"role": "user", "content": content}]
+def _expand(listed: str) -> set[int]:
+    numbers: set[int] = set()
+    for first, last in _RANGE.findall(listed):
+        low, high = sorted((int(first), int(last)))
+        numbers.update(range(low, high + 1))
+    return numbers | {int(digits) for digits in _DIGITS.findall(_RANGE.sub(" ", listed))}
 
 
-def _sample_endpoints(endpoint: Endpoint, samples: int) -> list[Endpoint]:
-    """Return an endpoint for each sample; their seeds make them different requests, with own places in the cache."""
-    if samples == 1:
-        return [endpoint]
-    if endpoint.temperature == 0:
-        raise InputError("temperature", f"is 0 with {samples} samples", "give one above 0, such as 0.7")
-    return [replace(endpoint, extra={**endpoint.extra, "seed": number}) for number in range(samples)]
+def read_citations(reply: str, count: int) -> tuple[int, ...] | NotLabelled:
+    """Return the sentences that a reply, without thoughts, cites, from 1 and ascending; none for "no answer".
+
+    A reply that cites a number beyond the ``count`` sentences of the passage has not read it: ``bad_citation``.
+    """
+    if _OPENS_NO_ANSWER.match(reply):  # with a reason behind it, or with citations that it contradicts
+        return ()
+    lists = _SQUARE.findall(reply)
+    if not lists and _NO_ANSWER_ALONE.match(reply):
+        return ()
+    if not lists:
+        bare = _BARE.match(reply)
+        lists = [bare[1]] if bare else _ROUND.findall(reply)
+    if not lists:
+        return NotLabelled("no_citation")
+    numbers = set().union(*map(_expand, lists))
+    if min(numbers) < 1 or max(numbers) > count:
+        return NotLabelled("bad_citation")
+    return tuple(sorted(numbers))
 
 
-def _citation(reply: Completion, count: int) -> Citation:
+def _cited(reply: Completion, count: int) -> tuple[int, ...] | NotLabelled:
     text = without_thoughts(reply.text)
     if not text:
-        return Citation(problem="empty")
-    cited = read_citations(text, count)
+        return NotLabelled("empty")
     # A reply that the token limit cut off may have cited more.
-    return Citation(problem="cut_off") if reply.finish_reason == "length" else cited
+    return NotLabelled("cut_off") if reply.finish_reason == "length" else read_citations(text, count)
 
 
 class Labeller:
-    """Labels pairs; several may be in progress at once.
-
-    Args:
-        endpoint: Endpoint of the language model.
-        cache: Directory of replies.
-        options: Options of labelling.
-        report: Counts requests.
-
-    Attributes:
-        run: The run whose `map` calls `label`.
-
-    Raises:
-        InputError: several samples are asked for at temperature 0.
-    """
+    """Labels pairs: the run's `map` calls `label` for several at once. The report counts the requests."""
 
     def __init__(self, endpoint: Endpoint, cache: Path, options: LabelOptions, report: LlmReport) -> None:
-        self.run = LlmRun(_sample_endpoints(endpoint, options.samples), cache, options, report)
+        samples, endpoints = options.samples, [endpoint]
+        if samples > 1:
+            if endpoint.temperature == 0:
+                raise InputError("temperature", f"is 0 with {samples} samples", "give one above 0, such as 0.7")
+            # The seeds make them different requests, with own places in the cache.
+            endpoints = [replace(endpoint, extra={**endpoint.extra, "seed": number}) for number in range(samples)]
+        self.run = LlmRun(endpoints, cache, options, report)
         self._options = options
 
-    def messages(self, pair: Pair) -> Messages:
-        """Return the conversation that asks for a pair's labels."""
-        return label_messages(pair, pair_units(pair, self._options.segmenter), self._options.style)
+    def messages(self, pair: Pair, units: Sequence[Unit]) -> Messages:
+        """Return the conversation that asks for a pair's labels; units are numbered from 1."""
+        lines = [f"[{n}] {' '.join(pair.passage[unit.start : unit.end].split())}" for n, unit in enumerate(units, 1)]
+        title = f"Title: {pair.title}\n" if pair.title else ""
+        passage = "\n".join(lines)
+        content = f"Question: {pair.query}\n\n{title}Passage:\n{passage}\n\nQuestion again: {pair.query}"
+        system = _SYSTEM[self._options.style]
+        return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
-    def uncached(self, messages: Messages) -> int:
-        """Return how many samples have no cached reply; those that have count towards the job's cost."""
-        return sum(self.run.cached(messages, sample) is None for sample in range(self._options.samples))
+    def uncached(self, pair: Pair) -> tuple[Messages, int]:
+        """Return a pair's conversation, and how many samples have no cached reply; those that have cost the job."""
+        messages = self.messages(pair, pair_units(pair, self._options.segmenter))
+        return messages, sum(self.run.cached(messages, one) is None for one in range(self._options.samples))
 
     async def label(self, pair: Pair) -> Outcome:
         """Label a pair."""
         units = pair_units(pair, self._options.segmenter)
         if not units or not pair.query.strip():
             return NotLabelled("no_units")
-        messages = label_messages(pair, units, self._options.style)
+        messages = self.messages(pair, units)
         replies: list[Completion] = []
         for sample in range(self._options.samples):
             reply = await self.run.ask(messages, sample)
             if isinstance(reply, Failed):
                 return NotLabelled(reply.reason, again=True)
             replies.append(reply)
-        citations = [_citation(reply, len(units)) for reply in replies]
-        usable = [(reply, one.numbers) for reply, one in zip(replies, citations, strict=True) if one.problem is None]
-        if not usable:
-            return NotLabelled(citations[0].problem or "")
+        cited = [(reply, _cited(reply, len(units))) for reply in replies]
+        usable = [(reply, numbers) for reply, numbers in cited if not isinstance(numbers, NotLabelled)]
+        if not usable and isinstance(cited[0][1], NotLabelled):
+            return cited[0][1]
         shares = (sum(n in numbers for _, numbers in usable) / len(usable) for n in range(1, len(units) + 1))
         answers = (without_thoughts(reply.text) for reply, numbers in usable if numbers)
-        found = labelled(pair, units, shares, next(answers, ""))
-        return replace(found, raw=tuple(reply.text for reply in replies), usage=self._usage(messages, replies))
-
-    def _usage(self, messages: Messages, replies: Sequence[Completion]) -> dict[str, float]:
         tokens = [tokens_of(messages, reply) for reply in replies]
-        usage: dict[str, float] = {
-            "prompt_tokens": sum(prompt for prompt, _ in tokens),
-            "completion_tokens": sum(completion for _, completion in tokens),
-        }
+        prompt, completion = map(sum, zip(*tokens, strict=True))
+        usage: dict[str, float] = {"prompt_tokens": prompt, "completion_tokens": completion}
         if self._options.prices is not None:
             usage["cost"] = round(sum(self._options.prices.cost(*counts) for counts in tokens), 9)
-        return usage
+        found = labelled(pair, units, shares, next(answers, ""))
+        return replace(found, raw=tuple(reply.text for reply in replies), usage=usage)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from secateur.data_scripts.labels.run import read_pairs
 from secateur.data_scripts.records import Pair
 from secateur.data_scripts.validation import Count, check
+from secateur.labelled.blocks import blocks
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
@@ -29,12 +30,7 @@ _BLOCK = 256  # pairs scored at once
 
 
 def nearest(vectors: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
-    """Return the rows of each vector's nearest others, by falling cosine; ties by row.
-
-    Args:
-        vectors: float32[n, dimensions], each of length 1.
-        neighbours: Rows for each vector; at most n - 1 are returned.
-    """
+    """Return the rows of the nearest others of each of ``vectors``, float32[n, dimensions] of length 1; ties by row."""
     k = min(neighbours, len(vectors) - 1)
     rows = np.empty((len(vectors), k), dtype=np.int64)
     for start in range(0, len(vectors), 1024):
@@ -45,7 +41,7 @@ def nearest(vectors: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
 
 
 def vote_k(vectors: NDArray[np.float32], count: int, neighbours: int = _NEIGHBOURS) -> list[int]:
-    """Choose items that are typical and different from each other.
+    """Return rows of items that are typical and different from each other, in the order of their choice.
 
     Each item votes for its nearest neighbours; a vote weighs ten times less for each of the voter's neighbours that is
     already chosen. The greedy part of vote-k (Su et al., ICLR 2023, arXiv 2209.01975, section 2.1). A heap of outdated
@@ -55,9 +51,6 @@ def vote_k(vectors: NDArray[np.float32], count: int, neighbours: int = _NEIGHBOU
         vectors: float32[n, dimensions], each of length 1.
         count: Items to choose, at most n.
         neighbours: Votes of each item.
-
-    Returns:
-        Rows in the order of their choice; ties by row.
     """
     voters: list[list[int]] = [[] for _ in vectors]
     for voter, row in enumerate(nearest(vectors, neighbours)):
@@ -84,11 +77,9 @@ def uncertainty(pruner: Pruner, pairs: Sequence[Pair]) -> list[float]:
     """Return a pruner's uncertainty about each pair: the mean binary entropy, in bits, of its units' scores."""
     found: list[float] = []
     options = PruneOptions(return_units=True, truncate_query=True, threshold=0.5)
-    for start in range(0, len(pairs), _BLOCK):
-        requests = [
-            PruneRequest(pair.query, (Passage(pair.passage, title=pair.title or None, format=pair.format),), options)
-            for pair in pairs[start : start + _BLOCK]
-        ]
+    for block in blocks(pairs, _BLOCK):
+        passages = (Passage(pair.passage, title=pair.title or None, format=pair.format) for pair in block)
+        requests = [PruneRequest(pair.query, (one,), options) for pair, one in zip(block, passages, strict=True)]
         for result in pruner.prune_many(requests):
             units = result.results[0].units or ()
             scores = np.clip([unit.score for unit in units] or [0.0], 1e-9, 1 - 1e-9)
@@ -96,39 +87,24 @@ def uncertainty(pruner: Pruner, pairs: Sequence[Pair]) -> list[float]:
     return found
 
 
-def _chosen(pairs: Sequence[Pair], count: int, by: SelectBy, seed: int, model: str | None, embed: Embed) -> list[int]:
-    if by == "random":
-        return random.Random(seed).sample(range(len(pairs)), count)
-    if by == "diverse":
-        return vote_k(embed([f"{pair.query} {pair.passage}" for pair in pairs]), count)
-    scores = uncertainty(Pruner.load(model), pairs)
-    return sorted(range(len(pairs)), key=lambda row: (-scores[row], row))[:count]
-
-
 def select(
     source: Path, out: Path, count: int, by: SelectBy, embed: Embed, seed: int = 13, model: str | None = None
 ) -> int:
-    """Choose the pairs to label, and write them in their old order.
+    """Choose ``count`` pairs to label, write them in their old order, and return their number.
 
-    Args:
-        source: JSON lines of `Pair`; those with a blank query or passage are left out.
-        out: The chosen pairs.
-        count: Number of pairs to choose; all if there are fewer.
-        by: ``random``; ``diverse`` (`vote_k`), without a measured gain; or ``uncertain`` (`uncertainty`), which finds
-            more of the pairs that the model gets wrong.
-        embed: Embedder for ``diverse``.
-        seed: Seed for ``random``.
-        model: Directory or name of a secateur model for ``uncertain``; None for the shipped one.
-
-    Returns:
-        How many were chosen.
-
-    Raises:
-        InputError: the count is less than 1.
-        DataError: a file cannot be read or written.
-        ModelError: the model cannot be loaded.
+    Pairs with a blank query or passage are never chosen. The choice is ``random`` by the seed; ``diverse`` by `vote_k`
+    over the embeddings, without a measured gain; or ``uncertain`` by `uncertainty` of a secateur model, the shipped one
+    by default, which finds more of the pairs that the model gets wrong.
     """
     check("count", count, Count)
     pairs = [pair for pair in read_pairs(source) if pair.query.strip() and pair.passage.strip()]
-    rows = range(len(pairs)) if len(pairs) <= count else sorted(_chosen(pairs, count, by, seed, model, embed))
-    return write_json_lines(out, (pairs[row] for row in rows))
+    if len(pairs) <= count:
+        rows = list(range(len(pairs)))
+    elif by == "random":
+        rows = random.Random(seed).sample(range(len(pairs)), count)
+    elif by == "diverse":
+        rows = vote_k(embed([f"{pair.query} {pair.passage}" for pair in pairs]), count)
+    else:
+        scores = uncertainty(Pruner.load(model), pairs)
+        rows = sorted(range(len(pairs)), key=lambda row: (-scores[row], row))[:count]
+    return write_json_lines(out, (pairs[row] for row in sorted(rows)))

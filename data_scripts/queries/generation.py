@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
+from secateur.data_scripts.near_duplicates import normalised
 from secateur.data_scripts.queries.topics import Topic, topics
 from secateur.data_scripts.records import Chunk, Query
 from secateur.data_scripts.validation import Count
@@ -47,20 +48,12 @@ class GenerateOptions(LlmLimits):
         per_topic: Queries for each topic and style.
         topics: Most topics of a document.
         seed: Seed of the topics.
-
-    Raises:
-        InputError: a value is out of range or unknown.
     """
 
     styles: Annotated[tuple[QueryStyle, ...], Field(min_length=1)] = STYLES
     per_topic: Count = 2
     topics: Count = 4
     seed: int = 13
-
-
-def normalised(query: str) -> str:
-    """Return a query in lower case with single spaces; queries that agree in it are duplicates."""
-    return " ".join(query.lower().split())
 
 
 def query_messages(topic: Topic, style: QueryStyle, count: int) -> Messages:
@@ -104,12 +97,7 @@ def generate(
 ) -> Iterator[Query]:
     """Yield queries that a language model wrote, with ids ``CHUNK-STYLEN``, N from 0; see `make_queries`.
 
-    Args:
-        chunks: Chunks, those of a document together.
-        endpoint: Endpoint of the language model.
-        options: Which queries to ask for.
-        cache: Directory of replies.
-        report: Counts requests, and dropped queries by reason.
+    The chunks of a document must be together. The report counts requests, and dropped queries by reason.
     """
     run = LlmRun([endpoint], cache, options, report)
 

@@ -11,22 +11,13 @@ from secateur.labelled.json_files import write_json_lines
 
 
 def round_trip(source: Path, out: Path, k: int) -> tuple[int, int]:
-    """Keep the queries that find their own chunk: others are vague, or ask what it does not say.
+    """Keep the queries that find their own chunk within rank ``k``: others are vague, or ask what it does not say.
 
     A filter of synthetic queries by retrieval (Promptagator: Dai et al., ICLR 2023, arXiv 2209.11755, section 3.2).
     Queries that were not made from a chunk are kept.
 
-    Args:
-        source: JSON lines of `Candidates`, retrieved with at least ``k`` passages each.
-        out: The kept ones.
-        k: Last rank that a query's own chunk may have.
-
     Returns:
         How many are kept, and how many are left out.
-
-    Raises:
-        InputError: ``k`` is less than 1.
-        DataError: a file cannot be read or written, or no query is kept.
     """
     check("k", k, Count)
     read = 0

@@ -7,22 +7,14 @@ from itertools import chain
 from pathlib import Path
 
 from secateur.data_scripts.llm_run import LlmReport, reply_cache
-from secateur.data_scripts.queries.generation import GenerateOptions, generate, normalised
-from secateur.data_scripts.queries.own import own_queries
-from secateur.data_scripts.queries.rules import queries_by_rule
+from secateur.data_scripts.near_duplicates import normalised
+from secateur.data_scripts.queries.generation import GenerateOptions, generate
+from secateur.data_scripts.queries.own import own_queries, queries_by_rule
 from secateur.data_scripts.records import Chunk, Query, read_records
 from secateur.data_scripts.validation import unique_ids
 from secateur.labelled.json_files import write_json_lines
 from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import DataError, InputError
-
-
-def _unique_texts(queries: Iterable[Query]) -> Iterator[Query]:
-    texts: set[str] = set()
-    for query in queries:
-        if (text := normalised(query.query)) not in texts:
-            texts.add(text)
-            yield query
 
 
 def make_queries(
@@ -36,22 +28,10 @@ def make_queries(
 ) -> tuple[int, LlmReport]:
     """Write queries for chunks, each text once: the user's own first, then by rule, then the language model's.
 
-    Args:
-        chunks: JSON lines of `Chunk`, those of a document together.
-        out: JSON lines of `Query`.
-        own: File of the user's queries.
-        rules: Whether to take headings and the questions of FAQs.
-        endpoint: Endpoint of a language model; None to use none.
-        options: Which queries the model writes.
-        cache: Directory of its replies; None for one beside ``out``.
+    The chunks of a document must be together. The cache of replies is beside ``out`` unless given.
 
     Returns:
         How many were written, and the outcome of the model's requests.
-
-    Raises:
-        InputError: there is no source of queries.
-        DataError: a file cannot be read or written, two queries have one id, or there is no query.
-        EndpointError: the endpoint cannot be used at all; only the cache is written.
     """
     if own is None and not rules and endpoint is None:
         raise InputError("queries", "no source is given", "give own queries, rules or a language model")
@@ -64,11 +44,12 @@ def make_queries(
         sources.append(generate(read_records(chunks, Chunk), endpoint, options, cache, report))
 
     def rows() -> Iterator[Query]:
-        empty = True
-        for query in unique_ids(_unique_texts(chain.from_iterable(sources)), out):
-            empty = False
-            yield query
-        if empty and report.stopped is None:
+        texts: set[str] = set()
+        for query in chain.from_iterable(sources):
+            if (text := normalised(query.query)) not in texts:
+                texts.add(text)
+                yield query
+        if not texts and report.stopped is None:
             raise DataError(f"{chunks}: has no heading and no question; give own queries or a language model")
 
-    return write_json_lines(out, rows()), report
+    return write_json_lines(out, unique_ids(rows(), out)), report

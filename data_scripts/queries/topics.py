@@ -19,12 +19,7 @@ _WORDS = 6
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic of a document.
-
-    Attributes:
-        chunk: The chunk nearest to the centre of the topic's cluster.
-        words: Words that distinguish it from other topics, best first; none for a text without words.
-    """
+    """A topic of a document: the chunk nearest to its centre, and the words that set it apart, best first."""
 
     chunk: Chunk
     words: tuple[str, ...]
@@ -37,16 +32,12 @@ def topics(chunks: Sequence[Chunk], count: int, seed: int = 13) -> list[Topic]:
         chunks: Chunks of one document; at least one.
         count: Number of topics; fewer if there are fewer different chunks.
         seed: Seed of the clustering.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
     """
     try:
         from sklearn.cluster import KMeans
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ImportError as error:
         raise MissingExtraError("scikit-learn", "data") from error
-
     vectoriser = TfidfVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d]\w{2,}\b", sublinear_tf=True)
     try:
         vectors = vectoriser.fit_transform([chunk.text for chunk in chunks]).toarray()

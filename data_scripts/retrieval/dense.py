@@ -44,9 +44,6 @@ class DenseOptions(Checked):
         shard: Chunks of one file of embeddings: at most so many are embedded again after a killed run.
         kind: Kind of faiss index: ``flat`` (exact), ``hnsw`` (a graph) or ``ivf`` (lists on disk); None chooses
             by size: flat up to 100,000 chunks, hnsw up to a million.
-
-    Raises:
-        InputError: a value is out of range or unknown.
     """
 
     embedder: Path | None = None
@@ -127,17 +124,7 @@ def _empty(faiss: Any, kind: Kind, rows: int, shards: Sequence[NDArray[np.float3
 
 
 class DenseIndex:
-    """The dense part of an index, searched by cosine.
-
-    Args:
-        directory: Directory of the index.
-        options: Options that it was built with.
-
-    Raises:
-        DataError: it holds no dense index.
-        ModelError: the embedder cannot be loaded.
-        MissingExtraError: faiss or sentence-transformers is not installed.
-    """
+    """The dense part of an index directory, searched by cosine; the options are those that it was built with."""
 
     def __init__(self, directory: Path, options: DenseOptions) -> None:
         faiss = _faiss()

@@ -32,11 +32,6 @@ _MANIFEST = "index.json"
 _STATE = "state.json"  # what the parts of an unfinished index were made from
 
 
-def shown_text(chunk: Chunk) -> str:
-    """Return what retrieval reads of a chunk: its title and its text."""
-    return f"{chunk.title} {chunk.text}" if chunk.title else chunk.text
-
-
 class ChunkStore:
     """The chunks of an index directory, read by row from disk; `DataError` if there are none."""
 
@@ -50,11 +45,7 @@ class ChunkStore:
 
     @staticmethod
     def write(source: Path, directory: Path) -> None:
-        """Copy chunks into an index directory.
-
-        Raises:
-            DataError: a line is wrong, two chunks have one id, or there is no chunk.
-        """
+        """Copy chunks into an index directory."""
         chunks = unique_ids(read_records(source, Chunk), source)
         write_json_lines(directory / _CHUNKS, not_empty(chunks, f"{source}: holds no chunk; there is nothing to index"))
         with (directory / _CHUNKS).open("rb") as lines:
@@ -70,17 +61,12 @@ class ChunkStore:
         return parse_record(parse_json(self._file.readline().decode()), Chunk, f"{self._path}, chunk {row}")
 
     def texts(self) -> Iterator[str]:
-        """Yield what retrieval reads of each chunk."""
-        return map(shown_text, read_records(self._path, Chunk))
+        """Yield what retrieval reads of each chunk: its title and its text."""
+        return (f"{one.title} {one.text}" if one.title else one.text for one in read_records(self._path, Chunk))
 
 
 class Bm25Index:
-    """The BM25 part of an index, memory-mapped.
-
-    Raises:
-        DataError: the directory holds no BM25 index.
-        MissingExtraError: bm25s is not installed.
-    """
+    """The BM25 part of an index directory, memory-mapped; `DataError` if there is none."""
 
     def __init__(self, directory: Path) -> None:
         try:
@@ -135,22 +121,10 @@ def build_index(
 ) -> dict[str, Any]:
     """Index chunks; an index that is up to date stays, and one of other chunks or another embedder is replaced.
 
-    Args:
-        chunks: JSON lines of `Chunk`.
-        out: Directory of the index.
-        options: Options of the dense part.
-        bm25: Whether to make the BM25 part.
-        dense: Whether to make the dense part.
-        ray: Whether to embed on a Ray cluster, whose workers must see ``out``.
+    With ``ray``, chunks are embedded on a Ray cluster, whose workers must see ``out``.
 
     Returns:
         The manifest in ``index.json``: what the index was made from, its number of ``rows`` and ``kind``.
-
-    Raises:
-        InputError: both parts are left out.
-        DataError: chunks cannot be read, or the directory cannot be written.
-        ModelError: the embedder cannot be loaded.
-        MissingExtraError: a package is not installed.
     """
     if not bm25 and not dense:
         raise InputError("index", "is without BM25 and without a dense part", "leave out one of them at most")
@@ -183,13 +157,7 @@ def build_index(
 
 
 def open_index(directory: Path) -> Index:
-    """Open an index.
-
-    Raises:
-        DataError: it is none, is unfinished, or its embedder is not the one it was made with.
-        ModelError: the embedder cannot be loaded.
-        MissingExtraError: a package is not installed.
-    """
+    """Open an index; `DataError` for one that is none, is unfinished, or was made with another embedder."""
     manifest = stored_object(directory / _MANIFEST)
     if not manifest:
         problem = "is unfinished" if (directory / _STATE).is_file() else "is no index"

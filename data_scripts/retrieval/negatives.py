@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
@@ -20,13 +20,7 @@ _BAND = re.compile(r"(\d+)-(\d+):(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Ranks from which passages are drawn.
-
-    Attributes:
-        first: First rank, from 1.
-        last: Last rank.
-        count: Passages to draw.
-    """
+    """Ranks, from 1, of which a number of passages is drawn."""
 
     first: int
     last: int
@@ -34,11 +28,7 @@ class Band:
 
 
 def parse_bands(text: str) -> tuple[Band, ...]:
-    """Read bands of ranks such as ``1-5:2,6-20:2``.
-
-    Raises:
-        InputError: that is no list of bands.
-    """
+    """Read bands of ranks such as ``1-5:2,6-20:2``; `InputError` for a text that is no list of bands."""
     bands = []
     for part in filter(None, text.split(",")):
         match = _BAND.fullmatch(part.strip())
@@ -48,8 +38,7 @@ def parse_bands(text: str) -> tuple[Band, ...]:
     return tuple(bands)
 
 
-def _bands(value: Any) -> Any:
-    return parse_bands(value) if isinstance(value, str) else value
+_FROM_TEXT = BeforeValidator(lambda value: parse_bands(value) if isinstance(value, str) else value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +55,13 @@ class PairOptions:
     """
 
     top: int = 2
-    bands: Annotated[tuple[Band, ...], BeforeValidator(_bands)] = (Band(3, 10, 2), Band(11, 20, 1))
+    bands: Annotated[tuple[Band, ...], _FROM_TEXT] = (Band(3, 10, 2), Band(11, 20, 1))
     margin: float | None = None
     seed: int = 13
 
 
-def _pair(candidates: Candidates, passage: Candidate) -> Pair:
-    return Pair(
-        id=f"{candidates.id}/{passage.id}",
-        query=candidates.query,
-        passage=passage.text,
-        title=passage.title,
-        query_id=candidates.id,
-        passage_id=passage.id,
-        document_id=passage.document_id,
-        teacher_score=passage.teacher_score,
-        answers=candidates.answers,
-        format=passage.format,
-    )
-
-
 def chosen(candidates: Candidates, options: PairOptions) -> list[Candidate]:
-    """Return the passages of a query to label, by rank.
-
-    Raises:
-        DataError: there is a margin, and no passage has a teacher's score.
-    """
+    """Return the passages of a query to label, by rank; `DataError` for a margin without any teacher's score."""
     passages = candidates.passages
     if options.margin is not None and passages and all(one.teacher_score is None for one in passages):
         raise DataError(f"query {candidates.id!r}: no passage has a teacher_score; run `secateur data teach` first")
@@ -112,18 +82,21 @@ def chosen(candidates: Candidates, options: PairOptions) -> list[Candidate]:
 
 
 def make_pairs(source: Path, out: Path, options: PairOptions) -> int:
-    """Write the pairs to label.
-
-    Args:
-        source: JSON lines of `Candidates`.
-        out: JSON lines of `Pair`, query by query.
-        options: Which passages to take.
-
-    Returns:
-        The number of pairs.
-
-    Raises:
-        DataError: a file cannot be read or written, teacher scores are missing, or there is no pair.
-    """
-    pairs = (_pair(one, passage) for one in read_records(source, Candidates) for passage in chosen(one, options))
+    """Write the pairs to label, from JSON lines of `Candidates` to JSON lines of `Pair`; return their number."""
+    pairs = (
+        Pair(
+            id=f"{found.id}/{one.id}",
+            query=found.query,
+            passage=one.text,
+            title=one.title,
+            query_id=found.id,
+            passage_id=one.id,
+            document_id=one.document_id,
+            teacher_score=one.teacher_score,
+            answers=found.answers,
+            format=one.format,
+        )
+        for found in read_records(source, Candidates)
+        for one in chosen(found, options)
+    )
     return write_json_lines(out, not_empty(pairs, f"{source}: no query has a passage; retrieve again"))

@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Rows by falling score.
-
-    Attributes:
-        rows: int64[n], rows of the index.
-        scores: float32[n], falling; ties are in the order of rows.
-    """
+    """Rows of an index, int64[n], by falling scores, float32[n]; ties are in the order of rows."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -43,12 +38,8 @@ def top(scores: NDArray[np.float32], k: int) -> Ranking:
 def fuse(rankings: Sequence[Ranking], k: int, constant: float = 60.0) -> Ranking:
     """Fuse rankings of one query: a row's score is the sum of 1 / (constant + rank) over the rankings that have it.
 
-    Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
-
-    Args:
-        rankings: Rankings of the same index.
-        k: Rows to return.
-        constant: The smaller, the more the first ranks count.
+    Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009). The smaller the constant, the more the first
+    ranks count.
     """
     sums: dict[int, float] = {}
     for ranking in rankings:
@@ -58,18 +49,11 @@ def fuse(rankings: Sequence[Ranking], k: int, constant: float = 60.0) -> Ranking
     return ranked(rows, np.fromiter(sums.values(), dtype=np.float32, count=len(sums)), k)
 
 
-def rocchio(
-    query: NDArray[np.float32], found: NDArray[np.float32], alpha: float = 0.6, beta: float = 0.4
-) -> NDArray[np.float32]:
+def rocchio(query: NDArray[np.float32], found: NDArray[np.float32], alpha: float, beta: float) -> NDArray[np.float32]:
     """Return alpha * query + beta * mean of the passages that it found, scaled to length 1.
 
-    Dense pseudo-relevance feedback (Li et al., TOIS 2023, arXiv 2108.11044, section 3.2, "vector-based Rocchio").
-
-    Args:
-        query: float32[dimensions].
-        found: float32[passages, dimensions]; at least one passage.
-        alpha: Weight of the query.
-        beta: Weight of the passages.
+    Dense pseudo-relevance feedback (Li et al., TOIS 2023, arXiv 2108.11044, section 3.2, "vector-based Rocchio"). The
+    query is float32[dimensions], the passages are float32[passages, dimensions], at least one.
     """
     moved = alpha * query + beta * found.mean(axis=0)
     return np.asarray(moved / max(float(np.linalg.norm(moved)), 1e-12), dtype=np.float32)

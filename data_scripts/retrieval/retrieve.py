@@ -36,9 +36,6 @@ class RetrieveOptions(Checked):
             measured gain; 0 for none.
         alpha: Weight of the query in the feedback.
         beta: Weight of the passages in the feedback.
-
-    Raises:
-        InputError: a value is out of range or unknown, or feedback is asked of BM25.
     """
 
     k: Count = 20
@@ -56,11 +53,7 @@ class RetrieveOptions(Checked):
 
 
 def search(index: Index, queries: Sequence[str], options: RetrieveOptions) -> list[Ranking]:
-    """Return the best rows of each query.
-
-    Raises:
-        DataError: the index lacks a part that the method needs.
-    """
+    """Return the best rows of each query; `DataError` for a method whose part the index lacks."""
     depth = max(options.k, options.depth) if options.method == "fused" else options.k
     rankings: list[list[Ranking]] = []
     if options.method != "dense":
@@ -93,48 +86,30 @@ def _candidates(index: Index, query: Query, ranking: Ranking) -> Candidates:
     return Candidates(query.id, query.query, tuple(passages), query.chunk_id, query.answers)
 
 
-def _read_queries(path: Path) -> Iterator[Query]:
-    for query in unique_ids(read_records(path, Query), path):
-        if not query.query.strip():
-            raise DataError(f"{path}: query {query.id!r} is blank; fill or remove it")
-        yield query
-
-
-def _run_lines(candidates: Candidates, tag: str) -> str:
-    def word(text: str) -> str:
-        return "_".join(text.split()) or "_"  # white space separates the columns
-
-    return "".join(
-        f"{word(candidates.id)} Q0 {word(one.id)} {one.rank} {one.score:.6f} {tag}\n" for one in candidates.passages
-    )
+def _word(text: str) -> str:
+    return "_".join(text.split()) or "_"  # white space separates the columns of a TREC run
 
 
 def retrieve(queries: Path, directory: Path, out: Path, options: RetrieveOptions, run: Path | None = None) -> int:
-    """Retrieve passages.
+    """Retrieve passages from an index for a file of `Query` records; return the number of queries.
 
-    Args:
-        queries: JSON lines of `Query`.
-        directory: Directory of the index.
-        out: JSON lines of `Candidates`, in the queries' order.
-        options: Options of retrieval.
-        run: TREC run file to write as well.
-
-    Returns:
-        The number of queries.
-
-    Raises:
-        DataError: a file cannot be read or written, the index lacks a part, or no query finds a passage.
+    ``out`` gets `Candidates` records in the queries' order, and ``run`` the same as a TREC run. If no query finds a
+    passage, that is a `DataError`.
     """
     index = open_index(directory)
     lines: list[str] = []
 
     def rows() -> Iterator[Candidates]:
-        for block in blocks(_read_queries(queries), _BLOCK):
+        for block in blocks(unique_ids(read_records(queries, Query), queries), _BLOCK):
+            for query in block:
+                if not query.query.strip():
+                    raise DataError(f"{queries}: query {query.id!r} is blank; fill or remove it")
             for query, ranking in zip(block, search(index, [q.query for q in block], options), strict=True):
-                candidates = _candidates(index, query, ranking)
-                lines.append(_run_lines(candidates, options.method))
-                yield candidates
-        if not any(lines):
+                found = _candidates(index, query, ranking)
+                start = f"{_word(found.id)} Q0"
+                lines.extend(f"{start} {_word(p.id)} {p.rank} {p.score:.6f} {options.method}\n" for p in found.passages)
+                yield found
+        if not lines:
             raise DataError(f"{queries}: no query finds a passage in {directory}; are both in the same language?")
 
     written = write_json_lines(out, rows())

@@ -12,17 +12,7 @@ from pydantic import Field
 
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.records import Candidate, Candidates
-from secateur.data_scripts.teacher import sorting
-from secateur.data_scripts.teacher.verdicts import (
-    listwise_messages,
-    pairwise_messages,
-    pointwise_messages,
-    rank_logits,
-    read_order,
-    read_preference,
-    read_yes_no,
-    share_logits,
-)
+from secateur.data_scripts.teacher import sorting, verdicts
 from secateur.data_scripts.validation import Count
 from secateur.llm.cache import Completion
 from secateur.llm.endpoint import Endpoint, Failed
@@ -51,9 +41,6 @@ class TeachOptions(LlmLimits):
         passes: Sliding: number of passes, and of first ranks that are then right.
         window: Listwise: passages of one request.
         step: Listwise: passages by which the window moves.
-
-    Raises:
-        InputError: a value is out of range or unknown.
     """
 
     mode: Mode = "pointwise"
@@ -73,17 +60,7 @@ class _NoReplyError(Exception):
 
 
 class LlmJudge:
-    """Scores the passages of queries; several queries may be in progress at once.
-
-    Args:
-        endpoint: Endpoint of the language model.
-        cache: Directory of replies.
-        options: Options of the judge.
-        report: Counts requests without a reply and replies that cannot be read.
-
-    Attributes:
-        run: The run whose `map` calls `score`.
-    """
+    """Scores queries: the run's `map` calls `score` for several at once. The report counts the requests."""
 
     def __init__(self, endpoint: Endpoint, cache: Path, options: TeachOptions, report: LlmReport) -> None:
         fields = {**endpoint.extra, "logprobs": True, "top_logprobs": _TOP_LOGPROBS}
@@ -105,9 +82,8 @@ class LlmJudge:
         if len(passages) < 2:
             return [0.0 for _ in passages]  # nothing to compare with
         try:
-            if self._options.mode == "pairwise":
-                return list(await self._pairwise(query, passages))
-            return await self._listwise(query, passages)
+            compared = self._pairwise if self._options.mode == "pairwise" else self._listwise
+            return await compared(query, passages)
         except _NoReplyError:
             return [None] * len(passages)
 
@@ -140,18 +116,18 @@ class LlmJudge:
 
     async def _pointwise(self, query: str, passage: Candidate) -> float | None:
         try:
-            reply = self._unless_failed(await self._ask_with_logprobs(pointwise_messages(query, passage)))
+            reply = self._unless_failed(await self._ask_with_logprobs(verdicts.pointwise_messages(query, passage)))
         except _NoReplyError:
             return None
-        return self._read(read_yes_no(reply))
+        return self._read(verdicts.read_yes_no(reply))
 
     async def _preference(self, query: str, a: Candidate, b: Candidate) -> float:
         """Return 1 where passage a is preferred, 0 where b is, and 0.5 for a reply that names neither."""
-        reply = self._unless_failed(await self.run.ask(pairwise_messages(query, a, b)))
-        preferred = self._read(read_preference(reply))
+        reply = self._unless_failed(await self.run.ask(verdicts.pairwise_messages(query, a, b)))
+        preferred = self._read(verdicts.read_preference(reply))
         return 0.5 if preferred is None else float(preferred)
 
-    async def _pairwise(self, query: str, passages: Sequence[Candidate]) -> list[float]:
+    async def _pairwise(self, query: str, passages: Sequence[Candidate]) -> list[float | None]:
         known: dict[tuple[int, int], float] = {}
 
         async def compare(a: int, b: int) -> float:
@@ -166,21 +142,21 @@ class LlmJudge:
 
         count, options = len(passages), self._options
         if options.sorting == "allpair":
-            return share_logits(await sorting.all_pairs(count, compare), count - 1)
+            return [*verdicts.share_logits(await sorting.all_pairs(count, compare), count - 1)]
         if options.sorting == "heapsort":
-            return rank_logits(await sorting.heapsort(count, compare))
-        return rank_logits(await sorting.sliding(count, compare, options.passes))
+            return [*verdicts.rank_logits(await sorting.heapsort(count, compare))]
+        return [*verdicts.rank_logits(await sorting.sliding(count, compare, options.passes))]
 
     async def _listwise(self, query: str, passages: Sequence[Candidate]) -> list[float | None]:
         readable = 0
 
         async def rank(rows: Sequence[int]) -> list[int]:
             nonlocal readable
-            messages = listwise_messages(query, [passages[row] for row in rows])
-            order = self._read(read_order(self._unless_failed(await self.run.ask(messages)), len(rows)))
+            messages = verdicts.listwise_messages(query, [passages[row] for row in rows])
+            order = self._read(verdicts.read_order(self._unless_failed(await self.run.ask(messages)), len(rows)))
             readable += order is not None
             return list(rows) if order is None else [rows[place] for place in order]
 
         order = await sorting.windows(len(passages), rank, self._options.window, self._options.step)
         # Without one readable reply the order is the retriever's, which is no judgement.
-        return list(rank_logits(order)) if readable else [None] * len(passages)
+        return [*verdicts.rank_logits(order)] if readable else [None] * len(passages)

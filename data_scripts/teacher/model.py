@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +20,32 @@ Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
 """From some queries with their passages to a logit for each passage."""
 
 
+@lru_cache(maxsize=1)
 def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teacher:
-    """Load a teacher.
+    """Load a cross-encoder or a secateur model, once in each process: the blocks of a job share it.
 
-    Args:
-        name_or_path: Directory of a cross-encoder, or directory or name of a secateur model.
-        max_tokens: Tokens that a cross-encoder reads of query and passage; secateur models read all of a passage.
-        batch: Pairs in one batch of a cross-encoder.
-
-    Raises:
-        ModelError: there is no such model, or it gives no relevance score.
-        MissingExtraError: sentence-transformers is not installed.
+    ``max_tokens`` of query and passage are read by a cross-encoder, in batches of pairs; secateur models read all. A
+    directory that is neither, or whose model has no trained head, is a `ModelError`.
     """
     directory = resolve(name_or_path)
     return _pruner(directory) if has_heads(directory) else _cross_encoder(directory, max_tokens, batch)
 
 
+def _logit(share: float) -> float:
+    edge = 1 / (1 + math.exp(MAX_LOGIT))
+    share = min(max(share, edge), 1 - edge)
+    return math.log(share / (1 - share))
+
+
 def _pruner(directory: Path) -> Teacher:
     pruner = Pruner.load(directory)
     options = PruneOptions(reorder=False, truncate_query=True)
-    edge = 1 / (1 + math.exp(MAX_LOGIT))
-
-    def logit(score: float) -> float:
-        share = min(max(score, edge), 1 - edge)
-        return math.log(share / (1 - share))
 
     def score(block: Sequence[Candidates]) -> list[list[float]]:
-        requests = [
-            PruneRequest(
-                one.query, tuple(Passage(p.text, title=p.title or None, format=p.format) for p in one.passages), options
-            )
-            for one in block
-            if one.passages
-        ]
-        results = iter(pruner.prune_many(requests))
-        return [[logit(item.score) for item in next(results).results] if one.passages else [] for one in block]
+        passages = [[Passage(p.text, title=p.title or None, format=p.format) for p in one.passages] for one in block]
+        asked = [PruneRequest(one.query, tuple(p), options) for one, p in zip(block, passages, strict=True) if p]
+        results = iter(pruner.prune_many(asked))
+        return [[_logit(item.score) for item in next(results).results] if p else [] for p in passages]
 
     return score
 

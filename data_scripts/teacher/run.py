@@ -8,13 +8,13 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from secateur.data_scripts.llm_run import LlmReport, reply_cache
 from secateur.data_scripts.records import Candidates, read_records
 from secateur.data_scripts.teacher.llm_judge import LlmJudge, TeachOptions
-from secateur.data_scripts.teacher.model import Teacher, load_teacher
+from secateur.data_scripts.teacher.model import load_teacher
 from secateur.data_scripts.validation import Count, check
 from secateur.labelled.blocks import blocks, map_blocks
 from secateur.labelled.fingerprints import fingerprint
@@ -31,13 +31,7 @@ _BLOCK = 32  # queries whose scores are stored together: at most so many are sco
 
 @dataclass(slots=True)
 class TeachReport(LlmReport):
-    """Outcome of teaching.
-
-    Attributes:
-        queries: Queries read.
-        scored: Passages with a score.
-        unscored: Passages without a score.
-    """
+    """Outcome of teaching: queries read, and passages with and without a score."""
 
     queries: int = 0
     scored: int = 0
@@ -62,60 +56,37 @@ class TeachReport(LlmReport):
         )
         return replace(candidates, passages=tuple(passages))
 
-    def check(self, source: Path) -> None:
-        """Raise `DataError` if no query has a passage."""
-        if not self.scored and not self.unscored:
-            raise DataError(f"{source}: no query has a passage; retrieve again")
+    def write(self, source: Path, out: Path, scored: Iterator[Candidates]) -> None:
+        """Write what was scored; raise `DataError` if no query has a passage."""
 
+        def rows() -> Iterator[Candidates]:
+            yield from scored
+            if not self.scored and not self.unscored:
+                raise DataError(f"{source}: no query has a passage; retrieve again")
 
-def _stored_scores(path: Path, block: Sequence[Candidates]) -> list[list[float]] | None:
-    """Return the scores of a block that an earlier run stored; None if there are none, or broken ones."""
-    try:
-        scores = [[float(score) for score in row] for row in read_json(path)]
-    except (DataError, ValueError, TypeError):
-        return None
-    return scores if [len(row) for row in scores] == [len(one.passages) for one in block] else None
-
-
-@lru_cache(maxsize=1)
-def _loaded(teacher: Path, max_tokens: int, batch: int) -> Teacher:
-    """Return a teacher, loaded once in each process: the blocks of a job share it."""
-    return load_teacher(teacher, max_tokens, batch)
+        write_json_lines(out, rows())
 
 
 def _score_block(
     item: tuple[int, list[Candidates]], teacher: Path, max_tokens: int, batch: int, stored: Path
 ) -> list[list[float]]:
+    """Score a block, unless an earlier run has stored its scores."""
     number, block = item
     path = stored / f"{number:06}.json"
-    scores = _stored_scores(path, block)
-    if scores is None:
-        scores = _loaded(teacher, max_tokens, batch)(block)
-        write_atomically(path, json.dumps(scores) + "\n")
+    if not path.is_file():
+        write_atomically(path, json.dumps(load_teacher(teacher, max_tokens, batch)(block)) + "\n")
+    scores: list[list[float]] = read_json(path)
     return scores
 
 
 def teach_by_model(
     source: Path, out: Path, teacher: str | Path, *, max_tokens: int = 512, batch: int = 32, ray: bool = False
 ) -> TeachReport:
-    """Score passages by a model from disk; scores are its raw logits.
+    """Score the passages of `Candidates` records by a model from disk; scores are its raw logits, see `load_teacher`.
 
     Blocks of scores are stored beside ``out`` until it is written, so that a killed run resumes. Their directory is
-    named by the candidates and the teacher: no others get them.
-
-    Args:
-        source: JSON lines of `Candidates`.
-        out: The same with ``teacher_score``.
-        teacher: Directory of a cross-encoder, or directory or name of a secateur model.
-        max_tokens: Tokens that a cross-encoder reads of query and passage.
-        batch: Pairs in one batch of a cross-encoder.
-        ray: Whether to score on a Ray cluster, whose workers must see ``out`` and the teacher.
-
-    Raises:
-        InputError: max_tokens or batch is less than 1.
-        DataError: a file cannot be read or written, or no query has a passage.
-        ModelError: the model cannot be used.
-        MissingExtraError: a package is not installed.
+    named by the candidates and the teacher: no others get them. With ``ray``, blocks are scored on a Ray cluster, whose
+    workers must see ``out`` and the teacher.
     """
     check("max_tokens", max_tokens, Count)
     check("batch", batch, Count)
@@ -125,14 +96,13 @@ def teach_by_model(
     work = partial(_score_block, teacher=directory, max_tokens=max_tokens, batch=batch, stored=progress / key)
     report = TeachReport()
 
-    def rows() -> Iterator[Candidates]:
+    def taught() -> Iterator[Candidates]:
         scored = map_blocks(work, enumerate(blocks(read_records(source, Candidates), _BLOCK)), ray=ray)
         for block, scores in zip(blocks(read_records(source, Candidates), _BLOCK), scored, strict=True):
             yield from map(report.add, block, scores)
             log.info("%d queries scored", report.queries)
-        report.check(source)
 
-    write_json_lines(out, rows())
+    report.write(source, out, taught())
     shutil.rmtree(progress, ignore_errors=True)
     return report
 
@@ -140,19 +110,9 @@ def teach_by_model(
 def teach_by_endpoint(
     source: Path, out: Path, endpoint: Endpoint, options: TeachOptions, cache: Path | None = None
 ) -> TeachReport:
-    """Score passages by a language model; a passage without a readable reply gets no score, and a warning is logged.
+    """Score the passages of `Candidates` records by a language model; the cache is beside ``out`` unless given.
 
-    Args:
-        source: JSON lines of `Candidates`.
-        out: The same with ``teacher_score``, in the same order.
-        endpoint: Endpoint of the language model.
-        options: Options of the judge.
-        cache: Directory of replies; None for one beside ``out``.
-
-    Raises:
-        DataError: a file cannot be read or written, or no query has a passage.
-        EndpointError: the endpoint cannot be used at all; only the cache is written.
-        InputError: the cost of a reply has no limit.
+    A passage without a readable reply gets no score, and a warning is logged.
     """
     report = TeachReport()
     judge = LlmJudge(endpoint, cache or reply_cache(out), options, report)
@@ -160,11 +120,7 @@ def teach_by_endpoint(
     async def teach(candidates: Candidates) -> Candidates:
         return report.add(candidates, await judge.score(candidates))
 
-    def rows() -> Iterator[Candidates]:
-        yield from judge.run.map(teach, read_records(source, Candidates))
-        report.check(source)
-
-    write_json_lines(out, rows())
+    report.write(source, out, judge.run.map(teach, read_records(source, Candidates)))
     if report.unscored:
         log.warning("%s: %d passages have no teacher_score", out, report.unscored)
     return report

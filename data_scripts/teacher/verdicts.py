@@ -28,32 +28,33 @@ def shown_text(passage: Candidate) -> str:
     return f"{passage.title}\n{passage.text}" if passage.title else passage.text
 
 
+def _asked(text: str) -> Messages:
+    return [{"role": "user", "content": text}]
+
+
 def pointwise_messages(query: str, passage: Candidate) -> Messages:
     """Ask whether a passage answers a query: relevance generation (Liang et al. 2022, HELM, arXiv 2211.09110)."""
-    text = (
+    return _asked(
         f"Passage:\n{shown_text(passage)}\n\nQuery: {query}\n\n"
         "Does the passage answer the query? Reply with one word, Yes or No."
     )
-    return [{"role": "user", "content": text}]
 
 
 def pairwise_messages(query: str, a: Candidate, b: Candidate) -> Messages:
     """Ask which of two passages is more relevant (PRP: Qin et al. 2023, arXiv 2306.17563)."""
-    text = (
+    return _asked(
         f'Given a query "{query}", which of the following two passages is more relevant to the query?\n\n'
         f"Passage A:\n{shown_text(a)}\n\nPassage B:\n{shown_text(b)}\n\nReply with Passage A or Passage B only."
     )
-    return [{"role": "user", "content": text}]
 
 
 def listwise_messages(query: str, passages: Sequence[Candidate]) -> Messages:
     """Ask for an order of some passages (RankGPT: Sun et al. 2023, arXiv 2304.09542)."""
     numbered = "\n\n".join(f"[{number}] {shown_text(one)}" for number, one in enumerate(passages, 1))
-    text = (
+    return _asked(
         f"Rank the {len(passages)} passages below by their relevance to the query: {query}\n\n{numbered}\n\n"
         f"Query: {query}\n\nList all identifiers, the most relevant first, as in [2] > [1]. Reply with the order only."
     )
-    return [{"role": "user", "content": text}]
 
 
 def read_yes_no(reply: Completion) -> float | None:
@@ -102,7 +103,7 @@ def read_order(reply: Completion, count: int) -> list[int] | None:
 
 
 def share_logits(wins: Sequence[float], rounds: int) -> list[float]:
-    """Return the logits of the shares of comparisons that were won, half a win and half a loss added.
+    """Return the logit of each passage's share of won comparisons, half a win and half a loss added.
 
     Args:
         wins: Comparisons won by each passage; a tie is half a win.
@@ -112,13 +113,9 @@ def share_logits(wins: Sequence[float], rounds: int) -> list[float]:
 
 
 def rank_logits(order: Sequence[int]) -> list[float]:
-    """Return a logit for each passage by its rank: that of the share of other passages that rank below it.
+    """Return a logit for each passage of an order, best first: that of the share of others that rank below it.
 
-    Orders and comparisons thus give scores on one scale. They compare the passages of one query, and do not say whether
-    any of them answers it.
-
-    Args:
-        order: Passages, best first.
+    Orders and comparisons thus give scores on one scale. They do not say whether any passage answers the query.
     """
     wins = [0.0] * len(order)
     for place, passage in enumerate(order):

@@ -16,7 +16,7 @@ from secateur.llm.endpoint import without_thoughts
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
-JUDGE_SYSTEM = (
+_SYSTEM = (
     "You check answers to questions. You get a question, one or more reference answers, each of them right, and a "
     "candidate answer. The candidate is right when it gives the same answer as at least one reference, whatever its "
     "wording, length or form of names, numbers and dates. It is wrong when it gives another answer, contradicts the "
@@ -32,47 +32,28 @@ def normalise(text: str) -> str:
 
 
 def exact_match(answer: str, gold: Sequence[str]) -> float:
-    """Return 1.0 if the answer equals a gold answer after normalisation, else 0.0.
-
-    Args:
-        answer: Answer of the model.
-        gold: Right answers, at least one.
-    """
+    """Return 1.0 if the answer equals a gold answer after normalisation, else 0.0."""
     return float(normalise(answer) in {normalise(one) for one in gold})
 
 
-def _f1(answer: str, gold: str) -> float:
-    given, wanted = normalise(answer).split(), normalise(gold).split()
-    if not given or not wanted:
-        return float(given == wanted)
-    common = (Counter(given) & Counter(wanted)).total()
-    return 2 * common / (len(given) + len(wanted))
-
-
 def token_f1(answer: str, gold: Sequence[str]) -> float:
-    """Return the best F1, in [0, 1], of the words of the answer and a gold answer, as bags, after normalisation.
-
-    Args:
-        answer: Answer of the model.
-        gold: Right answers, at least one.
-    """
-    return max(_f1(answer, one) for one in gold)
+    """Return the best F1, in [0, 1], of the words of the answer and a gold answer, as bags, after normalisation."""
+    given = Counter(normalise(answer).split())
+    found = []
+    for wanted in (Counter(normalise(one).split()) for one in gold):
+        both = given.total() + wanted.total()
+        found.append(2 * (given & wanted).total() / both if both else 1.0)  # two texts without a word are equal
+    return max(found)
 
 
 def judge_messages(query: str, gold: Sequence[str], answer: str) -> list[dict[str, str]]:
-    """Return the messages that ask for a verdict.
-
-    Args:
-        query: The question.
-        gold: Right answers, at least one.
-        answer: Answer of the model.
-    """
+    """Return the messages that ask for a verdict."""
     references = "\n".join(f"- {one}" for one in gold)
     content = (
         f"Question: {query}\n\nReference answers:\n{references}\n\nCandidate answer:\n{answer}\n\n"
         "Is the candidate answer right? Yes or No:"
     )
-    return [{"role": "system", "content": JUDGE_SYSTEM}, {"role": "user", "content": content}]
+    return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": content}]
 
 
 _MARKUP = re.compile(r"[*_`#>\"'“”‘’()\[\]{}]+")
@@ -92,9 +73,6 @@ def parse_verdict(text: str) -> bool | None:
 
     The first match counts: the first word, a last sentence of one word, a named verdict (``Verdict: no, since ...``).
     Thoughts and markup are removed before.
-
-    Args:
-        text: Reply of the judge.
     """
     plain = _ECHO.sub(" ", _MARKUP.sub(" ", without_thoughts(text.lower())))
     found = _FIRST.match(plain) or _LAST.search(plain)

@@ -22,13 +22,7 @@ _WITHOUT_CONTEXT = f"You answer a question from what you know. {_SHORT} If you d
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A context for a question.
-
-    Attributes:
-        name: Which of the three contexts it is.
-        text: Passages as the model reads them; empty for none.
-        tokens: Tokens of the texts of the passages, by the pruner's tokenizer, without titles and numbers.
-    """
+    """Passages as the model reads them, and the tokens of their texts by the pruner's tokenizer, titles left out."""
 
     name: ContextName
     text: str
@@ -37,20 +31,12 @@ class Context:
 
 def _numbered(passages: Iterable[tuple[str | None, str]]) -> str:
     """Return passages (title, text) as the model reads them."""
-    shown = [
-        f"[{number}] {title}\n{text}" if title else f"[{number}] {text}"
-        for number, (title, text) in enumerate(passages, 1)
-    ]
-    return "\n\n".join(shown)
+    shown = (f"{title}\n{text}" if title else text for title, text in passages)
+    return "\n\n".join(f"[{number}] {text}" for number, text in enumerate(shown, 1))
 
 
 def contexts(pruner: Pruner, example: Example, threshold: float | None) -> tuple[Context, ...]:
     """Return the contexts of an example: all passages, what the pruner keeps of them by relevance, and nothing.
-
-    Args:
-        pruner: Pruner to evaluate.
-        example: Example with at least one passage.
-        threshold: See `Pruner.prune`.
 
     Raises:
         InputError: The pruner refuses the example.
@@ -66,13 +52,8 @@ def contexts(pruner: Pruner, example: Example, threshold: float | None) -> tuple
 
 
 def answer_messages(query: str, context: str) -> list[dict[str, str]]:
-    """Return the messages that ask for an answer.
-
-    Args:
-        query: The question.
-        context: Numbered passages; empty for none, also where a pruner keeps nothing.
-    """
-    if not context:
-        return [{"role": "system", "content": _WITHOUT_CONTEXT}, {"role": "user", "content": f"Question: {query}"}]
-    content = f"Passages:\n\n{context}\n\nQuestion: {query}"
-    return [{"role": "system", "content": _WITH_CONTEXT}, {"role": "user", "content": content}]
+    """Return the messages that ask for an answer; the context is empty for none, also where a pruner keeps nothing."""
+    system, content = _WITHOUT_CONTEXT, f"Question: {query}"
+    if context:
+        system, content = _WITH_CONTEXT, f"Passages:\n\n{context}\n\n{content}"
+    return [{"role": "system", "content": system}, {"role": "user", "content": content}]

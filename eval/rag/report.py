@@ -21,25 +21,10 @@ _PAIRS: tuple[tuple[ContextName, ContextName], ...] = (("pruned", "full"), ("pru
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One question answered with one context, and judged.
+    """One question of a source, by its id, answered with one context, and judged: a line of ``rag.jsonl``.
 
-    Attributes:
-        source: Name of the data file.
-        id: Id of the question in the file.
-        query: The question.
-        gold: Its right answers.
-        context: Context that was shown.
-        context_tokens: Tokens of the texts of the shown passages, by the pruner's tokenizer.
-        answer: The answer; None where the endpoint gave none.
-        failure: Reason why there is no answer.
-        exact_match: 0.0 or 1.0; None without an answer.
-        f1: Token F1 in [0, 1]; None without an answer.
-        judge: The verdict; None without a judge, an answer or a verdict.
-        judge_reply: Reply of the judge.
-        judge_failure: Reason why an answer has no verdict.
-        prompt_tokens: Prompt tokens of the answering call, as the endpoint counts them.
-        completion_tokens: Completion tokens of the answering call.
-        finish_reason: Finish reason of the answering call.
+    Context tokens are counted by the pruner's tokenizer, the others by the endpoint. Where there is no answer, or the
+    judge gave no verdict, its failure says why. Exact match is 0 or 1, F1 is in [0, 1].
     """
 
     source: str
@@ -61,14 +46,7 @@ class Record:
 
 
 def interval(values: Sequence[float]) -> dict[str, float] | None:
-    """Return a mean with its 95% bootstrap interval, the same for the same values.
-
-    Args:
-        values: One value per question.
-
-    Returns:
-        ``{"mean", "low", "high", "n"}``; None without a value.
-    """
+    """Return the mean of one value per question with its 95% bootstrap interval; None without a value."""
     if not values:
         return None
     array = np.asarray(values, dtype=np.float64)
@@ -85,17 +63,17 @@ def _mean(records: Iterable[Record], name: str) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _reasons(failures: Iterable[Failed | None]) -> dict[str, int]:
+def _reasons(records: Iterable[Record], name: str) -> dict[str, int]:
+    failures = (getattr(record, name) for record in records)
     return dict(sorted(Counter(failure.reason for failure in failures if failure is not None).items()))
 
 
-def _cost(records: Sequence[Record], prices: Prices) -> dict[str, float] | None:
+def _cost(records: Iterable[Record], prices: Prices | None) -> dict[str, float] | None:
     """Return the price of the answering calls whose tokens are known; cached calls count as if they had been made."""
-    costs = [
-        (record.prompt_tokens * prices.input + record.completion_tokens * prices.output) / 1e6
-        for record in records
-        if record.prompt_tokens is not None and record.completion_tokens is not None
-    ]
+    if prices is None:
+        return None
+    tokens = ((one.prompt_tokens, one.completion_tokens) for one in records)
+    costs = [prices.cost(read, written) for read, written in tokens if read is not None and written is not None]
     if not costs:
         return None
     return {"total": sum(costs), "per_1000_questions": 1000 * sum(costs) / len(costs), "n": len(costs)}
@@ -107,42 +85,37 @@ def _context_figures(records: Sequence[Record], prices: Prices | None) -> dict[s
     return {
         "questions": len(records),
         "answered": len(answered),
-        "failures": _reasons(record.failure for record in records),
-        "judge_failures": _reasons(record.judge_failure for record in records),
+        "failures": _reasons(records, "failure"),
+        "judge_failures": _reasons(records, "judge_failure"),
         **{name: interval(_known(answered, name)) for name in _ACCURACIES},
         **{name: _mean(answered, name) for name in ("context_tokens", "prompt_tokens", "completion_tokens")},
-        "cost": None if prices is None else _cost(answered, prices),
+        "cost": _cost(answered, prices),
     }
 
 
 def _difference(first: Sequence[Record], second: Sequence[Record], name: str) -> dict[str, float] | None:
     """Return first minus second over the questions that have the figure with both contexts."""
     answered = (pair for pair in zip(first, second, strict=True) if all(one.answer is not None for one in pair))
-    pairs = ([getattr(one, name) for one in pair] for pair in answered)
-    return interval([float(one) - float(other) for one, other in pairs if one is not None and other is not None])
+    pairs = (_known(pair, name) for pair in answered)
+    return interval([pair[0] - pair[1] for pair in pairs if len(pair) == 2])
 
 
 def summarise(records: Sequence[Record], prices: Prices | None) -> dict[str, Any]:
     """Return the figures of all contexts and of each source, and the paired differences between contexts.
 
-    Args:
-        records: One record per question and context; every question with every context.
-        prices: Prices of the answering endpoint; None leaves costs out.
+    There is a record for every question with every context. Without prices, costs are left out.
     """
     by_context = {name: [record for record in records if record.context == name] for name in CONTEXTS}
+    compared = (*_ACCURACIES, "context_tokens")
 
     def of_source(source: str, context: ContextName) -> dict[str, Any]:
         own = [one for one in by_context[context] if one.source == source and one.answer is not None]
-        return {"answered": len(own), **{name: _mean(own, name) for name in (*_ACCURACIES, "context_tokens")}}
+        return {"answered": len(own), **{name: _mean(own, name) for name in compared}}
 
     return {
         "contexts": {name: _context_figures(own, prices) for name, own in by_context.items()},
         "differences": {
-            f"{first}-{second}": {
-                name: _difference(by_context[first], by_context[second], name)
-                for name in (*_ACCURACIES, "context_tokens")
-            }
-            for first, second in _PAIRS
+            f"{a}-{b}": {name: _difference(by_context[a], by_context[b], name) for name in compared} for a, b in _PAIRS
         },
         "sources": {
             source: {context: of_source(source, context) for context in CONTEXTS}
@@ -172,10 +145,9 @@ def rag_table(report: dict[str, Any]) -> str:
         cost = figures["cost"] and figures["cost"]["per_1000_questions"]
         contexts.append([*cells, _number(cost, ".4g")] if priced else cells)
     for name, figures in report["differences"].items():
-        tokens = figures["context_tokens"]
-        cells = [name.replace("-", " - "), str(tokens["n"] if tokens else 0)]
-        cells += [_cell(figures[accuracy], "+") for accuracy in _ACCURACIES]
-        differences.append([*cells, _number(tokens and tokens["mean"], "+.0f")])
+        cells = [_cell(figures[accuracy], "+") for accuracy in _ACCURACIES]
+        tokens = figures["context_tokens"] or {"n": 0, "mean": None}
+        differences.append([name.replace("-", " - "), str(tokens["n"]), *cells, _number(tokens["mean"], "+.0f")])
     header = ["context", "answered", "failed", "EM", "F1", "judge", "context tokens", "prompt tokens"]
     return "\n\n".join(
         [

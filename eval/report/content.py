@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,7 @@ class Strong(str):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; the first column names the rows.
-
-    Attributes:
-        caption: Line above the table; may be empty.
-        header: Title of each column.
-        rows: Cells of each row.
-    """
+    """A table with a caption, which may be empty; the first column names the rows."""
 
     caption: str
     header: Sequence[str]
@@ -37,16 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section of the report, in the order of its fields. Texts are plain apart from `code`.
-
-    Attributes:
-        key: Anchor, unique in the report.
-        title: Heading.
-        lead: Paragraph.
-        bullets: List items.
-        tables: Tables.
-        notes: Paragraphs below the tables.
-    """
+    """A section of the report, in the order of its fields. Texts are plain apart from `code`; the key is its anchor."""
 
     key: str
     title: str
@@ -71,9 +56,9 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.0005 else decimal(p)
 
 
-def signed(value: float, digits: int = 3) -> str:
+def signed(value: float) -> str:
     """Return a difference with its sign; one that rounds to zero has no sign."""
-    text = f"{value:+.{digits}f}"
+    text = f"{value:+.3f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
@@ -118,16 +103,15 @@ def source_names(metrics: Json) -> list[str]:
     return list(metrics["systems"][first_system(metrics)]["sources"])
 
 
+def difference(row: Json) -> PairedDifference:
+    """Return the difference of a JSON object that `PairedDifference.as_json` made."""
+    low, high = row["interval"]
+    return PairedDifference(row["difference"], low, high, row["p"])
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The first system compared with another.
-
-    Attributes:
-        other: The other system.
-        figure: Name of the figure.
-        scope: A source, or ``macro``.
-        found: First system minus the other.
-    """
+    """The first system compared with another by a figure, on a source or ``macro``: the first minus the other."""
 
     other: str
     figure: str
@@ -135,7 +119,6 @@ class Comparison:
     found: PairedDifference
 
 
-def comparisons(metrics: Json) -> Iterator[Comparison]:
-    """Yield the comparisons of a run."""
-    for row in metrics["comparisons"]:
-        yield Comparison(row["b"], row["figure"], row["scope"], PairedDifference.of_json(row))
+def comparisons(metrics: Json) -> list[Comparison]:
+    """Return the comparisons of a run."""
+    return [Comparison(row["b"], row["figure"], row["scope"], difference(row)) for row in metrics["comparisons"]]

@@ -34,10 +34,6 @@ def _section(section: Section) -> str:
 
 
 def render_markdown(metrics: Json) -> str:
-    """Return the report of a run as Markdown.
-
-    Args:
-        metrics: Content of the run's ``metrics.json``.
-    """
+    """Return the report of a run, given the content of its ``metrics.json``."""
     blocks = [f"# {escape_markdown(report_title(metrics))}", *map(_section, report_sections(metrics))]
     return "\n\n".join(blocks) + "\n"

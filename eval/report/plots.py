@@ -6,14 +6,12 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from secateur.eval.metrics import RETENTION_LEVELS
 from secateur.eval.report.content import MACRO, Json, first_system, number, scope, source_names
-from secateur.eval.units import FloatArray
 from secateur.models.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -34,16 +32,9 @@ _FAINT = Colour("faint", "#5b6470", "#9aa4b1")
 _GRID = Colour("grid", "#d9dde3", "#363d47")
 # After Okabe and Ito, for colour-blind readers; darker here, where thin lines would be too pale on white. Dashes and
 # markers differ as well.
-_SERIES = (
-    Colour("series-1", "#0068a8", "#58b2f0"),
-    Colour("series-2", "#d35400", "#f58a4b"),
-    Colour("series-3", "#00916a", "#2fc79a"),
-    Colour("series-4", "#b5528c", "#e59bc6"),
-    Colour("series-5", "#b98600", "#f0c04a"),
-    Colour("series-6", "#46a3d9", "#a9dcff"),
-    Colour("series-7", "#707780", "#a3abb5"),
-    Colour("series-8", "#20262e", "#dfe3e8"),
-)
+_LIGHT = ("#0068a8", "#d35400", "#00916a", "#b5528c", "#b98600", "#46a3d9", "#707780", "#20262e")
+_DARK = ("#58b2f0", "#f58a4b", "#2fc79a", "#e59bc6", "#f0c04a", "#a9dcff", "#a3abb5", "#dfe3e8")
+_SERIES = tuple(Colour(f"series-{n}", *pair) for n, pair in enumerate(zip(_LIGHT, _DARK, strict=True), 1))
 SCHEME = (_INK, _FAINT, _GRID, *_SERIES)
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
@@ -51,9 +42,12 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DOTTED = (0, (1, 1.5))
 _WIDTH = 9.0
 _LABEL_SIZE = 8.5
-_MOST_TITLE = 27
+_COLUMNS = 4  # of panels
+_MOST_TITLE = 27  # characters
 _RETENTION = "retention (share of relevant passages that keep every answering unit)"
 _COMPRESSION = "compression (share of characters dropped)"
+_AREA = "area under the retention-compression curve, with 95% intervals"
+_SHARE = "share of the class's units (log)"
 _STYLE: dict[str, Any] = {
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), _FAINT.light),
     **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
@@ -74,49 +68,21 @@ _STYLE: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A plot of the report.
-
-    Attributes:
-        key: Unique in the report.
-        section: Key of the section that it belongs to.
-        title: Heading.
-        caption: How to read it.
-        svg: SVG element.
-    """
-
-    key: str
-    section: str
-    title: str
-    caption: str
-    svg: str
+def series_style(index: int, *, marker: bool = True) -> dict[str, Any]:
+    """Return how the ``index``-th system is drawn, as arguments of `Axes.plot`; the first stands out."""
+    shape = {"marker": _MARKERS[index % len(_MARKERS)], "markersize": 4} if marker else {}
+    return {
+        "color": _SERIES[index % len(_SERIES)].light,
+        "linestyle": _DASHES[index % len(_DASHES)],
+        "linewidth": 2.2 if index == 0 else 1.3,
+        **shape,
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesStyle:
-    """How one system is drawn in every plot: hex colour, Matplotlib dash and marker, line width in points."""
-
-    color: str
-    linestyle: Any
-    marker: str
-    linewidth: float
-
-    def line(self, *, marker: bool = True) -> dict[str, Any]:
-        """Return the style as arguments of `Axes.plot`."""
-        shape = {"marker": self.marker, "markersize": 4} if marker else {}
-        return {"color": self.color, "linestyle": self.linestyle, "linewidth": self.linewidth, **shape}
-
-
-def series_style(index: int) -> SeriesStyle:
-    """Return the style of the ``index``-th system; the first stands out."""
-    colour, dash = _SERIES[index % len(_SERIES)].light, _DASHES[index % len(_DASHES)]
-    return SeriesStyle(colour, dash, _MARKERS[index % len(_MARKERS)], 2.2 if index == 0 else 1.3)
-
-
-def _panels(figure: Figure, names: Sequence[str], columns: int, x_label: str, y_label: str) -> list[Axes]:
-    """Return titled axes in rows of ``columns``; only the outer ones have tick labels."""
-    columns = min(columns, len(names))
+def _panels(figure: Figure, names: Sequence[str], height: float, x_label: str, y_label: str) -> list[Axes]:
+    """Return titled axes in rows of four; only the outer ones have tick labels."""
+    columns = min(_COLUMNS, len(names))
+    figure.set_size_inches(_WIDTH, 1.0 + height * -(-len(names) // _COLUMNS))
     grid = figure.subplots(-(-len(names) // columns), columns, squeeze=False, sharex=True, sharey=True)
     axes = list(grid.flat)
     for unused in axes[len(names) :]:
@@ -138,30 +104,132 @@ def _legend(figure: Figure, entries: Mapping[str, Mapping[str, Any]], columns: i
     figure.legend(handles, [*entries], loc="outside upper center", ncols=min(columns, len(entries)), handlelength=3)
 
 
-def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None], *, inline: bool) -> str:
-    """Draw a figure and return its SVG element.
+def _draw_curves(axes: Axes, metrics: Json, source: str, *, marker: bool) -> None:
+    for index, system in enumerate(metrics["systems"]):
+        if curve := scope(metrics, system, source).get("curve"):
+            line = series_style(index, marker=marker)
+            axes.plot(RETENTION_LEVELS, curve, **line, markevery=(index % 5, 10), zorder=3 if index == 0 else 2)
+    axes.set(xlim=(0.495, 1.005), ylim=(-0.02, 1.0))
 
-    Args:
-        name: Prefix of all ids, so that several figures can be in one page.
-        title: Text for readers who cannot see the figure.
-        size: Width and height in inches.
-        draw: Draws on the empty figure.
-        inline: Whether the element goes into a page, whose colours it then takes.
+
+def _macro_curves(figure: Figure, metrics: Json) -> None:
+    figure.set_size_inches(_WIDTH, 4.6)
+    axes = figure.subplots()
+    _draw_curves(axes, metrics, MACRO, marker=True)
+    axes.set(xlabel=_RETENTION, ylabel=_COMPRESSION)
+    names = [f"{name}: {system['about'].get('what', name)}" for name, system in metrics["systems"].items()]
+    _legend(figure, {name: series_style(index) for index, name in enumerate(names)}, columns=2)
+
+
+def _source_curves(figure: Figure, metrics: Json) -> None:
+    names = [name for name in source_names(metrics) if "curve" in scope(metrics, first_system(metrics), name)]
+    for axes, name in zip(_panels(figure, names, 1.75, _RETENTION, _COMPRESSION), names, strict=True):
+        _draw_curves(axes, metrics, name, marker=False)
+    _legend(figure, {name: series_style(index, marker=False) for index, name in enumerate(metrics["systems"])})
+
+
+def _source_bars(figure: Figure, metrics: Json) -> None:
+    systems, first = list(metrics["systems"]), first_system(metrics)
+    names = [name for name in source_names(metrics) if number(scope(metrics, first, name), "area") is not None]
+    labels = [*names, MACRO]
+    figure.set_size_inches(_WIDTH, 1.2 + len(labels) * max(0.3, 0.07 * len(systems)))
+    axes = figure.subplots()
+    for index, system in enumerate(systems):
+        style = series_style(index)
+        shift = 0.7 * ((index + 0.5) / len(systems) - 0.5)  # staggered in the height of the first system's bar
+        for row, figures in enumerate(scope(metrics, system, label) for label in labels):
+            area, ends = number(figures, "area"), figures.get("intervals", {}).get("area")
+            if area is None:
+                continue
+            if index == 0:
+                axes.barh(row, area, height=0.78, color=style["color"], alpha=0.35, zorder=1)
+            else:
+                axes.plot(area, row + shift, style["marker"], color=style["color"], markersize=4, zorder=3)
+            if ends is not None:
+                width = 2.0 if index == 0 else 1.0
+                axes.plot(ends, [row + shift] * 2, color=style["color"], linewidth=width, zorder=2)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.axhline(len(names) - 0.5, color=_INK.light, linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.set(ylim=(len(labels) - 0.5, -0.5), xlim=(-0.008, None), xlabel=_AREA)
+    bar = {"color": series_style(0)["color"], "alpha": 0.35, "linewidth": 8}
+    _legend(figure, {first: bar, **{system: series_style(index) for index, system in enumerate(systems) if index}})
+
+
+def _score_histograms(figure: Figure, metrics: Json) -> None:
+    first = first_system(metrics)
+    names, threshold = [MACRO, *source_names(metrics)], metrics["systems"][first]["threshold"]
+    styles: dict[str, dict[str, Any]] = {
+        "other units": {"color": _SERIES[1].light, "linestyle": (0, (4, 1.2)), "linewidth": 1.3},
+        "answering units": {"color": _SERIES[0].light, "linestyle": "-", "linewidth": 1.3},
+    }
+    bar: dict[str, Any] = {"color": _INK.light, "linestyle": _DOTTED, "linewidth": 0.9}
+    for axes, name in zip(_panels(figure, names, 1.6, "score", _SHARE), names, strict=True):
+        histogram = scope(metrics, first, name)["histogram"]
+        for counts, style in zip((histogram["other"], histogram["gold"]), styles.values(), strict=True):
+            shares = np.array(counts, dtype=np.float64) / max(sum(counts), 1)
+            axes.stairs(shares, histogram["edges"], **style)
+            axes.stairs(shares, histogram["edges"], fill=True, color=style["color"], alpha=0.15)
+        if threshold is not None:
+            axes.axvline(threshold, **bar)
+        axes.set(yscale="log", ylim=(5e-4, 1.3), xlim=(histogram["edges"][0], histogram["edges"][-1]))
+        axes.set_yticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
+        axes.minorticks_off()
+    _legend(figure, styles if threshold is None else {**styles, "threshold": bar})
+
+
+def _reliability(figure: Figure, metrics: Json) -> None:
+    figure.set_size_inches(5.2, 5.4)
+    perfect: dict[str, Any] = {"color": _FAINT.light, "linewidth": 0.9, "linestyle": _DOTTED}
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], **perfect)
+    for index, name in enumerate(metrics["systems"]):
+        rows, style = scope(metrics, name, MACRO)["reliability"], series_style(index)
+        means, shares, units = (np.array([row[key] for row in rows]) for key in ("mean", "share", "units"))
+        axes.plot(means, shares, **series_style(index, marker=False))
+        # Areas follow the logarithm: most units score near 0, and their bin would dwarf all others.
+        areas = 8 + 82 * np.log1p(units) / max(np.log1p(units).max(), 1.0)
+        dots = {"color": style["color"], "marker": style["marker"], "alpha": 0.8, "linewidths": 0, "zorder": 3}
+        axes.scatter(means, shares, s=areas, **dots)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlabel="mean score of the bin", ylabel="share of units that answer")
+    entries = {name: series_style(index) for index, name in enumerate(metrics["systems"])}
+    _legend(figure, {"perfect": perfect, **entries}, columns=4)
+
+
+_PLOTS: dict[str, tuple[str, Callable[[Figure, Json], None]]] = {
+    "macro-curves": ("Compression against retention of all systems", _macro_curves),
+    "source-bars": ("Area of all systems by source", _source_bars),
+    "source-curves": ("Compression against retention of all systems by source", _source_curves),
+    "score-histograms": ("Scores of {first} by class", _score_histograms),
+    "reliability": ("Share of answering units by score", _reliability),
+}
+"""For each plot a text for readers who cannot see it, and what sizes an empty figure and draws a run on it."""
+
+
+def _svg(name: str, metrics: Json, *, inline: bool = True) -> str:
+    """Draw a plot and return its SVG element; one that is inline takes the colours of its page, else it is on white.
+
+    The name is the prefix of all ids, so that several plots can be in one page.
     """
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("matplotlib", "eval") from error
+    title, draw = _PLOTS[name]
     buffer = io.StringIO()
     settings: Any = {**_STYLE, "svg.hashsalt": name, **({} if inline else {"savefig.facecolor": "#ffffff"})}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
+        figure = Figure(layout="constrained")
+        draw(figure, metrics)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1).strip()
+    svg = svg.replace(
+        "<svg ", f'<svg role="img" aria-label="{html.escape(title.format(first=first_system(metrics)))}" ', 1
+    ).strip()
     if inline:
         svg = re.sub(r'\bid="', f'id="{name}-', svg)
         svg = re.sub(r'(url\(|xlink:href=")#', rf"\1#{name}-", svg)
@@ -170,172 +238,11 @@ def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figur
     return svg
 
 
-def _curves(metrics: Json, name: str) -> dict[int, FloatArray]:
-    """Return the curves float64[51] of the systems on a source or on average, by the systems' position."""
-    found = [scope(metrics, system, name).get("curve") for system in metrics["systems"]]
-    return {index: np.array(curve, dtype=np.float64) for index, curve in enumerate(found) if curve is not None}
-
-
-def _draw_curves(axes: Axes, curves: Mapping[int, FloatArray], *, markers: bool) -> None:
-    for index, curve in curves.items():
-        line = series_style(index).line(marker=markers)
-        axes.plot(RETENTION_LEVELS, curve, **line, markevery=(index % 5, 10), zorder=3 if index == 0 else 2)
-    axes.set_xlim(0.495, 1.005)
-    axes.set_ylim(-0.02, 1.0)
-
-
-def macro_curves(metrics: Json, *, inline: bool = True) -> str | None:
-    """Return compression against retention of all systems on average as SVG; None where there are no curves."""
-    curves = _curves(metrics, MACRO)
-    names = [f"{name}: {system['about'].get('what', name)}" for name, system in metrics["systems"].items()]
-    if not curves:
-        return None
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        _draw_curves(axes, curves, markers=True)
-        axes.set_xlabel(_RETENTION)
-        axes.set_ylabel(_COMPRESSION)
-        _legend(figure, {names[index]: series_style(index).line() for index in curves}, columns=2)
-
-    return _svg("macro-curves", "Compression against retention of all systems", (_WIDTH, 4.6), draw, inline=inline)
-
-
 def retention_plot(metrics: Json) -> str:
-    """Return `macro_curves` as the content of an SVG file with a white background."""
-    return f"{macro_curves(metrics, inline=False)}\n"
+    """Return the macro averages' curves as the content of an SVG file with a white background."""
+    return f"{_svg('macro-curves', metrics, inline=False)}\n"
 
 
-def _source_curves(metrics: Json) -> str | None:
-    curves = {name: found for name in source_names(metrics) if (found := _curves(metrics, name))}
-    names = list(metrics["systems"])
-    if not curves:
-        return None
-
-    def draw(figure: Figure) -> None:
-        for axes, found in zip(_panels(figure, [*curves], 4, _RETENTION, _COMPRESSION), curves.values(), strict=True):
-            _draw_curves(axes, found, markers=False)
-        used = sorted({index for found in curves.values() for index in found})
-        _legend(figure, {names[index]: series_style(index).line(marker=False) for index in used})
-
-    size = (_WIDTH, 1.0 + 1.75 * -(-len(curves) // 4))
-    return _svg("source-curves", "Compression against retention of all systems by source", size, draw, inline=True)
-
-
-def _source_bars(metrics: Json) -> str | None:
-    systems, first = list(metrics["systems"]), first_system(metrics)
-    names = [name for name in source_names(metrics) if number(scope(metrics, first, name), "area") is not None]
-    labels = [*names, MACRO]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for index, system in enumerate(systems):
-            style = series_style(index)
-            shift = 0.7 * ((index + 0.5) / len(systems) - 0.5)  # staggered in the height of the first system's bar
-            for row, figures in enumerate(scope(metrics, system, label) for label in labels):
-                area, ends = number(figures, "area"), figures.get("intervals", {}).get("area")
-                if area is None:
-                    continue
-                if index == 0:
-                    axes.barh(row, area, height=0.78, color=style.color, alpha=0.35, zorder=1)
-                else:
-                    axes.plot(area, row + shift, style.marker, color=style.color, markersize=4, zorder=3)
-                if ends is not None:
-                    axes.plot(
-                        ends, [row + shift] * 2, color=style.color, linewidth=2.0 if index == 0 else 1.0, zorder=2
-                    )
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.axhline(len(names) - 0.5, color=_INK.light, linewidth=0.8)
-        axes.set_xlim(left=-0.008)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="y", visible=False)
-        axes.set_xlabel("area under the retention-compression curve, with 95% intervals")
-        bar = {"color": series_style(0).color, "alpha": 0.35, "linewidth": 8}
-        others = {system: series_style(index).line() for index, system in enumerate(systems) if index}
-        _legend(figure, {first: bar, **others})
-
-    size = (_WIDTH, 1.2 + len(labels) * max(0.3, 0.07 * len(systems)))
-    return _svg("source-bars", "Area of all systems by source", size, draw, inline=True) if names else None
-
-
-def _score_histograms(metrics: Json) -> str | None:
-    first = first_system(metrics)
-    found = {name: scope(metrics, first, name).get("histogram") for name in (MACRO, *source_names(metrics))}
-    histograms = {name: histogram for name, histogram in found.items() if histogram is not None}
-    threshold = metrics["systems"][first]["threshold"]
-    styles: dict[str, dict[str, Any]] = {
-        "other units": {"color": _SERIES[1].light, "linestyle": (0, (4, 1.2)), "linewidth": 1.3},
-        "answering units": {"color": _SERIES[0].light, "linestyle": "-", "linewidth": 1.3},
-        "threshold": {"color": _INK.light, "linestyle": _DOTTED, "linewidth": 0.9},
-    }
-    if threshold is None:
-        del styles["threshold"]
-
-    def draw(figure: Figure) -> None:
-        panels = _panels(figure, [*histograms], 4, "score", "share of the class's units (log)")
-        for axes, histogram in zip(panels, histograms.values(), strict=True):
-            for key, style in (("other", styles["other units"]), ("gold", styles["answering units"])):
-                shares = np.array(histogram[key], dtype=np.float64) / max(sum(histogram[key]), 1)
-                axes.stairs(shares, histogram["edges"], **style)
-                axes.stairs(shares, histogram["edges"], fill=True, color=style["color"], alpha=0.15)
-            if threshold is not None:
-                axes.axvline(threshold, **styles["threshold"])
-            axes.set_yscale("log")
-            axes.set_ylim(5e-4, 1.3)
-            axes.set_yticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
-            axes.minorticks_off()
-            axes.set_xlim(histogram["edges"][0], histogram["edges"][-1])
-        _legend(figure, styles)
-
-    size = (_WIDTH, 1.0 + 1.6 * -(-len(histograms) // 4))
-    return _svg("score-histograms", f"Scores of {first} by class", size, draw, inline=True) if histograms else None
-
-
-def _reliability(metrics: Json) -> str | None:
-    found = [scope(metrics, name, MACRO).get("reliability") for name in metrics["systems"]]
-    bins = {index: rows for index, rows in enumerate(found) if rows}
-    names = list(metrics["systems"])
-
-    def draw(figure: Figure) -> None:
-        perfect: dict[str, Any] = {"color": _FAINT.light, "linewidth": 0.9, "linestyle": _DOTTED}
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], **perfect)
-        for index, rows in bins.items():
-            style = series_style(index)
-            means, shares, units = (np.array([row[key] for row in rows]) for key in ("mean", "share", "units"))
-            axes.plot(means, shares, **style.line(marker=False))
-            # Areas follow the logarithm: most units score near 0, and their bin would dwarf all others.
-            areas = 8 + 82 * np.log1p(units) / max(np.log1p(units).max(), 1.0)
-            axes.scatter(
-                means, shares, s=areas, color=style.color, marker=style.marker, alpha=0.8, linewidths=0, zorder=3
-            )
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_aspect("equal")
-        axes.set_xlabel("mean score of the bin")
-        axes.set_ylabel("share of units that answer")
-        _legend(figure, {"perfect": perfect, **{names[index]: series_style(index).line() for index in bins}}, columns=4)
-
-    return _svg("reliability", "Share of answering units by score", (5.2, 5.4), draw, inline=True) if bins else None
-
-
-def report_plots(metrics: Json) -> list[Plot]:
-    """Return the plots of a run, without those that it has nothing for.
-
-    Raises:
-        MissingExtraError: Matplotlib is not installed.
-    """
-    first = first_system(metrics)
-    curves = "Macro average over sources. Further up drops more, further right loses less."
-    bars = f"Bars: {first}; markers: the other systems; lines: 95% intervals."
-    scores = "Share of each class per bin, on a logarithmic scale; the vertical line is the threshold."
-    reliability = "On the diagonal a score is the probability that a unit answers; larger dots stand for more units."
-    found = (
-        ("macro-curves", "systems", "Retention and compression", curves, macro_curves(metrics)),
-        ("source-bars", "by-source", "Area by source", bars, _source_bars(metrics)),
-        ("source-curves", "by-source", "Retention and compression by source", "", _source_curves(metrics)),
-        ("score-histograms", "first-system", f"Scores of {first}", scores, _score_histograms(metrics)),
-        ("reliability", "first-system", "Reliability", reliability, _reliability(metrics)),
-    )
-    return [Plot(key, section, title, caption, svg) for key, section, title, caption, svg in found if svg]
+def report_plots(metrics: Json) -> dict[str, str]:
+    """Return the SVG elements of a run's page by name."""
+    return {name: _svg(name, metrics) for name in _PLOTS}

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from secateur.eval.systems.base import SegmentedPassage, by_best_unit
-from secateur.eval.systems.dense import weights_text
+from secateur.eval.systems.base import SegmentedPassage, by_best_unit, weights_text
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, resolve
 from secateur.models.errors import DataError
 from secateur.models.merging import PassageScores
 from secateur.models.pruner import Pruner
-from secateur.models.types import Passage, PruneResult
+from secateur.models.types import Passage, PassageResult
 
-_FILES = {"int8": ONNX_INT8, "fp16": ONNX_FP16, "fp32": WEIGHTS}
+_FILES = {"int8": ONNX_INT8, "fp16": ONNX_FP16}
 
 
 def _about(what: str, pruner: Pruner, model: str | None) -> dict[str, str]:
@@ -40,56 +39,39 @@ def _trained_on(pruner: Pruner) -> set[str]:
     return found
 
 
-def _run(pruner: Pruner, query: str, passages: Sequence[Passage], *, units: bool) -> PruneResult:
+def _results(pruner: Pruner, query: str, passages: Sequence[Passage], *, units: bool) -> tuple[PassageResult, ...]:
     return pruner.prune(
         query, passages, threshold=0.5, reorder=False, keep_title=False, return_units=units, truncate_query=True
-    )
+    ).results
 
 
 class PrunerSystem:
-    """The keep probabilities and relevance of a pruner, from one pass over each passage.
-
-    Args:
-        name: Name in reports.
-        model: Model directory or name of a shipped model; None for the default model.
-        backend: See `Pruner.load`.
-        precision: See `Pruner.load`.
-    """
+    """The keep probabilities and relevance of a pruner, from one pass over each passage; see `Pruner.load`."""
 
     def __init__(self, name: str, model: str | None = None, *, backend: str = "auto", precision: str = "auto") -> None:
         self.name = name
-        self.pruner = Pruner.load(model, backend=backend, precision=precision)
-        self.threshold: float | None = self.pruner.config.threshold
-        self.about = _about("both heads, one pass", self.pruner, model)
-        self.trained_on = _trained_on(self.pruner)
+        self._pruner = Pruner.load(model, backend=backend, precision=precision)
+        self.threshold: float | None = self._pruner.config.threshold
+        self.about = _about("both heads, one pass", self._pruner, model)
+        self.trained_on = _trained_on(self._pruner)
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
-        """Score units by keep probability and passages by relevance.
-
-        Raises:
-            DataError: The segmenter of the model finds other units than those that are compared.
-        """
-        results = _run(self.pruner, query, [p.passage for p in passages], units=True).results
+        """Score units by keep probability and passages by relevance; the model must find the same units."""
+        results = _results(self._pruner, query, [p.passage for p in passages], units=True)
         found = []
         for p, result in zip(passages, results, strict=True):
             units = result.units or ()
             if [(u.start, u.end) for u in units] != [(u.start, u.end) for u in p.units]:
                 raise DataError(
-                    f"system {self.name!r} has the segmenter {self.pruner.config.segmenter!r}, which finds other units "
-                    "than the segmenter of this run; only systems with the same units can be compared"
+                    f"system {self.name!r} has the segmenter {self._pruner.config.segmenter!r}, which finds other "
+                    "units than the segmenter of this run; only systems with the same units can be compared"
                 )
             found.append(PassageScores(result.score, np.array([u.score for u in units], dtype=np.float64)))
         return found
 
 
 class RankHead:
-    """The relevance of every unit alone (DSLR, Hwang et al. 2024), by the rank head of a pruner.
-
-    Each unit is a pass of its own. The relevance of a passage is that of its best unit.
-
-    Args:
-        model: Model directory or name of a shipped model; None for the default model.
-    """
+    """The relevance of every unit alone, by the rank head of a pruner (DSLR, Hwang et al. 2024)."""
 
     name = "rank-head"
     threshold: float | None = None
@@ -101,5 +83,5 @@ class RankHead:
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score every unit as if it were a passage."""
         units = [Passage(text, title=p.passage.title) for p in passages for text in p.unit_texts]
-        results = _run(self._pruner, query, units, units=False).results if units else ()
+        results = _results(self._pruner, query, units, units=False) if units else ()
         return by_best_unit(np.array([result.score for result in results], dtype=np.float64), passages)

@@ -4,41 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
+from secateur.eval.systems import baselines
 from secateur.eval.systems.base import System
-from secateur.eval.systems.dense import Embedding
 from secateur.eval.systems.pruners import PrunerSystem, RankHead
-from secateur.eval.systems.rules import Bm25, Full, Lead, Random, TfIdf
 from secateur.models.errors import InputError
 
 BASELINES = ("bm25", "tfidf", "embedding", "rank-head", "lead", "random", "full")
 """The systems that need no checkpoint of their own."""
 
-RULES: dict[str, Callable[[], System]] = {"bm25": Bm25, "tfidf": TfIdf, "lead": Lead, "random": Random, "full": Full}
+RULES: dict[str, Callable[[], System]] = {
+    "bm25": baselines.bm25,
+    "tfidf": baselines.tfidf,
+    "lead": lambda: baselines.LEAD,
+    "random": lambda: baselines.RANDOM,
+    "full": lambda: baselines.FULL,
+}
 """Systems without a model."""
 MODELS: dict[str, Callable[[str | None], System]] = {
     "secateur": partial(PrunerSystem, "secateur"),
     "secateur-int8": partial(PrunerSystem, "secateur-int8", precision="int8"),
     "secateur-fp16": partial(PrunerSystem, "secateur-fp16", precision="fp16"),
     "secateur-torch": partial(PrunerSystem, "secateur-torch", backend="torch"),
-    "embedding": lambda model: Embedding(Path(model) if model else None),
+    "embedding": baselines.Embedding,
     "rank-head": RankHead,
 }
 """Systems with a model: the one in a directory, or a shipped one."""
 CHECKPOINTS: dict[str, Callable[[str], System]] = {
-    "provence": partial(PrunerSystem, "provence", backend="torch"),
-    "xprovence": partial(PrunerSystem, "xprovence", backend="torch"),
-    "open-provence": partial(PrunerSystem, "open-provence", backend="torch"),
+    name: partial(PrunerSystem, name, backend="torch") for name in ("provence", "xprovence", "open-provence")
 }
 """Published checkpoints, from a directory."""
 
 
 def load_system(spec: str) -> System:
-    """Load a system.
-
-    Args:
-        spec: ``NAME`` or ``NAME:MODEL_DIR``.
+    """Load the system ``NAME`` or ``NAME:MODEL_DIR``.
 
     Raises:
         InputError: The name is unknown, a directory is missing, or there is one where none belongs.

@@ -18,12 +18,7 @@ Item = tuple[object, object]  # query and passages of a row, unchecked
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a row.
-
-    Attributes:
-        pruned: An object for a single passage, a list of objects for a list of passages; None for a broken row.
-        error: Reason why the row is broken.
-    """
+    """The result of a row: an object, or a list of objects for a list of passages, or the reason why it is broken."""
 
     pruned: dict[str, Any] | list[dict[str, Any]] | None = None
     error: str | None = None
@@ -51,15 +46,9 @@ def _content(result: PassageResult, score_only: bool) -> dict[str, Any]:
 
 
 def prune_block(block: Sequence[Item], choice: ModelChoice, options: PruneOptions, score_only: bool) -> list[Outcome]:
-    """Prune the passages of rows; a broken row does not affect the others.
+    """Prune the passages of rows, or only score them and their units; a broken row does not affect the others.
 
     The rows of a block are batched together, so its outcomes do not depend on other blocks.
-
-    Args:
-        block: Queries and passages.
-        choice: The model.
-        options: Pruning options.
-        score_only: Whether to return scores of passages and units instead of texts.
     """
     pruner = load_once(choice)
     options = replace(options, return_units=score_only)

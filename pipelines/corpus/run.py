@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from secateur.labelled.blocks import blocks, map_blocks
@@ -21,8 +22,7 @@ from secateur.models.registry import ModelChoice
 from secateur.models.requests import check_options
 from secateur.pipelines.corpus.journal import Journal, open_journal
 from secateur.pipelines.corpus.pruning import Item, prune_block, request_of
-from secateur.pipelines.corpus.rows import Columns, Corpus, find_columns, open_corpus
-from secateur.pipelines.corpus.writing import form_of, write
+from secateur.pipelines.corpus.rows import Columns, Corpus, find_columns, form_of, open_corpus, write
 
 log = logging.getLogger(__name__)
 
@@ -74,31 +74,21 @@ class CorpusOptions:
 
 @dataclass(slots=True)
 class CorpusReport:
-    """The result of a run.
-
-    Attributes:
-        rows: Number of rows in the corpus.
-        passages: Number of passages in the rows that are not broken.
-        broken: Number of rows without an outcome.
-        earlier: Number of rows that an earlier run finished.
-        seconds: Time for the other rows.
-        passages_now: Number of passages in the other rows.
-    """
+    """The result of a run: numbers of rows and passages."""
 
     rows: int = 0
-    passages: int = 0
-    broken: int = 0
-    earlier: int = 0
-    seconds: float = 0.0
-    passages_now: int = 0
+    passages: int = 0  # of the rows that are not broken
+    broken: int = 0  # rows
+    earlier: int = 0  # rows that an earlier run finished
+    speed: float = 0.0  # passages of the other rows per second
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
         lines = [f"{self.rows} rows with {self.passages} passages; {self.broken} rows are broken"]
         if self.earlier:
             lines.append(f"{self.earlier} rows were finished by an earlier run")
-        if self.passages_now:
-            lines.append(f"{self.passages_now / max(self.seconds, 1e-9):.1f} passages per second")
+        if self.speed:
+            lines.append(f"{self.speed:.1f} passages per second")
         return lines
 
 
@@ -121,10 +111,8 @@ def _check(corpus: Corpus, columns: Columns, options: CorpusOptions) -> tuple[Co
             single.add(is_single)
     first = " | ".join(problems)
     if report.broken and not options.keep_broken:
-        raise DataError(
-            f"{corpus.path}: {report.broken} of {report.rows} rows are broken ({first}); "
-            "fix them, or give --keep-broken"
-        )
+        broken = f"{report.broken} of {report.rows} rows are broken ({first})"
+        raise DataError(f"{corpus.path}: {broken}; fix them, or give --keep-broken")
     if report.broken == report.rows:
         raise DataError(f"{corpus.path}: no row can be pruned ({first or 'it is empty'})")
     return report, single
@@ -158,7 +146,7 @@ def _run(corpus: Corpus, columns: Columns, journal: Journal, rows: int, options:
 
     def items() -> Iterator[Item]:
         nonlocal passages
-        for row in corpus.read(journal.done):
+        for row in islice(corpus.read(), journal.done, None):
             item = columns.item(row)
             passages += len(item[1]) if isinstance(item[1], list) else 1
             yield item
@@ -169,26 +157,19 @@ def _run(corpus: Corpus, columns: Columns, journal: Journal, rows: int, options:
     work = partial(prune_block, choice=model, options=options.pruning, score_only=options.score_only)
     with _progress(journal.done, rows) as show:
         for outcomes in map_blocks(work, blocks(items(), options.block), ray=options.ray):
-            for number, outcome in enumerate(outcomes, journal.done + 1):
-                if outcome.error is not None and not options.keep_broken:
-                    raise DataError(
-                        f"{corpus.path}, row {number}: {outcome.error}; or give --keep-broken, which resumes from here"
-                    )
+            problems = (f"row {n}: {one.error}" for n, one in enumerate(outcomes, journal.done + 1) if one.error)
+            if not options.keep_broken and (first := next(problems, None)):
+                raise DataError(f"{corpus.path}, {first}; or give --keep-broken, which resumes from here")
             journal.append(outcomes)
             show(journal.done)
     return passages
 
 
 def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) -> CorpusReport:
-    """Prune, or score, the passages of each row for its query.
+    """Prune, or score, the passages of each row for its query; see `open_corpus` and `form_of` for the formats.
 
     Outcomes are kept in a journal beside ``out`` until all rows are finished. A killed run resumes from it, and its
     output is the same as that of an uninterrupted run.
-
-    Args:
-        path: The corpus, see `open_corpus`.
-        out: Output with the same rows and a further column, replaced at the end; for its format see `form_of`.
-        options: How to prune.
 
     Raises:
         InputError: an option is wrong, or a column is missing.
@@ -201,9 +182,8 @@ def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) ->
     columns = find_columns(corpus, options.columns, options.query)
     report, single = _check(corpus, columns, options)
     if form != "lines" and len(single) > 1:
-        raise DataError(
-            f"{path}: some rows have one passage and some a list, which only JSON lines can hold; write .jsonl"
-        )
+        problem = "some rows have one passage and some a list, which only JSON lines can hold"
+        raise DataError(f"{path}: {problem}; write .jsonl")
     run = {
         "version": version("secateur"),
         "corpus": fingerprint(path),
@@ -214,17 +194,10 @@ def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) ->
     with open_journal(place, run, options.block, report.rows) as journal:
         report.earlier = journal.done
         started = time.perf_counter()
-        report.passages_now = _run(corpus, columns, journal, report.rows, options)
-        report.seconds = time.perf_counter() - started
+        passages = _run(corpus, columns, journal, report.rows, options)
+        report.speed = passages / (time.perf_counter() - started)
         report.broken = sum(outcome.error is not None for outcome in journal.read())
-        write(
-            out,
-            corpus,
-            journal.read,
-            options.column,
-            errors=options.keep_broken,
-            single=single.pop(),
-            score_only=options.score_only,
-        )
+        schema = {"errors": options.keep_broken, "single": single.pop(), "score_only": options.score_only}
+        write(out, corpus, journal.read(), options.column, **schema)
         place.unlink()
     return report

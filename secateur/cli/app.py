@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cyclopts import App, ArgumentCollection, CycloptsError, Group, Parameter
+from pydantic_core import ValidationError
 
 from secateur import __version__
 from secateur.cli.ending import UsageError
@@ -80,14 +81,7 @@ def build() -> App:
 
 
 def parse(arguments: Sequence[str]) -> Callable[[], object]:
-    """Return the command that the arguments name, ready to run.
-
-    Args:
-        arguments: Command, options and files.
-
-    Raises:
-        UsageError: They are wrong.
-    """
+    """Return the command that the arguments name, ready to run, or raise a `UsageError`."""
     app = build()
     if arguments[:1] == ["eval"]:  # the one command that has steps and also works without
         app["eval"].default(import_module("secateur.cli.measure").evaluate)
@@ -95,7 +89,10 @@ def parse(arguments: Sequence[str]) -> Callable[[], object]:
         function, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:
         command = " ".join(["secateur", *(error.command_chain or ())])
-        raise UsageError(f"{error} See `{command} --help`.") from None
+        problem = str(error)
+        if isinstance(cause := error.__cause__, ValidationError):  # pydantic's text has several lines and a link
+            problem = problem.replace(str(cause), f"{cause.errors()[0]['msg']}.")
+        raise UsageError(f"{problem} See `{command} --help`.") from None
     if function.__name__ == "help_print" and not {"--help", "-h"} & set(arguments):
         raise UsageError(f"COMMAND: is missing; see `{' '.join(['secateur', *arguments])} --help`")
     return partial(function, *bound.args, **bound.kwargs)

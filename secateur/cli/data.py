@@ -12,16 +12,32 @@ from cyclopts import Parameter
 
 from secateur.cli.ending import UsageError
 from secateur.cli.options import Examples, LlmJob, LlmJobOptions, Ray, Switch, arg, flat
+from secateur.data_scripts import chunking, inspecting
+from secateur.data_scripts import publish as publishing
+from secateur.data_scripts.answer_spans import label_answer_spans
+from secateur.data_scripts.building import build as building
+from secateur.data_scripts.building.config import BuildConfig
+from secateur.data_scripts.check import check_data
 from secateur.data_scripts.chunking import ChunkOptions
-from secateur.data_scripts.ingest.run import IngestOptions
+from secateur.data_scripts.ingest import run as ingesting
 from secateur.data_scripts.ingest.sources import Columns
+from secateur.data_scripts.labels import run as labels_run
+from secateur.data_scripts.labels import selecting
 from secateur.data_scripts.labels.labelling import LabelOptions
-from secateur.data_scripts.publish import PublishOptions
 from secateur.data_scripts.publish_filters import FilterOptions
+from secateur.data_scripts.publish_leaks import check_leaks
+from secateur.data_scripts.queries import round_trip as round_trips
 from secateur.data_scripts.queries.generation import GenerateOptions
+from secateur.data_scripts.queries.run import make_queries
+from secateur.data_scripts.retrieval import retrieve as retrieving
 from secateur.data_scripts.retrieval.dense import DenseOptions
-from secateur.data_scripts.retrieval.retrieve import RetrieveOptions
-from secateur.data_scripts.teacher.llm_judge import TeachOptions
+from secateur.data_scripts.retrieval.index import build_index
+from secateur.data_scripts.retrieval.negatives import PairOptions, make_pairs, parse_bands
+from secateur.data_scripts.teacher import run as teaching
+from secateur.data_scripts.teacher.llm_judge import REPLY_TOKENS, TeachOptions
+from secateur.labelled.embedder import load_embedder
+from secateur.labelled.yaml_files import read_yaml
+from secateur.models.errors import DataError, InputError
 
 Documents = Annotated[Path, arg("Documents as JSON lines.")]
 Chunks = Annotated[Path, arg("Chunks as JSON lines.")]
@@ -47,11 +63,7 @@ def build(config: Annotated[Path, arg("Configuration of the pipeline, a YAML fil
 
     Example: `secateur data build examples/handbook.yaml`
     """
-    from secateur.data_scripts.building.build import build
-    from secateur.data_scripts.building.config import BuildConfig
-    from secateur.labelled.yaml_files import read_yaml
-
-    for line in build(read_yaml(config, BuildConfig)):
+    for line in building.build(read_yaml(config, BuildConfig)):
         _say(line)
 
 
@@ -62,17 +74,15 @@ def ingest(
     ],
     out: Documents,
     columns: Annotated[Columns, flat(id="id-column", title="title-column", text="text-column")] = Columns(),
-    options: Annotated[IngestOptions, flat()] = IngestOptions(),
+    options: Annotated[ingesting.IngestOptions, flat()] = ingesting.IngestOptions(),
 ) -> None:
     """Read documents of many formats, each once.
 
     Example: `secateur data ingest docs/ wiki.parquet --out documents.jsonl`
     """
-    from secateur.data_scripts.ingest.run import ingest
-
     if not sources:
         raise UsageError("SOURCES: is missing; give files or directories, as `secateur data ingest --help` shows")
-    _say(*ingest(list(sources), out, columns, options).lines())
+    _say(*ingesting.ingest(list(sources), out, columns, options).lines())
 
 
 def chunk(documents: Documents, /, *, out: Chunks, options: Annotated[ChunkOptions, flat()] = ChunkOptions()) -> None:
@@ -80,9 +90,7 @@ def chunk(documents: Documents, /, *, out: Chunks, options: Annotated[ChunkOptio
 
     Example: `secateur data chunk documents.jsonl --out chunks.jsonl`
     """
-    from secateur.data_scripts.chunking import chunk
-
-    report = chunk(documents, out, options)
+    report = chunking.chunk(documents, out, options)
     _say(
         f"{report.chunks} chunks of {report.documents} documents; {report.blank} documents have no text; "
         f"{report.cut_units} units were longer than the longest chunk and were cut"
@@ -103,8 +111,6 @@ def queries(
 
     Example: `secateur data queries chunks.jsonl --out queries.jsonl --own questions.txt`
     """
-    from secateur.data_scripts.queries.run import make_queries
-
     endpoint = None if llm.base_url is None else llm.job_endpoint(256)
     count, report = make_queries(chunks, out, own, rules, endpoint, replace(options, **llm.limits()), llm.cache)
     dropped = ", ".join(f"{number} {reason}" for reason, number in sorted(report.dropped.items()))
@@ -125,8 +131,6 @@ def index(
 
     Example: `secateur data index chunks.jsonl --out index`
     """
-    from secateur.data_scripts.retrieval.index import build_index
-
     manifest = build_index(chunks, out, options, bm25=only != "dense", dense=only != "bm25", ray=ray)
     dense = f", dense ({manifest['kind']})" if manifest["dense"] else ""
     _say(f"{manifest['rows']} chunks indexed{', BM25' * manifest['bm25']}{dense}")
@@ -139,15 +143,13 @@ def retrieve(
     index: Annotated[Path, arg("Directory of the index.")],
     out: Candidates,
     trec: Annotated[Path | None, arg("TREC run to write as well.")] = None,
-    options: Annotated[RetrieveOptions, flat(constant="rrf-k")] = RetrieveOptions(),
+    options: Annotated[retrieving.RetrieveOptions, flat(constant="rrf-k")] = retrieving.RetrieveOptions(),
 ) -> None:
     """Retrieve each query's passages.
 
     Example: `secateur data retrieve queries.jsonl --index index --out candidates.jsonl`
     """
-    from secateur.data_scripts.retrieval.retrieve import retrieve
-
-    _say(f"passages retrieved for {retrieve(queries, index, out, options, trec)} queries")
+    _say(f"passages retrieved for {retrieving.retrieve(queries, index, out, options, trec)} queries")
 
 
 def round_trip(
@@ -161,9 +163,7 @@ def round_trip(
 
     Example: `secateur data round-trip candidates.jsonl --out found.jsonl`
     """
-    from secateur.data_scripts.queries.round_trip import round_trip
-
-    kept, left_out = round_trip(candidates, out, k)
+    kept, left_out = round_trips.round_trip(candidates, out, k)
     _say(f"{kept} {'query' if kept == 1 else 'queries'} kept, {left_out} left out")
 
 
@@ -183,21 +183,17 @@ def teach(
 
     Example: `secateur data teach found.jsonl --out scored.jsonl --teacher CROSS_ENCODER_DIR`
     """
-    from secateur.data_scripts.teacher import run
-    from secateur.data_scripts.teacher.llm_judge import REPLY_TOKENS
-    from secateur.models.errors import InputError
-
     if (teacher is None) == (llm.base_url is None):
         problem = "is missing" if teacher is None else "cannot be used with --base-url"
         raise InputError("--teacher", problem, "give a model directory, or an endpoint by --base-url and --llm")
     if teacher is not None:
-        scored = run.teach_by_model(candidates, out, teacher, max_tokens=teacher_tokens, batch=batch, ray=ray)
+        scored = teaching.teach_by_model(candidates, out, teacher, max_tokens=teacher_tokens, batch=batch, ray=ray)
         _say(*scored.lines())
         return
     if ray:
         raise InputError("--ray", "cannot be used with --base-url", "the endpoint does the work; raise --concurrency")
     endpoint = llm.job_endpoint(REPLY_TOKENS[options.mode])
-    report = run.teach_by_endpoint(candidates, out, endpoint, replace(options, **llm.limits()), llm.cache)
+    report = teaching.teach_by_endpoint(candidates, out, endpoint, replace(options, **llm.limits()), llm.cache)
     _say(*report.lines())
     report.check_complete()
 
@@ -216,8 +212,6 @@ def pairs(
 
     Example: `secateur data pairs scored.jsonl --out pairs.jsonl --margin 2`
     """
-    from secateur.data_scripts.retrieval.negatives import PairOptions, make_pairs, parse_bands
-
     _say(f"{make_pairs(candidates, out, PairOptions(top, parse_bands(bands), margin, seed))} pairs")
 
 
@@ -236,13 +230,11 @@ def select(
 
     Example: `secateur data select pairs.jsonl --out selected.jsonl --count 1000`
     """
-    from secateur.data_scripts.labels.selecting import select
-    from secateur.labelled.embedder import load_embedder
 
     def embed(texts: Any) -> Any:
         return load_embedder(embedder, None)(texts)
 
-    _say(f"{select(pairs, out, count, by, embed, seed, model)} pairs selected")
+    _say(f"{selecting.select(pairs, out, count, by, embed, seed, model)} pairs selected")
 
 
 def label(
@@ -262,15 +254,13 @@ def label(
 
     Example: `secateur data label --in pairs.jsonl --out labels.jsonl --base-url URL --llm NAME --dry-run`
     """
-    from secateur.data_scripts.labels import run
-
     if method == "spans":
-        report = run.label_by_answers(pairs, out, options.segmenter)
+        report = labels_run.label_by_answers(pairs, out, options.segmenter)
     else:
         endpoint = llm.job_endpoint(256)
         options = replace(options, style=method, **llm.limits())
         if dry_run:
-            projection = run.project(pairs, out, endpoint, options, llm.cache)
+            projection = labels_run.project(pairs, out, endpoint, options, llm.cache)
             _say(*(f"{prompt}\n\n{'-' * 80}\n" for prompt in projection.prompts))
             tokens = projection.completion_tokens
             completion = "any number of" if tokens is None else f"at most {tokens}"
@@ -280,7 +270,7 @@ def label(
                 f"tokens in, {completion} out{cost}; nothing was sent"
             )
             return
-        report = run.label(pairs, out, endpoint, options, llm.cache, ray=ray)
+        report = labels_run.label(pairs, out, endpoint, options, llm.cache, ray=ray)
     _say(*report.lines())
     report.check_complete()
 
@@ -301,17 +291,15 @@ def publish(
     *,
     out: Annotated[Path, arg("Directory of the data set.")],
     shares: Annotated[str, arg("Share of the queries in each split.")] = "train=0.8,dev=0.1,test=0.1",
-    options: Annotated[PublishOptions, flat("filters", "shares")] = PublishOptions(),
+    options: Annotated[publishing.PublishOptions, flat("filters", "shares")] = publishing.PublishOptions(),
     filters: Annotated[FilterOptions, flat("seed")] = FilterOptions(),
 ) -> None:
     """Filter, balance and split labels into a data set to train on and share.
 
     Example: `secateur data publish labels.jsonl --out dataset --name mine --licence cc-by-4.0`
     """
-    from secateur.data_scripts.publish import publish
-
     options = replace(options, shares=_shares(shares), filters=replace(filters, seed=options.seed))
-    _say(*publish(labels, out, options).lines())
+    _say(*publishing.publish(labels, out, options).lines())
 
 
 def leaks(
@@ -324,8 +312,6 @@ def leaks(
 
     Example: `secateur data leaks dataset`
     """
-    from secateur.data_scripts.publish_leaks import check_leaks
-
     check_leaks(data, near_duplicates)
     _say("no query, document or near-duplicate passage is in two splits")
 
@@ -342,9 +328,7 @@ def inspect(
 
     Example: `secateur data inspect labels.jsonl --n 10`
     """
-    from secateur.data_scripts.inspecting import inspect
-
-    inspect(file, n, seed, html)
+    inspecting.inspect(file, n, seed, html)
 
 
 def spans(
@@ -356,8 +340,6 @@ def spans(
 
     Example: `secateur data spans faq.jsonl train/faq.jsonl`
     """
-    from secateur.data_scripts.answer_spans import label_answer_spans
-
     report = label_answer_spans(source, target)
     _say(
         f"{report.queries} queries, {report.passages} passages, {report.relevant} of them with an answer; "
@@ -370,9 +352,6 @@ def check(data: Examples, /, *, segmenter: Segmenter = "nupunkt") -> None:
 
     Example: `secateur data check my.jsonl`
     """
-    from secateur.data_scripts.check import check_data
-    from secateur.models.errors import DataError
-
     report = check_data(data, segmenter)
     _say(*report.lines())
     if not report.usable:

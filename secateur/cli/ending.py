@@ -1,4 +1,4 @@
-"""How a command ends: with an exit code and, after a failure, one line on stderr."""
+"""`main`, and how a command ends: with an exit code and, after a failure, one line on stderr."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn
@@ -18,18 +18,22 @@ class UsageError(Exception):
     """The arguments cannot be used."""
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code. Without arguments, the process's, which exits if interrupted."""
+
+    def run() -> None:
+        from secateur.cli.app import run
+
+        run(sys.argv[1:] if argv is None else list(argv))
+
+    code = run_command(run)
+    if code == INTERRUPTED and argv is None:
+        _leave(code)
+    return code
+
+
 def run_command(run: Callable[[], object]) -> int:
-    """Run a command.
-
-    Args:
-        run: The command. The message of a `KeyboardInterrupt` is shown.
-
-    Returns:
-        The exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
-
-    Raises:
-        SystemExit: The command raised it.
-    """
+    """Run a command and return its exit code. It may raise `SystemExit`."""
     from secateur.models.errors import InputError, SecateurError
 
     for stream in ("stdout", "stderr"):
@@ -78,7 +82,7 @@ def _discard(stream: IO[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def leave(code: int) -> NoReturn:
+def _leave(code: int) -> NoReturn:
     """End the process without the interpreter's own shutdown.
 
     A runtime's thread that returns to Python during it, as after an interrupted run, would abort the process.

@@ -8,6 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 from secateur.cli.options import DefaultModel, Examples, LlmOptions, Switch, arg, flat
+from secateur.eval import reranking
+from secateur.eval import run as evaluation
+from secateur.eval.collections import load_collection
+from secateur.eval.documents import update_document
+from secateur.eval.rag.report import rag_table
+from secateur.eval.rag.run import run_rag
+from secateur.eval.report.markdown import render_markdown
+from secateur.eval.significance import compare_runs
+from secateur.eval.systems.registry import BASELINES
+from secateur.models.pruner import Pruner
 
 
 def evaluate(
@@ -31,14 +41,9 @@ def evaluate(
 
     Example: `secateur eval --data test --out runs/report --system secateur --system all`
     """
-    from secateur.eval.documents import update_document
-    from secateur.eval.report.markdown import render_markdown
-    from secateur.eval.run import RunOptions, evaluate
-    from secateur.eval.systems.registry import BASELINES
-
     systems = tuple(name for spec in system for name in (BASELINES if spec == "all" else (spec,)))
-    options = RunOptions(systems=systems, limit=limit, titles=titles, needle=needle, robustness=robustness)
-    metrics = evaluate(data, out, options)
+    options = evaluation.RunOptions(systems=systems, limit=limit, titles=titles, needle=needle, robustness=robustness)
+    metrics = evaluation.evaluate(data, out, options)
     for document in update:
         update_document(document, metrics)
     sys.stdout.write(render_markdown(metrics))
@@ -66,10 +71,6 @@ def rag(
 
     Example: `secateur eval rag --data test --out runs/rag --base-url http://localhost:8000/v1 --llm NAME --judge`
     """
-    from secateur.eval.rag.report import rag_table
-    from secateur.eval.rag.run import run_rag
-    from secateur.models.pruner import Pruner
-
     endpoint = llm.endpoint()
     judged = judge or judge_llm or judge_base_url
     report = run_rag(
@@ -106,12 +107,9 @@ def rerank(
 
     Example: `secateur eval rerank --beir scifact --out runs/scifact`
     """
-    from secateur.eval.collections import load_collection
-    from secateur.eval.reranking import RerankOptions, rerank, rerank_table
-
     documents = load_collection(beir=beir, collection=collection, queries=queries, qrels=qrels, run=run)
-    options = RerankOptions(model=model, depth=depth, limit=limit)
-    sys.stdout.write(rerank_table(rerank(documents, out, options)) + "\n")
+    options = reranking.RerankOptions(model=model, depth=depth, limit=limit)
+    sys.stdout.write(reranking.rerank_table(reranking.rerank(documents, out, options)) + "\n")
 
 
 def compare(
@@ -126,6 +124,4 @@ def compare(
 
     Example: `secateur eval compare runs/before runs/after`
     """
-    from secateur.eval.significance import compare_runs
-
     sys.stdout.write(compare_runs(a, b, system_a, system_b))

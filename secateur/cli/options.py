@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from secateur.llm.budget import Prices
+from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import InputError, shown
 from secateur.models.options import PruneOptions, option_table
 from secateur.models.registry import ModelChoice
-
-if TYPE_CHECKING:
-    from secateur.llm.budget import Prices
-    from secateur.llm.endpoint import Endpoint
 
 
 def arg(help: str, *names: str, **settings: Any) -> Parameter:
@@ -26,13 +24,7 @@ def arg(help: str, *names: str, **settings: Any) -> Parameter:
 
 
 def flat(*without: str, group: str = "Parameters", **names: str) -> Parameter:
-    """Return what makes an option of each field of a dataclass.
-
-    Args:
-        without: Fields that are no options.
-        group: Heading in the help.
-        names: Option names by field, where they differ.
-    """
+    """Return what makes an option of each field of a dataclass, without some, and with other names for some."""
     return Parameter(
         name="*",
         group=group,
@@ -49,17 +41,14 @@ DefaultModel = Annotated[str | None, arg("Model directory, or name of a shipped 
 Examples = Annotated[Path, arg("Labelled examples: a JSON-lines file, or a directory with one file per source.")]
 
 
-def pruning_options(*without: str, table: type = PruneOptions, **defaults: Any) -> Any:
-    """Return a dataclass of the pruning options, with the help and range of each from the option table.
+def _pruning_options(*without: str, **defaults: Any) -> Any:
+    """Return a dataclass of the pruning options, without some, and with other defaults for some.
 
-    Args:
-        without: Options that a command does not have.
-        table: The option table.
-        defaults: Defaults of a command, where they differ.
+    The help and the range of each come from the option table.
     """
-    hints = get_type_hints(table)
+    hints = get_type_hints(PruneOptions)
     columns = []
-    for name, option in option_table(table).items():
+    for name, option in option_table().items():
         if name not in without:
             default = defaults.get(name, option.default)
             bounds = Number(gte=option.minimum, lte=option.maximum) if option.kind in (int, float) else None
@@ -79,9 +68,9 @@ if TYPE_CHECKING:
     PassagePruning = PruneOptions
     ToolPruning = PruneOptions
 else:
-    Pruning = pruning_options()
-    PassagePruning = pruning_options("return_units")
-    ToolPruning = pruning_options("return_units", truncate_query=True)
+    Pruning = _pruning_options()
+    PassagePruning = _pruning_options("return_units")
+    ToolPruning = _pruning_options("return_units", truncate_query=True)
 
 PRUNING = flat(group="Pruning")
 
@@ -111,16 +100,7 @@ class LlmOptions:
     extra: str | None = None
 
     def endpoint(self, **options: Any) -> Endpoint:
-        """Return the endpoint.
-
-        Args:
-            options: Further arguments of `Endpoint`, or others than these.
-
-        Raises:
-            InputError: An option is missing or wrong.
-        """
-        from secateur.llm.endpoint import Endpoint
-
+        """Return the endpoint, with further arguments of `Endpoint` or others than these."""
         given = {
             "base_url": self.base_url,
             "model": self.llm,
@@ -137,8 +117,6 @@ class LlmOptions:
 
     def charges(self) -> Prices | None:
         """Return the prices."""
-        from secateur.llm.budget import Prices
-
         return Prices(*self.prices) if self.prices else None
 
 
@@ -164,19 +142,10 @@ class LlmJobOptions(LlmOptions):
 
     def limits(self) -> dict[str, Any]:
         """Return the options of a job that do not belong to its endpoint."""
-        return {
-            "concurrency": self.concurrency,
-            "requests_per_minute": self.requests_per_minute,
-            "prices": self.charges(),
-            "max_cost": self.max_cost,
-        }
+        return {**{name: getattr(self, name) for name in self.LIMITS}, "prices": self.charges()}
 
     def job_endpoint(self, reply_tokens: int) -> Endpoint:
-        """Return the endpoint.
-
-        Args:
-            reply_tokens: Largest number of tokens of a reply, if the user gives none.
-        """
+        """Return the endpoint, with the largest number of tokens of a reply if the user gives none."""
         tokens = reply_tokens if self.max_reply_tokens is None else self.max_reply_tokens
         return self.endpoint(max_tokens=tokens, temperature=self.temperature)
 

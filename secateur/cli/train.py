@@ -11,13 +11,18 @@ from typing import Annotated
 
 from secateur.cli.ending import UsageError
 from secateur.cli.options import Examples, ModelName, Switch, arg, flat
+from secateur.labelled.yaml_files import read_yaml
+from secateur.models.checkpoint import read_config, resolve
+from secateur.models.errors import MissingExtraError
 from secateur.models.registry import BackendName, PrecisionName
-from secateur.pipelines.finetune import FinetuneOptions
+from secateur.models.sums import write_sums
+from secateur.pipelines import finetune as pipeline
+from secateur.training import calibration
+from secateur.training.config import load_config
+from secateur.training.model_card import CardFacts, make_card
 
 
 def _need(extra: str, *packages: str) -> None:
-    from secateur.models.errors import MissingExtraError
-
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtraError(package, extra)
@@ -33,7 +38,7 @@ def finetune(
     *,
     data: Examples,
     out: Annotated[Path, arg("Directory of the new model.")],
-    options: Annotated[FinetuneOptions, flat()] = FinetuneOptions(),
+    options: Annotated[pipeline.FinetuneOptions, flat()] = pipeline.FinetuneOptions(),
 ) -> None:
     """Retrain a model for a domain: split, train, export, calibrate, compare.
 
@@ -41,8 +46,6 @@ def finetune(
     """
     _need_training()
     _need("eval", "ir_measures", "matplotlib", "jinja2")
-    from secateur.pipelines import finetune as pipeline
-
     sys.stdout.write(pipeline.verdict_table(pipeline.finetune(data, out, options)))
 
 
@@ -52,8 +55,6 @@ def train(config: Annotated[Path, arg("Training configuration, a YAML file; see 
     Example: `secateur train training/configs/secateur-nano-en.yaml`
     """
     _need_training()
-    from secateur.training.config import load_config
-
     settings = load_config(config)
     from secateur.training import run  # takes seconds, which a wrong configuration does not have to wait for
 
@@ -78,8 +79,6 @@ def calibrate(
 
     Example: `secateur calibrate runs/secateur-nano-en/model --data dev`
     """
-    from secateur.training import calibration
-
     if check:
         if not titles:
             raise UsageError("--no-titles: cannot be used with --check, which reads as the calibration did; omit it")
@@ -104,7 +103,6 @@ def export(
     Example: `secateur export runs/secateur-nano-en/model --data train`
     """
     _need_training()
-    from secateur.models.checkpoint import resolve
     from secateur.training.export import export
 
     for report in export(resolve(model), data):
@@ -127,10 +125,6 @@ def card(
     Example: `secateur card secateur-nano-en --facts docs/cards/secateur-nano-en.yaml --metrics runs/eval/metrics.json`
     """
     _need_training()
-    from secateur.labelled.yaml_files import read_yaml
-    from secateur.models.checkpoint import resolve
-    from secateur.training.model_card import CardFacts, make_card
-
     make_card(resolve(model), metrics, read_yaml(facts, CardFacts), data)
 
 
@@ -139,9 +133,6 @@ def checksum(model: ModelName, /) -> None:
 
     Example: `secateur checksum my-model`
     """
-    from secateur.models.checkpoint import read_config, resolve
-    from secateur.models.sums import write_sums
-
     directory = resolve(model)
     read_config(directory)  # checksums of anything but a model would mislead
     for name, digest in write_sums(directory).items():

@@ -6,12 +6,18 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.text import Text
 
+from secateur import __version__
 from secateur.cli.ending import INTERRUPTED, UsageError
 from secateur.cli.options import (
     PRUNING,
@@ -26,29 +32,30 @@ from secateur.cli.options import (
     arg,
     flat,
 )
-from secateur.models.registry import ModelChoice
+from secateur.labelled.text_files import as_text, parse_json, read_limited
+from secateur.models.backends.onnx import cuda_available
+from secateur.models.calibration import Calibration
+from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_config, resolve
+from secateur.models.errors import DataError
+from secateur.models.options import PruneOptions
+from secateur.models.pruner import Pruner
+from secateur.models.registry import RUNTIMES, ModelChoice
+from secateur.models.requests import as_passage
 from secateur.models.segmentation import FORMATS
-
-if TYPE_CHECKING:
-    from secateur.models.types import Passage
+from secateur.models.types import Passage, PruneResult
 
 
-def _read_text(name: str) -> str:
-    from secateur.labelled.text_files import as_text, read_limited
-    from secateur.models.errors import DataError
-
+def _read(name: str, jsonl: bool, text_format: str) -> list[Passage]:
+    if name.startswith("-") and name != "-":
+        raise UsageError(f"Unknown option: {name}. See `secateur prune --help`; a file of that name is ./{name}.")
     try:
-        return as_text(sys.stdin.buffer.read() if name == "-" else read_limited(Path(name)), name)
+        text = as_text(sys.stdin.buffer.read() if name == "-" else read_limited(Path(name)), name)
     except OSError as error:
         raise UsageError(f"{name}: cannot be read ({error.strerror})") from error
     except DataError as error:
         raise UsageError(str(error)) from error
-
-
-def _json_lines(name: str, text: str) -> list[Passage]:
-    from secateur.labelled.text_files import parse_json
-    from secateur.models.requests import as_passage
-
+    if not (jsonl or name.endswith(".jsonl")):
+        return [Passage(text, id=None if name == "-" else name, format=text_format)]
     passages = []
     # Not splitlines: JSON strings may contain U+2028 and other characters that it takes for line ends.
     for number, line in enumerate(text.split("\n"), 1):
@@ -60,19 +67,24 @@ def _json_lines(name: str, text: str) -> list[Passage]:
     return passages
 
 
-def _passages(files: tuple[str, ...], jsonl: bool, text_format: str) -> list[Passage]:
-    from secateur.models.types import Passage
-
-    passages: list[Passage] = []
-    for name in files or ("-",):
-        if name.startswith("-") and name != "-":
-            raise UsageError(f"Unknown option: {name}. See `secateur prune --help`; a file of that name is ./{name}.")
-        text = _read_text(name)
-        if jsonl or name.endswith(".jsonl"):
-            passages += _json_lines(name, text)
-        else:
-            passages.append(Passage(text, id=None if name == "-" else name, format=text_format))
-    return passages
+def _show(console: Console, passages: Sequence[Passage], result: PruneResult) -> None:
+    """Print every returned passage with its scores, kept text plain and dropped text dimmed, and the compression."""
+    for item in result.results:
+        passage = passages[item.index]
+        header = Text(str(passage.id) if passage.id is not None else f"passage {item.index}", style="bold")
+        header.append(f"  relevance {item.score:.2f}  kept {item.kept_units} of {item.total_units} units", style="cyan")
+        console.print(header)
+        text = Text()
+        for unit in item.units or ():
+            body = passage.text[unit.start : unit.end]
+            text.append(body.rstrip(), style="" if unit.kept else "dim")
+            text.append(f" {unit.score:.2f}", style="green" if unit.kept else "dim red")
+            text.append(body[len(body.rstrip()) :] or " ")
+        text.rstrip()
+        console.print(text, soft_wrap=True)
+        console.print()
+    usage = result.usage
+    console.print(f"{usage.input_tokens} tokens in, {usage.output_tokens} out: {usage.compression:.0%} dropped")
 
 
 def prune(
@@ -94,11 +106,7 @@ def prune(
 
     Example: `secateur prune -q "When was the Eiffel Tower finished?" notes.txt passages.jsonl`
     """
-    from rich.console import Console
-
-    from secateur.models.pruner import Pruner
-
-    passages = _passages(files, jsonl, format)
+    passages = [passage for name in files or ("-",) for passage in _read(name, jsonl, format)]
     own = asdict(model)
     pruner = Pruner.load(own.pop("model"), **own)
     console = Console(highlight=False)
@@ -110,9 +118,7 @@ def prune(
     if json_:
         sys.stdout.write(json.dumps({"model": pruner.config.name, **asdict(result)}) + "\n")
     elif console.is_terminal:
-        from secateur.cli.display import show
-
-        show(console, passages, result)
+        _show(console, passages, result)
     else:
         encoding = sys.stdout.encoding or "utf-8"
         shown = result.text.encode(encoding, "backslashreplace").decode(encoding)
@@ -164,7 +170,6 @@ def prune_corpus(
 
     Example: `secateur prune-corpus passages.parquet --out pruned.parquet --query-column question`
     """
-    from secateur.models.options import PruneOptions
     from secateur.pipelines.corpus.rows import Columns
     from secateur.pipelines.corpus.run import CorpusOptions, prune_corpus
 
@@ -192,7 +197,7 @@ def mcp(
     *,
     http: Annotated[Switch, arg("Streamable HTTP at /mcp instead of stdio.")] = False,
     host: Annotated[str, arg("Address that --http listens on.")] = "127.0.0.1",
-    port: Annotated[int, arg("Port that --http listens on, 0 to 65535.")] = 8081,
+    port: Annotated[int, arg("Port that --http listens on, 0 to 65535.", validator=Number(gte=0, lte=65535))] = 8081,
     url: Annotated[
         str | None,
         arg("URL of a running service that prunes (its key: SECATEUR_API_KEY); a model in this process if unset."),
@@ -207,16 +212,11 @@ def mcp(
 
     Example: `secateur mcp --http --port 8081 --max-tokens 2000`
     """
-    from secateur.models.errors import InputError
-
-    if not 0 <= port <= 65535:
-        raise InputError("--port", f"{port} is not a port", "give 0 to 65535")
-    from secateur.integrations.mcp import HttpAddress, run
+    from secateur.integrations.mcp import run
     from secateur.integrations.settings import PruneSettings
 
-    own = {name: value for name, value in asdict(model).items() if name not in ("precision", "verify")}
-    settings = PruneSettings.model_validate({**own, **asdict(pruning), "url": url, "on_error": on_error})
-    run(settings, HttpAddress(host, port) if http else None)
+    settings = PruneSettings(**asdict(model), **asdict(pruning), url=url, on_error=on_error)
+    run(settings, (host, port) if http else None)
 
 
 def info(model: DefaultModel = None, /) -> None:
@@ -224,14 +224,6 @@ def info(model: DefaultModel = None, /) -> None:
 
     Example: `secateur info secateur-nano-en`
     """
-    from importlib.util import find_spec
-
-    from secateur import __version__
-    from secateur.models.backends.onnx import cuda_available
-    from secateur.models.calibration import Calibration
-    from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_config, resolve
-    from secateur.models.registry import RUNTIMES
-
     directory = resolve(model)
     config = read_config(directory)
     calibration = Calibration.read(directory)

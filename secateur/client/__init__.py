@@ -17,7 +17,7 @@ from secateur.client.errors import (
     ServiceError,
     ServiceUnavailableError,
 )
-from secateur.client.passthrough import passed_through
+from secateur.client.wire import passed_through
 
 __all__ = [
     "AsyncClient",

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self, TypeVar, cast
+import weakref
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any, Self, TypeVar
 
-from secateur.client.answers import Health, read_health, read_models, read_result
-from secateur.client.connections import AsyncConnections, SyncConnections
+import httpx
+
+from secateur.client.answers import Answers, Health
 from secateur.client.errors import BadResponseError, ServiceUnavailableError
-from secateur.client.exchange import Exchange, HttpRequest, HttpResponse, error_of, send, send_once
-from secateur.client.passthrough import passthrough
+from secateur.client.exchange import Connections
 from secateur.client.settings import ClientSettings
-from secateur.client.wire import answer_limit, body, join, split
+from secateur.client.wire import answer_limit, body, join, passthrough, split
 from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions, with_options
+from secateur.models.processes import PerProcess
 from secateur.models.requests import CheckedRequest, PassageLike, check_request
 from secateur.models.types import PruneRequest, PruneResult
 
@@ -29,71 +32,98 @@ T = TypeVar("T")
 _CONCURRENT = 8  # requests of `prune_many` at the same time, as many as the service's batch route works on
 
 
-class _Base:
-    """What both clients share: their settings and their exchanges with the service."""
+class AsyncClient:
+    """`Client` for asyncio, with the same arguments; an async context manager.
 
-    _connect: type[SyncConnections] | type[AsyncConnections]
-    _connections: SyncConnections | AsyncConnections
+    May be used in several event loops, one after another or at the same time in several threads. Each loop has its own
+    connections, which are closed when `asyncio.run` ends the loop.
+    """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
         self.settings = ClientSettings("" if url is None else url, **settings)
-        self._connections = self._connect(self.settings)
+        self._answers = Answers(self.settings.hide, self.settings.route.via)
+        self._connections = Connections(self.settings, self._answers)
 
     # The names and defaults of the settings, for `help` and editors.
     __init__.__signature__ = inspect.signature(ClientSettings.__init__)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.settings.public_url!r})"
+        return f"AsyncClient({self.settings.public_url!r})"
 
-    def _pruning(self, checked: CheckedRequest) -> Exchange[PruneResult]:
-        request, settings = checked.request, self.settings
-        results = []
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop; a later call opens new ones."""
+        await self._connections.close()
+
+    @with_options
+    async def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
+        """Prune and rerank passages for a query; see `Client.prune`."""
+        return await self._prune(check_request(query, passages, PruneOptions.of(**options)))
+
+    async def prune_request(self, request: PruneRequest) -> PruneResult:
+        """Prune one `PruneRequest`; see `Client.prune`."""
+        return await self._prune(check_request(request.query, request.passages, request.options))
+
+    async def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
+        """Prune for several queries, up to eight at the same time; see `Client.prune_many`."""
+        checked = []
+        for index, request in enumerate(requests):
+            try:
+                checked.append(check_request(request.query, request.passages, request.options))
+            except InputError as error:
+                raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
+        slots = asyncio.Semaphore(_CONCURRENT)
+
+        async def prune(one: CheckedRequest) -> PruneResult:
+            async with slots:
+                return await self._prune(one)
+
+        tasks = [asyncio.ensure_future(prune(one)) for one in checked]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:  # once one has failed, nobody reads the others
+            for task in tasks:
+                task.cancel()
+
+    async def _prune(self, checked: CheckedRequest) -> PruneResult:
+        request, results = checked.request, []
         try:
             for part in split(request):
-                content = body(request, part, settings.model)
-                http = HttpRequest("POST", "/v1/prune", content, answer_limit(request, part, content))
-                answer = yield from send(http, settings, part.offset)
-                results.append(read_result(answer.content, request, part, settings.hide, settings.route.via))
+                content = body(request, part, self.settings.model)
+                limit = answer_limit(request, part, content)
+                answer = await self._connections.send("POST", "/v1/prune", content, limit=limit, offset=part.offset)
+                results.append(self._answers.result(answer, request, part))
         except (ServiceUnavailableError, BadResponseError) as error:  # other errors are for the caller to fix
-            if settings.on_error == "raise":
+            if self.settings.on_error == "raise":
                 raise
             log.warning("passages are passed through unpruned: %s", error)
             return passthrough(request, error)
         return join(results, request, checked.warnings)
 
-    def _models(self) -> Exchange[tuple[str, ...]]:
-        answer = yield from send(HttpRequest("GET", "/v1/models"), self.settings)
-        return read_models(answer.content, self.settings.hide, self.settings.route.via)
+    async def models(self) -> tuple[str, ...]:
+        """Return the names of the served models, the default one first."""
+        return self._answers.models(await self._connections.send("GET", "/v1/models"))
 
-    def _health(self) -> Exchange[Health]:
-        settings = self.settings
-        deadline = time.monotonic() + settings.timeout_s
-        outcome = yield from send_once(HttpRequest("GET", "/health/ready", deadline=deadline), settings)
-        if not isinstance(outcome, HttpResponse):
-            raise error_of(outcome, settings, 0)[0]
-        return read_health(outcome.status, outcome.content, settings.hide, settings.route.via)
-
-
-def _checked(request: PruneRequest) -> CheckedRequest:
-    return check_request(request.query, request.passages, request.options)
+    async def health(self) -> Health:
+        """Ask, once, whether the service is ready; see `Client.health`."""
+        deadline = time.monotonic() + self.settings.timeout_s
+        outcome = await self._connections.try_once("GET", "/health/ready", deadline=deadline)
+        if not isinstance(outcome, httpx.Response):
+            raise self._connections.error_of(outcome)[0]
+        return self._answers.health(outcome.status_code, outcome.content)
 
 
-def _all_checked(requests: Sequence[PruneRequest]) -> list[CheckedRequest]:
-    checked = []
-    for index, request in enumerate(requests):
-        try:
-            checked.append(_checked(request))
-        except InputError as error:
-            raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
-    return checked
-
-
-class Client(_Base):
+class Client:
     """Prunes on a service. Keeps its connections, and may be shared between threads; a context manager.
 
     A request of more than 1,000 passages or 500,000 characters is sent in parts, one after another, each with the
     whole timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
-    it if it is too large.
+    it if it is too large. Requests are sent by a thread of the client's own, which begins with the first of them.
 
     Args:
         url: address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
@@ -113,8 +143,15 @@ class Client(_Base):
         InputError: a setting is wrong.
     """
 
-    _connect = SyncConnections
-    _connections: SyncConnections
+    def __init__(self, url: str | None = None, **settings: Any) -> None:
+        self._client = AsyncClient(url, **settings)
+        self.settings = self._client.settings
+        self._loop = PerProcess(partial(_LoopThread, self._client))
+
+    __init__.__signature__ = AsyncClient.__init__.__signature__  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"Client({self.settings.public_url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +161,7 @@ class Client(_Base):
 
     def close(self) -> None:
         """Close all connections of this process; a later call opens new ones."""
-        self._connections.close()
+        self._run(self._client.close())
 
     @with_options
     def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
@@ -136,11 +173,11 @@ class Client(_Base):
             InputError: an argument is wrong; the message names it.
             ServiceError: the service did not answer, or gave a bad answer.
         """
-        return self._run(self._pruning(check_request(query, passages, PruneOptions(**options))))
+        return self._run(self._client.prune(query, passages, **options))
 
     def prune_request(self, request: PruneRequest) -> PruneResult:
         """Prune one `PruneRequest`; see `prune`."""
-        return self._run(self._pruning(_checked(request)))
+        return self._run(self._client.prune_request(request))
 
     def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
         """Prune for several queries, up to eight at the same time; results have the order of the requests.
@@ -149,13 +186,11 @@ class Client(_Base):
             InputError: a request is wrong; the message names it and the field. Nothing was sent.
             ServiceError: see `prune`.
         """
-        checked = _all_checked(requests)
-        with ThreadPoolExecutor(_CONCURRENT) as pool:
-            return list(pool.map(lambda one: self._run(self._pruning(one)), checked))
+        return self._run(self._client.prune_many(requests))
 
     def models(self) -> tuple[str, ...]:
         """Return the names of the served models, the default one first."""
-        return self._run(self._models())
+        return self._run(self._client.models())
 
     def health(self) -> Health:
         """Ask, once, whether the service is ready.
@@ -163,75 +198,33 @@ class Client(_Base):
         Raises:
             ServiceError: the service cannot be reached.
         """
-        return self._run(self._health())
+        return self._run(self._client.health())
 
-    def _run(self, exchange: Exchange[T]) -> T:
-        outcome: Any = None
-        while True:
-            try:
-                request = exchange.send(outcome)
-            except StopIteration as end:
-                return cast(T, end.value)
-            outcome = self._connections.send(request)
-
-
-class AsyncClient(_Base):
-    """`Client` for asyncio, with the same arguments; an async context manager.
-
-    May be used in several event loops, one after another or at the same time in several threads. Each loop has its own
-    connections, which are closed when `asyncio.run` ends the loop.
-    """
-
-    _connect = AsyncConnections
-    _connections: AsyncConnections
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections of the running event loop; a later call opens new ones."""
-        await self._connections.close()
-
-    @with_options
-    async def prune(self, query: str, passages: Sequence[PassageLike], **options: Any) -> PruneResult:
-        """Prune and rerank passages for a query; see `Client.prune`."""
-        return await self._run(self._pruning(check_request(query, passages, PruneOptions(**options))))
-
-    async def prune_request(self, request: PruneRequest) -> PruneResult:
-        """Prune one `PruneRequest`; see `Client.prune`."""
-        return await self._run(self._pruning(_checked(request)))
-
-    async def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
-        """Prune for several queries, up to eight at the same time; see `Client.prune_many`."""
-        slots = asyncio.Semaphore(_CONCURRENT)
-
-        async def prune(checked: CheckedRequest) -> PruneResult:
-            async with slots:
-                return await self._run(self._pruning(checked))
-
-        tasks = [asyncio.ensure_future(prune(checked)) for checked in _all_checked(requests)]
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop.get().loop)
         try:
-            return list(await asyncio.gather(*tasks))
-        finally:  # once one has failed, nobody reads the others
-            for task in tasks:
-                task.cancel()
+            return future.result()
+        finally:
+            future.cancel()  # if the caller was interrupted
 
-    async def models(self) -> tuple[str, ...]:
-        """Return the names of the served models, the default one first."""
-        return await self._run(self._models())
 
-    async def health(self) -> Health:
-        """Ask, once, whether the service is ready; see `Client.health`."""
-        return await self._run(self._health())
+class _LoopThread:
+    """An event loop in a thread of its own, for a client that is not asynchronous. It ends when this is freed."""
 
-    async def _run(self, exchange: Exchange[T]) -> T:
-        outcome: Any = None
-        while True:
-            try:
-                request = exchange.send(outcome)
-            except StopIteration as end:
-                return cast(T, end.value)
-            outcome = await self._connections.send(request)
+    def __init__(self, client: AsyncClient) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=_serve, args=(self.loop,), name="secateur-client", daemon=True).start()
+        weakref.finalize(self, _end, self.loop, client).atexit = False
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.get_loop().run_forever()
+
+
+def _end(loop: asyncio.AbstractEventLoop, client: AsyncClient) -> None:
+    async def end() -> None:
+        await client.close()
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(end(), loop)

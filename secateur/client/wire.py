@@ -1,4 +1,7 @@
-"""From a `PruneRequest` to the bodies of `/v1/prune`, and from the results of its parts to one `PruneResult`."""
+"""From a `PruneRequest` to the bodies of `/v1/prune`, and from the results of its parts to one `PruneResult`.
+
+Without a service, the passages are returned unpruned.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from secateur.models.options import option_table
-from secateur.models.types import Passage, PruneRequest, PruneResult, Timings, Usage
+from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult, Timings, Usage
 
 # Size of a part: small enough for the time limit of a service on a few cores, and so large that a further request
 # costs little in comparison.
 PART_PASSAGES = 1_000
 PART_CHARACTERS = 500_000
+
+_PASSTHROUGH = "passthrough: "  # begins the warning of a result that was passed through
 
 # Size limits of an answer, in bytes
 _HEAD_BYTES = 1 << 16  # all but the passages
@@ -23,14 +28,9 @@ _UNIT_BYTES = 192  # `{"start":499999,"end":500000,"kind":"list_item","score":..
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The passages of one HTTP request, which are neighbours in the caller's list.
+    """The passages of one HTTP request, which are neighbours in the caller's list; at least one."""
 
-    Attributes:
-        offset: index of the first one in the caller's list.
-        passages: at least one.
-    """
-
-    offset: int
+    offset: int  # index of the first one in the caller's list
     passages: tuple[Passage, ...]
 
 
@@ -67,14 +67,9 @@ def _passage(passage: Passage) -> str | dict[str, str]:
 
 
 def answer_limit(request: PruneRequest, part: Part, content: bytes) -> int:
-    """Return the size of the largest valid answer to a part, in bytes.
+    """Return the size of the largest valid answer to a part with a body, in bytes.
 
     That is the answer with the whole text, every second character in a span and each character in a unit of its own.
-
-    Args:
-        request: the request that the part belongs to.
-        part: the part.
-        content: its body.
     """
     options = request.options
     characters = sum(len(passage.text) for passage in part.passages)
@@ -83,13 +78,7 @@ def answer_limit(request: PruneRequest, part: Part, content: bytes) -> int:
 
 
 def join(results: Sequence[PruneResult], request: PruneRequest, warnings: Sequence[str]) -> PruneResult:
-    """Return one result for all parts.
-
-    Args:
-        results: results of the parts, in their order.
-        request: the request that the parts belong to.
-        warnings: the client's own warnings.
-    """
+    """Return one result for the results of all parts, in their order, with the client's own warnings."""
     passages = [item for result in results for item in result.results]
     passages.sort(key=lambda item: (-item.score if request.options.reorder else 0.0, item.index))
     inputs = sum(result.usage.input_tokens for result in results)
@@ -103,3 +92,26 @@ def join(results: Sequence[PruneResult], request: PruneRequest, warnings: Sequen
         timings=Timings(**timings),
         warnings=tuple(dict.fromkeys([*warnings, *told])),
     )
+
+
+def passthrough(request: PruneRequest, reason: object) -> PruneResult:
+    """Return the passages of a request whole and in their order, with a score of 0 and a warning with the reason.
+
+    Without a model no option can be applied, except that `drop_empty` leaves out passages without text.
+    """
+    results = []
+    for index, passage in enumerate(request.passages):
+        empty = not passage.text.strip()
+        if not (empty and request.options.drop_empty):
+            spans = () if empty else ((0, len(passage.text)),)
+            units = len(spans)
+            results.append(
+                PassageResult(index, passage.id, 0.0, passage.text, spans, units, units, empty, passage.metadata)
+            )
+    warning = f"{_PASSTHROUGH}nothing was pruned, scored or reordered: {reason}"
+    return PruneResult(tuple(results), 0.0, Usage(0, 0, 0, 0.0), Timings(0.0, 0.0, 0.0, 0.0), (warning,))
+
+
+def passed_through(result: PruneResult) -> bool:
+    """Return whether the passages of a result were returned unpruned because the service was down."""
+    return any(warning.startswith(_PASSTHROUGH) for warning in result.warnings)

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from secateur.integrations.any_pruner import AnyPruner
-from secateur.integrations.documents import METADATA_KEY, CallerNames, document_passage, result_metadata
+from secateur.integrations.any_pruner import METADATA_KEY, AnyPruner, CallerNames, document_passage, result_metadata
 from secateur.integrations.settings import OPTIONS, PruneSettings
-from secateur.llm.credentials import header_key
 from secateur.models.errors import MissingExtraError
 from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PruneResult
@@ -22,8 +20,6 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("haystack-ai", "haystack") from error
 
-from pydantic import SecretStr
-
 if TYPE_CHECKING:
     from secateur.models.pruner import Pruner
 
@@ -31,12 +27,11 @@ _KEY = Secret.from_env_var("SECATEUR_API_KEY", strict=False)
 
 
 def _with_settings(init: Callable[..., None]) -> Any:
-    """Put the fields of `PruneSettings` into the signature of a function with ``**settings``."""
-    own, fields = (list(inspect.signature(function).parameters.values()) for function in (init, PruneSettings))
-    names = [parameter.name for parameter in own]
-    init.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*own[:-1], *(field for field in fields if field.name not in names)]
-    )
+    """Put the fields of `PruneSettings` into the signature of a function in place of ``**settings``."""
+    own, fields = inspect.signature(init).parameters, inspect.signature(PruneSettings).parameters
+    parameters = {**own, **fields, **own}
+    del parameters["settings"]
+    init.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     return init
 
 
@@ -81,31 +76,26 @@ class SecateurPruner:
 
     def warm_up(self) -> None:
         """Load the model, or make the client; otherwise the first run does."""
-        self._ready().warm_up()
+        self._ready().get()
 
     def _ready(self) -> AnyPruner:
         if self._pruner is None:
-            given = self.api_key.resolve_value() if self._settings.url and self.api_key is not None else None
-            key = header_key(given)
-            secret = SecretStr(key) if key is not None else None
-            self._pruner = AnyPruner(self._settings.model_copy(update={"api_key": secret}))
+            key = self.api_key.resolve_value() if self._settings.url and self.api_key is not None else None
+            self._pruner = AnyPruner(PruneSettings(**self._settings.model_dump(), api_key=key))
         return self._pruner
 
-    def _passages(self, documents: list[Document], names: CallerNames) -> list[Passage]:
+    def _arguments(
+        self, query: str, documents: list[Document], given: dict[str, Any]
+    ) -> tuple[str, list[Passage], dict[str, Any], CallerNames]:
+        names = _best_of_each_id(documents)
         chosen = [documents[position] for position in names.positions or ()]
-        return [document_passage(document.content, document.meta, self._settings) for document in chosen]
-
-    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
-        return self._settings.options() | {name: value for name, value in given.items() if value is not None}
+        passages = [document_passage(document.content, document.meta, self._settings) for document in chosen]
+        options = {name: value for name, value in given.items() if value is not None}
+        return query, passages, self._settings.options() | options, names
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, documents: list[Document], **options: Any) -> dict[str, Any]:
-        """Prune and rerank documents for a query.
-
-        Args:
-            query: the user's question.
-            documents: retrieved documents; an empty list gives an empty list.
-            options: options of `Pruner.prune` to use instead of the component's.
+        """Prune and rerank retrieved documents for the user's question; options replace those of the component.
 
         Raises:
             InputError: the query or an option is wrong.
@@ -113,8 +103,7 @@ class SecateurPruner:
         """
         if not documents:
             return {"documents": []}
-        names = _best_of_each_id(documents)
-        result = self._ready().prune(query, self._passages(documents, names), self._options(options), names)
+        result = self._ready().prune(*self._arguments(query, documents, options))
         return {"documents": _pruned(documents, result)}
 
     @component.output_types(documents=list[Document])
@@ -122,23 +111,19 @@ class SecateurPruner:
         """Prune and rerank documents without blocking the event loop; see `run`."""
         if not documents:
             return {"documents": []}
-        names = _best_of_each_id(documents)
-        result = await self._ready().aprune(query, self._passages(documents, names), self._options(options), names)
+        result = await self._ready().aprune(*self._arguments(query, documents, options))
         return {"documents": _pruned(documents, result)}
 
 
 def _best_of_each_id(documents: list[Document]) -> CallerNames:
     """Return the positions to prune: of each id the document with the highest score, as Haystack's rankers choose."""
     chosen: dict[str, int] = {}
+    scores = [-math.inf if document.score is None else document.score for document in documents]
     for position, document in enumerate(documents):
         best = chosen.setdefault(document.id, position)
-        if _retrieval_score(document) > _retrieval_score(documents[best]):
+        if scores[position] > scores[best]:
             chosen[document.id] = position
     return CallerNames({"passages": "documents", "text": "content"}, tuple(chosen.values()))
-
-
-def _retrieval_score(document: Document) -> float:
-    return document.score if document.score is not None else -math.inf
 
 
 def _pruned(documents: list[Document], result: PruneResult) -> list[Document]:

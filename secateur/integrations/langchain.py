@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from secateur.integrations.any_pruner import PruningComponent
-from secateur.integrations.documents import CallerNames, document_passage, result_metadata
+from secateur.integrations.any_pruner import CallerNames, PruningComponent, document_passage, result_metadata
 from secateur.models.errors import MissingExtraError
 from secateur.models.types import Passage, PruneResult
 
@@ -60,12 +59,7 @@ class SecateurCompressor(PruningComponent, BaseDocumentCompressor, Serializable)
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """Prune and rerank documents for a query.
-
-        Args:
-            documents: retrieved documents; an empty list gives an empty list.
-            query: the user's question.
-            callbacks: ignored.
+        """Prune and rerank retrieved documents for the user's question; callbacks are ignored.
 
         Raises:
             InputError: the query or an option is wrong.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from secateur.integrations.any_pruner import PruningComponent
-from secateur.integrations.documents import METADATA_KEY, CallerNames, document_passage, result_metadata
+from secateur.integrations.any_pruner import (
+    METADATA_KEY,
+    CallerNames,
+    PruningComponent,
+    document_passage,
+    result_metadata,
+)
 from secateur.models.errors import InputError, MissingExtraError
 from secateur.models.types import Passage, PruneResult
 
 try:
-    from llama_index.core.callbacks import CBEventType, EventPayload
     from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
     from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -60,44 +62,28 @@ class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _query(query_bundle)
         if not nodes:
             return []
-        with self._events(nodes, query) as pruned:
-            pruned += _pruned(nodes, self._pruner.prune(query, self._passages(nodes), self.options(), _NAMES))
-        return pruned
+        query = self._begun(nodes, query_bundle)
+        return _pruned(nodes, self._pruner.prune(query, self._passages(nodes), self.options(), _NAMES))
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _query(query_bundle)
         if not nodes:
             return []
-        with self._events(nodes, query) as pruned:
-            pruned += _pruned(nodes, await self._pruner.aprune(query, self._passages(nodes), self.options(), _NAMES))
-        return pruned
+        query = self._begun(nodes, query_bundle)
+        return _pruned(nodes, await self._pruner.aprune(query, self._passages(nodes), self.options(), _NAMES))
 
-    @contextmanager
-    def _events(self, nodes: list[NodeWithScore], query: str) -> Iterator[list[NodeWithScore]]:
-        """Emit the events before and after pruning; yield a list for the pruned nodes."""
-        name, top_n = self._pruner.model_name, self.options()["top_n"] or len(nodes)
+    def _begun(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None) -> str:
+        if query_bundle is None:
+            raise InputError("query_bundle", "is missing", "give query_bundle or query_str, the question to prune for")
+        query, name, top_n = query_bundle.query_str, self._pruner.model_name, self.options()["top_n"] or len(nodes)
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=name))
-        payload: dict[str, Any] = {EventPayload.NODES: nodes, EventPayload.MODEL_NAME: name}
-        payload |= {EventPayload.QUERY_STR: query, EventPayload.TOP_K: top_n}
-        pruned: list[NodeWithScore] = []
-        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
-            yield pruned
-            event.on_end(payload={EventPayload.NODES: pruned})
-        dispatcher.event(ReRankEndEvent(nodes=pruned))
+        return query
 
     def _passages(self, nodes: list[NodeWithScore]) -> list[Passage]:
         return [document_passage(_text(node.node), node.node.metadata, self) for node in nodes]
-
-
-def _query(query_bundle: QueryBundle | None) -> str:
-    if query_bundle is None:
-        raise InputError("query_bundle", "is missing", "give query_bundle or query_str, the question to prune for")
-    return query_bundle.query_str
 
 
 def _text(node: BaseNode) -> str:
@@ -119,4 +105,5 @@ def _pruned(nodes: list[NodeWithScore], result: PruneResult) -> list[NodeWithSco
             if METADATA_KEY not in keys:
                 keys.append(METADATA_KEY)
         pruned.append(NodeWithScore(node=node, score=score))
+    dispatcher.event(ReRankEndEvent(nodes=pruned))
     return pruned

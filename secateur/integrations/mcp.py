@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from secateur.context import format_context
-from secateur.integrations.any_pruner import AnyPruner
-from secateur.integrations.documents import CallerNames
+from secateur.integrations.any_pruner import AnyPruner, CallerNames
 from secateur.integrations.settings import PruneSettings, option_fields
 from secateur.models.errors import MissingExtraError, SecateurError
-from secateur.models.types import Passage, PruneResult
+from secateur.models.types import Passage
 
 try:
     from mcp.server import MCPServer
@@ -28,14 +26,6 @@ _INSTRUCTIONS = (
     "Cuts long retrieved texts down to the sentences that help to answer a query, word for word, and ranks the texts. "
     "Use it on search results, files or notes before reading them."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAddress:
-    """Address that the streamable HTTP transport listens on."""
-
-    host: str
-    port: int
 
 
 class PrunedText(BaseModel):
@@ -60,9 +50,7 @@ class Pruned(BaseModel):
 def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] = "WARNING") -> MCPServer[Any]:
     """Return a server that prunes with a model in this process, or on a service if the settings have a `url`.
 
-    Args:
-        settings: settings; their options are the defaults of the tool's arguments.
-        log_level: lowest level that the server logs.
+    The options of the settings are the defaults of the tool's arguments.
     """
     pruner = AnyPruner(settings)
     server: MCPServer[Any] = MCPServer("secateur", version=__version__, instructions=_INSTRUCTIONS, log_level=log_level)
@@ -72,7 +60,16 @@ def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] =
             result = await pruner.aprune(query, [Passage(text) for text in texts], options, _NAMES)
         except SecateurError as error:
             raise ToolError(str(error)) from error
-        return _pruned(result, len(texts))
+        return Pruned(
+            context=format_context(result, [None] * len(texts)),
+            texts=[
+                PrunedText(source=item.index + 1, score=item.score, text=item.text, spans=list(item.spans))
+                for item in result.results
+            ],
+            input_tokens=result.usage.input_tokens,
+            output_tokens=result.usage.output_tokens,
+            warnings=list(result.warnings),
+        )
 
     required = {
         "query": (str, Field(description="The question that the texts should answer.")),
@@ -94,28 +91,10 @@ def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] =
     return server
 
 
-def _pruned(result: PruneResult, count: int) -> Pruned:
-    return Pruned(
-        context=format_context(result, [None] * count),
-        texts=[
-            PrunedText(source=item.index + 1, score=item.score, text=item.text, spans=list(item.spans))
-            for item in result.results
-        ],
-        input_tokens=result.usage.input_tokens,
-        output_tokens=result.usage.output_tokens,
-        warnings=list(result.warnings),
-    )
-
-
-def run(settings: PruneSettings, http: HttpAddress | None = None) -> None:
-    """Serve until the client disconnects, or for streamable HTTP until a signal.
-
-    Args:
-        settings: settings of the server.
-        http: address to listen on; None for stdio.
-    """
+def run(settings: PruneSettings, http: tuple[str, int] | None = None) -> None:
+    """Serve over stdio until the client disconnects, or over streamable HTTP at a host and port until a signal."""
     if http is None:
         make_server(settings).run("stdio")
     else:
-        # The address is logged at this level.
-        make_server(settings, "INFO").run("streamable-http", host=http.host, port=http.port)
+        host, port = http
+        make_server(settings, "INFO").run("streamable-http", host=host, port=port)  # the address is logged at INFO

@@ -14,17 +14,11 @@ from secateur.models.registry import BACKENDS, DEVICES, PRECISIONS, either
 OPTIONS = {name: option for name, option in option_table().items() if name != "return_units"}
 """Options of an integration: all but one, because a framework's documents have no place for units."""
 
-MODEL_CHOICES = ("backend", "device", "precision", "threads", "verify")
-"""Settings that are arguments of `Pruner.load`."""
-
 
 def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
-    """Return the options as types and fields of pydantic.
+    """Return the options as types and fields of pydantic, some with other defaults than in the option table.
 
     The fields' schemas have the ranges, but pruning checks them, so that errors are the same everywhere.
-
-    Args:
-        defaults: defaults to use instead of those of the option table, by option.
     """
     hints = get_type_hints(PruneOptions)
     found = {}

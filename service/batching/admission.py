@@ -6,13 +6,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from secateur.models.errors import InputError
 from secateur.models.pruner import EncodedRequest
 from secateur.models.types import PruneRequest
 from secateur.service.errors import OverloadedError
+from secateur.service.settings import Settings
 
 _CHARACTERS_PER_TOKEN = 4
 _SPECIAL_TOKENS = 3  # of a window
@@ -34,11 +34,9 @@ class Load(NamedTuple):
 
 
 def estimated_load(request: PruneRequest, window: int) -> Load:
-    """Return the approximate work of a request: its query beside each window of its passages.
+    """Return the approximate work of a request that is not encoded yet: its query beside each window of its passages.
 
-    Args:
-        request: Request that is not encoded yet.
-        window: Number of tokens of the model's window, of which a query takes at most half.
+    ``window`` is the number of tokens of the model's window, of which a query takes at most half.
     """
     query = min(len(request.query) // _CHARACTERS_PER_TOKEN + 1, window // 2 - _SPECIAL_TOKENS) + _SPECIAL_TOKENS
     characters = sum(len(passage.text) + len(passage.title or "") for passage in request.passages)
@@ -52,11 +50,7 @@ class Speed:
 
     The costs follow the measured steps by normalized least mean squares: the error of an estimate is distributed over
     the costs in proportion to their parts of the step. So many steps of one kind do not distort the estimates for
-    another kind, as a single rate of tokens per second would.
-
-    Args:
-        step_tokens: Number of tokens of a full step.
-        clock: Clock in seconds, for tests.
+    another kind, as a single rate of tokens per second would. A full step has ``step_tokens``.
     """
 
     def __init__(self, step_tokens: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,16 +59,11 @@ class Speed:
         self._costs = (0.0, 0.0, 0.0)
         self._measured_at = -1.0
 
-    @property
-    def known(self) -> bool:
-        """Whether a step has been measured."""
-        return any(self._costs)
-
     def measure(self, load: Load, seconds: float) -> None:
         """Learn from a step. Called from one thread only."""
         parts = self._parts(1.0, load)
         error = seconds - self._cost(parts)
-        share = 1.0 if not self.known else _RISE if error > 0 else _FALL
+        share = 1.0 if not any(self._costs) else _RISE if error > 0 else _FALL
         move = share * error / sum(part * part for part in parts)
         step, window, token = (max(0.0, cost + move * part) for cost, part in zip(self._costs, parts, strict=True))
         self._costs = step, window, token
@@ -97,63 +86,59 @@ class Reservation:
 
     Attributes:
         load: Amount of work; corrected once it is known exactly.
-
-    Args:
-        admission: Admission that accepted the request.
-        load: Estimated amount of work.
     """
 
     def __init__(self, admission: Admission, load: Load) -> None:
         self._admission = admission
+        self._holders = 0
         self.load = load
 
     def __enter__(self) -> Reservation:
-        self._admission.hold(self)
+        with self._admission.lock:
+            self._holders += 1
+            self._admission.held.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._admission.release(self)
+        with self._admission.lock:
+            self._holders -= 1
+            if not self._holders:
+                self._admission.held.discard(self)
 
 
 class Admission:
     """Accepts the requests that can be answered in time, given the work of all accepted ones. Thread-safe.
 
     The engine serves requests in turns. So a request waits for others' work only up to its own size, or up to one turn
-    if it is smaller: that is the work ahead of it, and a large request does not keep small ones out.
-
-    Args:
-        max_tokens: Limit on the tokens of a request and of the work ahead of it. A larger request is accepted when
-            nothing else waits.
-        turn_tokens: Number of tokens of a turn.
+    if it is smaller: that is the work ahead of it, and a large request does not keep small ones out. Together they have
+    at most ``max_tokens``; a larger request is accepted when nothing else waits.
     """
 
     def __init__(self, max_tokens: int, turn_tokens: int) -> None:
         self.speed = Speed(turn_tokens)
+        self.held: set[Reservation] = set()  # which count
+        self.lock = threading.Lock()
         self._max_tokens = max_tokens
         self._turn_tokens = turn_tokens
-        self._lock = threading.Lock()
-        self._holders: dict[Reservation, int] = {}
 
     @property
     def waiting(self) -> int:
         """Tokens of the accepted requests that are unfinished, whether or not anybody waits for the answer."""
-        with self._lock:
-            return sum(reservation.load.tokens for reservation in self._holders)
+        with self.lock:
+            return sum(reservation.load.tokens for reservation in self.held)
 
     def reserve(self, load: Load, timeout_s: float) -> Reservation:
-        """Accept a request.
+        """Accept a request, whose work counts within the context of the reservation.
 
         Raises:
             InputError: It would take too long even alone; see `check_feasible`.
             OverloadedError: It would be answered too late after other requests, or the queue is full.
         """
         self.check_feasible(load, timeout_s)
-        with self._lock:
-            if self._holders:
+        with self.lock:
+            if self.held:
                 self._check_room(load, timeout_s)
-            reservation = Reservation(self, load)
-            self._holders[reservation] = 0
-        return reservation
+        return Reservation(self, load)
 
     def _check_room(self, load: Load, timeout_s: float) -> None:
         ahead = self._ahead(load.tokens)
@@ -167,18 +152,14 @@ class Admission:
         """Return the work that will run before a request with so many tokens ends."""
         most = max(tokens, self._turn_tokens)
         windows = ahead = 0.0
-        for load in (reservation.load for reservation in self._holders):
+        for load in (reservation.load for reservation in self.held):
             share = min(1.0, most / max(1, load.tokens))
             windows += share * load.windows
             ahead += share * load.tokens
         return Load(math.ceil(windows), math.ceil(ahead))
 
     def check_feasible(self, load: Load, seconds_left: float) -> None:
-        """Refuse work that takes too long even alone. Nothing is refused before the speed is known.
-
-        Raises:
-            InputError: It does, by the measured speed and beyond its uncertainty.
-        """
+        """Refuse work that takes too long even alone, by the measured speed and beyond its uncertainty."""
         needed_s = self.speed.seconds(load)
         if needed_s > _UNCERTAINTY * seconds_left:
             raise InputError(
@@ -188,51 +169,22 @@ class Admission:
                 "send fewer or shorter passages, or allow more time",
             )
 
-    def hold(self, reservation: Reservation) -> None:
-        """Add a holder to a reservation."""
-        with self._lock:
-            self._holders[reservation] = self._holders.get(reservation, 0) + 1
 
-    def release(self, reservation: Reservation) -> None:
-        """Remove a holder from a reservation, which no longer counts after the last one."""
-        with self._lock:
-            self._holders[reservation] -= 1
-            if not self._holders[reservation]:
-                del self._holders[reservation]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerLimits:
-    """Limits on an answer. Its texts and metadata are never longer than those of the request.
-
-    Attributes:
-        max_units: Largest number of returned units.
-        max_joiner_characters: Largest number of characters of all joiners together.
-    """
-
-    max_units: int = 100_000
-    max_joiner_characters: int = 4_000_000
-
-
-def check_answer(encoded: EncodedRequest, limits: AnswerLimits) -> None:
-    """Refuse a request whose answer may be too large, before the network runs.
-
-    Raises:
-        InputError: It may have too many units, or too many characters in joiners.
-    """
+def check_answer(encoded: EncodedRequest, settings: Settings) -> None:
+    """Refuse a request whose answer may have too many units, or joiners longer than all passages may be together."""
     options = encoded.checked.request.options
     units = sorted(map(len, encoded.units), reverse=True)[: options.top_n]
-    if options.return_units and sum(units) > limits.max_units:
+    if options.return_units and sum(units) > settings.max_returned_units:
         raise InputError(
             "return_units",
-            f"would return up to {sum(units)} units, and the limit is {limits.max_units}",
+            f"would return up to {sum(units)} units, and the limit is {settings.max_returned_units}",
             "send fewer or shorter passages, or leave it out",
         )
     gaps = sum((count - 1) // 2 for count in units if count)  # the number if every other unit is kept
-    if gaps * len(options.joiner) > limits.max_joiner_characters:
+    if gaps * len(options.joiner) > settings.max_characters:
         raise InputError(
             "joiner",
             f"of {len(options.joiner)} characters may be inserted {gaps} times, and the limit is "
-            f"{limits.max_joiner_characters} characters in total",
+            f"{settings.max_characters} characters in total",
             "shorten it, or send fewer or shorter passages",
         )

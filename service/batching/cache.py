@@ -9,10 +9,9 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from cachetools import LRUCache
@@ -42,10 +41,7 @@ def _versions() -> Iterable[str]:
 
 
 def fingerprint(pruner: Pruner) -> bytes:
-    """Return a digest of a model's files, its backend, and the code that makes units and scores.
-
-    For a model without files, it is different each time.
-    """
+    """Return a digest of a model's files (a random one without files), its backend, and the code that scores."""
     if pruner.directory is None:
         return os.urandom(16)
     parts = (pruner.backend.name, pruner.backend.precision, *_versions())
@@ -57,29 +53,8 @@ def fingerprint(pruner: Pruner) -> bytes:
     return digest.digest()
 
 
-class Store(Protocol):
-    """Storage of values. A store that fails returns nothing."""
-
-    async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """Return the stored values. A value that is too long may be cut after one byte more than its expected size.
-
-        Args:
-            sizes: Expected sizes of the values in bytes, by key.
-        """
-
-    async def put(self, values: Mapping[bytes, bytes]) -> None:
-        """Store values."""
-
-    async def close(self) -> None:
-        """Close connections."""
-
-
 class MemoryStore:
-    """The values used last, in this process.
-
-    Args:
-        max_bytes: Limit on keys and values together.
-    """
+    """The values used last, in this process: at most ``max_bytes`` of keys and values."""
 
     _OVERHEAD = 150  # bytes of an entry beside its value: the key and the objects
 
@@ -87,7 +62,7 @@ class MemoryStore:
         self._values: LRUCache[bytes, bytes] = LRUCache(max_bytes, getsizeof=lambda value: self._OVERHEAD + len(value))
 
     async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """Return the stored values."""
+        """Return the stored values by key; ``sizes`` are those expected, in bytes."""
         return {key: self._values[key] for key in sizes if key in self._values}
 
     async def put(self, values: Mapping[bytes, bytes]) -> None:
@@ -96,20 +71,12 @@ class MemoryStore:
             with suppress(ValueError):  # larger than the whole cache
                 self._values[key] = value
 
-    async def close(self) -> None:
-        """Do nothing: there are no connections."""
-
 
 class RedisStore:
     """Values in Redis, shared between processes. After a failure or a timeout, Redis is not used for some seconds.
 
-    Args:
-        url: URL, ``redis://...`` or ``rediss://...``.
-        expire_s: Lifetime of a value.
-        password: Password of Redis, unless the URL contains it.
-
     Raises:
-        InputError: The URL is invalid.
+        InputError: The URL, such as ``redis://HOST``, is invalid.
         MissingExtraError: The redis client is not installed.
     """
 
@@ -129,7 +96,7 @@ class RedisStore:
         self._paused_until = 0.0
 
     async def get(self, sizes: Mapping[bytes, int]) -> dict[bytes, bytes]:
-        """Return the stored values. A value that is not a Redis string counts as empty."""
+        """Return the stored values. One that is too long is cut, and one that is not a Redis string is empty."""
         found: dict[bytes, bytes] = {}
         for keys in _parts(sizes):
             replies = await self._ask([("GETRANGE", key, 0, sizes[key]) for key in keys])
@@ -154,22 +121,22 @@ class RedisStore:
                 for command in commands:
                     pipeline.execute_command(*command)
                 replies: list[Any] = await asyncio.wait_for(pipeline.execute(raise_on_error=False), _REDIS_TIMEOUT_S)
+            for reply in replies:
+                if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+                    raise reply
         except Exception as error:
-            self._pause(error)
-            return []
-        refused = [reply for reply in replies if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply)]
-        if refused:
-            self._pause(refused[0])
+            self._paused_until = time.monotonic() + _REDIS_PAUSE_S
+            log.warning("the Redis cache failed (%s); continuing without it for %.0f s", error, _REDIS_PAUSE_S)
             return []
         return replies
-
-    def _pause(self, error: Exception) -> None:
-        self._paused_until = time.monotonic() + _REDIS_PAUSE_S
-        log.warning("the Redis cache failed (%s); continuing without it for %.0f s", error, _REDIS_PAUSE_S)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+Store: TypeAlias = MemoryStore | RedisStore
+"""Storage of values. A store that fails returns nothing."""
 
 
 def _parts(keys: Iterable[bytes]) -> Iterable[list[bytes]]:
@@ -178,26 +145,8 @@ def _parts(keys: Iterable[bytes]) -> Iterable[list[bytes]]:
         yield part
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Result of a cache lookup.
-
-    Attributes:
-        scores: Cached scores by key.
-        invalid: Number of values that are not valid scores, and not used.
-    """
-
-    scores: Mapping[bytes, PassageScores]
-    invalid: int
-
-
 class ScoreCache:
-    """Cache for the scores of one model. Values from the store are checked, since others may write there.
-
-    Args:
-        store: Storage, possibly shared between models.
-        pruner: Pruner that computes the scores.
-    """
+    """Cache for the scores of one model. Values from the store are checked, since others may write there."""
 
     def __init__(self, store: Store, pruner: Pruner) -> None:
         self._store = store
@@ -206,46 +155,33 @@ class ScoreCache:
 
     def key(self, encoded: EncodedRequest, number: int) -> bytes:
         """Return the key of the scores of a passage."""
-        passage = encoded.checked.request.passages[number]
+        request = encoded.checked.request
+        passage = request.passages[number]
         digest = hashlib.blake2b(self._prefix, digest_size=20)
-        for part in (
-            encoded.checked.request.query,
-            str(encoded.query_tokens),
-            passage.title,
-            passage.format,
-            passage.text,
-        ):
+        for part in (request.query, str(encoded.query_tokens), passage.title, passage.format, passage.text):
             data = b"" if part is None else part.encode("utf-8")
             digest.update(f"{part is None:d}{len(data)}:".encode())
             digest.update(data)
         return b"secateur:" + digest.digest()
 
-    async def get(self, units: Mapping[bytes, int]) -> Lookup:
-        """Return the cached scores.
-
-        Args:
-            units: Number of units of each passage, by key.
-        """
+    async def get(self, units: Mapping[bytes, int]) -> dict[bytes, PassageScores | None]:
+        """Return the cached scores by key, None for an invalid value. ``units`` are the numbers of units by key."""
         found = await self._store.get({key: _size(count) for key, count in units.items()})
-        read = {key: _read(value, units[key]) for key, value in found.items()}
-        scores = {key: its for key, its in read.items() if its is not None}
-        if len(scores) < len(read) and not self._warned:
+        scores = {key: _read(value, units[key]) for key, value in found.items()}
+        if None in scores.values() and not self._warned:
             self._warned = True
             log.warning("the cache contains values that are not scores; they are ignored and replaced")
-        return Lookup(scores, len(read) - len(scores))
+        return scores
 
     async def put(self, scores: Mapping[bytes, PassageScores]) -> None:
         """Store scores."""
-        await self._store.put({key: _written(value) for key, value in scores.items()})
+        values = {key: np.append(its.relevance, its.units).astype("<f8").tobytes() for key, its in scores.items()}
+        await self._store.put(values)
 
 
 def _size(units: int) -> int:
     """Return the size in bytes of the scores of a passage with so many units."""
     return 8 * (1 + units)
-
-
-def _written(scores: PassageScores) -> bytes:
-    return np.concatenate([[scores.relevance], scores.units]).astype("<f8").tobytes()
 
 
 def _read(value: bytes, units: int) -> PassageScores | None:

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from itertools import islice
 
 from secateur.models.encoding import Window
@@ -17,11 +16,12 @@ from secateur.models.merging import PassageScores, WindowOutput, merge
 from secateur.models.pruner import EncodedRequest, Pruner
 from secateur.models.requests import check_request
 from secateur.models.types import Passage, PruneRequest, PruneResult, Timings
-from secateur.service.batching.admission import Admission, AnswerLimits, Load, check_answer, estimated_load
+from secateur.service.batching.admission import Admission, Load, check_answer, estimated_load
 from secateur.service.batching.cache import ScoreCache
 from secateur.service.batching.jobs import Job, Slot, Threads, WindowQueue
 from secateur.service.errors import BackendError, DeadlineError, EngineDeadError
 from secateur.service.metrics import Metrics
+from secateur.service.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -35,56 +35,32 @@ _POLL_S = 0.01
 _PATIENCE_S = 5.0  # after this time, one piece of background work starts in spite of waiting requests
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """Limits of an engine.
-
-    Attributes:
-        timeout_s: Time limit of a request without its own.
-        max_queue_tokens: Largest number of tokens of a request and the work ahead of it.
-        step_tokens: Number of tokens per step; None for the default of the device.
-        answers: Limits on one answer.
-        max_units: Largest number of units of a request.
-    """
-
-    timeout_s: float = 30.0
-    max_queue_tokens: int = 262_144
-    step_tokens: int | None = None
-    answers: AnswerLimits = field(default_factory=AnswerLimits)
-    max_units: int = 250_000
-
-
 class Engine:
-    """Prunes for many callers at once. Must be created in a running event loop, and its answers awaited there.
+    """Prunes for many callers at once, in the event loop in which it is created.
 
     Requests are checked, encoded and finished in a few threads. One thread of the engine runs the network on the
     windows of all waiting requests, in turns, sorted by length within a step. A request counts in `admission` until
     all of its work has ended, even if nobody waits for it any more.
 
-    Args:
-        pruner: Loaded pruner.
-        name: Name under which the model is served; None for the model's own name.
-        limits: Limits of the engine.
-        cache: Cache for scores; None for no cache.
-        metrics: Metrics of the service.
-        on_death: Callback for the end of the engine's thread by an error, called from any thread.
+    The name is that under which the model is served, or the model's own. If an error ends the engine's thread,
+    ``on_death`` is called in that thread.
     """
 
     def __init__(
         self,
         pruner: Pruner,
+        settings: Settings,
         *,
         name: str | None = None,
-        limits: EngineLimits = EngineLimits(),
         cache: ScoreCache | None = None,
         metrics: Metrics | None = None,
         on_death: Callable[[], None] = lambda: None,
     ) -> None:
         self.pruner = pruner
         self.name = name or pruner.config.name
-        self.limits = limits
-        self.step_tokens = limits.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
-        self.admission = Admission(limits.max_queue_tokens, self.step_tokens)
+        self.step_tokens = settings.step_tokens or _STEP_TOKENS.get(pruner.backend.device, 4096)
+        self.admission = Admission(settings.max_queue_tokens, self.step_tokens)
+        self._settings = settings
         self._cache = cache
         self._metrics = metrics or Metrics()
         self._metrics.watch_queue(self.name, lambda: self.admission.waiting)
@@ -92,10 +68,9 @@ class Engine:
         self._queue = WindowQueue()
         self._jobs: set[Job] = set()
         self._requests = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closing = False
         self._dead = False
+        self.background = Background(self)
         self._threads = Threads(self.name)
         self.workers = self._threads.workers
         self._thread = threading.Thread(target=self._work, name=f"secateur-engine-{self.name}", daemon=True)
@@ -106,26 +81,19 @@ class Engine:
         """Whether the engine answers requests."""
         return not self._dead and self._thread.is_alive()
 
-    async def prune(self, request: PruneRequest, timeout_s: float | None = None) -> PruneResult:
-        """Prune one request. Cancelling the call skips its remaining work.
-
-        Args:
-            request: Request that is not checked yet.
-            timeout_s: Time limit; None for the engine's own.
+    async def prune(self, request: PruneRequest, timeout_s: float) -> PruneResult:
+        """Prune one request, which is not checked yet. Cancelling the call skips its remaining work.
 
         Raises:
             InputError: The request is invalid, or cannot be answered within its time limit.
-            OverloadedError: Too much work is waiting.
-            DeadlineError: The time limit was exceeded.
-            BackendError: The backend failed on this request.
-            EngineDeadError: The engine has stopped.
+            ServiceError: The queue is full, the time is over, the backend failed, or the engine has stopped.
         """
         if not self.alive or self._closing:
             raise EngineDeadError
-        timeout_s = self.limits.timeout_s if timeout_s is None else timeout_s
         load = estimated_load(request, self.pruner.encoder.window)
-        with self.admission.reserve(load, timeout_s) as reservation, self._counted():
-            job = Job(reservation, self.limits.max_units)
+        with self.admission.reserve(load, timeout_s) as reservation:
+            job = Job(reservation)
+            self._requests += 1
             try:
                 async with asyncio.timeout(timeout_s):
                     result = await self._prune(request, job, time.perf_counter() + timeout_s)
@@ -133,6 +101,7 @@ class Engine:
                 raise DeadlineError(timeout_s) from None
             finally:
                 job.abandoned = True
+                self._requests -= 1
         self._metrics.record_result(self.name, result)
         return result
 
@@ -165,23 +134,12 @@ class Engine:
             await self._cache.put({keys[number]: scores for number, scores in found.items()})
         return result
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._requests += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            if self._requests == 0:
-                self._idle.set()
-
     def _encode(self, request: PruneRequest, job: Job) -> tuple[EncodedRequest, list[bytes], float]:
         """Return a request as windows, the cache keys of its passages (none without a cache), and the duration."""
         started = time.perf_counter()
         checked = check_request(request.query, request.passages, request.options)
         encoded = self.pruner.encode(checked, job.watch)
-        check_answer(encoded, self.limits.answers)
+        check_answer(encoded, self._settings)
         keys = [self._cache.key(encoded, n) for n in range(len(encoded.passages))] if self._cache is not None else []
         return encoded, keys, time.perf_counter() - started
 
@@ -191,12 +149,12 @@ class Engine:
             return {}
         units = [len(passage.unit_tokens) for passage in encoded.passages]
         known = await self._cache.get(dict(zip(keys, units, strict=True)))
-        found = {number: known.scores[key] for number, key in enumerate(keys) if key in known.scores}
-        self._metrics.record_lookups(self.name, len(found), len(keys) - len(found), known.invalid)
+        found = {number: scores for number, key in enumerate(keys) if (scores := known.get(key)) is not None}
+        invalid = sum(scores is None for scores in known.values())
+        self._metrics.record_lookups(self.name, len(found), len(keys) - len(found), invalid)
         return found
 
     async def _outputs(self, job: Job, windows: Sequence[Window]) -> list[WindowOutput]:
-        """Run the windows of a job, and wait for their outputs."""
         if not windows:
             return []
         job.windows = windows
@@ -222,32 +180,23 @@ class Engine:
             self._on_death()
 
     def _step(self, slots: Sequence[Slot]) -> None:
-        try:
-            self._run(slots)
-        except BackendUnusableError:
-            raise
-        except Exception:
-            by_job: dict[Job, list[Slot]] = {}
-            for slot in slots:
-                by_job.setdefault(slot.job, []).append(slot)
-            log.exception("a batch of %d requests failed; running each alone", len(by_job))
-            for job, its_slots in by_job.items():
-                self._run_alone(job, its_slots)
+        """Run windows. If that fails, run those of each job alone. If that fails, the job or the backend is at fault.
 
-    def _run_alone(self, job: Job, slots: Sequence[Slot]) -> None:
-        """Run a job's part of a failed batch alone. If that fails, too, either the job or the backend is at fault.
-
-        Raises:
-            Exception: The backend is: it no longer runs what it ran before, so the engine must die.
+        The backend is if it no longer runs what it ran before: its error is raised, so that the engine dies.
         """
         try:
             self._run(slots)
         except BackendUnusableError:
             raise
         except Exception:
-            log.exception("a request failed alone")
-            self.pruner.prune_request(PROBE)
-            job.fail(BackendError())
+            jobs = dict.fromkeys(slot.job for slot in slots)
+            log.exception("a batch of %d requests failed", len(jobs))
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._step([slot for slot in slots if slot.job is job])
+            else:
+                self.pruner.prune_request(PROBE)
+                slots[0].job.fail(BackendError())
 
     def _run(self, slots: Sequence[Slot]) -> None:
         jobs = {slot.job for slot in slots}
@@ -260,23 +209,20 @@ class Engine:
             self.admission.speed.measure(load, time.perf_counter() - started)
         self._metrics.record_step(self.name, load.tokens, load.tokens / self.step_tokens, len(jobs))
         for slot, output in zip(slots, outputs, strict=True):
-            slot.job.deliver(slot.number, output)
+            slot.job.deliver(output)
 
     async def close(self) -> None:
         """Accept no more requests, answer the accepted ones, end the threads."""
         self._closing = True
-        await self._idle.wait()
+        while self._requests:
+            await asyncio.sleep(_POLL_S)
         self._queue.close()
         await asyncio.to_thread(self._thread.join)
         await self._threads.close()
 
 
 class Background:
-    """Work of an engine that yields to all other requests: it starts when almost nothing else waits.
-
-    Args:
-        engine: Engine that does the work.
-    """
+    """Work of an engine that yields to all other requests: it starts when almost nothing else waits."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -19,6 +19,7 @@ from secateur.models.merging import WindowOutput
 from secateur.service.batching.admission import Reservation
 from secateur.service.errors import AbandonedError
 
+_MAX_UNITS = 250_000  # of a request
 _LONG_TOKENS = 16_384  # a request with more runs in threads of its own, where it keeps no short one waiting
 
 T = TypeVar("T")
@@ -26,53 +27,33 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request inside the engine.
+    """One request inside the engine."""
 
-    Attributes:
-        reservation: Reservation, held by everyone who works on the job.
-        max_units: Limit on the units of all passages together.
-        abandoned: Whether nobody waits for the answer; remaining work is skipped.
-        started: `time.perf_counter` when the first window was taken; None before.
-        windows: Windows to run.
-        taken: Number of windows that were taken from the queue.
-        turn: Tokens of the windows that were taken in the current turn.
-        answer: Outputs of the windows, in order.
-    """
-
-    reservation: Reservation
-    max_units: int
-    abandoned: bool = False
-    started: float | None = None
+    reservation: Reservation  # held by everyone who works on the job
+    abandoned: bool = False  # nobody waits for the answer; remaining work is skipped
+    started: float | None = None  # `time.perf_counter` when the first window was taken
     windows: Sequence[Window] = ()
-    taken: int = 0
-    turn: int = 0
-    answer: Future[list[WindowOutput]] = field(default_factory=Future)
-    _outputs: dict[int, WindowOutput] = field(default_factory=dict)
+    taken: int = 0  # windows that were taken from the queue
+    turn: int = 0  # tokens of the windows that were taken in the current turn
+    answer: Future[list[WindowOutput]] = field(default_factory=Future)  # outputs of the windows, in order
+    _outputs: list[WindowOutput] = field(default_factory=list)
     _units: int = 0
 
     def watch(self, units: int) -> None:
-        """Count units found in the passages. Called from the thread that segments them.
-
-        Raises:
-            AbandonedError: Nobody waits for the answer.
-            InputError: There are too many units.
-        """
+        """Count units found in the passages; refuse too many, and stop if nobody waits for the answer."""
         if self.abandoned:
             raise AbandonedError
         self._units += units
-        if self._units > self.max_units:
-            raise InputError(
-                "passages",
-                f"have more than {self.max_units} units (sentences, list items) together",
-                "split the request",
-            )
+        if self._units > _MAX_UNITS:
+            problem = f"have more than {_MAX_UNITS} units (sentences, list items) together"
+            raise InputError("passages", problem, "split the request")
 
-    def deliver(self, number: int, output: WindowOutput) -> None:
-        """Receive the output of a window; the last one completes the answer. Called from the engine's thread."""
-        self._outputs[number] = output
+    def deliver(self, output: WindowOutput) -> None:
+        """Receive the output of the next window; the last one completes the answer. Called from the engine's thread."""
+        self._outputs.append(output)
         if len(self._outputs) == len(self.windows):
             with suppress(InvalidStateError):  # nobody waits any more
-                self.answer.set_result([self._outputs[n] for n in range(len(self.windows))])
+                self.answer.set_result(self._outputs)
 
     def fail(self, error: BaseException) -> None:
         """Set an error instead of an answer, from any thread. A job that has its answer keeps it."""
@@ -85,12 +66,7 @@ class Slot(NamedTuple):
     """One window of a job."""
 
     job: Job
-    number: int
-
-    @property
-    def window(self) -> Window:
-        """The window itself."""
-        return self.job.windows[self.number]
+    window: Window
 
 
 class WindowQueue:
@@ -115,12 +91,9 @@ class WindowQueue:
             return True
 
     def take(self, tokens: int) -> list[Slot]:
-        """Wait for windows, and take as many as fit into a number of tokens, at least one.
+        """Wait for windows, and return as many as fit into a number of tokens, but at least one.
 
-        Windows of abandoned jobs are skipped.
-
-        Returns:
-            The windows; none once the queue is closed and empty.
+        Windows of abandoned jobs are skipped. There are none once the queue is closed and empty.
         """
         with self._changed:
             while not (taken := self._first(tokens)) and not self._closed:
@@ -135,10 +108,11 @@ class WindowQueue:
             if job.abandoned or job.taken == len(job.windows):
                 self._jobs.popleft()
                 continue
-            cost = len(job.windows[job.taken])
+            window = job.windows[job.taken]
+            cost = len(window)
             if taken and cost > room:
                 break
-            taken.append(Slot(job, job.taken))
+            taken.append(Slot(job, window))
             room -= cost
             job.started = job.started or time.perf_counter()
             job.taken += 1
@@ -156,11 +130,7 @@ class WindowQueue:
 
 
 class Threads:
-    """Threads for checking, segmenting, encoding and selecting: one pool for short requests and one for long ones.
-
-    Args:
-        name: Name of the model, for the names of the threads.
-    """
+    """Threads for checking, segmenting, encoding and selecting: one pool for short requests and one for long ones."""
 
     def __init__(self, name: str) -> None:
         self.workers = min(4, os.cpu_count() or 1)

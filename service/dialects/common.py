@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, Tag, WithJsonSchema
 from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult
-from secateur.service.json_body import STRING_OR_OBJECT, StrictBody
+from secateur.service.json_body import STRING_OR_OBJECT, StrictBody, check_limit
 from secateur.service.settings import Settings
 
 _MIN_PROBABILITY = 1e-7  # whose logit is returned
@@ -29,6 +29,7 @@ Real = Annotated[
 
 THRESHOLD = Field(None, description="Secateur extension: lowest score of a kept unit; the model's threshold if unset.")
 TARGET_RECALL = Field(None, description="Secateur extension: share of answering units to keep, instead of a threshold.")
+RAW_SCORES = Field(None, description="Whether to return logits instead of probabilities. Default: false.")
 PRUNED_TEXT = Field(description="Secateur extension: the part of the text that is worth reading.")
 
 
@@ -68,11 +69,7 @@ class RerankBody(StrictBody):
     target_recall: Real | None = TARGET_RECALL
 
     def texts(self) -> Iterator[str]:
-        """Yield the text to rank of each document.
-
-        Raises:
-            InputError: An object has no text.
-        """
+        """Yield the text to rank of each document, which must have one."""
         for index, document in enumerate(self.documents):
             text = document if isinstance(document, str) else document.text
             if text is None:
@@ -90,21 +87,12 @@ class RerankBody(StrictBody):
         return tuple(f"{name}: not applied; documents are read completely and in order" for name in given)
 
     def prune_request(self, settings: Settings) -> PruneRequest:
-        """Return the request as the library's type.
-
-        Args:
-            settings: Settings, whose limit on characters is checked while texts are made.
-
-        Raises:
-            InputError: A document has no text, or they have too many characters together.
-        """
-        passages = []
-        left = settings.max_characters
+        """Return the request as the library's type. The limit on characters is checked while texts are made."""
+        passages: list[Passage] = []
+        characters = 0
         for text in self.texts():
-            left -= len(text)
-            if left < 0:
-                problem = f"more than {settings.max_characters} characters exceed the limit"
-                raise InputError("documents", problem, "split the request")
+            characters += len(text)
+            check_limit("documents", characters, "characters", settings.max_characters)
             passages.append(Passage(text))
         return PruneRequest(self.query, tuple(passages), PruneOptions(**self.options()))
 
@@ -119,22 +107,15 @@ class RerankBody(StrictBody):
 
     def ranked(self, result: PruneResult) -> list[dict[str, Any]]:
         """Return the ranked documents with the fields that all dialects share."""
-        ranked = []
-        for item in result.results:
-            content: dict[str, Any] = {"index": item.index, "relevance_score": item.score}
-            if self.return_documents:
-                content["document"] = self.document(item.index)
-            ranked.append({**content, "pruned_text": item.text})
-        return ranked
-
-    def content(self, model: str, result: PruneResult) -> dict[str, Any]:
-        """Return the content of the response.
-
-        Args:
-            model: Name of the model used.
-            result: Result of the model.
-        """
-        raise NotImplementedError
+        return [
+            {
+                "index": item.index,
+                "relevance_score": item.score,
+                **({"document": self.document(item.index)} if self.return_documents else {}),
+                "pruned_text": item.text,
+            }
+            for item in result.results
+        ]
 
 
 def logit(probability: float) -> float:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from secateur.models.errors import InputError, shown
 from secateur.models.types import PruneResult
 from secateur.service.dialects.cohere import meta
-from secateur.service.dialects.common import PRUNED_TEXT, Flag, RerankBody, Whole, logit, read_tokens
+from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, Flag, RerankBody, Whole, logit, read_tokens
 
 
 class JinaResult(BaseModel):
@@ -59,7 +59,7 @@ class _Body(RerankBody):
 class JinaBody(_Body):
     """Body of `POST /rerank` with `documents`."""
 
-    raw_scores: Flag | None = Field(None, description="Whether to return logits instead of probabilities (Infinity).")
+    raw_scores: Flag | None = RAW_SCORES
 
     def ranked(self, result: PruneResult) -> list[dict[str, Any]]:
         """Return the ranked documents."""
@@ -87,11 +87,7 @@ class CohereV1Body(_Body):
     max_chunks_per_doc: Whole | None = Field(None, description="Not applied: documents are read completely.")
 
     def texts(self) -> Iterator[str]:
-        """Yield the text to rank of each document: its text, or one line for each of its `rank_fields`.
-
-        Raises:
-            InputError: A document has none of them.
-        """
+        """Yield the text to rank of each document: its text, or one line for each of its `rank_fields`."""
         # Without repetitions: the client chooses the number of fields times documents, but their text is limited.
         places = {name: place for place, name in enumerate(dict.fromkeys(self.rank_fields or ()))}
         if not places or places.keys() == {"text"}:
@@ -103,7 +99,11 @@ class CohereV1Body(_Body):
                 continue
             given = document.given()
             names = sorted(given.keys() & places.keys(), key=places.__getitem__)
-            lines = [f"{name}: {_as_text(given[name])}" for name in names if given[name] is not None]
+            values = ((name, given[name]) for name in names if given[name] is not None)
+            lines = [
+                f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+                for name, value in values
+            ]
             if not lines:
                 raise InputError(f"documents[{index}]", f"has none of {shown(self.rank_fields)}", "give one of them")
             yield "\n".join(lines)
@@ -112,8 +112,3 @@ class CohereV1Body(_Body):
         """Return the content of a `JinaResponse` with Cohere's metadata."""
         warnings = (*self.warnings, *result.warnings, *self.not_applied("max_chunks_per_doc"))
         return super().content(model, result) | {"meta": meta("1", result, warnings)}
-
-
-def _as_text(value: Any) -> str:
-    """Return the value of a field as text, as JSON unless it is a string."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

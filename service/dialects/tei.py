@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PruneRequest, PruneResult
 from secateur.service.batching.engine import Engine
-from secateur.service.dialects.common import PRUNED_TEXT, TARGET_RECALL, THRESHOLD, Flag, Real, logit
+from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, TARGET_RECALL, THRESHOLD, Flag, Real, logit
 from secateur.service.json_body import StrictBody
 from secateur.service.settings import Settings
 
@@ -23,9 +23,7 @@ class TEIBody(StrictBody):
 
     query: str = Field(description="Question or instruction of the user.")
     texts: list[str] = Field(description="Texts to rank.")
-    raw_scores: Flag | None = Field(
-        None, description="Whether to return logits instead of probabilities. Default: false."
-    )
+    raw_scores: Flag | None = RAW_SCORES
     return_text: Flag | None = Field(None, description="Whether to return the texts. Default: false.")
     truncate: Flag | None = Field(
         None, description="Whether to shorten an overlong query instead of refusing it. Default: true."
@@ -73,7 +71,7 @@ def tei_info(engine: Engine, settings: Settings) -> dict[str, Any]:
         "served_model_name": engine.name,
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
         # Tokens are limited, not requests: this many requests of one full window fit into the queue.
-        "max_concurrent_requests": engine.limits.max_queue_tokens // engine.pruner.config.window,
+        "max_concurrent_requests": settings.max_queue_tokens // engine.pruner.config.window,
         "max_input_length": engine.pruner.config.window,
         "max_batch_tokens": engine.step_tokens,
         "max_batch_requests": None,

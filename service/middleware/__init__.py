@@ -6,11 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class HTTPMiddleware:
-    """Base of middleware that handles HTTP requests, and passes everything else on.
-
-    Args:
-        app: Inner application.
-    """
+    """Base of middleware that handles HTTP requests, and passes everything else on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

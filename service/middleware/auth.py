@@ -11,24 +11,24 @@ from fastapi import Request
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
-from starlette.responses import Response
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secateur.service.credentials import Keys, given_keys
 from secateur.service.errors import OverloadedError
 from secateur.service.exchange import exchange_of
 from secateur.service.middleware import HTTPMiddleware
-from secateur.service.problems import error_response, problem
+from secateur.service.problems import error_response
 from secateur.service.settings import Settings
 
 _OPEN = {"/", "/docs", "/openapi.json", "/favicon.ico", "/health"}
 _OPEN_FOLDERS = ("/health/", "/playground/", "/docs/")
 _METRICS = "/metrics"
+_LIMITED = "rate_limited"  # kind of failure
 _WRONG_KEYS = "30/minute"
 _MAX_KNOWN = 10_000
 # A client with so many addresses is not stopped by a rate limit, but must not fill the memory.
 _MAX_COUNTERS = 10_000
-_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 
 
 def is_open(path: str, settings: Settings) -> bool:
@@ -37,11 +37,7 @@ def is_open(path: str, settings: Settings) -> bool:
 
 
 class RateLimiter:
-    """Limits how often each caller does something, over a sliding window and in bounded memory.
-
-    Args:
-        rate: Number of times and period, such as ``600/minute``.
-    """
+    """Limits how often each caller does something, over a sliding window and in bounded memory."""
 
     def __init__(self, rate: str) -> None:
         self._rate = parse(rate)
@@ -60,10 +56,10 @@ class RateLimiter:
 
     def exceeded(self, what: str, caller: str) -> OverloadedError:
         """Return the error for a caller over the limit: "more than 600 requests per minute"."""
-        period = self._rate.get_expiry()
+        unit, count = self._rate.GRANULARITY.name, self._rate.multiples
         wait_s = self._limiter.get_window_stats(self._rate, caller).reset_time - time.time()
-        message = f"more than {self._rate.amount} {what} per {_PERIODS.get(period, f'{period} s')}"
-        return OverloadedError(message, max(1, math.ceil(wait_s)))
+        period = unit if count == 1 else f"{count} {unit}s"
+        return OverloadedError(f"more than {self._rate.amount} {what} per {period}", max(1, math.ceil(wait_s)))
 
 
 def client_of(address: str) -> str:
@@ -99,13 +95,7 @@ class WrongKeys:
 
 
 class AuthMiddleware(HTTPMiddleware):
-    """Checks API keys and the rate limit. Health, documentation and playground are open to everyone.
-
-    Args:
-        app: Inner application.
-        keys: Valid keys; if there are none, every request is allowed.
-        settings: Settings of the service.
-    """
+    """Checks API keys, if there are any, and the rate limit. Health, documentation and playground are open."""
 
     def __init__(self, app: ASGIApp, keys: Keys, settings: Settings) -> None:
         super().__init__(app)
@@ -116,37 +106,29 @@ class AuthMiddleware(HTTPMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request or pass it on."""
-        if is_open(scope["path"], self._settings):
-            await self.app(scope, receive, send)
-            return
-        client = scope.get("client")
-        address: str = client[0] if client else ""
-        exchange_of(scope).caller = address or None
-        request = Request(scope)
-        refused = self._check_key(request, client_of(address)) if self._keys.required else None
-        refused = refused or self._check_rate(request, client_of(address))
-        await (refused or self.app)(scope, receive, send)
+        if not is_open(scope["path"], self._settings):
+            try:
+                self._check(scope)
+            except (HTTPException, OverloadedError) as error:
+                await error_response(Request(scope), error)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
-    def _check_key(self, request: Request, client: str) -> Response | None:
-        """Return the refusal of a request without a valid key; record the caller."""
-        given = given_keys(dict(request.scope["headers"]))
-        name = next((name for key in given if (name := self._keys.name_of(key))), None)
-        if given and not self._wrong_keys.may_try(client, name):
-            return _limited(request, self._wrong_keys.limiter.exceeded("wrong API keys", client))
-        if name is None:
-            what = "invalid API key" if given else "missing API key"
-            return problem(request, 401, f"{what}; send Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
-        exchange_of(request.scope).caller = f"key {name}"
-        return None
-
-    def _check_rate(self, request: Request, client: str) -> Response | None:
-        """Return the refusal of a request over the rate limit."""
-        if self._limiter is None or request.scope["path"] == _METRICS:
-            return None
-        caller = (exchange_of(request.scope).caller if self._keys.required else client) or ""
-        return None if self._limiter.hit(caller) else _limited(request, self._limiter.exceeded("requests", caller))
-
-
-def _limited(request: Request, error: OverloadedError) -> Response:
-    exchange_of(request.scope).failure = "rate_limited"
-    return error_response(request, error)
+    def _check(self, scope: Scope) -> None:
+        """Refuse a request without a valid key or over the rate limit; record the caller."""
+        exchange = exchange_of(scope)
+        exchange.caller = scope["client"][0] if scope.get("client") else None
+        client = caller = client_of(exchange.caller or "")
+        if self._keys.required:
+            given = given_keys(dict(scope["headers"]))
+            name = next((name for key in given if (name := self._keys.name_of(key))), None)
+            if given and not self._wrong_keys.may_try(client, name):
+                exchange.failure = _LIMITED
+                raise self._wrong_keys.limiter.exceeded("wrong API keys", client)
+            if name is None:
+                detail = f"{'invalid' if given else 'missing'} API key; send Authorization: Bearer KEY"
+                raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
+            exchange.caller = caller = f"key {name}"
+        if self._limiter is not None and scope["path"] != _METRICS and not self._limiter.hit(caller):
+            exchange.failure = _LIMITED
+            raise self._limiter.exceeded("requests", caller)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secateur.models.errors import SecateurError
+from secateur.models.errors import InputError
 from secateur.service.errors import (
     BodyTooLargeError,
     BodyTypeError,
@@ -20,10 +21,10 @@ from secateur.service.problems import error_response
 from secateur.service.settings import Settings
 
 BATCH_PATH = "/v1/prune/batch"
+BATCH_BYTES = 1 << 20  # of the body of a batch in memory; the rest is in a temporary file
 
 _BYTES_PER_SECOND = 65_536  # pace of the slowest body that is accepted
 _FREE_BYTES = 65_536  # smaller bodies are not counted: they need little memory beside their connections
-_BATCH_BYTES = 1 << 20  # of the body of a batch in memory; the rest is on disk
 _RETRY_AFTER_S = 1
 
 _PENDING_BYTES = 65_536  # of an unread body that is read before the answer
@@ -33,12 +34,7 @@ _CLOSE = (b"connection", b"close")
 
 
 class BodyLimitMiddleware(HTTPMiddleware):
-    """Limits the size, encoding and pace of each body, and the memory of all bodies. A body counts while it is read.
-
-    Args:
-        app: Inner application.
-        settings: Settings of the service.
-    """
+    """Limits the size, encoding and pace of each body, and the memory of all bodies. A body counts while it is read."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         super().__init__(app)
@@ -53,15 +49,15 @@ class BodyLimitMiddleware(HTTPMiddleware):
         if (error := _refusal(headers, max_bytes)) is not None:
             await error_response(Request(scope), error)(scope, receive, send)
             return
-        announced = 0 if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
-        body = _Body(self, receive, announced, max_bytes, _BATCH_BYTES if batch else max_bytes)
+        announced = int(headers.get(b"content-length", b"0"))
+        body = _Body(self, receive, announced, max_bytes, BATCH_BYTES if batch else max_bytes)
         try:
             await self.app(scope, body.receive, send)
         finally:
-            body.release()
+            self.bytes -= body.reserved
 
 
-def _refusal(headers: dict[bytes, bytes], max_bytes: int) -> SecateurError | None:
+def _refusal(headers: dict[bytes, bytes], max_bytes: int) -> InputError | None:
     """Return why a body is not read at all."""
     length = headers.get(b"content-length", b"0")
     if b"content-length" in headers and b"transfer-encoding" in headers:
@@ -75,15 +71,7 @@ def _refusal(headers: dict[bytes, bytes], max_bytes: int) -> SecateurError | Non
 
 
 class _Body:
-    """The body of one request while it arrives.
-
-    Args:
-        limits: Middleware with the settings and the memory of all bodies.
-        receive: ASGI callable of the server.
-        announced: Length in the head, or 0.
-        max_bytes: Size limit.
-        memory_bytes: Limit on what is in memory at once.
-    """
+    """The body of one request while it arrives, of which at most ``memory_bytes`` are in memory at once."""
 
     def __init__(
         self, limits: BodyLimitMiddleware, receive: Receive, announced: int, max_bytes: int, memory_bytes: int
@@ -96,15 +84,11 @@ class _Body:
         self._timeout_s = limits.settings.receive_timeout_s
         self._deadline = asyncio.get_running_loop().time() + self._timeout_s
         self._bytes = 0
-        self._reserved = 0
         self._ended = False
+        self.reserved = 0
 
     async def receive(self) -> Message:
-        """Return the next part of the body, or what follows it.
-
-        Raises:
-            BodyTooLargeError, SlowBodyError, OverloadedError: The body exceeds a limit.
-        """
+        """Return the next part of the body, or what follows it."""
         if self._ended:
             return await self._receive()
         self._reserve()
@@ -127,17 +111,12 @@ class _Body:
     def _reserve(self) -> None:
         """Reserve memory for what has arrived or is announced."""
         size = max(self._announced, self._bytes)
-        more = (min(size, self._memory_bytes) if size > _FREE_BYTES else 0) - self._reserved
+        more = (min(size, self._memory_bytes) if size > _FREE_BYTES else 0) - self.reserved
         if more > 0:
             if self._limits.bytes + more > self._limits.settings.all_bodies_bytes():
                 raise OverloadedError("the bodies of other requests use all memory available for them", _RETRY_AFTER_S)
             self._limits.bytes += more
-            self._reserved += more
-
-    def release(self) -> None:
-        """Release the reserved memory."""
-        self._limits.bytes -= self._reserved
-        self._reserved = 0
+            self.reserved += more
 
 
 class UnreadBodyMiddleware(HTTPMiddleware):
@@ -155,13 +134,7 @@ class UnreadBodyMiddleware(HTTPMiddleware):
 
 
 class _Connection:
-    """One request and its answer.
-
-    Args:
-        headers: Headers of the request.
-        receive: ASGI callable of the server.
-        send: ASGI callable of the server.
-    """
+    """One request and its answer."""
 
     def __init__(self, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -171,7 +144,7 @@ class _Connection:
         self._read = not chunked and not length.strip(b"0")
         # Neither a client that waits for 100 Continue, nor one that announces much, is waited for.
         self._expects = b"expect" in headers
-        self._large = self._expects or (length.isdigit() and len(length) > 9) or int(length) > _PENDING_BYTES
+        self._large = self._expects or len(length) > 9 or int(length) > _PENDING_BYTES
         # RFC 9112, 6.1: bytes after such a request may be a smuggled request.
         self._ambiguous = chunked and b"content-length" in headers
         self._linger = False
@@ -180,8 +153,7 @@ class _Connection:
         """Return the next part of the body, or what follows it."""
         self._expects = False  # the server has now sent 100 Continue
         message = await self._receive()
-        if not message.get("more_body", False):
-            self._read = True
+        self._read = self._read or not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
@@ -197,16 +169,12 @@ class _Connection:
             self._linger = False
             await self._send({**message, "more_body": True})
             message = {"type": "http.response.body", "body": b"", "more_body": False}
-            await self._discard(_LINGER_S, None)
+            await self._discard(_LINGER_S)
         await self._send(message)
 
-    async def _discard(self, seconds: float, max_bytes: int | None) -> None:
+    async def _discard(self, seconds: float, max_bytes: float = float("inf")) -> None:
         """Read the rest of the body, within a time and a number of bytes."""
-        left = max_bytes
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._read and (left is None or left > 0):
-                    message = await self.receive()
-                    left = None if left is None else left - len(message.get("body", b""))
-        except TimeoutError:
-            pass
+                while not self._read and max_bytes > 0:
+                    max_bytes -= len((await self.receive()).get("body", b""))

@@ -7,23 +7,24 @@ import logging
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from functools import partial
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from secateur.models.errors import SecateurError, shown
-from secateur.models.types import PruneRequest
-from secateur.service.answers import as_json, prune_json
+from secateur.models.errors import shown
+from secateur.service.batching.admission import estimated_load
 from secateur.service.errors import BodyTooLargeError, BodyTypeError, DiskFullError, OverloadedError
 from secateur.service.json_body import LARGE, StrictRoute, off_loop, read_body
-from secateur.service.middleware.bodies import BATCH_PATH
+from secateur.service.middleware.bodies import BATCH_BYTES, BATCH_PATH
 from secateur.service.problems import PROBLEMS, problem_of
 from secateur.service.routes.runner import check_limits, engines, record, respond, run, timeout_s
-from secateur.service.schemas import PruneBody, PruneResponse
+from secateur.service.schemas import PruneBody, PruneResponse, as_json, prune_json
 
 log = logging.getLogger(__name__)
 
@@ -33,18 +34,10 @@ _strict = APIRouter(route_class=StrictRoute)
 _IN_FLIGHT = 32  # lines in progress: enough to fill steps with short ones
 _IN_FLIGHT_BYTES = 1 << 20  # of these lines together, or one larger line
 _MAX_WAIT_S = 1.0  # before a line asks an engine with a full queue again
-_CHARACTERS_PER_TOKEN = 4
-_IN_MEMORY = 1 << 20  # bytes of a body in memory; the rest is in a temporary file
-_WRITE_BYTES = 1 << 18
 _READ_BYTES = 1 << 20
 _LINE = re.compile(rb"[^\s][^\n]*")  # without the white space before it
-_TYPES = (
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/jsonl",
-    "application/json-lines",
-    "application/json",
-)
+_NDJSON = "application/x-ndjson"
+_TYPES = (_NDJSON, "application/ndjson", "application/jsonl", "application/json-lines", "application/json")
 
 
 @_strict.post("/v1/prune", summary="Prune and rerank passages", response_model=PruneResponse, responses=PROBLEMS)
@@ -54,32 +47,22 @@ async def prune(request: Request, body: PruneBody) -> Response:
     prune_request = body.prune_request()
     result = await run(request, engine, prune_request)
     # The result is valid by construction; validating it again would cost more than making it.
-    large = prune_request.options.return_units
-    return await respond(request, lambda: prune_json(engine.name, body, result), large=large)
+    content = partial(prune_json, engine.name, body, result)
+    return await respond(request, content, large=prune_request.options.return_units)
 
 
 router.include_router(_strict)
 
 
 class Line(NamedTuple):
-    """A line that is not blank.
-
-    Attributes:
-        number: Number of the line, from 1.
-        content: Content of the line; None if it is too long.
-    """
+    """A line that is not blank: its number, from 1, and its content, None if it is too long."""
 
     number: int
     content: bytes | None
 
 
 def read_lines(file: IO[bytes], max_bytes: int) -> Iterator[Line]:
-    """Yield the lines of a file. Blank lines are counted but not yielded, millions of them in a moment.
-
-    Args:
-        file: File, read from its current position.
-        max_bytes: Size limit of a line.
-    """
+    """Yield the lines of a file. Blank lines are counted but not yielded, millions of them in a moment."""
     number = 1
     while block := file.read(_READ_BYTES):
         too_long = False
@@ -99,51 +82,29 @@ def read_lines(file: IO[bytes], max_bytes: int) -> Iterator[Line]:
         number += block.count(b"\n", start) + too_long
 
 
-async def store_body(request: Request) -> IO[bytes]:
-    """Store the whole body: many clients read nothing of the answer before they have sent everything.
-
-    Raises:
-        DiskFullError: The temporary directory has no room for it.
-    """
-    file: Any = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (closed by the response)
+async def _store_body(request: Request) -> IO[bytes]:
+    """Store the whole body: many clients read nothing of the answer before they have sent everything."""
+    file = SpooledTemporaryFile(BATCH_BYTES)  # noqa: SIM115 (closed by the response)
     try:
-        waiting = bytearray()
         async for chunk in request.stream():
-            waiting += chunk
-            if len(waiting) >= _WRITE_BYTES:
-                await anyio.to_thread.run_sync(_write, file, waiting)
-                waiting = bytearray()
-        await anyio.to_thread.run_sync(_write, file, waiting)
+            await anyio.to_thread.run_sync(file.write, chunk)
         file.seek(0)
-    except BaseException:
-        file.close()
+    except BaseException as error:
+        with suppress(OSError):  # the same error once more
+            file.close()
+        if isinstance(error, OSError):
+            log.error("cannot store a batch in the temporary directory: %s", error)
+            raise DiskFullError from error
         raise
-    return file  # type: ignore[no-any-return]
-
-
-def _write(file: IO[bytes], data: bytes | bytearray) -> None:
-    try:
-        file.write(data)
-        file.flush()
-    except OSError as error:
-        raise DiskFullError from error
+    return file
 
 
 def _check_type(request: Request) -> None:
-    """Refuse types that a web page of another origin may send without permission: forms, plain text, or no type.
-
-    Raises:
-        BodyTypeError: The content type is not lines of JSON.
-    """
+    """Refuse types that a web page of another origin may send without permission: forms, plain text, or no type."""
     given = request.headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() not in _TYPES:
         problem = f"{shown(given)} is not lines of JSON" if given else "is missing"
-        raise BodyTypeError("content-type", problem, f"send Content-Type: {_TYPES[0]}")
-
-
-def _tokens(request: PruneRequest) -> int:
-    texts = sum(len(passage.text) for passage in request.passages)
-    return (texts + len(request.query) * len(request.passages)) // _CHARACTERS_PER_TOKEN + 1
+        raise BodyTypeError("content-type", problem, f"send Content-Type: {_NDJSON}")
 
 
 async def _run_line(request: Request, line: Line) -> str:
@@ -154,19 +115,16 @@ async def _run_line(request: Request, line: Line) -> str:
     engine = engines(request).named(body.model)
     prune_request = body.prune_request()
     check_limits(settings, prune_request)
+    load = estimated_load(prune_request, engine.pruner.encoder.window)
     while True:
         try:
-            async with engines(request).background(engine).turn(_tokens(prune_request)):
+            async with engine.background.turn(load.tokens):
                 result = await engine.prune(prune_request, timeout_s(request))
+                break
         except OverloadedError as error:
             await asyncio.sleep(min(error.retry_after_s, _MAX_WAIT_S))
-        else:
-            break
     await record(request, engine, prune_request, result)
-
-    def content() -> str:
-        return prune_json(engine.name, body, result, line=line.number)
-
+    content = partial(prune_json, engine.name, body, result, line=line.number)
     large = prune_request.options.return_units or len(line.content) >= LARGE
     return await off_loop(request, content) if large else content()
 
@@ -175,8 +133,6 @@ async def _answer_line(request: Request, line: Line) -> str:
     try:
         return await _run_line(request, line) + "\n"
     except Exception as error:
-        if not isinstance(error, SecateurError):
-            log.exception("unexpected error on line %d of a batch", line.number)
         return as_json({"line": line.number, "error": problem_of(request, error)}) + "\n"
 
 
@@ -199,17 +155,12 @@ async def _answer_lines(request: Request, file: IO[bytes]) -> AsyncGenerator[str
 
 
 class _BatchResponse(StreamingResponse):
-    """The answers to a batch. However the response ends, its lines are cancelled and its file is closed.
-
-    Args:
-        request: Request of the batch.
-        file: File with the lines.
-    """
+    """The answers to a batch. However the response ends, its lines are cancelled and its file is closed."""
 
     def __init__(self, request: Request, file: IO[bytes]) -> None:
         self._answers = _answer_lines(request, file)
         self._file = file
-        super().__init__(self._answers, media_type=_TYPES[0])
+        super().__init__(self._answers, media_type=_NDJSON)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answers."""
@@ -225,7 +176,7 @@ class _BatchResponse(StreamingResponse):
     summary="Prune for many queries",
     response_class=StreamingResponse,
     responses=PROBLEMS | {507: {**PROBLEMS[500], "description": "No disk space on the server for the batch"}},
-    openapi_extra={"requestBody": {"required": True, "content": {_TYPES[0]: {"schema": {"type": "string"}}}}},
+    openapi_extra={"requestBody": {"required": True, "content": {_NDJSON: {"schema": {"type": "string"}}}}},
 )
 async def batch(request: Request) -> StreamingResponse:
     """Answer each line, a body of `/v1/prune`, with one line, in order: its response or its error, and its number.
@@ -234,4 +185,4 @@ async def batch(request: Request) -> StreamingResponse:
     """
     _check_type(request)
     timeout_s(request)
-    return _BatchResponse(request, await store_body(request))
+    return _BatchResponse(request, await _store_body(request))

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import Discriminator, Tag
 
 from secateur.models.errors import InputError
-from secateur.service.answers import as_json
 from secateur.service.dialects.cohere import CohereBody
 from secateur.service.dialects.common import RerankBody
 from secateur.service.dialects.jina import CohereV1Body, InfinityBody, JinaBody
@@ -18,6 +17,7 @@ from secateur.service.dialects.tei import TEIBody, TEIResult, tei_info
 from secateur.service.json_body import StrictRoute
 from secateur.service.problems import PROBLEMS
 from secateur.service.routes.runner import engines, respond, run
+from secateur.service.schemas import as_json
 
 router = APIRouter(tags=["rerank"], route_class=StrictRoute)
 

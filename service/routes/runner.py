@@ -13,7 +13,7 @@ from secateur.service.batching.engine import Engine
 from secateur.service.engines import Engines
 from secateur.service.errors import ClientGoneError
 from secateur.service.exchange import exchange_of
-from secateur.service.json_body import check_count, is_large, off_loop
+from secateur.service.json_body import check_limit, off_loop
 from secateur.service.settings import Settings
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -26,33 +26,15 @@ def engines(request: Request) -> Engines:
 
 
 def check_limits(settings: Settings, request: PruneRequest) -> None:
-    """Refuse a request that is too large, whatever API it used.
-
-    Raises:
-        InputError: It has too many passages or characters.
-    """
-    check_characters("query", len(request.query), settings.max_query_characters, "shorten the query")
-    check_count("passages", len(request.passages), settings)
+    """Refuse a request with too many passages or characters, whatever API it used."""
+    check_limit("query", len(request.query), "characters", settings.max_query_characters, "shorten the query")
+    check_limit("passages", len(request.passages), "items", settings.max_passages)
     characters = sum(len(passage.text) + len(passage.title or "") for passage in request.passages)
-    check_characters("passages", characters, settings.max_characters, "split the request")
-
-
-def check_characters(field: str, characters: int, limit: int, hint: str) -> None:
-    """Check a number of characters.
-
-    Raises:
-        InputError: It exceeds the limit.
-    """
-    if characters > limit:
-        raise InputError(field, f"{characters} characters exceed the limit of {limit}", hint)
+    check_limit("passages", characters, "characters", settings.max_characters)
 
 
 def timeout_s(request: Request) -> float:
-    """Return the time limit of a request, from its header or the settings.
-
-    Raises:
-        InputError: The header is not a valid number of milliseconds.
-    """
+    """Return the time limit of a request, from its header, which must be valid, or the settings."""
     settings: Settings = request.app.state.settings
     given = request.headers.get(TIMEOUT_HEADER)
     if given is None:
@@ -71,43 +53,32 @@ async def _disconnected(request: Request) -> None:
 
 
 async def run(request: Request, engine: Engine, prune_request: PruneRequest) -> PruneResult:
-    """Run a request. If the client disconnects, the remaining work is dropped.
-
-    Raises:
-        ClientGoneError: The client has disconnected.
-        InputError, EngineError: See `check_limits` and `Engine.prune`.
-    """
+    """Run a request within its limits. If the client disconnects, the remaining work is dropped."""
     check_limits(request.app.state.settings, prune_request)
     work = asyncio.ensure_future(engine.prune(prune_request, timeout_s(request)))
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            result = work.result()
-            await record(request, engine, prune_request, result)
-            return result
-        raise ClientGoneError
+        if not work.done():
+            raise ClientGoneError
+        result = work.result()
+        await record(request, engine, prune_request, result)
+        return result
     finally:
         work.cancel()
         gone.cancel()
 
 
 async def record(request: Request, engine: Engine, prune_request: PruneRequest, result: PruneResult) -> None:
-    """Record a result in the exchange, and notify its observers."""
+    """Record a result in the exchange, and call its observers."""
     exchange = exchange_of(request.scope)
     exchange.record(engine.name, prune_request, result)
     if exchange.observers:
-        await off_loop(request, exchange.notify, engine.name, prune_request, result)
+        await off_loop(request, lambda: exchange.notify(engine.name, prune_request, result))
 
 
-async def respond(request: Request, content: Callable[[], str], *, large: bool = False) -> Response:
-    """Return a JSON response. One that may be large is encoded in a thread.
-
-    Args:
-        request: Request to answer.
-        content: Function that returns the JSON text.
-        large: Whether the response may be large although the request was not.
-    """
-    if not (large or is_large(request)):
-        return Response(content(), media_type="application/json")
-    return Response(await off_loop(request, lambda: content().encode()), media_type="application/json")
+async def respond(request: Request, content: Callable[[], str], *, large: bool) -> Response:
+    """Return a JSON response. It is encoded in a thread if the body was large, or if it may be large itself."""
+    if large or getattr(request.state, "large", False):
+        return Response(await off_loop(request, lambda: content().encode()), media_type="application/json")
+    return Response(content(), media_type="application/json")

@@ -4,12 +4,13 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from benchmarks.http import HEADER, HttpOptions, measure_http
+from benchmarks.http import HEADER, HttpOptions, _start, measure_http
 from benchmarks.infinity import infinity_server
 from benchmarks.server import Connection, Server, running, secateur_server
 from benchmarks.workload import BenchRequest
@@ -67,14 +68,16 @@ def script(path: Path, content: str) -> Path:
 
 @pytest.mark.slow
 def test_our_service_alone(bench_data: Path) -> None:
-    options = HttpOptions(clients=(2, 1), passages=3, requests=4, rounds=2)
+    no_infinity = Path(sys.executable)
+    options = HttpOptions(clients=(2, 1), passages=3, requests=2, rounds=1, infinity_python=no_infinity)
     table = measure_http(bench_data, options)
     assert [row[:3] for row in table.rows] == [
         [name, n, "prunes and ranks"] for name, n in (("Secateur", "1"), ("Secateur", "2"))
     ]
     assert {len(row) for row in table.rows} == {len(HEADER)}
     assert all(row[HEADER.index("peak memory")].endswith(" MB") for row in table.rows)
-    assert "infinity-emb was not measured; to measure it: python -m venv" in table.note
+    assert "is not the Python of an environment with infinity-emb (" in table.note
+    assert "pip install 'infinity-emb" in table.note
     assert "4 requests of 1 clients and 8 requests of 2 clients" in table.note
 
 
@@ -93,13 +96,11 @@ def test_infinity_beside_our_service(bench_data: Path, tmp_path: Path) -> None:
     assert float(low) <= float(infinity[HEADER.index("its time / ours")]) <= float(high)
 
 
-@pytest.mark.slow
-def test_an_environment_without_infinity_is_said_in_the_note(bench_data: Path) -> None:
-    options = HttpOptions(clients=(1,), passages=2, requests=1, rounds=1, infinity_python=Path(sys.executable))
-    table = measure_http(bench_data, options)
-    assert [row[0] for row in table.rows] == ["Secateur"]
-    assert "is not the Python of an environment with infinity-emb (" in table.note
-    assert "pip install 'infinity-emb" in table.note
+def test_without_an_environment_the_note_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.http.running", lambda server, first: nullcontext())
+    with ExitStack() as stack:
+        _, said = _start(stack, HttpOptions(), REQUEST)
+    assert "infinity-emb was not measured; to measure it: python -m venv" in said
 
 
 @pytest.fixture

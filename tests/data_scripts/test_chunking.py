@@ -31,7 +31,7 @@ def test_chunks_are_their_documents_text_and_miss_none_of_it(
     text: str, units: int | None, overlap: int, most: int
 ) -> None:
     options = ChunkOptions(units=units, overlap=overlap, max_characters=most)
-    chunks = list(chunk_document(Document("d", text), options, SEGMENTER))
+    chunks = list(chunk_document(Document("d", text), options, SEGMENTER, ChunkReport()))
     missed = set(range(len(text)))
     for found in chunks:
         assert text[found.start : found.end] == found.text == found.text.strip()
@@ -43,7 +43,9 @@ def test_chunks_are_their_documents_text_and_miss_none_of_it(
 
 @pytest.mark.parametrize(("units", "overlap", "sizes"), [(10, 0, [10] * 4), (7, 0, [7] * 5 + [5]), (20, 10, [20] * 3)])
 def test_fixed_sizes(units: int, overlap: int, sizes: list[int]) -> None:
-    chunks = list(chunk_document(Document("d", TEXT), ChunkOptions(units=units, overlap=overlap), SEGMENTER))
+    chunks = list(
+        chunk_document(Document("d", TEXT), ChunkOptions(units=units, overlap=overlap), SEGMENTER, ChunkReport())
+    )
     assert [len(segment(Passage(found.text))) for found in chunks] == sizes
     if not overlap:
         assert " ".join(found.text for found in chunks) == TEXT
@@ -61,8 +63,8 @@ def test_random_sizes_depend_on_document_and_seed_alone(tmp_path: Path) -> None:
     assert set(sizes) <= set(range(1, 11))
     assert len(set(sizes)) > 5
     assert {found.title for found in every} == {"Title"}
-    other = list(chunk_document(documents[0], ChunkOptions(seed=1), SEGMENTER))
-    assert other != list(chunk_document(documents[0], ChunkOptions(seed=2), SEGMENTER))
+    one, other = (list(chunk_document(documents[0], ChunkOptions(seed=n), SEGMENTER, ChunkReport())) for n in (1, 2))
+    assert one != other
 
 
 def test_a_unit_that_is_too_long_is_cut_at_white_space() -> None:
@@ -74,13 +76,17 @@ def test_a_unit_that_is_too_long_is_cut_at_white_space() -> None:
 
 def test_time_grows_with_length_alone() -> None:
     text = "It is a sentence. And another one, a little longer. " * 20_000
-    chunks = list(chunk_document(Document("d", text), ChunkOptions(units=10), SEGMENTER))
+    chunks = list(chunk_document(Document("d", text), ChunkOptions(units=10), SEGMENTER, ChunkReport()))
     assert len(chunks) == 4_000
 
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"units": 0}, "--units"), ({"units": 3, "overlap": 3}, "--overlap"), ({"max_characters": 0}, "--max-characters")],
+    [
+        ({"units": 0}, "units: 0"),
+        ({"units": 3, "overlap": 3}, "overlap: "),
+        ({"max_characters": 0}, "max_characters: 0"),
+    ],
 )
 def test_options_are_checked(options: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError, match=field):
@@ -90,9 +96,9 @@ def test_options_are_checked(options: dict[str, Any], field: str) -> None:
 def test_files_without_text_or_with_one_id_twice_are_errors(tmp_path: Path) -> None:
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     write_json_lines(source, [Document("a", " ")])
-    with pytest.raises(DataError, match="none of its 1 documents has text"):
+    with pytest.raises(DataError, match="holds no document with text"):
         chunk(source, out, ChunkOptions())
     write_json_lines(source, [Document("a", "Text."), Document("a", "More.")])
-    with pytest.raises(DataError, match="'a' is not unique"):
+    with pytest.raises(DataError, match="duplicate id 'a'"):
         chunk(source, out, ChunkOptions())
     assert not out.exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from secateur.cli import main
-from secateur.data_scripts.inspecting import draw, inspect, read_samples
+from secateur.data_scripts.inspecting import draw, inspect, pieces, read_samples
 from secateur.data_scripts.publish import to_examples
 from secateur.data_scripts.records import Labelled
 from secateur.labelled.json_files import write_json_lines
@@ -36,8 +36,8 @@ def test_published_examples_show_the_same_labels(tmp_path: Path, labels: Path) -
     path = tmp_path / "data.jsonl.gz"
     write_json_lines(path, to_examples(LABELS, "s"))
     (first, *_), (made, *_) = read_samples(labels), read_samples(path)
-    assert [piece for piece, share in made.pieces() if share == 1.0] == [TEXT[18:32]]
-    assert "".join(piece for piece, _ in made.pieces()) == "".join(piece for piece, _ in first.pieces()) == TEXT
+    assert [piece for piece, share in pieces(made) if share == 1.0] == [TEXT[18:32]]
+    assert "".join(piece for piece, _ in pieces(made)) == "".join(piece for piece, _ in pieces(first)) == TEXT
 
 
 def test_examples_of_other_makers_show_their_spans(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_examples_of_other_makers_show_their_spans(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text(json.dumps(row))
     (sample,) = read_samples(tmp_path / "d.jsonl")
     assert sample.labels == (0.0, 1.0, 0.0)
-    assert sample.note == "relevant, teacher 2.00"
+    assert sample.answer == "relevant, teacher 2.00"
 
 
 def test_the_terminal_gets_no_commands_from_the_text(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,11 +70,14 @@ def test_bad_files_are_named(tmp_path: Path, labels: Path) -> None:
     for line, message in (
         ("{", "line 1: is not JSON"),
         ('{"query": "q"}', "line 1: id: Field required"),
-        ('{"query": "q", "passages": [{"text": "a", "sentences": [[0, 1]], "soft_labels": [1, 0]}]}', "1 sentences"),
+        (
+            '{"query": "q", "passages": [{"text": "a", "sentences": [[0, 1]], "soft_labels": [1, 0]}]}',
+            "1 units, but 2 labels",
+        ),
         ("", "has no labelled passages"),
     ):
         path.write_text(line)
         with pytest.raises(DataError, match=message):
             inspect(path)
-    with pytest.raises(InputError, match="--n"):
+    with pytest.raises(InputError, match="n: 0"):
         inspect(labels, 0)

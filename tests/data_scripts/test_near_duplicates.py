@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from secateur.data_scripts.near_duplicates import NearDuplicates, check_threshold
+from secateur.data_scripts.near_duplicates import NearDuplicates
 from secateur.models.errors import InputError
 
 TEXT = " ".join(f"word{number}" for number in range(200))
@@ -26,5 +26,5 @@ def test_short_texts_match_themselves_only(text: str) -> None:
 
 
 def test_a_threshold_is_a_share() -> None:
-    with pytest.raises(InputError, match=r"must be from 0 to 1, not 90"):
-        check_threshold(90)
+    with pytest.raises(InputError, match="near_duplicates: 90"):
+        NearDuplicates(90)

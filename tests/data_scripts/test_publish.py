@@ -13,7 +13,7 @@ from secateur.cli import main
 from secateur.data_scripts.check import check_data
 from secateur.data_scripts.publish import PublishOptions, publish, relevant_spans, to_examples
 from secateur.data_scripts.publish_filters import FilterOptions, balanced, bucket, filtered
-from secateur.data_scripts.publish_leaks import check_leaks, find_leaks
+from secateur.data_scripts.publish_leaks import check_leaks
 from secateur.data_scripts.records import Labelled
 from secateur.labelled.examples import read_examples
 from secateur.labelled.json_files import write_json_lines
@@ -220,34 +220,33 @@ def test_leaks_need_two_splits_that_can_be_read(tmp_path: Path) -> None:
         (tmp_path / split / "d.jsonl").write_text('{"query": "q"}')
     with pytest.raises(DataError, match=r"d\.jsonl, line 1: KeyError"):
         check_leaks(tmp_path)
-    assert find_leaks({"a": [], "b": []}) == []
 
 
 @pytest.mark.parametrize(
     ("options", "field"),
     [
         ({"shares": {"train": 0.5}}, "not 0.5"),
-        ({"shares": {"train": 1.5, "dev": -0.5}}, "dev=-0.5"),
-        ({"shares": {"../train": 1.0}}, "cannot be the name of a split"),
-        ({"shares": {"parquet": 1.0}}, "cannot be the name of a split"),
-        ({"name": "a/b"}, "--name"),
-        ({"near_duplicates": 3}, "--near-duplicates"),
+        ({"shares": {"train": 1.5, "dev": -0.5}}, "'dev': -0.5"),
+        ({"shares": {"../train": 1.0}}, r"shares: .*'\.\./train'"),
+        ({"shares": {"parquet": 1.0}}, "'parquet' cannot be the name of a split"),
+        ({"name": "a/b"}, "name: 'a/b'"),
+        ({"near_duplicates": 3}, "near_duplicates: 3"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError, match=field):
         PublishOptions(**options)
-    with pytest.raises(InputError, match="--max-empty-share"):
+    with pytest.raises(InputError, match="max_empty_share: 2"):
         FilterOptions(max_empty_share=2)
 
 
 def test_nothing_left_and_old_data_are_errors(published: Path, tmp_path: Path) -> None:
     write_json_lines(tmp_path / "l.jsonl", [label(0, query="")])
     with pytest.raises(DataError, match=r"all of its 1 pairs are dropped \(blank query: 1\)"):
-        publish(tmp_path / "l.jsonl", tmp_path / "none")
+        publish(tmp_path / "l.jsonl", tmp_path / "none", PublishOptions())
     write_json_lines(tmp_path / "l.jsonl", [label(0)])
     with pytest.raises(DataError, match="would be empty"):
-        publish(tmp_path / "l.jsonl", tmp_path / "none")
+        publish(tmp_path / "l.jsonl", tmp_path / "none", PublishOptions())
     with pytest.raises(DataError, match=r"contains other data, dev/my-labels\.jsonl\.gz"):
-        publish(tmp_path / "l.jsonl", published)
+        publish(tmp_path / "l.jsonl", published, PublishOptions())
     assert not (tmp_path / "none").exists()

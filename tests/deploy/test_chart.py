@@ -481,6 +481,7 @@ def test_every_value_has_its_comment(generate: ModuleType) -> None:
         assert list(undescribed(chart.values)) == []
 
 
+@pytest.mark.slow
 def test_the_documented_commands_render() -> None:
     lines = re.findall(r"^helm upgrade --install (.*)$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) == 2

@@ -42,6 +42,7 @@ def loaded(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("check_jsonschema") is None, reason="check-jsonschema is not installed")
 def test_both_files_are_what_the_compose_specification_says() -> None:
     schema = ["--builtin-schema", "vendor.compose-spec"]
@@ -57,6 +58,7 @@ def compose_client() -> list[str] | None:
     return ["docker-compose"] if shutil.which("docker-compose") else None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compose_client() is None, reason="no Docker Compose is installed")
 @pytest.mark.parametrize(
     "variables",

@@ -106,6 +106,7 @@ def test_a_service_that_does_not_start_fails_the_check(script: Any, tmp_path: Pa
         check.check_service(stage, tmp_path, dict(os.environ))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("pip_audit") is None, reason="pip-audit is not installed")
 def test_an_audit_without_the_network_says_so_and_fails_nothing(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
@@ -172,6 +173,7 @@ def test_every_image_of_others_is_found(script: Any) -> None:
     assert found == named and len(found) == 7
 
 
+@pytest.mark.slow
 def test_images_are_pinned_by_what_the_registry_says_and_pinned_again(script: Any, checkout: Path) -> None:
     images = script("images")
     before = list(images.images(checkout))
@@ -197,6 +199,7 @@ def test_nothing_is_pinned_when_a_digest_cannot_be_had(script: Any, checkout: Pa
     assert "@sha256:" not in (checkout / "deploy/Dockerfile").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_release_needs_digests(script: Any, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copied = checkout / "deploy/release"
     shutil.copytree(RELEASE, copied, ignore=shutil.ignore_patterns("__pycache__"))

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secateur.eval.quality import source_builder
 from secateur.eval.systems.base import SegmentedPassage
-from secateur.eval.units import Source
+from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.merging import PassageScores
 from secateur.models.types import Passage
@@ -68,7 +67,7 @@ def keyword_system() -> type[KeywordSystem]:
 @pytest.fixture(scope="session")
 def build() -> Callable[[str, Sequence[Example]], Source]:
     """Lay out examples as a source."""
-    return source_builder().build
+    return SourceBuilder().build
 
 
 def _write_source(directory: Path, name: str, relevant: bool, queries: int = 3) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secateur.eval.collect import collect
+from secateur.eval.quality import collect
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.eval.units import Source
 from secateur.labelled.examples import Example
@@ -34,9 +34,9 @@ def test_a_killed_run_goes_on_where_it_stopped(
     path = tmp_path / "keyword" / "toy.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + '{"id": "2", "rele', encoding="utf-8")  # killed while writing
     system = keyword_system()
-    scores = collect(system, source, tmp_path).scores
+    scores = collect(system, source, tmp_path)
     assert len(system.queries) == 3
-    np.testing.assert_array_equal(scores.units, collect(keyword_system(), source, None).scores.units)
+    np.testing.assert_array_equal(scores.units, collect(keyword_system(), source, None).units)
     again = keyword_system()
     collect(again, source, tmp_path)
     assert again.queries == []
@@ -76,7 +76,7 @@ def test_a_system_that_does_not_rank_is_told_from_one_that_ranks_low(
 
     source = build("toy", [answered("1")])
     for _ in range(2):  # scored, then read
-        assert np.isnan(collect(Unranked(), source, tmp_path).scores.relevance).all()
+        assert np.isnan(collect(Unranked(), source, tmp_path).relevance).all()
     line = (tmp_path / "unranked" / "toy.jsonl").read_text(encoding="utf-8").splitlines()[1]
     assert json.loads(line)["relevance"] == [None, None]
 

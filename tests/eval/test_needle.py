@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from secateur.eval.needle import LENGTHS, haystacks, hide, needle_test, read_needles, trials
-from secateur.eval.quality import source_builder
-from secateur.eval.units import Source
+from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.models.errors import DataError
 from secateur.models.types import Passage
@@ -74,7 +73,7 @@ def test_a_system_that_finds_needles_and_one_that_keeps_everything(
         threshold = None
 
     systems: list[Any] = [KeepsAll(), KeepsNone(), Unbarred()]
-    result = needle_test(systems, [haystack_source], source_builder(), None, per_position=1)["systems"]
+    result = needle_test(systems, [haystack_source], SourceBuilder(), None, per_position=1)["systems"]
     assert set(result) == {"all", "none"}
     for sentences in ("1", "2"):
         assert result["all"]["needles"][sentences]["found"] == 1.0
@@ -91,7 +90,7 @@ def test_the_shipped_model_finds_most_needles(
     from secateur.eval.systems.registry import load_system
 
     monkeypatch.setattr("secateur.eval.needle.LENGTHS", (5, 10))
-    result = needle_test([load_system("secateur")], [haystack_source], source_builder(), tmp_path, per_position=1)
+    result = needle_test([load_system("secateur")], [haystack_source], SourceBuilder(), tmp_path, per_position=1)
     found = result["systems"]["secateur"]["needles"]
     assert found["1"]["found"] > 0.8
     assert found["1"]["extra_units"] < 3

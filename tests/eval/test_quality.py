@@ -30,6 +30,13 @@ def run(write_source: Write, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return data, out, evaluate(data, out, options)
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs whose reports no test reads: plots take most of the time of a small run."""
+    monkeypatch.setattr("secateur.eval.run.render_html", lambda metrics, worst: "")
+    monkeypatch.setattr("secateur.eval.run.retention_plot", lambda metrics: "")
+
+
 @pytest.mark.slow
 def test_the_metrics_follow_the_contract(run: tuple[Path, Path, dict[str, Any]]) -> None:
     _, out, metrics = run
@@ -93,16 +100,18 @@ def test_text_that_cannot_be_encoded_is_written(write_source: Write, tmp_path: P
     assert "\ud800" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_the_same_run_again_scores_nothing_and_says_the_same(
     run: tuple[Path, Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out, metrics = run
-    monkeypatch.setattr("secateur.eval.systems.pruners._run", None)
-    monkeypatch.setattr("secateur.eval.systems.rules.Lead.score_units", None)
+    monkeypatch.setattr("secateur.eval.systems.pruners._results", None)
+    monkeypatch.setattr("secateur.eval.systems.baselines.Baseline.score_units", None)
     again = evaluate(data, out, RunOptions(("secateur", "bm25", "lead", "random", "full")))
     assert json.dumps(again) == json.dumps(metrics)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_two_runs_are_compared_pair_by_pair(
     run: tuple[Path, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +129,7 @@ def test_two_runs_are_compared_pair_by_pair(
     assert "no significant change" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("no_plots")
 def test_runs_on_other_data_cannot_be_compared(
     run: tuple[Path, Path, dict[str, Any]], write_source: Write, tmp_path: Path
 ) -> None:
@@ -158,7 +167,7 @@ def test_one_block_can_be_rewritten_alone(run: tuple[Path, Path, dict[str, Any]]
 
 
 def test_a_run_without_titles_has_blocks_of_its_own(run: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
-    untitled = evaluate(run[0], tmp_path / "untitled", RunOptions(("lead",), titles=False))
+    untitled = evaluate(run[0], None, RunOptions(("lead",), titles=False))
     readme = tmp_path / "README.md"
     readme.write_text(README + README.replace("quality", "quality-untitled"), encoding="utf-8")
     update_document(str(readme), untitled)
@@ -210,7 +219,7 @@ def test_the_shipped_model_prunes_and_ranks_well(shared_data: Path, tmp_path: Pa
     """Well under the published figures, so that it fails for a broken model and not for a small sample."""
     for name in ("squad_v1_train_part", "nq_oracle_litm", "covidqa_deepset"):
         (tmp_path / f"{name}.jsonl.gz").write_bytes((shared_data / "test" / f"{name}.jsonl.gz").read_bytes())
-    macro = evaluate(tmp_path, options=RunOptions(limit=8))["systems"]["secateur"]["macro"]
+    macro = evaluate(tmp_path, options=RunOptions(limit=5))["systems"]["secateur"]["macro"]
     assert macro["area"] > 0.65
     assert macro["mrr"] > 0.8
 
@@ -221,11 +230,11 @@ def test_the_shipped_model_prunes_and_ranks_well(shared_data: Path, tmp_path: Pa
 def test_the_area_agrees_with_the_cross_check(system: str, shared_data: Path, tmp_path: Path) -> None:
     script = shared_data.parent / "tools" / "measure_pruner.py"
     (tmp_path / "tatqa_text.jsonl.gz").write_bytes((shared_data / "test" / "tatqa_text.jsonl.gz").read_bytes())
-    command = [sys.executable, str(script), system, str(tmp_path), "--n", "12"]
+    command = [sys.executable, str(script), system, str(tmp_path), "--n", "6"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"mrr=([\d.]+) auc=([\d.]+)", done.stdout)
     assert found
-    macro = evaluate(tmp_path, options=RunOptions((system,), limit=12))["systems"][system]["macro"]
+    macro = evaluate(tmp_path, options=RunOptions((system,), limit=6))["systems"][system]["macro"]
     assert macro["area"] == pytest.approx(float(found[2]), abs=0.01)
     if system == "secateur":
         assert macro["mrr"] == pytest.approx(float(found[1]), abs=1e-3)

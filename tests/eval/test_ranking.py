@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from secateur.eval.ranking import rank_figures, ranking_by_query
+from secateur.eval.collections import rank_figures
+from secateur.eval.quality import ranking_by_query
 from secateur.eval.units import Scores, Source
 from secateur.labelled.examples import Example
 

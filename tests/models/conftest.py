@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+from tiny_checkpoint import write_tiny_checkpoint
 from tokenizers import Tokenizer
 
 from secateur.models.backends import Backend, Output
@@ -107,27 +108,6 @@ def edit_config(model_copy: Path) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def torch_model(shipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def torch_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer checkpoint with random fp32 weights and the shipped tokenizer."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    from secateur.models.checkpoint import ModelConfig
-    from secateur.models.network import PruningNetwork, save_network
-
-    torch.manual_seed(0)
-    tokenizer = load_tokenizer(shipped)
-    encoder = BertModel(
-        BertConfig(
-            vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=256,
-        )
-    )
-    template = PairEncoder(tokenizer, 256).template
-    directory = tmp_path_factory.mktemp("torch") / "tiny"
-    save_network(PruningNetwork(encoder, ModelConfig("tiny", window=256), template), shipped, directory)
-    return directory
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("torch") / "tiny", 256)

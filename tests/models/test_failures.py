@@ -80,6 +80,7 @@ def test_a_failed_call_harms_no_other_thread(loaded: dict[str, Pruner], backend:
             assert found == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_runtime_that_cannot_be_opened_again_says_so_until_it_can(model_copy: Path) -> None:
     pruner = Pruner.load(model_copy, backend="openvino", device="cpu", threads=1)
     (model_copy / "onnx").rename(model_copy / "away")

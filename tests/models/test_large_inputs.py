@@ -12,6 +12,7 @@ from secateur.models.pruner import Pruner
 Staged = Callable[[Mapping[str, float]], Pruner]
 
 
+@pytest.mark.slow
 def test_ten_thousand_passages_come_back(staged: Staged) -> None:
     passages = [f"Rain {number}." if number % 100 else "Yes." for number in range(10_000)]
     results = staged({"yes": 0.9}).prune("Rain?", passages, threshold=0.2).results
@@ -20,6 +21,7 @@ def test_ten_thousand_passages_come_back(staged: Staged) -> None:
     assert [result.index for result in results[:100]] == list(range(0, 10_000, 100))
 
 
+@pytest.mark.slow
 def test_many_passages_come_back_from_the_model(pruner: Pruner) -> None:
     results = pruner.prune("Rain?", [f"Rain {number % 50}." for number in range(500)]).results
     assert sorted(result.index for result in results) == list(range(500))

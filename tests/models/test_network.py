@@ -96,6 +96,7 @@ def test_attention_follows_the_hidden_states_unless_it_is_told_otherwise() -> No
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.3, 0.0)
 
 
+@pytest.mark.slow
 def test_a_model_that_goes_on_learning_takes_the_new_rates(base: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
     template = PairTemplate.of(tokenizer)
     first = new_network(base, CONFIG, template, Dropout(0.0))

@@ -115,6 +115,7 @@ def test_a_file_that_is_used_must_have_a_sum(summed: Path, name: str) -> None:
         load(summed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, lambda path: path.unlink()])
 def test_without_verifying_nothing_is_compared(summed: Path, damage: Callable[[Path], None]) -> None:
     (summed / SUMS).write_text("no sums", encoding="utf-8")
@@ -146,6 +147,7 @@ def test_a_broken_file_of_sums_is_named(summed: Path, content: bytes, said: str)
         load(summed)
 
 
+@pytest.mark.slow
 def test_the_other_forms_of_sha256sum_are_read(summed: Path) -> None:
     lines = (summed / SUMS).read_text(encoding="utf-8").splitlines()
     upper = "\r\n".join(f"{line[:64].upper()} *./{line[66:]}" for line in lines)
@@ -153,6 +155,7 @@ def test_the_other_forms_of_sha256sum_are_read(summed: Path) -> None:
     assert load(summed)
 
 
+@pytest.mark.slow
 def test_a_model_without_sums_is_warned_of_once(summed: Path, caplog: pytest.LogCaptureFixture) -> None:
     (summed / SUMS).unlink()
     assert load(summed)
@@ -169,6 +172,7 @@ def test_comparing_costs_little(shipped: Path) -> None:
     assert time.perf_counter() - started < 5  # some 30 ms on an idle machine
 
 
+@pytest.mark.slow
 def test_the_command_writes_sums_of_what_was_changed_on_purpose(
     summed: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,6 +225,7 @@ def test_saving_a_model_writes_sums_and_nothing_is_exported_from_damaged_weights
     assert set(sums) == {CONFIG, TOKENIZER, WEIGHTS, CALIBRATION}, "a file without a sum gets one"
 
 
+@pytest.mark.slow
 def test_the_flag_reaches_the_loading(summed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (summed / CALIBRATION).write_text('{"levels": []}', encoding="utf-8")
     passage = tmp_path / "passage.txt"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from machines import write_machines
+from tiny_models import write_tiny_base
 
 from secateur.data_scripts.split import split
 from secateur.eval.significance import ComparisonRow
@@ -16,12 +17,15 @@ from secateur.models.sums import check_sums
 from secateur.pipelines.finetune import (
     FinetuneOptions,
     FinetuneReport,
+    Schedule,
     _schedule,
     choose_schedule,
     finetune,
     verdict_table,
 )
 from secateur.training import export as export_module
+from secateur.training.config import DataConfig, OptimConfig, TrainConfig
+from secateur.training.run import train
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +35,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FinetuneReport:
+    """The result for a tiny model that is trained on the domain already, so that it prunes after few steps more."""
+    encoder = write_tiny_base(tmp_path_factory.mktemp("encoder"))
+    optim = OptimConfig(learning_rate=3e-3, head_multiplier=2, max_tokens=64, freeze_embeddings=False, precision="fp32")
+    sampled = DataConfig(train=data, pairs=480)
+    base = train(TrainConfig("tiny", str(encoder), tmp_path_factory.mktemp("base"), sampled, optim=optim, window=128))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export_module, "CALIBRATION_PAIRS", 40)
         patch.setattr(export_module, "CHECK_PAIRS", 60)
         patch.setattr("secateur.training.calibration.MIN_QUERIES", 15)
         patch.setattr("secateur.pipelines.finetune._pairs_per_second", lambda _: 1.0)  # so 45 pairs, once
-        return finetune(data, tmp_path_factory.mktemp("out") / "machines", FinetuneOptions(minutes=0.75))
+        options = FinetuneOptions(base=str(base), minutes=0.75)
+        return finetune(data, tmp_path_factory.mktemp("out") / "machines", options)
 
 
 @pytest.mark.slow
@@ -67,7 +77,7 @@ def test_the_card_tells_how_the_model_was_made(report: FinetuneReport) -> None:
     for said in (
         "# machines",
         "| machines | 84 |",
-        "`secateur-nano-en`",
+        "2. from `tiny`: ",
         "| area |",
         "conformal risk control",
         '"seed"',
@@ -82,18 +92,20 @@ def row(difference: float, low: float, high: float) -> ComparisonRow:
     )
 
 
-def test_a_worse_model_is_called_so() -> None:
+def made_up(*rows: ComparisonRow, warnings: tuple[str, ...] = ()) -> FinetuneReport:
     queries = {"train": 1, "calibration": 1, "test": 1}
-    assert FinetuneReport(Path("m"), queries, 1, 1, (row(-0.1, -0.15, -0.05),), {}).worse
-    assert not FinetuneReport(Path("m"), queries, 1, 1, (row(0.01, -0.01, 0.03),), {}).worse
-    assert "| area | 0.700 | 0.600 | -0.100 | [-0.150, -0.050] | worse |" in verdict_table(
-        FinetuneReport(Path("m"), queries, 1, 1, (row(-0.1, -0.15, -0.05),), {})
-    )
+    return FinetuneReport(Path("m"), queries, Schedule(1, 1, 1e-4, 4), rows, {}, warnings)
+
+
+def test_a_worse_model_is_called_so() -> None:
+    worse = made_up(row(-0.1, -0.15, -0.05))
+    assert worse.worse
+    assert not made_up(row(0.01, -0.01, 0.03)).worse
+    assert "| area | 0.700 | 0.600 | -0.100 | [-0.150, -0.050] | worse |" in verdict_table(worse)
 
 
 def test_warnings_stand_below_the_table() -> None:
-    report = FinetuneReport(Path("m"), {"train": 1, "calibration": 1, "test": 1}, 1, 1, (), {}, ("worse than before",))
-    assert verdict_table(report).endswith("WARNING: worse than before\n")
+    assert verdict_table(made_up(warnings=("worse than before",))).endswith("WARNING: worse than before\n")
 
 
 def test_small_data_is_seen_several_times_and_slow_machines_see_less() -> None:

@@ -18,17 +18,15 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from command_line import QUERY, TEXTS, spawn
-from cyclopts import App
 
 from secateur.cli import main
 from secateur.cli.app import docstrings, parse
-from secateur.cli.options import PRUNING, pruning_options
-from secateur.labelled import text_files
-from secateur.models.options import Option, PruneOptions, option_table
+from secateur.labelled.text_files import read_limited
+from secateur.models.options import option_table
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
 
@@ -162,7 +160,7 @@ def test_a_named_pipe_is_read_and_what_has_no_end_is_an_error(
     writer.start()
     assert run("prune", "-q", "q", "--threshold", "0", str(pipe)).out == "It is. It was.\n"
     writer.join()
-    monkeypatch.setattr(text_files, "read_limited", partial(text_files.read_limited, limit=1 << 20))
+    monkeypatch.setattr("secateur.cli.use.read_limited", partial(read_limited, limit=1 << 20))
     outcome = run("prune", "-q", "q", "/dev/zero")
     assert outcome.code == 2
     assert "/dev/zero: is larger than 1 MiB" in one_line(outcome)
@@ -247,6 +245,7 @@ def test_bad_usage_is_exit_code_2_and_one_line(run: Run, tmp_path: Path, argumen
         ("data label --in a --out b", ["--base-url"]),
         ("data label --in a --out b --base-url http://localhost", ["--llm"]),
         ("data publish a --out b --shares train", ["--shares", "train"]),
+        ("data chunk a --out b --units 0", ["\"0\" for --units. Input should be greater than or equal to 1. See"]),
         ("calibrate secateur-nano-en --data a --check --no-titles", ["--no-titles", "--check"]),
         ("finetune --data a --out b --minutes 0", ["--minutes", "0"]),
     ],
@@ -337,26 +336,6 @@ def test_pruning_options_are_those_of_the_table(run: Run, files: list[str], prun
     given = ["--threshold=1", "--min-units=1", "--no-keep-title"]
     expected = pruner.prune(QUERY, list(TEXTS.values()), **options).text
     assert run("prune", "-q", QUERY, *given, "--joiner= ... ", *files).out == expected + "\n"
-
-
-@dataclass(frozen=True)
-class MoreOptions(PruneOptions):
-    """The option table with one more option."""
-
-    neighbours: Annotated[int, Option("Number of kept units beside each.", 0, 9)] = 0
-
-
-def test_a_new_option_of_the_table_is_an_option_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    def command(*, pruning: Any) -> Any:
-        return pruning
-
-    table = pruning_options(table=MoreOptions)
-    command.__annotations__["pruning"] = Annotated[table, PRUNING]
-    command.__kwdefaults__ = {"pruning": table()}
-    app = App(default_command=command, result_action="return_value")
-    assert app(["--neighbours", "6"]).neighbours == 6
-    app(["--help"])
-    assert "Number of kept units beside each. Range: [0," in capsys.readouterr().out
 
 
 def test_info_says_what_the_model_and_the_installation_hold(run: Run, pruner: Pruner) -> None:

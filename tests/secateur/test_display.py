@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import QUERY, TEXTS, spawn
+from command_line import QUERY, TEXTS
 from rich.console import Console
 
-from secateur.cli.display import show
+from secateur.cli import main
+from secateur.cli.use import _show
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage
 
@@ -24,7 +25,7 @@ def shown(pruner: Pruner, passages: list[Passage], **options: Any) -> str:
         file=out, force_terminal=True, color_system="standard", no_color=False, width=80, highlight=False,
         legacy_windows=False,
     )  # fmt: skip
-    show(console, passages, pruner.prune(QUERY, passages, return_units=True, **options))
+    _show(console, passages, pruner.prune(QUERY, passages, return_units=True, **options))
     return out.getvalue()
 
 
@@ -62,21 +63,20 @@ def test_markup_in_a_passage_is_text(pruner: Pruner) -> None:
     assert "[bold]" in out
 
 
-def test_a_real_terminal_gets_the_coloured_view(pruner: Pruner, tmp_path: Path) -> None:
+def test_a_real_terminal_gets_the_coloured_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pty = pytest.importorskip("pty")
     (tmp_path / "tower.txt").write_text("It is. It was.")
-    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
-    environment["TERM"] = "xterm"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     master, slave = pty.openpty()
     try:
-        done = spawn(
-            "prune", "-q", QUERY, "--threshold", "1", "tower.txt",
-            cwd=tmp_path, capture_output=False, stdout=slave, stderr=subprocess.PIPE, env=environment,
-        )  # fmt: skip
-        out = os.read(master, 65536).decode()
+        with os.fdopen(slave, "w", encoding="utf-8") as terminal:
+            monkeypatch.setattr(sys, "stdout", terminal)
+            assert main(["prune", "-q", QUERY, "--threshold", "1", "tower.txt"]) == 0
+            out = os.read(master, 65536).decode()
     finally:
-        os.close(slave)
         os.close(master)
-    assert (done.returncode, done.stderr) == (0, b"")
     assert "\x1b[2mIt is.\x1b[0m" in out
     assert "kept 0 of 2 units" in out

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from secateur.models.merging import PassageScores
 from secateur.models.pruner import EncodedRequest, Pruner
 from secateur.models.types import PassageResult, PruneResult, Timings, UnitScore, Usage
-from secateur.service import answers
-from secateur.service.answers import as_json, prune_json
+from secateur.service import schemas
 from secateur.service.app import create_app
-from secateur.service.schemas import PruneBody, PruneResponse
+from secateur.service.schemas import PruneBody, PruneResponse, as_json, prune_json
 from secateur.service.settings import Settings
 
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -40,7 +39,7 @@ def test_no_number_that_is_not_json_gets_out(content: Any) -> None:
 @pytest.mark.parametrize("slice_", [1, 2, 3, 1000])
 @pytest.mark.parametrize("return_units", [True, False])
 def test_a_result_in_slices_is_the_whole(slice_: int, return_units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_SLICE", slice_)
+    monkeypatch.setattr(schemas, "_SLICE", slice_)
     body = PruneBody.model_validate({"query": "q\ud800", "passages": ["a"], "return_units": return_units})
     units = tuple(UnitScore(n, n + 1, "sentence", n / 10, n % 2 == 0, n) for n in range(7))
     results = tuple(

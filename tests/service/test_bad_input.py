@@ -379,6 +379,7 @@ def test_no_depth_of_nesting_is_a_500(client: httpx.Client) -> None:
     assert {status(depth) for depth in [*range(380, 480, 4), *range(960, 1000, 4)]} <= {200, 400, 422}
 
 
+@pytest.mark.slow
 def test_ten_thousand_passages(client: httpx.Client) -> None:
     passages = [f"Passage {i} was finished." if i % 100 == 0 else "" for i in range(10_000)]
     response = post(client, encoded(passages=passages, threshold=0.0, reorder=False))
@@ -388,6 +389,7 @@ def test_ten_thousand_passages(client: httpx.Client) -> None:
     assert [result["text"] for result in results] == passages
 
 
+@pytest.mark.slow
 def test_a_megabyte_without_a_space(client: httpx.Client) -> None:
     response = post(client, encoded(passages=["a" * 1_000_000], threshold=0.0))
     assert response.status_code == 200

@@ -90,6 +90,7 @@ def test_answers_come_while_others_are_worked_on(client: httpx.Client) -> None:
 LARGE = {"query": "When?", "passages": [{"text": TOWER, "metadata": {"x": "x" * 100_000}}]}
 
 
+@pytest.mark.slow
 def test_a_client_that_sends_all_before_it_reads_is_answered(client: httpx.Client) -> None:
     """Its answers are larger than what sockets hold, so reading and answering at once would block for ever."""
     answers = batch(client, *[LARGE] * 150)
@@ -171,6 +172,7 @@ def test_a_line_that_is_too_long_is_an_error_of_its_own(start_server: Any) -> No
     assert [answer.get("error", {}).get("status") for answer in answers] == [None, 413, 413, None]
 
 
+@pytest.mark.slow
 def test_blank_lines_cost_next_to_nothing(client: httpx.Client) -> None:
     answers = batch(client, "\n" * 30_000_000, body(0), "\r\n" * 1_000_000)
     assert [answer["line"] for answer in answers] == [30_000_002]

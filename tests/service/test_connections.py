@@ -119,6 +119,7 @@ def test_pipelined_requests_are_answered_in_order(bounded: Any) -> None:
         assert statuses(read(raw)) == [status for _, status in asked]
 
 
+@pytest.mark.slow
 def test_a_pipelined_head_that_does_not_end_is_given_up(bounded: Any) -> None:
     with connect(bounded) as raw:
         raw.sendall(WHOLE + b"GET /health/live HTTP/1.1\r\n")
@@ -208,6 +209,7 @@ def test_bytes_that_came_fast_buy_no_time_to_stall(bounded: Any) -> None:
 # Numbers of connections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sent",
     [

@@ -478,6 +478,7 @@ def test_scoring_spans_looks_at_each_unit_a_few_times() -> None:
     assert looks < 10 * len(units)
 
 
+@pytest.mark.slow
 def test_long_documents_are_read_whole(client: httpx.Client, pruner: Pruner) -> None:
     long = "The weather was fine. " * 400 + "The Eiffel Tower was finished in March 1889."
     for path, name in (("/v2/rerank", "documents"), ("/rerank", "texts")):

@@ -112,9 +112,9 @@ def test_requests_that_are_late_are_told_so(troubled: Troubled) -> None:
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "1.5", "soon", "", "9" * 30, "300001", "١٢"])
-def test_a_wrong_timeout_is_named(troubled_shared: Troubled, given: str) -> None:
+def test_a_wrong_timeout_is_named(client: httpx.Client, given: str) -> None:
     headers = {b"X-Request-Timeout-Ms": given.encode()}
-    response = troubled_shared.client.post("/v1/prune", json={"query": QUERY, "passages": [TOWER]}, headers=headers)
+    response = client.post("/v1/prune", json={"query": QUERY, "passages": [TOWER]}, headers=headers)
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "X-Request-Timeout-Ms"
 
@@ -151,6 +151,7 @@ LONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", LONG)
 def test_work_beyond_its_deadline_stops_and_keeps_nobody_waiting(client: httpx.Client, body: dict[str, Any]) -> None:
     """Four such requests with 300 ms each: small ones are answered at once, and the gauge tells what still runs."""
@@ -171,6 +172,7 @@ def test_work_beyond_its_deadline_stops_and_keeps_nobody_waiting(client: httpx.C
     until_nothing_waits(client)
 
 
+@pytest.mark.slow
 def test_a_request_that_can_never_be_done_in_time_starves_nobody(client: httpx.Client) -> None:
     hopeless = {"query": "when " * 1800, "truncate_query": True, "passages": ["a"] * 10_000}
     small = {"query": QUERY, "passages": [TOWER]}

@@ -67,6 +67,7 @@ def test_many_units_come_back_and_nobody_waits(server: Any, client: httpx.Client
     assert [unit["start"] for unit in results[0]["units"]] == list(range(0, len(passages[0]), 2))
 
 
+@pytest.mark.slow
 def test_more_units_than_are_allowed_are_refused(server: Any, client: httpx.Client) -> None:
     """A third of a megabyte took four seconds, in which nobody was answered."""
     with live(server):
@@ -140,6 +141,7 @@ def test_large_answers_of_dialects_keep_nobody_waiting(
     assert len(content if path == "/rerank" else content["results"]) == 5020
 
 
+@pytest.mark.slow
 def test_what_is_made_in_pieces_is_what_the_library_returns(client: httpx.Client, pruner: Pruner) -> None:
     """More units and spans than are encoded at once, and metadata of every kind."""
     text = "\x0c".join(f"It is {number}." for number in range(1100))

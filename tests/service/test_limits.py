@@ -144,6 +144,7 @@ def test_what_would_take_seconds_to_read_is_refused_at_once(
     assert max(waits) < 5
 
 
+@pytest.mark.slow
 def test_a_large_body_within_the_limits_is_read(client: httpx.Client) -> None:
     passages = [{"text": "", "metadata": {"k": list(range(20))}} for _ in range(8000)]
     response = client.post("/v1/prune", json={"query": "q", "passages": passages})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import signal
@@ -93,20 +94,27 @@ def test_what_cannot_be_written_raises_nothing(pipe: tuple[int, int], descriptor
     handler.emit(record("after the end"))
 
 
+def logged(log_format: str, message: str, **fields: object) -> str:
+    """Return the line of a record with these fields."""
+    record = logging.makeLogRecord({"name": "logger", "levelname": "INFO", "msg": message, **fields})
+    return formatter(log_format).format(record)
+
+
 def test_a_field_of_a_text_log_is_one_word() -> None:
-    found: list[str] = []
-    logger = logging.Logger("logger")
-    handler = logging.Handler()
-    handler.emit = lambda record: found.append(formatter("text").format(record))  # type: ignore[method-assign]
-    logger.addHandler(handler)
     values = {"a": "plain/1:2@x", "b": "key 1a2b", "c": "x\ny d=1", "d": 'say "hi"', "e": "a=b", "f": "", "g": 1.5}
-    logger.info("two\nlines\x1b[31m", extra=values | {"h": "\u2028é"})
-    (line,) = found
+    line = logged("text", "two\nlines\x1b[31m", **values, h="\u2028é")
     assert len(line.splitlines()) == 1
     assert line.partition(" INFO ")[2] == (
         r'logger: two\nlines\x1b[31m a=plain/1:2@x b="key 1a2b" c="x\ny d=1" d="say \"hi\"" e="a=b" f="" g=1.5'
         r' h="\u2028\u00e9"'
     )
+
+
+def test_private_attributes_of_a_record_are_no_fields() -> None:
+    """Libraries add them to every record of the process, as Ray does with `_ray_timestamp_ns`."""
+    private = {"_ray_timestamp_ns": 17, "__other": "x"}
+    assert logged("text", "said", a=1, **private).endswith(" INFO logger: said a=1")
+    assert set(json.loads(logged("json", "said", a=1, **private))) == {"time", "level", "logger", "message", "a"}
 
 
 def ask(url: str) -> int:

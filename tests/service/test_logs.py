@@ -126,6 +126,7 @@ def test_the_text_is_logged_where_that_is_switched_on(start_server: Any) -> None
         assert passage["kept"] == response.json()["results"][0]["text"]
 
 
+@pytest.mark.slow
 def test_logs_can_be_text(start_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECATEUR_LOG_FORMAT", "text")
     monkeypatch.setenv("SECATEUR_API_KEYZ", "a slip of the pen")

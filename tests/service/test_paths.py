@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from secateur.service.middleware.auth import is_open
-from secateur.service.middleware.proxies import PathMiddleware, prefix_of, root_of
+from secateur.service.middleware.proxies import ProxyMiddleware
 from secateur.service.settings import Settings
 
 PATIENCE = 300.0
@@ -162,7 +162,7 @@ def run(path: str, settings: Settings, *, root_path: str = "", client: str = "19
     seen: dict[str, Any] = {}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.update(path=scope["path"], prefix=prefix_of(scope), root=root_of(scope), url=Request(scope).url.path)
+        seen.update(path=scope["path"], **scope["state"], url=Request(scope).url.path)
         await PlainTextResponse("x")(scope, receive, send)
 
     async def ignore(*_: Any) -> Any:
@@ -171,7 +171,7 @@ def run(path: str, settings: Settings, *, root_path: str = "", client: str = "19
     headers = [(b"x-forwarded-prefix", prefix.encode())] if prefix else []
     scope = {"type": "http", "method": "GET", "path": path, "root_path": root_path, "query_string": b""}
     scope |= {"headers": headers, "client": (client, 1), "server": ("localhost", 80), "scheme": "http"}
-    asyncio.run(PathMiddleware(app, settings)(scope, ignore, ignore))
+    asyncio.run(ProxyMiddleware(app, settings)(scope, ignore, ignore))
     return seen
 
 

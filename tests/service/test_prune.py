@@ -234,6 +234,7 @@ def test_sixteen_at_once_get_each_its_own_answer(server: Any, pruner: Pruner) ->
     assert len({response.json()["id"] for response in responses}) == 16
 
 
+@pytest.mark.slow
 def test_liveness_answers_while_a_large_request_runs(client: httpx.Client) -> None:
     """By order, not by a clock: several answers come before the large one."""
     before = 0

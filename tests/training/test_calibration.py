@@ -20,11 +20,12 @@ from secateur.training.calibration import (
     calibrate,
     calibrate_scores,
     check_shift,
+    expected_loss,
     held_out_losses,
+    query_loss,
     score_shift,
 )
 from secateur.training.config import DataConfig
-from secateur.training.conformal import expected_loss, query_loss, source_weights
 from secateur.training.sampling import read_sources
 from secateur.training.scoring import LabelledScores, score_examples
 
@@ -133,11 +134,6 @@ def test_titles_are_shown_as_a_service_does_unless_they_are_left_out(pruner: Pru
     assert default.scores[0] == shown.scores[0]
 
 
-def test_sources_count_the_same_when_balanced() -> None:
-    assert source_weights({"a": 300, "b": 100}, balance=True) == {"a": pytest.approx(2 / 3), "b": 2.0}
-    assert source_weights({"a": 300, "b": 100}, balance=False) == {"a": 1.0, "b": 1.0}
-
-
 def test_a_hard_small_source_lowers_a_balanced_threshold() -> None:
     rng = np.random.default_rng(1)
     sources = {"easy": made_up(rng, 900, 4.0), "hard": made_up(rng, 100, 0.5)}
@@ -155,6 +151,7 @@ def mean_loss(scored: dict[str, list[list[LabelledScores]]], threshold: float) -
     return float(np.mean([expected_loss(queries, threshold) for queries in scored.values()]))
 
 
+@pytest.mark.slow
 def test_the_promise_holds_for_domains_to_come() -> None:
     """In at least nine of ten draws of twelve sources, where without care it would hold in about half of them."""
     rng = np.random.default_rng(3)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from secateur.labelled.examples import LabelledPassage
 from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage
-from secateur.training.changes import LabelledUnits, labelled_units, random_run, shuffled, without_answers
+from secateur.training.pairs import LabelledUnits, labelled_units, random_run, without_answers
 
 TEXT = "Rome is old. Anna won the race. It rained all day. The crowd went home."
 ANSWER = (TEXT.index("Anna"), TEXT.index("race.") + 5)
@@ -75,13 +75,6 @@ def test_a_teachers_score_goes_with_the_whole_passage_only() -> None:
     assert units_of().take([0, 1, 2, 3]).teacher_score == 1.5
     assert units_of().take([1, 2]).teacher_score is None
     assert units_of().take([1, 0, 2, 3]).teacher_score is None
-
-
-def test_shuffling_loses_and_adds_nothing() -> None:
-    changed = shuffled(units_of(), random.Random(3))
-    assert texts(changed) != texts(units_of())
-    assert sorted(texts(changed)) == sorted(texts(units_of()))
-    assert changed.relevant
 
 
 def test_a_passage_without_its_answers_does_not_answer() -> None:

@@ -12,7 +12,7 @@ from secateur.models.calibration import Calibration
 from secateur.models.checkpoint import resolve
 from secateur.models.errors import DataError
 from secateur.training.calibration import held_out_losses
-from secateur.training.model_card import CardFacts, CardFigures, model_card
+from secateur.training.model_card import CardFacts, figures_table, write_card
 
 FACTS = Path(__file__).parents[2] / "docs" / "cards" / "secateur-nano-en.yaml"
 BLOCK = "<!-- quality:begin -->\n| a | b |\n<!-- quality:end -->"
@@ -68,6 +68,7 @@ def test_losses_are_told_by_source_that_has_an_answer(model: Path, held_out: Pat
     assert losses["tatqa_text"][0.8] == 1.0
 
 
+@pytest.mark.slow
 def test_one_command_writes_the_whole_card(model: Path, held_out: Path, tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.json"
     metrics.write_text(json.dumps(METRICS), encoding="utf-8")
@@ -97,9 +98,12 @@ def test_one_command_writes_the_whole_card(model: Path, held_out: Path, tmp_path
 
 
 def test_without_facts_a_card_says_what_is_not_known(model: Path) -> None:
-    card = model_card(model, CardFigures({}, 10, {0.9: 0.1}))
+    write_card(model, figures_table(METRICS), {"clear": {0.9: 0.1}})
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\ntags: ")
     assert "| cuad | 3000 |  | not recorded |" in card
     assert "lost on unseen sources" not in card
+    assert "None" not in card
 
 
 def test_the_commands_of_the_shipped_facts_name_files_that_exist() -> None:

@@ -16,9 +16,8 @@ from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage, PassageResult, Unit, UnitScore
 from secateur.training.config import DataConfig, TeacherConfig
 from secateur.training.losses import IGNORED
-from secateur.training.pairs import GroupBuilder, Pair, build_groups
+from secateur.training.pairs import Group, GroupBuilder, Pair, build_groups, scores_on_units
 from secateur.training.sampling import SampledQuery
-from secateur.training.teacher_scores import scores_on_units
 
 TEXT = "Rome is old. Anna won the race. It rained all day. The crowd went home."
 
@@ -33,6 +32,12 @@ def build(
     config = DataConfig(train=Path(), **(plain | changes))  # type: ignore[arg-type]
     builder = GroupBuilder(PairEncoder(tokenizer, window), get_segmenter(), config, 0)
     return builder.build(0, SampledQuery("Who won?", (passage,), no_answer))
+
+
+def groups_of(
+    tokenizer: Tokenizer, config: DataConfig, seed: int = 0, teacher: TeacherConfig | None = None, window: int = 128
+) -> tuple[list[Group], dict[str, int]]:
+    return build_groups(GroupBuilder(PairEncoder(tokenizer, window), get_segmenter(), config, seed), teacher)
 
 
 def tokens(tokenizer: Tokenizer, pair: Pair, label: float) -> list[str]:
@@ -77,7 +82,7 @@ def test_passages_that_nothing_can_be_learned_from_are_left_out(tokenizer: Token
 
 def test_the_same_seed_gives_the_same_pairs(toy: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=toy, pairs=60, shuffle_share=0.5)
-    runs = [build_groups(config, PairEncoder(tokenizer, 128), get_segmenter(), seed)[0] for seed in (3, 3, 4)]
+    runs = [groups_of(tokenizer, config, seed)[0] for seed in (3, 3, 4)]
     ids = [[pair.input_ids.tolist() for group in groups for pair in group] for groups in runs]
     assert ids[0] == ids[1]
     assert ids[0] != ids[2]
@@ -98,7 +103,7 @@ def test_data_without_a_positive_cannot_be_trained_on(tmp_path: Path, tokenizer:
     row["passages"] = [{"text": "Cats sleep.", "relevant_spans": [], "relevant": False}]
     (tmp_path / "negative.jsonl").write_text(json.dumps(row), encoding="utf-8")
     with pytest.raises(DataError, match="no relevant span"):
-        build_groups(DataConfig(train=tmp_path, pairs=4), PairEncoder(tokenizer, 128), get_segmenter(), 0)
+        groups_of(tokenizer, DataConfig(train=tmp_path, pairs=4))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, said: str, toy_row: M
 
 def test_real_data_can_be_labelled(labelled_sample: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=labelled_sample, pairs=300)
-    groups, sources = build_groups(config, PairEncoder(tokenizer, 320), get_segmenter(), 0)
+    groups, sources = groups_of(tokenizer, config, window=320)
     pairs = [pair for group in groups for pair in group]
     assert len(sources) == 5
     assert len(pairs) > 290
@@ -129,10 +134,9 @@ def test_real_data_can_be_labelled(labelled_sample: Path, tokenizer: Tokenizer) 
 
 def test_a_teachers_scores_become_labels(tmp_path: Path, toy: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=toy, pairs=40, recut_share=0.5, shuffle_share=0.5)
-    encoder = PairEncoder(tokenizer, 128)
-    gold, _ = build_groups(config, encoder, get_segmenter(), 1)
-    soft, _ = build_groups(config, encoder, get_segmenter(), 1, TeacherConfig("secateur-nano-en"))
-    mixed, _ = build_groups(config, encoder, get_segmenter(), 1, TeacherConfig("secateur-nano-en", gold_share=0.5))
+    gold, _ = groups_of(tokenizer, config, 1)
+    soft, _ = groups_of(tokenizer, config, 1, TeacherConfig("secateur-nano-en"))
+    mixed, _ = groups_of(tokenizer, config, 1, TeacherConfig("secateur-nano-en", gold_share=0.5))
     for groups in zip(gold, soft, mixed, strict=True):
         for one, two, three in zip(*groups, strict=True):
             np.testing.assert_array_equal(one.input_ids, two.input_ids)

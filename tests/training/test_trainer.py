@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_models import write_tiny_base
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertForSequenceClassification, BertModel
+from transformers import BertConfig, BertForSequenceClassification
 
 from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config, resolve
 from secateur.models.errors import DataError, ExportError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.sums import check_sums, write_sums
 from secateur.training import export as export_module
-from secateur.training.bases import base_directory
 from secateur.training.config import (
     DataConfig,
     LoraConfig,
@@ -35,7 +35,7 @@ from secateur.training.config import (
     load_config,
 )
 from secateur.training.export import export
-from secateur.training.run import train
+from secateur.training.run import base_directory, train
 
 NAMES = ["Anna", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Irina", "Jonas"]
 PLACES = ["Rome", "Oslo", "Lima", "Cairo", "Quito", "Delhi", "Hanoi", "Tunis", "Sofia", "Perth"]
@@ -43,15 +43,7 @@ PLACES = ["Rome", "Oslo", "Lima", "Cairo", "Quito", "Delhi", "Hanoi", "Tunis", "
 
 @pytest.fixture(scope="module")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random two-layer BERT with the shipped model's tokenizer."""
-    directory = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    config = BertConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=128
-    )
-    BertModel(config).save_pretrained(directory)
-    (directory / TOKENIZER).write_bytes((resolve(None) / TOKENIZER).read_bytes())
-    return directory
+    return write_tiny_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +225,7 @@ def test_the_best_checkpoint_is_the_result_and_training_stops_when_none_is_bette
         config,
         data=replace(config.data, validation=data, pairs=960),
         optim=replace(config.optim, epochs=2.0),
-        stop=StopConfig(queries=40, patience=2),
+        stop=StopConfig(queries=20, patience=2),
         save_steps=10,
     )
     directory = train(config)
@@ -272,7 +264,7 @@ def test_a_tracker_is_told_the_loss_its_parts_and_the_validation(tiny_base: Path
     train(
         replace(
             config,
-            data=replace(config.data, validation=data),
+            data=replace(config.data, validation=data, pairs=340),
             stop=StopConfig(queries=20),
             report_to=("tensorboard",),
         )
@@ -321,7 +313,7 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(tiny_base: Path,
     path = tmp_path / "two.yaml"
     path.write_text(
         f"name: tiny\nbase: {tiny_base}\nout: {tmp_path / 'two'}\nwindow: 128\n"
-        f"data:\n  train: {data}\n  pairs: 480\n"
+        f"data:\n  train: {data}\n  pairs: 96\n"
         "optim:\n  batch_size: 8\n  learning_rate: 1.0e-3\n  max_tokens: 64\n  precision: fp32\n",
         encoding="utf-8",
     )
@@ -351,9 +343,8 @@ def test_export_writes_both_files_and_they_agree_with_torch(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("limit", "said"), [("MAX_FLIPS", "differ from torch"), ("MAX_BATCH_EFFECT", "in a batch")])
 def test_an_unfaithful_file_is_refused_and_nothing_is_written(
-    trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
+    trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "model"
     copy.mkdir()
@@ -361,9 +352,11 @@ def test_an_unfaithful_file_is_refused_and_nothing_is_written(
         (copy / name).write_bytes((trained / name).read_bytes())
     monkeypatch.setattr(export_module, "CALIBRATION_PAIRS", 40)
     monkeypatch.setattr(export_module, "CHECK_PAIRS", 60)
-    impossible = {"fp16": -1.0, "int8": -1.0} if limit == "MAX_FLIPS" else -1.0
-    monkeypatch.setattr(export_module, limit, impossible)
-    with pytest.raises(ExportError, match=said):
+    monkeypatch.setattr(export_module, "MAX_BATCH_EFFECT", -1.0)
+    with pytest.raises(ExportError, match="in a batch"):
+        export(copy, data)
+    monkeypatch.setattr(export_module, "MAX_FLIPS", {"fp16": -1.0, "int8": -1.0})
+    with pytest.raises(ExportError, match="differ from torch"):
         export(copy, data)
     assert not (copy / "onnx").exists()
 
@@ -446,7 +439,7 @@ def test_a_classifier_of_several_labels_is_no_relevance_head(tiny_base: Path, da
 @pytest.mark.slow
 def test_streaming_learns_too(tiny_base: Path, data: Path, tmp_path: Path) -> None:
     config = config_for(tiny_base, data, tmp_path)
-    directory = train(replace(config, data=replace(config.data, streaming=True, workers=1)))
+    directory = train(replace(config, data=replace(config.data, streaming=True)))
     assert read_config(directory).training["steps"] == 30
     text = "It rained all day. Anna went to Oslo. Nobody saw the cat."
     result = Pruner.load(directory, backend="torch").prune("Where did Anna go?", [text], threshold=0.5)

@@ -84,6 +84,6 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path: Path) -> None:
         ingest([binary], tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="none: no such file or directory"):
         ingest([tmp_path / "none"], tmp_path / "out.jsonl")
-    with pytest.raises(InputError, match="near-duplicates"):
+    with pytest.raises(InputError, match="near_duplicates: 2"):
         ingest([binary], tmp_path / "out.jsonl", options=IngestOptions(near_duplicates=2))
     assert list(tmp_path.iterdir()) == [binary]

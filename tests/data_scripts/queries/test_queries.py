@@ -13,9 +13,8 @@ from fastapi.responses import JSONResponse
 from secateur.cli import main
 from secateur.data_scripts.llm_run import LlmReport
 from secateur.data_scripts.queries.generation import GenerateOptions, read_queries
-from secateur.data_scripts.queries.own import own_queries
+from secateur.data_scripts.queries.own import own_queries, queries_by_rule
 from secateur.data_scripts.queries.round_trip import round_trip
-from secateur.data_scripts.queries.rules import queries_by_rule
 from secateur.data_scripts.queries.run import make_queries
 from secateur.data_scripts.queries.topics import topics
 from secateur.data_scripts.records import Candidate, Candidates, Chunk, Query, read_records

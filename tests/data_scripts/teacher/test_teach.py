@@ -239,6 +239,7 @@ def test_scored_blocks_are_not_scored_again(
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_secateur_model_as_teacher(source: Path, tmp_path: Path, pruner: Pruner) -> None:
     assert pruner.directory is not None
     run.teach_by_model(source, tmp_path / "out.jsonl", pruner.directory)

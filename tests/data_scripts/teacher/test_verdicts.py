@@ -114,6 +114,7 @@ class Judge:
         return sorted(range(len(self.values)), key=lambda row: -self.values[row])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 99), max_size=25, unique=True))
 def test_every_sorting_finds_the_order(values: list[int]) -> None:

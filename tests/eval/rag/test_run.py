@@ -73,18 +73,17 @@ def test_the_whole_run(pruner: Pruner, loopback: Any, data: Path, tmp_path: Path
 def test_a_second_run_asks_nothing_and_reports_the_same(
     pruner: Pruner, loopback: Any, data: Path, tmp_path: Path
 ) -> None:
-    def run(out: str) -> dict[str, Any]:
-        cache = tmp_path / "cache"
-        return run_rag(pruner, data, loopback.endpoint(), loopback.endpoint(), out=tmp_path / out, cache=cache)
+    def run() -> dict[str, Any]:
+        return run_rag(pruner, data, loopback.endpoint(), loopback.endpoint(), out=tmp_path)
 
-    first = run("first")
+    first, records = run(), lines(tmp_path)
     asked = len(loopback.bodies)
     assert asked == sum(calls["made"] for calls in first["calls"].values()) == len(set(loopback.bodies))
-    second = run("second")
+    second = run()
     assert len(loopback.bodies) == asked
     assert second["calls"] == {"answer": {"made": 0, "cached": ANSWERS}, "judge": {"made": 0, "cached": ANSWERS}}
     assert {**first, "calls": None} == {**second, "calls": None}
-    assert lines(tmp_path / "first") == lines(tmp_path / "second")
+    assert lines(tmp_path) == records
 
 
 @pytest.mark.slow

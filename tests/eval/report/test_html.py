@@ -104,14 +104,14 @@ def test_plots_leave_no_global_state_behind(metrics: dict[str, Any]) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    assert {plot.key for plot in report_plots(metrics)} == PLOTS
+    assert set(report_plots(metrics)) == PLOTS
     assert dict(matplotlib.rcParams) == before
 
 
 def test_many_systems_have_a_style_each() -> None:
     from secateur.eval.report.plots import series_style
 
-    assert len({(style.color, str(style.linestyle)) for style in map(series_style, range(20))}) == 20
+    assert len({(style["color"], str(style["linestyle"])) for style in map(series_style, range(20))}) == 20
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "jinja2"])

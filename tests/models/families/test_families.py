@@ -111,6 +111,7 @@ def test_a_checkpoint_prunes_and_reranks(pruners: dict[str, Pruner], name: str) 
     assert np.std(found) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pair_scores_the_same_alone_and_among_sixteen(pruners: dict[str, Pruner], name: str) -> None:
     assert len(REQUESTS) == 16

@@ -202,6 +202,7 @@ def test_a_segmenter_is_called_as_often_as_the_text_is_long_and_never_with_much(
     assert sum(many) <= 4.2 * sum(few) <= 4.2 * 2.1 * 50_000
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from(ONE_LINE)))
 @example(["It rained. ", "Why? ", "Dr. ", "「行く。」", "と言った", "... "])

@@ -102,15 +102,15 @@ def test_models_and_health(client: Client) -> None:
 
 
 def test_many_passages_are_sent_in_parts_and_returned_in_order(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "PART_PASSAGES", 100)
-    texts = [f"Room {number} is free." for number in range(450)]
-    texts[321] = "It was finished in March 1889."
+    monkeypatch.setattr(wire, "PART_PASSAGES", 40)
+    texts = [f"Room {number} is free." for number in range(150)]
+    texts[121] = "It was finished in March 1889."
     result = client.prune(QUERY, texts, threshold=0.0)
-    assert [result.results[0].index, len(result.results)] == [321, 450]
+    assert [result.results[0].index, len(result.results)] == [121, 150]
     scores = [(-item.score, item.index) for item in result.results]
     assert scores == sorted(scores)
     assert all(item.text == texts[item.index] for item in result.results)
-    assert result.usage.input_tokens == result.usage.output_tokens > 450
+    assert result.usage.input_tokens == result.usage.output_tokens > 150
 
 
 def test_what_the_library_refuses_is_refused_before_it_is_sent(client: Client) -> None:
@@ -120,6 +120,8 @@ def test_what_the_library_refuses_is_refused_before_it_is_sent(client: Client) -
         client.prune_many([PruneRequest(QUERY, (Passage("a"),)), PruneRequest(" ", (Passage("a"),))])
     with pytest.raises(InputError, match="passages: is empty"):
         client.prune(QUERY, [])
+    with pytest.raises(InputError, match=r"^top_m: unknown option"):
+        client.prune(QUERY, ["a"], top_m=3)
 
 
 def test_what_only_the_service_can_refuse_names_the_field(client: Client) -> None:

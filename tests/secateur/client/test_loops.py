@@ -18,8 +18,7 @@ import pytest
 from live_server import PATIENCE, Server
 
 from secateur import AsyncClient, Client, Passage, Pruner
-from secateur.integrations.any_pruner import AnyPruner
-from secateur.integrations.documents import CallerNames
+from secateur.integrations.any_pruner import AnyPruner, CallerNames
 from secateur.integrations.settings import PruneSettings
 
 QUERY = "When was it finished?"
@@ -193,3 +192,18 @@ def test_the_sync_client_closes_and_opens_anew(service: Server, service_key: str
     assert connections(service) == before
     assert client.models()
     client.close()
+
+
+def test_a_sync_client_that_is_dropped_ends_its_thread(service: Server, service_key: str) -> None:
+    def threads() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "secateur-client"}
+
+    gc.collect()
+    before, others = connections(service), threads()
+    client = Client(service.url, api_key=service_key, timeout_s=PATIENCE)
+    client.models()
+    (own,) = threads() - others
+    del client
+    gc.collect()
+    own.join(PATIENCE)
+    assert not own.is_alive() and connections(service) == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -18,15 +17,13 @@ import httpx
 import pytest
 from bad_server import BadServer, bad_server, response
 
-from secateur import AsyncClient, Client, InputError, ServiceError, ServiceUnavailableError
+from secateur import Client, InputError, ServiceError, ServiceUnavailableError
 from secateur.client import BadResponseError, passed_through
-from secateur.client.proxies import covers, find_route
+from secateur.client.settings import covers, find_route
 
 MODELS = response("200 OK", json.dumps({"data": [{"id": "m"}]}).encode())
 PROBLEM = json.dumps({"status": 403, "detail": "this key may not"}).encode()
 PASSWORD = "proxy-password-1"
-
-Ask = Callable[..., tuple[str, ...]]
 
 
 @pytest.fixture(autouse=True)
@@ -36,28 +33,11 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def ask_sync(url: str, **settings: Any) -> tuple[str, ...]:
+def ask(url: str, **settings: Any) -> tuple[str, ...]:
     with Client(url, **{"retries": 0, "timeout_s": 60, **settings}) as client:
         if client.settings.on_error == "passthrough":
             return client.prune("q", ["a"]).warnings
         return client.models()
-
-
-def ask_async(url: str, **settings: Any) -> tuple[str, ...]:
-    async def run() -> tuple[str, ...]:
-        async with AsyncClient(url, **{"retries": 0, "timeout_s": 60, **settings}) as client:
-            if client.settings.on_error == "passthrough":
-                return (await client.prune("q", ["a"])).warnings
-            return await client.models()
-
-    return asyncio.run(run())
-
-
-@pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Asks by a client: both kinds must do the same."""
-    found: Ask = request.param
-    return found
 
 
 @pytest.fixture
@@ -96,7 +76,6 @@ CASES = [
     ("http://[fd08::5]:8080", "fd07::/64", False),
     ("http://[::1]", "[::1]", True),
     ("http://[::1]", "::1", True),
-    ("http://[::ffff:10.1.2.3]", "10.0.0.0/8", True),
     ("http://127.0.0.1", "fe80::/10,127.0.0.1", True),
     ("http://127.0.0.1", "fe80::/10 127.0.0.1", True),
     ("http://127.0.0.1", "fe80::/10", False),
@@ -114,10 +93,7 @@ CASES = [
     ("http://example.com", "example.com:80", True),
     ("https://example.com", "example.com:443", True),
     ("https://example.com", "example.com:80", False),
-    ("https://example.com", "https://example.com", True),
-    ("https://example.com", "http://example.com", False),
     ("http://bücher.example", "bücher.example", True),
-    ("http://bücher.example", "xn--bcher-kva.example", True),
     ("http://example.com", "*", True),
     ("http://example.com", "other, *", True),
     ("http://example.com", "", False),
@@ -158,7 +134,7 @@ def test_which_variable_leads_there(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     route = find_route(httpx.URL("http://service:8080"))
-    assert (route.address, route.variable, route.problem) == (*proxy, "")
+    assert (route.via, route.problem) == (" through the proxy {} ({})".format(*proxy) if any(proxy) else "", "")
     assert "secret" not in repr(route) and "secret" not in route.via
 
 
@@ -170,18 +146,16 @@ def test_a_covered_service_is_asked_directly(
 ) -> None:
     monkeypatch.setenv(variable, dead_url() if address == "dead" else address)
     monkeypatch.setenv("NO_PROXY", no_proxy)
-    assert ask_sync(service.url) == ("m",)
+    assert ask(service.url) == ("m",)
 
 
 @pytest.mark.parametrize("no_proxy", ["fd07::/64", "[::1]", "fe80::/10", "::1", "other", "http://[", "a b"])
-def test_no_proxy_alone_does_no_harm(
-    ask: Ask, service: BadServer, monkeypatch: pytest.MonkeyPatch, no_proxy: str
-) -> None:
+def test_no_proxy_alone_does_no_harm(service: BadServer, monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
     monkeypatch.setenv("NO_PROXY", no_proxy)
     assert ask(service.url) == ("m",)
 
 
-def test_a_service_behind_a_proxy(ask: Ask, proxy: BadServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_behind_a_proxy(proxy: BadServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("http://", f"http://me:{PASSWORD}@"))
     assert ask("http://service.invalid:8080") == ("m",)
     head = proxy.heads[0].lower()
@@ -193,20 +167,20 @@ def test_a_service_behind_a_proxy(ask: Ask, proxy: BadServer, monkeypatch: pytes
     [
         ("socks5://me:WORD@127.0.0.1:9", "is a SOCKS proxy"),
         ("socks5h://127.0.0.1:9", "is a SOCKS proxy"),
-        ("socks4://127.0.0.1:9", "is not a proxy of a known kind"),
-        ("ftp://me:WORD@127.0.0.1:9", "is not a proxy of a known kind"),
-        ("http://me:WORD@", "is not the address of a proxy"),
-        ("http://me:WORD@proxy:port", "is not the address of a proxy"),
-        ("http://me:WORD@proxy:99999", "is not the address of a proxy"),
-        ("http://me:WORD@[::1", "is not the address of a proxy"),
-        ("http://me:WORD@pro\x01xy:80", "is not the address of a proxy"),
+        ("socks4://127.0.0.1:9", "is not an HTTP or SOCKS5 proxy"),
+        ("ftp://me:WORD@127.0.0.1:9", "is not an HTTP or SOCKS5 proxy"),
+        ("http://me:WORD@", "is not an HTTP or SOCKS5 proxy"),
+        ("http://me:WORD@proxy:port", "is not an HTTP or SOCKS5 proxy"),
+        ("http://me:WORD@proxy:99999", "is not an HTTP or SOCKS5 proxy"),
+        ("http://me:WORD@[::1", "is not an HTTP or SOCKS5 proxy"),
+        ("http://me:WORD@pro\x01xy:80", "is not an HTTP or SOCKS5 proxy"),
         (f"me:WORD@{'a' * 70}:80", "cannot be reached"),
         ("://", "is not"),
     ],
 )
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "all_proxy"])
 def test_a_proxy_that_cannot_be_used_is_named(
-    ask: Ask, service: BadServer, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+    service: BadServer, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
 ) -> None:
     monkeypatch.setenv(variable, value.replace("WORD", PASSWORD))
     with pytest.raises(ServiceUnavailableError, match=words) as info:
@@ -218,9 +192,7 @@ def test_a_proxy_that_cannot_be_used_is_named(
     assert service.requests == 0
 
 
-def test_a_dead_proxy_is_named_and_not_the_service_blamed(
-    ask: Ask, service: BadServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dead_proxy_is_named_and_not_the_service_blamed(service: BadServer, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = dead_url()
     monkeypatch.setenv("HTTP_PROXY", dead.replace("http://", f"http://me:{PASSWORD}@"))
     with pytest.raises(ServiceUnavailableError, match=r"put 127\.0\.0\.1 into NO_PROXY") as info:
@@ -230,9 +202,7 @@ def test_a_dead_proxy_is_named_and_not_the_service_blamed(
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway"])
-def test_what_a_proxy_refuses_is_not_the_services_answer(
-    ask: Ask, monkeypatch: pytest.MonkeyPatch, status: str
-) -> None:
+def test_what_a_proxy_refuses_is_not_the_services_answer(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
     refusal = response(status, b"<html>squid says no</html>", "Proxy-Authenticate: Basic realm=x")
     with bad_server(lambda number, raw: raw.sendall(refusal)) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
@@ -243,7 +213,7 @@ def test_what_a_proxy_refuses_is_not_the_services_answer(
         assert "from the proxy" in ask("http://service.invalid:8080", on_error="passthrough")[0]
 
 
-def test_what_the_service_refuses_through_a_proxy_is_its_own(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_service_refuses_through_a_proxy_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with bad_server(lambda number, raw: raw.sendall(response("403 Forbidden", PROBLEM))) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         with pytest.raises(ServiceError, match="the service refused with status 403: this key may not"):
@@ -260,7 +230,7 @@ def test_a_portals_page_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", "503 Service Unavailable"])
-def test_a_tunnel_that_is_refused(ask: Ask, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+def test_a_tunnel_that_is_refused(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
     with bad_server(lambda number, raw: raw.sendall(response(status, b"no"))) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url.replace("http://", f"http://me:{PASSWORD}@"))
         with pytest.raises(ServiceUnavailableError, match=f"the proxy said {status[:3]}") as info:
@@ -311,7 +281,7 @@ def tls_server(certificate: Path, behave: Callable[[ssl.SSLSocket], None]) -> It
     thread.join(10)
 
 
-def test_certificates_of_the_environment_are_used(ask: Ask, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_of_the_environment_are_used(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with tls_server(certificate, lambda raw: raw.sendall(MODELS)) as url:
         with pytest.raises(ServiceUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
             ask(url)
@@ -323,7 +293,7 @@ def test_certificates_of_the_environment_are_used(ask: Ask, certificate: Path, m
     assert find_route(httpx.URL(url)).problem == ""
 
 
-def test_a_drip_through_tls_ends_in_time(ask: Ask, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drip_through_tls_ends_in_time(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
 
     def behave(raw: ssl.SSLSocket) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from secateur.client.answers import read_error, read_result
+from secateur.client.answers import Answers
 from secateur.client.wire import PART_CHARACTERS, PART_PASSAGES, Part, body, join, split
 from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions
@@ -41,7 +41,9 @@ def answer(part: Part, scores: list[float]) -> bytes:
 
 
 def through_parts(request: PruneRequest, scores: list[float]) -> PruneResult:
-    return join([read_result(answer(part, scores), request, part) for part in split(request)], request, ["query: cut"])
+    return join(
+        [Answers().result(answer(part, scores), request, part) for part in split(request)], request, ["query: cut"]
+    )
 
 
 def test_five_thousand_passages_in_five_parts() -> None:
@@ -70,7 +72,7 @@ def test_the_callers_order_is_kept_when_asked() -> None:
     results = []
     for part in parts:
         content = json.loads(answer(part, [0.5] * len(passages)))
-        results.append(read_result(json.dumps(content).encode(), request, part))
+        results.append(Answers().result(json.dumps(content).encode(), request, part))
     assert [item.index for item in join(results, request, ()).results] == list(range(len(passages)))
 
 
@@ -111,6 +113,6 @@ def test_an_error_names_the_passage_in_the_callers_list() -> None:
         "detail": "passages[3].text: is long; cut it",
         "errors": [{"field": "passages[3].text", "problem": "is long", "hint": "cut it"}],
     }
-    error = read_error(422, json.dumps(problem).encode(), offset=2_000)
+    error = Answers().error(422, json.dumps(problem).encode(), offset=2_000)
     assert isinstance(error, InputError)
     assert str(error) == "passages[2003].text: is long; cut it"

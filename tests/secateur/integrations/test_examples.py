@@ -7,12 +7,14 @@ Beside them, the table of versions in ``docs/integrations.md``:
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,6 @@ from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 
 pytestmark = pytest.mark.e2e
 
-PATIENCE = 900.0  # seconds; torch, imported beside a training run, takes minutes
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 DOCUMENT = ROOT / "docs" / "integrations.md"
@@ -61,22 +62,21 @@ def generator() -> Iterator[Loopback]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def run(service_key: str, tmp_path_factory: pytest.TempPathFactory) -> RunExample:
-    """Runs an example once for its arguments, away from the checkout; what it prints."""
-    known: dict[tuple[str, ...], str] = {}
-    folder = tmp_path_factory.mktemp("examples")
+@pytest.fixture
+def run(service_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunExample:
+    """Runs an example as a script, away from the checkout, and returns what it prints.
+
+    All run in this process, so that torch and the embedder are imported once.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setenv("SECATEUR_API_KEY", service_key)
 
     def run(*arguments: str) -> str:
-        if arguments not in known:
-            command = [sys.executable, str(EXAMPLES / f"{arguments[0]}.py"), *arguments[1:]]
-            environment = {**os.environ, "SECATEUR_API_KEY": service_key, "HF_HUB_OFFLINE": "1"}
-            done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-            )
-            assert done.returncode == 0, done.stderr
-            known[arguments] = done.stdout
-        return known[arguments]
+        monkeypatch.setattr(sys, "argv", list(arguments))
+        with redirect_stdout(io.StringIO()) as printed:
+            runpy.run_path(str(EXAMPLES / f"{arguments[0]}.py"), run_name="__main__")
+        return printed.getvalue()
 
     return run
 
@@ -91,16 +91,15 @@ def account(printed: str) -> tuple[int, int, float, int, int]:
 
 
 @pytest.mark.parametrize("framework", RAGS)
-def test_a_small_rag_keeps_its_answers_and_saves_tokens(framework: str, run: RunExample, generator: Loopback) -> None:
-    full, _, retention, tokens, fewer = account(run(RAGS[framework], "--base-url", generator.url))
+def test_a_small_rag_keeps_its_answers_and_saves_tokens(
+    framework: str, run: RunExample, generator: Loopback, request: pytest.FixtureRequest
+) -> None:
+    """With the model in the process, and for LangChain on a live service."""
+    where = ["--url", request.getfixturevalue("service").url] if framework == "LangChain" else []
+    full, _, retention, tokens, fewer = account(run(RAGS[framework], "--base-url", generator.url, *where))
     assert full == len(lines("rag_questions.jsonl"))
     assert retention >= 0.9
     assert fewer < 0.5 * tokens
-
-
-def test_a_small_rag_on_a_live_service_gives_the_same(run: RunExample, generator: Loopback, service: Server) -> None:
-    here = run(RAGS["LangChain"], "--base-url", generator.url)
-    assert run(RAGS["LangChain"], "--base-url", generator.url, "--url", service.url) == here
 
 
 def test_the_client_example(run: RunExample, service: Server) -> None:

@@ -17,7 +17,6 @@ from live_server import PATIENCE, Server
 from mcp import Client, StdioServerParameters
 
 from secateur import Pruner
-from secateur.cli import main
 from secateur.context import format_context
 from secateur.integrations.mcp import make_server
 from secateur.integrations.settings import PruneSettings
@@ -87,8 +86,3 @@ def test_errors_reach_the_model_as_text() -> None:
     assert outcome.is_error and "cannot be reached" in outcome.content[0].text
     outcome = asyncio.run(call(server, top_n=0))
     assert outcome.is_error and "top_n: 0 is out of range" in outcome.content[0].text
-
-
-def test_a_wrong_port_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["mcp", "--http", "--port", "99999"]) == 2
-    assert capsys.readouterr().err == "secateur: error: --port: 99999 is not a port; give 0 to 65535\n"

@@ -24,6 +24,7 @@ from secateur.models.types import Passage, PruneRequest, PruneResult
 from secateur.service.batching.cache import MemoryStore, RedisStore, ScoreCache, fingerprint
 from secateur.service.batching.engine import Engine
 from secateur.service.metrics import Metrics
+from secateur.service.settings import Settings
 
 
 def key(cache: ScoreCache, pruner: Pruner, query: str, passage: Passage, **options: Any) -> bytes:
@@ -92,11 +93,12 @@ def test_scores_come_back_as_they_were(pruner: Pruner) -> None:
         cache = ScoreCache(MemoryStore(1000), pruner)
         await cache.put(scores)
         known = await cache.get({b"a": 3, b"missing": 1, b"b": 0})
-        assert set(known.scores) == {b"a", b"b"}
-        assert known.invalid == 0
+        assert set(known) == {b"a", b"b"}
         for name, value in scores.items():
-            assert known.scores[name].relevance == value.relevance
-            assert np.array_equal(known.scores[name].units, value.units)
+            found = known[name]
+            assert found is not None
+            assert found.relevance == value.relevance
+            assert np.array_equal(found.units, value.units)
 
     asyncio.run(run())
 
@@ -233,9 +235,9 @@ def test_a_bad_value_in_redis_is_a_miss_and_is_replaced(
     async def run() -> PruneResult:
         store = RedisStore(shared_redis.url, 100)
         cache, metrics = ScoreCache(store, troubled), Metrics()
-        engine = Engine(troubled, cache=cache, metrics=metrics)
+        engine = Engine(troubled, Settings(), cache=cache, metrics=metrics)
         encoded = encoded_of(troubled, *texts)
-        await engine.prune(request)
+        await engine.prune(request, 300)
         key = cache.key(encoded, 0)
         client.delete(key)
         if isinstance(bad, bytes):
@@ -245,9 +247,9 @@ def test_a_bad_value_in_redis_is_a_miss_and_is_replaced(
         else:
             client.hset(key, mapping=bad)
         rows = backend.rows
-        result = await engine.prune(request)
+        result = await engine.prune(request, 300)
         assert client.strlen(key) == 24
-        await engine.prune(request)
+        await engine.prune(request, 300)
         assert backend.rows == rows + 1
         assert 'result="invalid"} 1.0' in metrics.text().decode()
         await engine.close()
@@ -267,7 +269,7 @@ def test_bad_values_in_memory_are_misses_too(pruner: Pruner) -> None:
         store = MemoryStore(1 << 20)
         await store.put({b"a": numbers(float("nan"), 0.5), b"b": numbers(0.5, 0.5)})
         known = await ScoreCache(store, pruner).get({b"a": 1, b"b": 1})
-        assert (list(known.scores), known.invalid) == ([b"b"], 1)
+        assert {key: scores is not None for key, scores in known.items()} == {b"a": False, b"b": True}
 
     asyncio.run(run())
 

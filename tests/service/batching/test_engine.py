@@ -17,10 +17,12 @@ from secateur.models.errors import BackendUnusableError, InputError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest, PruneResult
+from secateur.service.batching import jobs
 from secateur.service.batching.admission import Load
 from secateur.service.batching.cache import MemoryStore, ScoreCache
-from secateur.service.batching.engine import Engine, EngineLimits
+from secateur.service.batching.engine import Engine
 from secateur.service.errors import BackendError, DeadlineError, EngineDeadError, OverloadedError
+from secateur.service.settings import Settings
 
 SENTENCES = [
     "The Eiffel Tower was finished in March 1889.",
@@ -59,11 +61,13 @@ def same(result: PruneResult, expected: PruneResult) -> bool:
     return texts and result.usage == expected.usage and result.warnings == expected.warnings
 
 
-def on_engine(pruner: Pruner, use: Callable[[Engine], Awaitable[Any]], **arguments: Any) -> Any:
+def on_engine(
+    pruner: Pruner, use: Callable[[Engine], Awaitable[Any]], settings: Settings | None = None, **arguments: Any
+) -> Any:
     """Run ``use`` on an engine of its own."""
 
     async def run() -> Any:
-        engine = Engine(pruner, **arguments)
+        engine = Engine(pruner, settings or Settings(), **arguments)
         try:
             return await asyncio.wait_for(use(engine), 300)
         finally:
@@ -88,9 +92,9 @@ def test_many_at_once_get_what_the_library_gives_each_alone(pruner: Pruner, step
     asked = requests(30)
 
     async def use(engine: Engine) -> list[PruneResult]:
-        return list(await asyncio.gather(*(engine.prune(request) for request in asked)))
+        return list(await asyncio.gather(*(engine.prune(request, 300) for request in asked)))
 
-    results = on_engine(pruner, use, limits=EngineLimits(300, step_tokens=step_tokens))
+    results = on_engine(pruner, use, Settings(step_tokens=step_tokens))
     for request, result in zip(asked, results, strict=True):
         assert same(result, pruner.prune_request(request))
 
@@ -101,7 +105,7 @@ def test_requests_share_steps(troubled: Pruner, backend: Any) -> None:
     one = PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))
 
     async def use(engine: Engine) -> None:
-        await asyncio.gather(*(engine.prune(one) for _ in range(64)))
+        await asyncio.gather(*(engine.prune(one, 300) for _ in range(64)))
         assert engine.admission.waiting == 0
 
     on_engine(troubled, use)
@@ -112,7 +116,7 @@ def test_requests_share_steps(troubled: Pruner, backend: Any) -> None:
 def test_timings_are_of_the_request(pruner: Pruner) -> None:
     async def use(engine: Engine) -> tuple[PruneResult, float]:
         started = time.perf_counter()
-        result = await engine.prune(PruneRequest(QUERIES[0], (Passage(" ".join(SENTENCES)),)))
+        result = await engine.prune(PruneRequest(QUERIES[0], (Passage(" ".join(SENTENCES)),)), 300)
         return result, (time.perf_counter() - started) * 1e3
 
     result, elapsed = on_engine(pruner, use)
@@ -125,9 +129,9 @@ def test_timings_are_of_the_request(pruner: Pruner) -> None:
 def test_a_wrong_request_is_an_error_and_holds_nothing(pruner: Pruner) -> None:
     async def use(engine: Engine) -> int:
         with pytest.raises(InputError, match="query"):
-            await engine.prune(PruneRequest("", (Passage("a"),)))
+            await engine.prune(PruneRequest("", (Passage("a"),)), 300)
         with pytest.raises(InputError, match=r"query: has .* tokens"):
-            await engine.prune(PruneRequest("tower " * 2000, (Passage("a"),)))
+            await engine.prune(PruneRequest("tower " * 2000, (Passage("a"),)), 300)
         return engine.admission.waiting
 
     assert on_engine(pruner, use) == 0
@@ -138,14 +142,14 @@ def test_what_is_not_answered_in_time_is_an_error_and_is_not_run(troubled: Prune
     backend.trouble = wait_for(gate, held)
 
     async def use(engine: Engine) -> None:
-        holding = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))))
+        holding = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)), 300))
         assert await asyncio.to_thread(held.wait, 300)
         late = PruneRequest(QUERIES[0], tuple(Passage(text) for text in SENTENCES))
         with pytest.raises(DeadlineError, match="not answered within 100 ms"):
             await engine.prune(late, timeout_s=0.1)
         gate.set()
         await holding
-        await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[1]),)))
+        await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[1]),)), 300)
         assert engine.admission.waiting == 0
 
     on_engine(troubled, use)
@@ -157,9 +161,11 @@ def test_a_caller_that_goes_away_has_its_work_dropped(troubled: Pruner, backend:
     backend.trouble = wait_for(gate, held)
 
     async def use(engine: Engine) -> None:
-        first = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))))
+        first = asyncio.create_task(engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)), 300))
         assert await asyncio.to_thread(held.wait, 300)
-        gone = [asyncio.create_task(engine.prune(PruneRequest(QUERIES[1], (Passage(SENTENCES[1]),)))) for _ in range(9)]
+        gone = [
+            asyncio.create_task(engine.prune(PruneRequest(QUERIES[1], (Passage(SENTENCES[1]),)), 300)) for _ in range(9)
+        ]
         await asyncio.sleep(0.3)
         for task in gone:
             task.cancel()
@@ -172,13 +178,14 @@ def test_a_caller_that_goes_away_has_its_work_dropped(troubled: Pruner, backend:
     assert backend.rows == 1
 
 
+@pytest.mark.slow
 def test_too_much_at_once_is_refused_and_the_rest_is_answered(pruner: Pruner) -> None:
     asked = requests(60, seed=1)
 
     async def use(engine: Engine) -> list[PruneResult | BaseException]:
-        return list(await asyncio.gather(*(engine.prune(r) for r in asked), return_exceptions=True))
+        return list(await asyncio.gather(*(engine.prune(r, 300) for r in asked), return_exceptions=True))
 
-    results = on_engine(pruner, use, limits=EngineLimits(300, max_queue_tokens=4000))
+    results = on_engine(pruner, use, Settings(max_queue_tokens=4000))
     refused = [result for result in results if isinstance(result, OverloadedError)]
     assert refused
     assert all(error.retry_after_s >= 1 for error in refused)
@@ -206,7 +213,7 @@ def test_a_request_on_which_the_runtime_fails_fails_alone(troubled: Pruner, back
 
     async def use(engine: Engine) -> list[PruneResult | BaseException]:
         asked = [good, bad, good, bad, good]
-        results = list(await asyncio.gather(*(engine.prune(r) for r in asked), return_exceptions=True))
+        results = list(await asyncio.gather(*(engine.prune(r, 300) for r in asked), return_exceptions=True))
         assert engine.alive
         assert engine.admission.waiting == 0
         return results
@@ -238,12 +245,12 @@ def test_a_runtime_that_fails_on_everything_ends_the_engine(troubled: Pruner, ba
     good = PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),))
 
     async def use(engine: Engine) -> None:
-        await engine.prune(good)
+        await engine.prune(good, 300)
         with pytest.raises(EngineDeadError):
-            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[4]),)))
+            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[4]),)), 300)
         assert not engine.alive
         with pytest.raises(EngineDeadError):
-            await engine.prune(good)
+            await engine.prune(good, 300)
 
     on_engine(troubled, use, on_death=lambda: deaths.append("died"))
     assert deaths == ["died"]
@@ -260,7 +267,7 @@ def test_a_runtime_that_says_it_is_unusable_ends_the_engine_at_once(troubled: Pr
 
     async def use(engine: Engine) -> None:
         with pytest.raises(EngineDeadError):
-            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)))
+            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)), 300)
         assert not engine.alive
 
     on_engine(troubled, use)
@@ -274,9 +281,9 @@ def test_many_requests_at_fault_end_nothing(troubled: Pruner, backend: Any, prun
     async def use(engine: Engine) -> None:
         for _ in range(10):
             with pytest.raises(BackendError):
-                await engine.prune(bad)
+                await engine.prune(bad, 300)
         assert engine.alive
-        await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)))
+        await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)), 300)
 
     on_engine(troubled, use)
 
@@ -328,23 +335,25 @@ def test_long_texts_keep_no_short_request_waiting(pruner: Pruner) -> None:
         waiting = [asyncio.create_task(engine.prune(long, 300)) for _ in range(6)]
         await asyncio.sleep(0)
         for _ in range(5):
-            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)))
+            await engine.prune(PruneRequest(QUERIES[0], (Passage(SENTENCES[0]),)), 300)
         for task in waiting:
             task.cancel()
         gate.set()
         await asyncio.wait(waiting)
 
-    on_engine(slow, use, limits=EngineLimits(300, max_queue_tokens=1 << 30))
+    on_engine(slow, use, Settings(max_queue_tokens=1 << 30))
 
 
-def test_a_request_of_too_many_units_is_refused(pruner: Pruner) -> None:
+def test_a_request_of_too_many_units_is_refused(pruner: Pruner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_MAX_UNITS", 100)
+
     async def use(engine: Engine) -> None:
-        await engine.prune(PruneRequest(QUERIES[0], (Passage("\n\na" * 100),)))
+        await engine.prune(PruneRequest(QUERIES[0], (Passage("\n\na" * 100),)), 300)
         with pytest.raises(InputError, match="passages: have more than 100 units"):
-            await engine.prune(PruneRequest(QUERIES[0], (Passage("\n\na" * 60), Passage("\n\na" * 60))))
+            await engine.prune(PruneRequest(QUERIES[0], (Passage("\n\na" * 60), Passage("\n\na" * 60))), 300)
         assert engine.admission.waiting == 0
 
-    on_engine(pruner, use, limits=EngineLimits(max_units=100))
+    on_engine(pruner, use)
 
 
 def test_what_cannot_be_done_in_its_time_is_refused_and_keeps_nobody_out(troubled: Pruner, backend: Any) -> None:
@@ -395,16 +404,17 @@ def test_a_large_request_and_small_ones_share_the_network(troubled: Pruner, back
         assert backend.rows < 60
         assert len((await waiting).results) == 60
 
-    on_engine(troubled, use, limits=EngineLimits(300, step_tokens=256))
+    on_engine(troubled, use, Settings(step_tokens=256))
 
 
+@pytest.mark.slow
 def test_one_word_requests_before_do_not_refuse_larger_ones(pruner: Pruner) -> None:
     one_word = PruneRequest("tower", (Passage("tower"),))
     ten = PruneRequest(QUERIES[0], tuple(Passage(" ".join(SENTENCES * 8)) for _ in range(10)))
 
     async def use(engine: Engine) -> None:
         for _ in range(60):
-            await engine.prune(one_word)
+            await engine.prune(one_word, 300)
         results = await asyncio.gather(*(engine.prune(ten, 60) for _ in range(4)))
         assert [len(result.results) for result in results] == [10] * 4
 
@@ -417,10 +427,10 @@ def test_when_the_thread_dies_everyone_is_told(troubled: Pruner, backend: Any, p
     asked = [PruneRequest(QUERIES[0], (Passage(SENTENCES[4]),)), *requests(20, seed=2)]
 
     async def use(engine: Engine) -> list[PruneResult | BaseException]:
-        results = list(await asyncio.gather(*(engine.prune(r) for r in asked), return_exceptions=True))
+        results = list(await asyncio.gather(*(engine.prune(r, 300) for r in asked), return_exceptions=True))
         assert not engine.alive
         with pytest.raises(EngineDeadError):
-            await engine.prune(asked[1])
+            await engine.prune(asked[1], 300)
         return results
 
     results = on_engine(troubled, use, on_death=lambda: deaths.append("died"))
@@ -429,17 +439,18 @@ def test_when_the_thread_dies_everyone_is_told(troubled: Pruner, backend: Any, p
     assert deaths == ["died"]
 
 
+@pytest.mark.slow
 def test_what_waits_at_the_end_is_still_answered(pruner: Pruner) -> None:
     asked = requests(20, seed=3)
 
     async def run() -> list[PruneResult]:
-        engine = Engine(pruner)
-        tasks = [asyncio.create_task(engine.prune(request)) for request in asked]
+        engine = Engine(pruner, Settings())
+        tasks = [asyncio.create_task(engine.prune(request, 300)) for request in asked]
         while engine.admission.waiting == 0:
             await asyncio.sleep(0)
         await engine.close()
         with pytest.raises(EngineDeadError):
-            await engine.prune(asked[0])
+            await engine.prune(asked[0], 300)
         assert all(task.done() for task in tasks)
         return await asyncio.gather(*tasks)
 
@@ -448,18 +459,19 @@ def test_what_waits_at_the_end_is_still_answered(pruner: Pruner) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_cached_scores_give_the_same_answer_without_running(troubled: Pruner, backend: Any) -> None:
     cache = ScoreCache(MemoryStore(1 << 20), troubled)
     asked = requests(12, seed=4)
 
     async def use(engine: Engine) -> None:
-        first = [await engine.prune(request) for request in asked]
+        first = [await engine.prune(request, 300) for request in asked]
         run = backend.rows
-        again = [await engine.prune(request) for request in asked]
+        again = [await engine.prune(request, 300) for request in asked]
         assert backend.rows == run
         for one, other in zip(first, again, strict=True):
             assert replace(one, timings=other.timings) == other
         stricter = replace(asked[0], options=PruneOptions(threshold=0.9))
-        assert same(await engine.prune(stricter), troubled.prune_request(stricter))
+        assert same(await engine.prune(stricter, 300), troubled.prune_request(stricter))
 
     on_engine(troubled, use, cache=cache)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from secateur.models.encoding import Window
 from secateur.models.errors import InputError
 from secateur.models.merging import WindowOutput
+from secateur.service.batching import jobs
 from secateur.service.batching.admission import Admission, Load
-from secateur.service.batching.jobs import Job, WindowQueue
+from secateur.service.batching.jobs import Job, Slot, WindowQueue
 from secateur.service.errors import AbandonedError
 
 
@@ -27,13 +28,17 @@ def output(relevance: float) -> WindowOutput:
 
 
 def job(*lengths: int) -> Job:
-    made = Job(Admission(1000, 100).reserve(Load(len(lengths), sum(lengths)), 30.0), max_units=10)
+    made = Job(Admission(1000, 100).reserve(Load(len(lengths), sum(lengths)), 30.0))
     made.windows = [window(length) for length in lengths]
     return made
 
 
+def number(slot: Slot) -> int:
+    return next(number for number, window in enumerate(slot.job.windows) if window is slot.window)
+
+
 def taken(queue: WindowQueue, tokens: int) -> list[tuple[Job, int]]:
-    return [(slot.job, slot.number) for slot in queue.take(tokens)]
+    return [(slot.job, number(slot)) for slot in queue.take(tokens)]
 
 
 def test_windows_are_taken_in_order_and_under_the_budget() -> None:
@@ -112,7 +117,7 @@ def test_every_window_is_taken_once_and_in_order(lengths: list[list[int]], step:
     while slots := queue.take(step):
         assert len(slots) == 1 or sum(len(slot.window) for slot in slots) <= step
         for slot in slots:
-            found[slot.job].append(slot.number)
+            found[slot.job].append(number(slot))
     assert [found[each] for each in jobs] == [list(range(len(each.windows))) for each in jobs]
 
 
@@ -129,7 +134,8 @@ def test_a_job_waits_for_one_turn_of_each_that_came_before(sizes: list[int], own
     assert until_done <= sum(min(size, 100) for size in sizes) + own + 100  # a step ends behind it
 
 
-def test_units_are_bounded_and_who_has_gone_stops_the_work() -> None:
+def test_units_are_bounded_and_who_has_gone_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_MAX_UNITS", 10)
     one = job(10)
     one.watch(4)
     one.watch(6)
@@ -175,16 +181,16 @@ def test_who_waits_for_windows_is_woken() -> None:
 
 def test_the_last_window_gives_the_answer_in_order() -> None:
     one = job(5, 5, 5)
-    for number in (2, 0, 1):
+    for relevance in (0.0, 0.1, 0.2):
         assert not one.answer.done()
-        one.deliver(number, output(number / 10))
+        one.deliver(output(relevance))
     assert [found.relevance for found in one.answer.result(0)] == [0.0, 0.1, 0.2]
 
 
 def test_an_error_comes_once_and_answers_after_it_are_ignored() -> None:
     one = job(5)
     one.fail(ValueError("broken"))
-    one.deliver(0, output(0.5))
+    one.deliver(output(0.5))
     one.fail(ValueError("again"))
     with pytest.raises(ValueError, match="broken"):
         one.answer.result(0)
@@ -199,14 +205,14 @@ def test_an_answer_for_a_loop_that_has_ended_is_dropped(caplog: pytest.LogCaptur
         waiting.cancel()
 
     asyncio.run(begin())
-    orphan.deliver(0, output(0.5))
+    orphan.deliver(output(0.5))
     assert not caplog.records
 
 
 def test_a_job_that_has_its_answer_keeps_it_when_the_engine_dies() -> None:
     """It may not have been awaited yet: what is left of it is done all the same."""
     one, answer = job(3), output(0.5)
-    one.deliver(0, answer)
+    one.deliver(answer)
     one.fail(RuntimeError("the engine has died"))
     assert one.answer.result() == [answer]
     assert not one.abandoned

@@ -32,7 +32,7 @@ def test_many_addresses_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_rate_says_what_it_is() -> None:
     assert str(RateLimiter("600/minute").exceeded("requests", "a")).startswith("more than 600 requests per minute; ")
-    assert str(RateLimiter("5/2hours").exceeded("requests", "a")).startswith("more than 5 requests per 7200 s; ")
+    assert str(RateLimiter("5/2hours").exceeded("requests", "a")).startswith("more than 5 requests per 2 hours; ")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from secateur.service.middleware.proxies import ForwardedMiddleware
+from secateur.service.middleware.proxies import ProxyMiddleware
+from secateur.service.settings import Settings
 
 
 def seen(proxies: tuple[str, ...], peer: str | None, *headers: tuple[str, str]) -> tuple[Any, str]:
@@ -16,6 +17,8 @@ def seen(proxies: tuple[str, ...], peer: str | None, *headers: tuple[str, str]) 
         "type": "http",
         "client": (peer, 4321) if peer else None,
         "scheme": "http",
+        "path": "/",
+        "method": "GET",
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
     }
     found: list[Any] = []
@@ -23,7 +26,7 @@ def seen(proxies: tuple[str, ...], peer: str | None, *headers: tuple[str, str]) 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         found.append(scope)
 
-    asyncio.run(ForwardedMiddleware(app, proxies)(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(ProxyMiddleware(app, Settings(trusted_proxies=proxies))(scope, None, None))  # type: ignore[arg-type]
     client = found[0]["client"]
     return client and client[0], found[0]["scheme"]
 

@@ -6,58 +6,38 @@ import logging
 import time
 
 from fastapi import Request
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from secateur.service.exchange import Exchange, Observer, valid_id
 from secateur.service.metrics import Metrics
 from secateur.service.middleware import HTTPMiddleware
-from secateur.service.middleware.proxies import method_of
-from secateur.service.problems import error_response
+from secateur.service.problems import KINDS, error_response
 
 log = logging.getLogger("secateur.access")
 
 _UNMATCHED = "unmatched"  # one label for all unknown paths, whose number is unlimited
-PROBES = (
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/metrics",
-)  # frequent, so only logged on debug
+PROBES = ("/health", "/health/live", "/health/ready", "/metrics")  # frequent, so only logged on debug
 _GONE = 499
 
-_SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-_NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-
-_KINDS = {
-    400: "unreadable",
-    401: "unauthorized",
-    404: "not_found",
-    405: "wrong_method",
-    408: "slow_client",
-    413: "too_large",
-    415: "wrong_type",
-    422: "invalid",
-    429: "overloaded",
-    499: "client_gone",
-    503: "engine_dead",
-    504: "late",
-    507: "no_room",
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
 }
+_NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-def _with_common_headers(headers: list[tuple[bytes, bytes]], id: bytes) -> list[tuple[bytes, bytes]]:
+def _add_headers(message: Message, id: str) -> None:
     """Add the headers of all responses, unless the route has set its own."""
-    given = dict(headers)
-    added = [item for item in _SECURITY_HEADERS if item[0] not in given]
-    if _NO_CONTENT_POLICY[0] not in given and not given.get(b"content-type", b"").startswith(b"text/html"):
-        added.append(_NO_CONTENT_POLICY)
-    return [*headers, (b"x-request-id", id), *added]
+    headers = MutableHeaders(scope=message)
+    headers["x-request-id"] = id
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    if not headers.get("content-type", "").startswith("text/html"):
+        headers.setdefault("content-security-policy", _NO_CONTENT_POLICY)
 
 
 def route_of(scope: Scope) -> str:
@@ -65,14 +45,8 @@ def route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", None) or _UNMATCHED
 
 
-class ExchangeMiddleware(HTTPMiddleware):
-    """Creates the `Exchange` of each request, and logs and counts it.
-
-    Args:
-        app: Inner application.
-        metrics: Metrics of the service.
-        observers: Notified of every request that an engine has answered.
-    """
+class RecordingMiddleware(HTTPMiddleware):
+    """Creates the `Exchange` of each request, with its observers, and logs and counts it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, observers: tuple[Observer, ...] = ()) -> None:
         super().__init__(app)
@@ -87,15 +61,15 @@ class ExchangeMiddleware(HTTPMiddleware):
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message["headers"] = _with_common_headers(list(message.get("headers", ())), exchange.id.encode())
+                _add_headers(message, exchange.id)
             await send(message)
 
         with bound_contextvars(request_id=exchange.id):
             try:
                 await self.app(scope, receive, send_with_headers)
             except Exception as error:
-                log.exception("unexpected error")
                 if exchange.status is not None:
+                    log.exception("unexpected error")
                     exchange.failure = "error"
                     raise  # too late for another answer; the server closes the connection
                 await error_response(Request(scope), error)(scope, receive, send_with_headers)
@@ -105,28 +79,19 @@ class ExchangeMiddleware(HTTPMiddleware):
     def _record(self, scope: Scope, exchange: Exchange) -> None:
         status = exchange.status or _GONE
         route = route_of(scope)
-        failure = exchange.failure or (None if status < 400 else _KINDS.get(status, "error"))
+        failure = exchange.failure or (None if status < 400 else KINDS.get(status, "error"))
         self._metrics.requests.labels(route, str(status)).inc()
         if failure:
             self._metrics.failures.labels(failure).inc()
         fields = {
-            "method": method_of(scope),
+            "method": scope["state"]["method"],
             "route": route,
             "status": status,
             "duration_ms": round((time.perf_counter() - exchange.started) * 1e3, 2),
             "caller": exchange.caller,
             "failure": failure,
+            "model": exchange.model,
+            **{name: round(number, 2) for name, number in exchange.sums.items()},
         }
-        if exchange.requests:
-            fields |= {
-                "model": exchange.model,
-                "requests": exchange.requests,
-                "passages": exchange.passages,
-                "input_tokens": exchange.input_tokens,
-                "output_tokens": exchange.output_tokens,
-                "queue_ms": round(exchange.queue_ms, 2),
-                "tokenize_ms": round(exchange.tokenize_ms, 2),
-                "inference_ms": round(exchange.inference_ms, 2),
-            }
         level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
         log.log(level, "request", extra={name: value for name, value in fields.items() if value is not None})
