@@ -156,14 +156,26 @@ def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold
     return sorted(chosen, key=lambda selection: _by_relevance(selection.scored)) if options.reorder else chosen
 
 
+def _begins_line(text: str, start: int) -> int | None:
+    """Return where the line of a position begins, if there is only white space before it; else None."""
+    while start and text[start - 1] in " \t":
+        start -= 1
+    return start if not start or text[start - 1] in "\r\n" else None
+
+
 def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple[int, int], ...]:
-    """Return the spans of runs of kept units (kept: bool[units]), without the white space around each run."""
+    """Return the spans of runs of kept units (kept: bool[units]), without the white space around each run.
+
+    The indentation of a run that begins a line is part of its span.
+    """
     spans: list[tuple[int, int]] = []
     for keep, run in groupby(zip(units, kept.tolist(), strict=True), key=itemgetter(1)):
         ends = [unit for unit, _ in run]
-        start, end = ends[0].start, ends[-1].end
-        if keep and (piece := text[start:end]).strip():
-            spans.append((end - len(piece.lstrip()), start + len(piece.rstrip())))
+        first, end = ends[0].start, ends[-1].end
+        if keep and (piece := text[first:end]).strip():
+            start = end - len(piece.lstrip())
+            line = _begins_line(text, start)
+            spans.append((start if line is None else max(first, line), first + len(piece.rstrip())))
     return tuple(spans)
 
 
@@ -174,8 +186,14 @@ def line_spans(text: str, spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, 
 
 
 def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
-    """Return the text of the spans, with the joiner in each gap."""
-    return joiner.join(text[start:end] for start, end in spans)
+    """Return the text of the spans, with the joiner in each gap; a span that began a line begins one again."""
+    pieces = []
+    for start, end in spans:
+        if pieces:
+            on_line = "\n" in joiner or _begins_line(text, start) is None
+            pieces.append(joiner if on_line else joiner.rstrip(" ") + "\n")
+        pieces.append(text[start:end])
+    return "".join(pieces)
 
 
 def passage_result(selection: Selection, options: PruneOptions) -> PassageResult:
