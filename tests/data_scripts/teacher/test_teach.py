@@ -256,7 +256,7 @@ def test_models_that_are_no_teachers(source: Path, tmp_path: Path, base_model: P
         run.teach_by_model(source, tmp_path / "out.jsonl", tmp_path / "nowhere")
     shutil.copytree(cross_encoder, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="is no cross-encoder"):
+    with pytest.raises(ModelError, match="is not a cross-encoder"):
         run.teach_by_model(source, tmp_path / "out.jsonl", tmp_path / "broken")
 
 
