@@ -188,7 +188,7 @@ def _ssl_context(settings: ClientSettings) -> ssl.SSLContext:
 
 
 def backoff_s(failures: int, retry_after_s: float | None = None) -> float:
-    """Return the seconds to wait before the next try: full jitter, added to what the service asked for.
+    """Return the seconds to wait before the next attempt: full jitter, added to what the service asked for.
 
     The wait is drawn evenly below a bound, so that clients do not return at the same moment. Own code, not tenacity,
     which knows neither a Retry-After nor a deadline over all attempts.
