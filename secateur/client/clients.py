@@ -35,7 +35,7 @@ _CONCURRENT = 8  # requests of `prune_many` at the same time, as many as the ser
 class AsyncClient:
     """`Client` for asyncio, with the same arguments; an async context manager.
 
-    May be used in several event loops, one after another or at the same time in several threads. Each loop has its own
+    Can be used in several event loops, one after another or at the same time in several threads. Each loop has its own
     connections, which are closed when `asyncio.run` ends the loop.
     """
 
@@ -119,11 +119,11 @@ class AsyncClient:
 
 
 class Client:
-    """Prunes on a service. Keeps its connections, and may be shared between threads; a context manager.
+    """Prunes on a running service. Keeps its connections, and can be shared between threads; a context manager.
 
     A request of more than 1,000 passages or 500,000 characters is sent in parts, one after another, each with the
-    whole timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
-    it if it is too large. Requests are sent by a thread of the client's own, which begins with the first of them.
+    full timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
+    it if it is too large. Requests are sent by the client's own thread, which starts with the first request.
 
     Args:
         url: Address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.

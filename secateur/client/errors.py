@@ -17,7 +17,7 @@ _SEARCHED = 1 << 16  # bytes that are searched for secrets before a quotation is
 
 
 class ServiceError(SecateurError):
-    """The service did not do what it was asked. Subclasses say why.
+    """The service did not fulfil a request. Subclasses say why.
 
     Args:
         message: Description on one line.
