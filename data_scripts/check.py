@@ -88,7 +88,7 @@ class CheckReport:
                 yield f"    {'; '.join(source.problems.places[problem])}"
         for line in self.general:
             yield f"{'warning' if self.usable else 'error'}: {line}"
-        yield f"it {'can' if self.usable else 'cannot'} be trained on"
+        yield f"the data {'can' if self.usable else 'cannot'} be used for training"
 
 
 def _check_passage(

@@ -44,7 +44,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise InputError("limit", f"{self.limit} queries per source", "give at least 1, or leave it out for all")
+            raise InputError("limit", f"{self.limit} is less than 1", "give at least 1, or leave it out for all")
         names = [spec.partition(":")[0] for spec in self.systems]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice or not names:

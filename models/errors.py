@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SecateurError(Exception):
-    """Base of every error that Secateur raises on purpose. It can be pickled, so worker processes can raise it."""
+    """Base of all errors that Secateur itself raises. It can be pickled, so worker processes can raise it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception.__reduce__ passes only the message to the constructor; many constructors take other arguments.

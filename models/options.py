@@ -71,16 +71,16 @@ class PruneOptions:
     top_n: Annotated[int | None, Option("Largest number of returned passages, the most relevant first.", 1)] = None
     min_score: Annotated[float | None, Option("Lowest relevance of a returned passage.", 0, 1)] = None
     min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
-    reorder: Annotated[bool, Option("Order by falling relevance instead of the given order.")] = True
+    reorder: Annotated[bool, Option("Whether to order passages by falling relevance instead of as given.")] = True
     keep_title: Annotated[
-        bool, Option("Keep a leading heading or repeated title whenever another unit of its passage is kept.")
+        bool, Option("Whether to keep a leading heading or repeated title if another unit of its passage is kept.")
     ] = True
-    drop_empty: Annotated[bool, Option("Leave out passages without a kept unit.")] = False
-    joiner: Annotated[str, Option("Text put where units were dropped.", maximum=MAX_JOINER)] = " "
-    return_units: Annotated[bool, Option("Return every unit with its score.")] = False
+    drop_empty: Annotated[bool, Option("Whether to leave out passages without a kept unit.")] = False
+    joiner: Annotated[str, Option("Text put between kept spans.", maximum=MAX_JOINER)] = " "
+    return_units: Annotated[bool, Option("Whether to return every unit with its score.")] = False
     truncate_query: Annotated[
         bool,
-        Option("Shorten a query longer than half the window instead of refusing it."),
+        Option("Whether to shorten a query longer than half the window instead of refusing it."),
     ] = False
 
     @classmethod

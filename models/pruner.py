@@ -63,7 +63,7 @@ class EncodedRequest:
 
 @dataclass(eq=False, repr=False)
 class Pruner:
-    """Prunes and reranks passages for a query. Use `Pruner.load` to make one.
+    """Prunes and reranks passages for a query. Use `Pruner.load` to create one.
 
     It can be shared between threads and with forked children, which open the model themselves on first use. Pickling
     stores the arguments of `load`; the process that unpickles loads the model once for all copies with the same
@@ -152,7 +152,7 @@ class Pruner:
         """Prune and rerank passages for a query.
 
         Args:
-            query: Question of the user.
+            query: Question or instruction of the user.
             passages: Strings, `Passage`s, or mappings with the fields of a `Passage`.
             options: Fields of `PruneOptions`.
 
@@ -166,7 +166,7 @@ class Pruner:
         return self._run([check_request(request.query, request.passages, request.options)])[0]
 
     def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
-        """Prune for several queries, in batches across them. Results come in the order of the requests.
+        """Prune for several queries, in batches formed across them. Results have the order of the requests.
 
         The timings of each result are those of the whole call.
 
@@ -234,7 +234,7 @@ class Pruner:
 
         Raises:
             RuntimeOutputError: The backend returned an invalid score.
-            BackendUnusableError: The backend cannot be used in this process any more.
+            BackendUnusableError: The backend can no longer be used in this process.
         """
         passage_type = self.encoder.template.passage_type
         batches = make_batches(windows, self.backend.limits, pad_id=self.pad_id, passage_type=passage_type)

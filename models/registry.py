@@ -22,11 +22,11 @@ class ModelChoice:
 
     Attributes:
         model: Model directory, or name of a shipped model; secateur-nano-en if unset.
-        backend: Runtime of the model.
+        backend: Backend of the model.
         device: Device of the model.
         precision: Precision of the ONNX file.
-        threads: Threads of CPU runtimes; one per processor if unset.
-        verify: Check of the model's files against their checksums.
+        threads: Number of threads of the CPU backends; one per processor if unset.
+        verify: Whether to compare the model's files with their checksums.
     """
 
     model: str | None = None

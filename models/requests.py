@@ -90,7 +90,7 @@ def check_options(options: PruneOptions) -> PruneOptions:
         if (value := getattr(options, name)) is not None or not option.optional
     }
     if options.target_recall is not None and options.threshold is not None:
-        raise InputError("target_recall", f"given together with threshold {options.threshold!r}", "give one of the two")
+        raise InputError("target_recall", f"cannot be used with threshold {options.threshold!r}", "give one of the two")
     return replace(options, **checked)
 
 

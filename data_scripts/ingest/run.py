@@ -33,13 +33,13 @@ class IngestOptions(Checked):
     """Options of ingestion.
 
     Attributes:
-        near_duplicates: Similarity of word shingles from which a document is a near-duplicate; 0 keeps them all.
-        same_ids: What to do if an id of a table occurs twice with different texts. Files of the same name in different
+        near_duplicates: Lowest similarity of word shingles of near-duplicates; 0 keeps them all.
+        same_ids: Treatment of a table's id that occurs twice with different texts. Files of the same name in different
             sources always get a suffix.
         max_document_mib: Size limit of a text, Markdown or HTML file, of a PDF's text, and of a row of a table.
-        max_unpacked_mib: Size limit of an unpacked ``.gz`` or Parquet file; None: 1024, or 100 times the size of the
-            file if that is more.
-        strict: Stop at the first file or row that cannot be read, and write nothing.
+        max_unpacked_mib: Size limit of an unpacked ``.gz`` or Parquet file; if unset, 1024, or 100 times the size of
+            the file if that is more.
+        strict: Whether to stop at the first file or row that cannot be read, and write nothing.
     """
 
     near_duplicates: Share = 0.9

@@ -47,7 +47,7 @@ def decode(data: bytes, declared: str | None = None) -> str:
         except UnicodeDecodeError as error:
             raise LeftOut("wrong encoding", f"is not UTF-16 at byte {error.start}") from error
     if is_binary(data):
-        raise LeftOut("binary file", "it contains zero bytes, so it is not text; convert it first")
+        raise LeftOut("binary file", "it contains null bytes, so it is not text; convert it first")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -57,7 +57,7 @@ class LabelReport(LlmReport):
         kept, positions = self.counts.kept_units, self.counts.positions
         lines = [f"{self.labelled} pairs labelled, {kept[0]} of them without an answer"]
         if self.dropped:
-            lines.append(f"{self.dropped.total()} pairs dropped, their replies are unusable: {listed(self.dropped)}")
+            lines.append(f"{self.dropped.total()} pairs dropped for unusable replies: {listed(self.dropped)}")
         if self.labelled:
             ordered = sorted(kept.items())
             counts = ", ".join(f"{count} of {units}{'+' * (units == MAX_COUNTED)}" for units, count in ordered)

@@ -1,4 +1,4 @@
-"""A teacher from disk: a cross-encoder of sentence-transformers, or a secateur model."""
+"""A teacher from disk: a cross-encoder of sentence-transformers, or a Secateur model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
 
 @lru_cache(maxsize=1)
 def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teacher:
-    """Load a cross-encoder or a secateur model, once in each process: the blocks of a job share it.
+    """Load a cross-encoder or a Secateur model, once in each process: the blocks of a job share it.
 
-    ``max_tokens`` of query and passage are read by a cross-encoder, in batches of pairs; secateur models read all. A
+    ``max_tokens`` of query and passage are read by a cross-encoder, in batches of pairs; Secateur models read all. A
     directory that is neither, or whose model has no trained head, is a `ModelError`.
     """
     directory = resolve(name_or_path)
@@ -63,7 +63,7 @@ def _cross_encoder(directory: Path, max_tokens: int, batch: int) -> Teacher:
     try:
         model: Any = CrossEncoder(str(directory), max_length=max_tokens, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{directory}: is no cross-encoder ({error})") from error
+        raise ModelError(f"{directory}: is not a cross-encoder ({error})") from error
     if model.config.num_labels not in (1, 2):
         raise ModelError(f"{directory}: gives {model.config.num_labels} scores a pair; give a model with 1 or 2")
 

@@ -41,9 +41,9 @@ class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
     out. `ReRankStartEvent` and `ReRankEndEvent` are emitted.
 
     Args:
-        pruner: loaded model to use.
-        client: client of a service to use, with its settings.
-        settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
+        pruner: Loaded model to use.
+        client: Client of a service to use, with its settings.
+        settings: Fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
     model_config = ConfigDict(extra="forbid")  # LlamaIndex's own base ignores unknown fields

@@ -30,7 +30,7 @@ Real = Annotated[
 THRESHOLD = Field(None, description="Secateur extension: lowest score of a kept unit; the model's threshold if unset.")
 TARGET_RECALL = Field(None, description="Secateur extension: share of answering units to keep, instead of a threshold.")
 RAW_SCORES = Field(None, description="Whether to return logits instead of probabilities. Default: false.")
-PRUNED_TEXT = Field(description="Secateur extension: the part of the text that is worth reading.")
+PRUNED_TEXT = Field(description="Secateur extension: kept spans of the text, joined.")
 
 
 class DocumentBody(BaseModel, extra="allow"):

@@ -217,7 +217,7 @@ def test_deep_nesting_is_refused(model_copy: Path, name: str, depth: int, bracke
 )
 def test_a_wrong_number_of_the_encoder_is_named(model_copy: Path, field: str, value: object) -> None:
     edited(model_copy, **{field: value})
-    with pytest.raises(ModelError, match=rf"{CONFIG}: {field}.*(found|is no token)") as caught:
+    with pytest.raises(ModelError, match=rf"{CONFIG}: {field}.*(found|is not in a vocabulary)") as caught:
         Pruner.load(model_copy)
     assert len(str(caught.value)) < 500
 

@@ -405,7 +405,7 @@ def test_data_check_says_what_is_wrong_and_fails(run: Run, tmp_path: Path) -> No
     (tmp_path / "data.jsonl").write_text(json.dumps(fine) + "\n")
     outcome = run("data", "check", "data.jsonl")
     assert outcome.code == 0
-    assert outcome.out.endswith("it can be trained on\n")
+    assert outcome.out.endswith("the data can be used for training\n")
     (tmp_path / "data.jsonl").write_text(json.dumps(fine) + "\n{\n")
     outcome = run("data", "check", "data.jsonl")
     assert outcome.code == 1

@@ -203,7 +203,7 @@ def test_the_cost_never_passes_the_bound_over_all_runs(tmp_path: Path, server: L
 
 
 def test_a_bound_without_prices_is_refused() -> None:
-    with pytest.raises(InputError, match=r"max_cost: 1\.0 without prices"):
+    with pytest.raises(InputError, match=r"max_cost: 1\.0 needs prices"):
         LabelOptions(max_cost=1.0)
 
 

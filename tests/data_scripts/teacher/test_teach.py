@@ -256,7 +256,7 @@ def test_models_that_are_no_teachers(source: Path, tmp_path: Path, base_model: P
         run.teach_by_model(source, tmp_path / "out.jsonl", tmp_path / "nowhere")
     shutil.copytree(cross_encoder, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="is no cross-encoder"):
+    with pytest.raises(ModelError, match="is not a cross-encoder"):
         run.teach_by_model(source, tmp_path / "out.jsonl", tmp_path / "broken")
 
 
@@ -283,6 +283,6 @@ def test_the_command(source: Path, tmp_path: Path, cross_encoder: Path, capsys: 
         flags = ["--base-url", server.url, "--llm", "m", "--mode", "listwise"]
         assert main(["data", "teach", str(source), "--out", out, *flags]) == 0
         assert json.loads(server.bodies[0])["max_tokens"] == 512
-    assert "1 requests, 0 replies from earlier ones" in capsys.readouterr().out
+    assert "1 requests, 0 replies from the cache" in capsys.readouterr().out
     assert main(["data", "teach", str(source), "--out", out]) != 0
     assert "--teacher: is missing" in capsys.readouterr().err
