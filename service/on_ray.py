@@ -1,4 +1,4 @@
-"""The service on Ray Serve: ``serve run deploy/ray/serve.yaml`` (see docs/ray.md).
+"""The service on Ray Serve: ``serve run deploy/ray/serve.yaml`` (see docs/deployment.md).
 
 A replica runs the same application as `secateur serve`. The front sends each request to a replica, and to another one
 if the first dies before its answer starts. Requests have no side effects, so a retry is safe.
