@@ -139,7 +139,7 @@ def as_text(data: bytes, where: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8 of at most 256 MiB, with or without a byte order mark."""
+    """Return the text of a UTF-8 file of at most 256 MiB, with or without a byte order mark, or raise a DataError."""
     try:
         data = read_limited(path)
     except OSError as error:

@@ -59,7 +59,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """Keyword arguments of `Pruner.prune`: what to keep and how to return it."""
+    """Keyword arguments of `Pruner.prune`: what to keep and how to return it.
+
+    They are checked when they are used. `threshold` and `target_recall` exclude each other.
+    """
 
     threshold: Annotated[
         float | None, Option("Lowest keep probability of a kept unit; the model's own threshold if unset.", 0, 1)

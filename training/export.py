@@ -201,9 +201,9 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
         data: Labelled examples whose queries and passages calibrate the quantisation and check the files.
 
     Raises:
-        DataError: there are too few pairs, or a file cannot be written.
-        ExportError: a file is not faithful to the weights; nothing is written.
-        ModelError: the weights, or the files beside them, differ from their sums.
+        DataError: There are too few pairs, or a file cannot be written.
+        ExportError: A file is not faithful to the weights; nothing is written.
+        ModelError: The weights, or the files beside them, differ from their sums.
     """
     check_sums(directory, (CONFIG, TOKENIZER, WEIGHTS))
     config = read_config(directory)

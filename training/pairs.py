@@ -206,7 +206,7 @@ def build_groups(builder: GroupBuilder, teacher: TeacherConfig | None = None) ->
     """Return all pairs of a run by query, the same from the same builder, and the number of queries of each source.
 
     Raises:
-        DataError: there is nothing to learn from.
+        DataError: There is nothing to learn from.
     """
     sources = read_sources(builder.config)
     sampled = sample_queries(sources, builder.config, random.Random(builder.seed))

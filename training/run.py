@@ -35,7 +35,7 @@ def base_directory(base: str) -> Path:
     """Return the directory of a configuration's ``base``.
 
     Raises:
-        ModelError: the package is not installed, or the directory has no fast tokenizer.
+        ModelError: The package is not installed, or the directory has no fast tokenizer.
     """
     if base.startswith("package:"):
         package, _, inner = base.removeprefix("package:").partition("/")
@@ -153,9 +153,9 @@ def train(config: TrainConfig) -> Path:
     Under `torchrun` each process trains on its share of every batch; the first one writes.
 
     Raises:
-        DataError: the data cannot be trained on, the loss is not finite, nothing can be written, or the machine lacks
+        DataError: The data cannot be trained on, the loss is not finite, nothing can be written, or the machine lacks
             something that the configuration requires.
-        ModelError: the base cannot be used, or a batch does not fit into memory.
+        ModelError: The base cannot be used, or a batch does not fit into memory.
     """
     check_machine(config)
     set_seed(config.seed)

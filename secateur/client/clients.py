@@ -126,21 +126,21 @@ class Client:
     it if it is too large. Requests are sent by a thread of the client's own, which begins with the first of them.
 
     Args:
-        url: address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
+        url: Address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
         api_key: API key; default: SECATEUR_API_KEY in the environment, if set. White space around it is removed, and
             an empty key counts as not given. No error, warning or log shows it.
-        model: name of a served model; default: the service's default model.
-        timeout_s: seconds for one HTTP request with all its tries and the waits between them, until the last byte.
-        retries: number of further tries after a status 429, 502 or 503 or a lost connection. A request may be sent
+        model: Name of a served model; default: the service's default model.
+        timeout_s: Seconds for one HTTP request with all its tries and the waits between them, until the last byte.
+        retries: Number of further tries after a status 429, 502 or 503 or a lost connection. A request may be sent
             twice, because pruning changes nothing at the service.
         on_error: `raise`, or `passthrough`: if the service is down, too slow, too busy or answers nonsense, passages
             are returned whole, in their order, with a score of 0, a warning in the result and one in the log. An error
             that the caller has to fix (a wrong argument, a wrong key) is raised in any case.
-        max_connections: largest number of open connections.
-        service_timeout_s: seconds that the service may take for a request; default: its own, 30 s unless changed.
+        max_connections: Largest number of open connections.
+        service_timeout_s: Seconds that the service may take for a request; default: its own, 30 s unless changed.
 
     Raises:
-        InputError: a setting is wrong.
+        InputError: A setting is wrong.
     """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
@@ -170,8 +170,8 @@ class Client:
         Ids and metadata are not sent: the result has the caller's own objects.
 
         Raises:
-            InputError: an argument is wrong; the message names it.
-            ServiceError: the service did not answer, or gave a bad answer.
+            InputError: An argument is wrong; the message names it.
+            ServiceError: The service did not answer, or gave a bad answer.
         """
         return self._run(self._client.prune(query, passages, **options))
 
@@ -183,8 +183,8 @@ class Client:
         """Prune for several queries, up to eight at the same time; results have the order of the requests.
 
         Raises:
-            InputError: a request is wrong; the message names it and the field. Nothing was sent.
-            ServiceError: see `prune`.
+            InputError: A request is wrong; the message names it and the field. Nothing was sent.
+            ServiceError: See `prune`.
         """
         return self._run(self._client.prune_many(requests))
 
@@ -196,7 +196,7 @@ class Client:
         """Ask, once, whether the service is ready.
 
         Raises:
-            ServiceError: the service cannot be reached.
+            ServiceError: The service cannot be reached.
         """
         return self._run(self._client.health())
 

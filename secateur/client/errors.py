@@ -20,13 +20,13 @@ class ServiceError(SecateurError):
     """The service did not do what it was asked. Subclasses say why.
 
     Args:
-        message: one line for people.
+        message: One line for people.
         status: HTTP status of the answer; None without an answer.
-        details: problem details of the answer (RFC 9457); empty if it has none.
+        details: Problem details of the answer (RFC 9457); empty if it has none.
 
     Attributes:
-        detail: the service's own description of the problem, if any.
-        request_id: the request's id in the service's log, if any.
+        detail: The service's own description of the problem, if any.
+        request_id: The request's id in the service's log, if any.
     """
 
     def __init__(self, message: str, *, status: int | None = None, details: Mapping[str, Any] | None = None) -> None:
@@ -50,11 +50,11 @@ class RequestRefusedError(ServiceError, InputError):
     """The service refused a value. Also an `InputError`, as the library would raise.
 
     Args:
-        field: the argument, e.g. ``passages[3].text``.
-        problem: what is wrong with it.
-        hint: what to give instead.
+        field: The argument, e.g. ``passages[3].text``.
+        problem: What is wrong with it.
+        hint: What to give instead.
         status: HTTP status of the answer.
-        details: its problem details.
+        details: Its problem details.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ class Connections:
         The answer may have a limit in bytes. The offset is the index of the first passage in the caller's list.
 
         Raises:
-            ServiceError: no good answer came. It has no cause, because exceptions of httpx hold the headers.
+            ServiceError: No good answer came. It has no cause, because exceptions of httpx hold the headers.
         """
         deadline = time.monotonic() + self._settings.timeout_s
         failures = 0
