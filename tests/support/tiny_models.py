@@ -14,8 +14,14 @@ def _encoder(positions: int) -> Any:
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    return BertModel(BertConfig(**sizes, max_position_embeddings=positions))
+    config = BertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=positions,
+    )
+    return BertModel(config)
 
 
 def write_tiny_base(directory: Path) -> Path:
