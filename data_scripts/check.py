@@ -133,7 +133,12 @@ def _check_example(report: SourceReport, example: Example, line: int, segmenter:
 
 
 def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
-    """Check a file or a directory of labelled examples with the segmenter of the model that will be trained."""
+    """Check a file or a directory of labelled examples with the segmenter of the model that will be trained.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read. Lines that are not valid are in the report.
+        InputError: The segmenter is unknown.
+    """
     segment_sentences = get_segmenter(segmenter)
     reports = []
     for file in data_files(path):

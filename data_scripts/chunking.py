@@ -125,7 +125,11 @@ def chunk_document(
 
 
 def chunk(documents: Path, out: Path, options: ChunkOptions) -> ChunkReport:
-    """Cut a file of `Document` records into a file of `Chunk` records, which is written only if the run succeeds."""
+    """Cut a file of `Document` records into a file of `Chunk` records, which is written only if the run succeeds.
+
+    Raises:
+        DataError: A record is not valid, two have one id, or none has a text.
+    """
     report = ChunkReport()
     segmenter = get_segmenter(options.segmenter)
     chunks = (

@@ -59,12 +59,10 @@ class DataError(SecateurError):
 
 
 class MissingExtraError(SecateurError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed: a package, which an extra of `secateur` brings."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'secateur[{extra}]'")
-        self.package = package
-        self.extra = extra
 
 
 _BRIEF = Repr()

@@ -70,6 +70,9 @@ class Pruner:
     arguments. `copy` returns the same object.
 
     Args:
+        config: Name, window, segmenter and default threshold of the model.
+        encoder: Makes the windows of a query and a passage.
+        backend: Runs them.
         calibration: Thresholds by target recall; None if the model is not calibrated.
         pad_id: Padding token of the tokenizer.
         directory: Directory of the model, if it was loaded from one.
@@ -152,12 +155,14 @@ class Pruner:
         """Prune and rerank passages for a query.
 
         Args:
-            query: Question or instruction of the user.
-            passages: Strings, `Passage`s, or mappings with the fields of a `Passage`.
+            query: Question or instruction, at most half the model's window in tokens unless `truncate_query` is set.
+            passages: Strings, `Passage`s, or mappings with the fields of a `Passage`, of any length.
             options: Fields of `PruneOptions`.
 
         Raises:
             InputError: An argument is not valid; the message names it.
+            RuntimeOutputError: The backend returned an invalid score.
+            BackendUnusableError: The backend cannot be used in this process any more.
         """
         return self._run([check_request(query, passages, PruneOptions.of(**options))])[0]
 

@@ -10,7 +10,6 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from secateur.models.errors import unknown_name
 from secateur.models.segmenters import Segmenter, get_segmenter
@@ -165,16 +164,8 @@ def segment_text(text: str, segmenter: Segmenter, max_words: int = MAX_UNIT_WORD
     return units
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """An entry of the registry: one line for help and documentation, and the function that cuts a text into units."""
-
-    description: str
-    segment: Callable[[str, Segmenter], list[Unit]]
-
-
-FORMATS = {"text": Format("plain text with paragraphs and lists", segment_text)}
-"""The registry of passage formats; choices, errors and documentation derive from it.
+FORMATS: dict[str, Callable[[str, Segmenter], list[Unit]]] = {"text": segment_text}
+"""The registry of passage formats: the function that cuts a text into units. Choices and errors derive from it.
 
 A new format is one entry here, its function (with new kinds of units in `types.UnitKind`, if any), and its tests.
 """
@@ -189,4 +180,4 @@ def check_format(field: str, name: object) -> str:
 
 def segment(passage: Passage, segmenter: Segmenter | None = None) -> list[Unit]:
     """Segment a passage by its format into units that tile its text; a format that is unknown raises an InputError."""
-    return FORMATS[check_format("format", passage.format)].segment(passage.text, segmenter or get_segmenter())
+    return FORMATS[check_format("format", passage.format)](passage.text, segmenter or get_segmenter())

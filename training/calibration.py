@@ -201,8 +201,8 @@ def calibrate(
         precision: Precision of the ONNX file, see `Pruner.load`.
 
     Raises:
-        DataError: The data cannot be used.
-        ModelError: The model cannot be loaded, or its directory cannot be written to.
+        DataError: The data cannot be used, or the file cannot be written.
+        ModelError: The model cannot be loaded.
     """
     pruner = Pruner.load(model, backend=backend, precision=precision)
     used = {"backend": f"{pruner.backend.name} {pruner.backend.precision}", "titles": titles}

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut, find
+from secateur.data_scripts.ingest.sources import DOCUMENT_LIMITS, Columns, Found, LeftOut, find
 from secateur.data_scripts.ingest.tables import TABLES, Row, read_table
 from secateur.data_scripts.ingest.texts import read_file
 from secateur.data_scripts.near_duplicates import NearDuplicates, digest, normalised
@@ -44,7 +44,7 @@ class IngestOptions(Checked):
 
     near_duplicates: Share = 0.9
     same_ids: SameIds = "error"
-    max_document_mib: Mebibytes = DEFAULT_LIMITS.line / MIB
+    max_document_mib: Mebibytes = DOCUMENT_LIMITS.line / MIB
     max_unpacked_mib: Mebibytes | None = None
     strict: bool = False
 

@@ -125,6 +125,10 @@ def build_index(
 
     Returns:
         The manifest in ``index.json``: what the index was made from, its number of ``rows`` and ``kind``.
+
+    Raises:
+        InputError: Neither part is wanted.
+        DataError: There is no chunk, or ``out`` holds other files.
     """
     if not bm25 and not dense:
         raise InputError("index", "has neither BM25 nor a dense part", "leave out at most one of them")

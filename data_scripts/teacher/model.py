@@ -12,12 +12,15 @@ from secateur.data_scripts.records import Candidates
 from secateur.data_scripts.teacher.verdicts import MAX_LOGIT, shown_text
 from secateur.models.checkpoint import has_heads, read_encoder_config, resolve
 from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.merging import logit
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest
 
 Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
 """From some queries with their passages to a logit for each passage."""
+
+_LEAST = 1 / (1 + math.exp(MAX_LOGIT))  # relevance whose logit is the lowest
 
 
 @lru_cache(maxsize=1)
@@ -31,12 +34,6 @@ def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teach
     return _pruner(directory) if has_heads(directory) else _cross_encoder(directory, max_tokens, batch)
 
 
-def _logit(share: float) -> float:
-    edge = 1 / (1 + math.exp(MAX_LOGIT))
-    share = min(max(share, edge), 1 - edge)
-    return math.log(share / (1 - share))
-
-
 def _pruner(directory: Path) -> Teacher:
     pruner = Pruner.load(directory)
     options = PruneOptions(reorder=False, truncate_query=True)
@@ -45,7 +42,7 @@ def _pruner(directory: Path) -> Teacher:
         passages = [[Passage(p.text, title=p.title or None, format=p.format) for p in one.passages] for one in block]
         asked = [PruneRequest(one.query, tuple(p), options) for one, p in zip(block, passages, strict=True) if p]
         results = iter(pruner.prune_many(asked))
-        return [[_logit(item.score) for item in next(results).results] if p else [] for p in passages]
+        return [[logit(item.score, _LEAST) for item in next(results).results] if p else [] for p in passages]
 
     return score
 

@@ -35,7 +35,7 @@ from secateur.cli.options import (
 from secateur.labelled.text_files import as_text, parse_json, read_limited
 from secateur.models.backends.onnx import cuda_available
 from secateur.models.calibration import Calibration
-from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_config, resolve
+from secateur.models.checkpoint import ONNX_FILES, WEIGHTS, read_config, resolve
 from secateur.models.errors import DataError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
@@ -231,7 +231,7 @@ def info(model: DefaultModel = None, /) -> None:
         "secateur": __version__,
         "model": config.name,
         "directory": str(directory),
-        "files": [name for name in (ONNX_INT8, ONNX_FP16, WEIGHTS) if (directory / name).is_file()],
+        "files": [name for name in (*ONNX_FILES.values(), WEIGHTS) if (directory / name).is_file()],
         "window": config.window,
         "heads": {"rank": config.rank_head, "prune": config.prune_head},
         "segmenter": config.segmenter,

@@ -38,7 +38,8 @@ class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
 
     Ids, relationships and metadata are kept. The score is the relevance; the retriever's is in the metadata's
     `secateur`, with the kept spans (code points of the original text) and counts, which prompts and embeddings leave
-    out. `ReRankStartEvent` and `ReRankEndEvent` are emitted.
+    out. `ReRankStartEvent` and `ReRankEndEvent` are emitted. `postprocess_nodes` raises `InputError` if the query or an
+    option is wrong, and `ServiceError` if the service did not answer.
 
     Args:
         pruner: Loaded model to use.

@@ -23,9 +23,7 @@ def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
     hints = get_type_hints(PruneOptions)
     found = {}
     for name, option in OPTIONS.items():
-        low, high = ("minLength", "maxLength") if option.kind is str else ("minimum", "maximum")
-        limits = {low: option.minimum, high: option.maximum}
-        schema: Any = {key: limit for key, limit in limits.items() if limit is not None}
+        schema: Any = option.schema
         default = defaults.get(name, option.default)
         found[name] = hints[name], Field(default, description=option.description, json_schema_extra=schema)
     return found

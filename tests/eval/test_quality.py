@@ -13,7 +13,7 @@ import pytest
 from secateur.cli import main
 from secateur.eval.documents import update_document
 from secateur.eval.run import RunOptions, evaluate
-from secateur.eval.significance import paired
+from secateur.eval.significance import compare_runs, paired
 from secateur.models.errors import DataError, InputError
 
 Write = Callable[..., None]
@@ -138,7 +138,7 @@ def test_runs_on_other_data_cannot_be_compared(
     with pytest.raises(DataError, match="no source in common"):
         paired(run[1], tmp_path / "out")
     with pytest.raises(DataError, match="has no system 'tfidf'"):
-        paired(run[1], run[1], "tfidf")
+        compare_runs(run[1], run[1], "tfidf", None)
     with pytest.raises(DataError, match="is not the directory of a finished run"):
         paired(run[1], tmp_path)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from chat_server import Loopback, chat_server, completion
-from cross_encoders import write_cross_encoder
 from fastapi.responses import JSONResponse
+from tiny_models import write_cross_encoder
 
 from secateur.cli import main
 from secateur.data_scripts.records import Candidate, Candidates, read_records

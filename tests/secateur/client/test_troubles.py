@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_server import bad_server, response
+from bad_server import bad_server, dead_url, response
 
 from secateur import Client, ServiceError, ServiceUnavailableError
 from secateur.client import BadResponseError, exchange, passed_through
@@ -50,12 +50,6 @@ def prune(url: str, **settings: Any) -> PruneResult:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "BASE_S", 0.01)
-
-
-def dead_url() -> str:
-    """Return an address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_a_service_that_is_down_is_an_error() -> None:
