@@ -88,6 +88,7 @@ def test_a_run_is_written_whole(run: tuple[Path, Path, dict[str, Any]]) -> None:
         assert any(unit["kept"] and not unit["gold"] for unit in case["units"])
 
 
+@pytest.mark.slow
 def test_text_that_cannot_be_encoded_is_written(write_source: Write, tmp_path: Path) -> None:
     write_source(tmp_path, "answered", True)
     path = tmp_path / "answered.jsonl"

@@ -137,6 +137,7 @@ def test_the_shipped_model_says_what_it_is(shipped: Path) -> None:
     assert read_encoder_config(shipped)["max_position_embeddings"] >= config.window
 
 
+@pytest.mark.slow
 def test_a_model_loads_from_anywhere(shipped: Path, model_copy: Path, tmp_path: Path) -> None:
     moved = tmp_path / "räume und 空間"
     shutil.move(model_copy, moved)

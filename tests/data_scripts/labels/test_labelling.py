@@ -158,6 +158,7 @@ def test_a_failing_endpoint_costs_the_pair_until_the_next_run(
     assert ([one.id for one in labels], report.missing, report.sent) == (["p1", "p2", "p3"], {}, 1)
 
 
+@pytest.mark.slow
 def test_a_status_429_with_retry_after_is_waited_for(pairs: Path, server: Loopback) -> None:
     def behave(body: dict[str, Any], number: int) -> Any:
         return JSONResponse({}, 429, {"Retry-After": "1"}) if number == 1 else by_rule(body, number)
@@ -207,6 +208,7 @@ def test_a_bound_without_prices_is_refused() -> None:
         LabelOptions(max_cost=1.0)
 
 
+@pytest.mark.slow
 def test_requests_keep_to_the_rate(tmp_path: Path, server: Loopback) -> None:
     write_json_lines(tmp_path / "pairs.jsonl", [pair(number) for number in range(6)])
     began = time.monotonic()

@@ -108,6 +108,7 @@ def random_index(directory: Path, kind: Any, rows: int) -> DenseIndex:
     return DenseIndex(directory, DenseOptions(kind=kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
 def test_every_kind_of_index_finds_a_vector_itself(tmp_path: Path, kind: str) -> None:
     index = random_index(tmp_path, kind, 2500)
@@ -288,6 +289,7 @@ def test_bands_that_are_none(text: str) -> None:
         parse_bands(text)
 
 
+@pytest.mark.slow
 def test_the_commands(chunks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json_lines(tmp_path / "queries.jsonl", [Query("q", "When was the tower completed?")])
     index, out = str(tmp_path / "index"), str(tmp_path / "out.jsonl")

@@ -203,6 +203,7 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory, base_model: Path) ->
     return write_cross_encoder(tmp_path_factory.mktemp("cross_encoder"), base_model)
 
 
+@pytest.mark.slow
 def test_a_cross_encoders_logits(source: Path, tmp_path: Path, cross_encoder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, BertForSequenceClassification

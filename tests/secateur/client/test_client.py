@@ -100,6 +100,7 @@ def test_models_and_health(client: Client) -> None:
     assert client.health().ready
 
 
+@pytest.mark.slow
 def test_many_passages_are_sent_in_parts_and_returned_in_order(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "PART_PASSAGES", 40)
     texts = [f"Room {number} is free." for number in range(150)]

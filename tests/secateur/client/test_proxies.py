@@ -282,6 +282,7 @@ def test_certificates_of_the_environment_are_used(certificate: Path, monkeypatch
     assert find_route(httpx.URL(url)).problem == ""
 
 
+@pytest.mark.slow
 def test_a_drip_through_tls_ends_in_time(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
 

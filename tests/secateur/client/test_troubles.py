@@ -81,6 +81,7 @@ def test_a_busy_service_is_asked_again(status: str) -> None:
     assert server.requests == 3
 
 
+@pytest.mark.slow
 def test_retry_after_is_waited_for() -> None:
     def behave(number: int, raw: socket.socket) -> None:
         raw.sendall(response("429 Busy", PROBLEM, "Retry-After: 1") if number == 1 else response("200 OK", GOOD))
