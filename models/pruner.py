@@ -30,7 +30,7 @@ from secateur.models.families.known import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
 from secateur.models.options import PruneOptions, with_options
 from secateur.models.registry import ModelChoice
-from secateur.models.requests import CheckedRequest, PassageLike, check_request
+from secateur.models.requests import CheckedRequest, PassageLike, check_request, check_requests
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
 from secateur.models.selection import SelectablePassage, passage_result, select, usage_of
@@ -178,12 +178,7 @@ class Pruner:
         Raises:
             InputError: A request is not valid; the message names it and the field.
         """
-        checked = []
-        for index, request in enumerate(requests):
-            try:
-                checked.append(check_request(request.query, request.passages, request.options))
-            except InputError as error:
-                raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
+        checked = check_requests(requests)
         return self._run(checked) if checked else []
 
     def threshold_for(self, options: PruneOptions) -> float:

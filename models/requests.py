@@ -165,3 +165,18 @@ def check_request(query: object, passages: object, options: PruneOptions) -> Che
     changed = ["query"] if clean.query != query else []
     changed += [f"passages[{n}]" for n, passage in enumerate(given) if passage is not clean.passages[n]]
     return CheckedRequest(clean, tuple(f"{field}: lone surrogates were replaced by U+FFFD" for field in changed))
+
+
+def check_requests(requests: Sequence[PruneRequest]) -> list[CheckedRequest]:
+    """Check several requests; see `check_request`.
+
+    Raises:
+        InputError: A request is not valid; the message names it and the field.
+    """
+    checked = []
+    for number, one in enumerate(requests):
+        try:
+            checked.append(check_request(one.query, one.passages, one.options))
+        except InputError as error:
+            raise InputError(f"requests[{number}].{error.field}", error.problem, error.hint) from error
+    return checked

@@ -19,10 +19,9 @@ from secateur.client.errors import BadResponseError, ServiceUnavailableError
 from secateur.client.exchange import Connections
 from secateur.client.settings import ClientSettings
 from secateur.client.wire import answer_limit, body, join, passthrough, split
-from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions, with_options
 from secateur.models.processes import PerProcess
-from secateur.models.requests import CheckedRequest, PassageLike, check_request
+from secateur.models.requests import CheckedRequest, PassageLike, check_request, check_requests
 from secateur.models.types import PruneRequest, PruneResult
 
 log = logging.getLogger(__name__)
@@ -71,12 +70,7 @@ class AsyncClient:
 
     async def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
         """Prune for several queries, up to eight at the same time; see `Client.prune_many`."""
-        checked = []
-        for index, request in enumerate(requests):
-            try:
-                checked.append(check_request(request.query, request.passages, request.options))
-            except InputError as error:
-                raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
+        checked = check_requests(requests)
         slots = asyncio.Semaphore(_CONCURRENT)
 
         async def prune(one: CheckedRequest) -> PruneResult:
