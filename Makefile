@@ -14,7 +14,7 @@ SHIPPED := models/pretrained/secateur-nano-en
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-# Infinity's pins do not go with ours.
+# Infinity's pins conflict with ours.
 INFINITY := .venv-infinity
 # The lowest versions that pyproject.toml declares, without torch.
 LOWEST := .venv-lowest
@@ -55,10 +55,10 @@ test: export HF_HUB_OFFLINE = 1
 test: lint format-check typecheck docs ## lint, check the format and the types, build the docs, run the tests (PYTEST_ARGS)
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-check: lint format-check typecheck unit ## what to run before each commit: lint, format, types, unit tests
+check: lint format-check typecheck unit ## run before each commit: lint, format, types, unit tests
 
 unit: export HF_HUB_OFFLINE = 1
-unit: $(TEST_STAMP) ## the tests that are neither slow nor end to end (PYTEST_ARGS)
+unit: $(TEST_STAMP) ## run the tests that are neither slow nor end to end (PYTEST_ARGS)
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile -m 'not slow and not e2e' $(PYTEST_ARGS)
 
 lowest: export HF_HUB_OFFLINE = 1
@@ -69,7 +69,7 @@ lowest: ## test library, command line and service with the lowest declared versi
 	  --no-binary secateur -e '.[cpu,serve,client,redis]' 'hypothesis>=6.100' 'packaging>=24.0' 'psutil>=6.0' 'pytest>=8.2'
 	$(LOWEST)/bin/python -m pytest -m 'not slow and not e2e' $(LOWEST_TESTS)
 
-lint: $(TEST_STAMP) ## ruff check
+lint: $(TEST_STAMP) ## run ruff check
 	$(BIN)/ruff check .
 
 format: $(TEST_STAMP) ## format the code and apply the safe lint fixes
@@ -81,7 +81,7 @@ format-check: $(TEST_STAMP) ## fail when `make format` would change something
 
 # mypy cannot follow the package-dir mapping of pyproject.toml, so it reads the wheel's sources; started there, since
 # it looks in the current directory first.
-typecheck: wheel ## mypy: strictly what the wheel ships, and the tests and benchmarks
+typecheck: wheel ## run mypy on the wheel's sources (strict), the tests and the benchmarks
 	rm -rf build/typecheck
 	$(BIN)/python -m zipfile -e dist/*.whl build/typecheck
 	cd build/typecheck && MYPYPATH=.:../..:../../tests/support ../../$(BIN)/mypy --num-workers 2 --config-file ../../pyproject.toml \
@@ -97,22 +97,22 @@ wheel: $(TEST_STAMP) ## build sdist and wheel into dist/
 	$(BIN)/twine check --strict dist/*
 
 release: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
-release: wheel ## what is published, into dist/: sdist and wheel, tried in a clean environment, its SBOM, checksums
+release: wheel ## write the release to dist/: sdist and wheel, tried in a clean environment, SBOM, checksums
 	$(BIN)/python deploy/release/check.py dist build/image
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/$$(basename dist/*.whl -py3-none-any.whl).cdx.json build/image/venv/bin/python
 	cd dist && sha256sum secateur-* >SHA256SUMS
 
-audit: $(TEST_STAMP) ## look the pinned versions up among known vulnerabilities; reports, fails nothing (needs the network)
+audit: $(TEST_STAMP) ## report known vulnerabilities of the pinned versions, without failing (needs the network)
 	@$(BIN)/python deploy/release/audit.py
 
-lock: $(TEST_STAMP) ## write deploy/requirements-*.txt, what the images install, with hashes (needs the network)
+lock: $(TEST_STAMP) ## write deploy/requirements-*.txt, the packages of the images, with hashes (needs the network)
 	$(BIN)/python deploy/release/lock.py
 
-pin: ## pin the images of others by their digests (needs docker and the network)
+pin: ## pin third-party images by their digests (needs docker and the network)
 	$(PYTHON) deploy/release/images.py pin
 
-pinned: ## fail when an image of others has no digest; what a release needs
+pinned: ## fail when a third-party image has no digest, which a release needs
 	$(PYTHON) deploy/release/images.py check
 
 train: $(TEST_STAMP) ## train a model (CONFIG)
@@ -134,10 +134,10 @@ eval: $(TEST_STAMP) ## measure the shipped model and all baselines, and rewrite 
 example: $(TEST_STAMP) ## rewrite README's before-and-after example
 	$(BIN)/python -m benchmarks.example examples/passages.jsonl README.md
 
-tables: $(TEST_STAMP) ## rewrite the tables of the docs that derive from the code, and those of README from the docs
+tables: $(TEST_STAMP) ## rewrite the docs' tables that derive from the code, and README's, which derive from the docs
 	$(BIN)/python docs/generate.py
 
-screenshot: $(TEST_STAMP) ## take README's picture of the playground (needs chromium and chromedriver)
+screenshot: $(TEST_STAMP) ## take a picture of the playground (needs chromium and chromedriver)
 	$(BIN)/python docs/screenshot.py docs/playground.png
 
 $(INFINITY)/bin/infinity_emb: constraints.txt

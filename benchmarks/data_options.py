@@ -269,7 +269,7 @@ def measure_data_options(data: Path, queries: int, chunks: int, count: int) -> B
         count: Pairs to select.
 
     Raises:
-        DataError: the data cannot be used.
+        DataError: The data cannot be used.
     """
     started = time.perf_counter()
     work = make_workload(data, RetrievalOptions(chunks=chunks, queries=queries))

@@ -88,7 +88,7 @@ class CheckReport:
                 yield f"    {'; '.join(source.problems.places[problem])}"
         for line in self.general:
             yield f"{'warning' if self.usable else 'error'}: {line}"
-        yield f"it {'can' if self.usable else 'cannot'} be trained on"
+        yield f"the data {'can' if self.usable else 'cannot'} be used for training"
 
 
 def _check_passage(
@@ -133,7 +133,12 @@ def _check_example(report: SourceReport, example: Example, line: int, segmenter:
 
 
 def check_data(path: Path, segmenter: str = "nupunkt") -> CheckReport:
-    """Check a file or a directory of labelled examples with the segmenter of the model that will be trained."""
+    """Check a file or a directory of labelled examples with the segmenter of the model that will be trained.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read. Lines that are not valid are in the report.
+        InputError: The segmenter is unknown.
+    """
     segment_sentences = get_segmenter(segmenter)
     reports = []
     for file in data_files(path):

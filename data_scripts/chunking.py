@@ -32,9 +32,9 @@ class ChunkOptions(Checked):
     """Options of chunking.
 
     Attributes:
-        units: Units per chunk; None draws a number for each chunk.
-        max_units: Largest number that is drawn.
-        overlap: Units that a chunk shares with the previous one; fewer if that chunk is shorter.
+        units: Number of units per chunk; drawn for each chunk if unset.
+        max_units: Largest number of units that is drawn.
+        overlap: Number of units that a chunk shares with the previous one; fewer if that chunk is shorter.
         max_characters: Length limit of a chunk; a longer unit is cut, at white space if possible.
         seed: Random seed; combined with the document's id.
         segmenter: Sentence segmenter of the model that will be trained.
@@ -125,7 +125,11 @@ def chunk_document(
 
 
 def chunk(documents: Path, out: Path, options: ChunkOptions) -> ChunkReport:
-    """Cut a file of `Document` records into a file of `Chunk` records, which is written only if the run succeeds."""
+    """Cut a file of `Document` records into a file of `Chunk` records, which is written only if the run succeeds.
+
+    Raises:
+        DataError: A record is not valid, two have one id, or none has a text.
+    """
     report = ChunkReport()
     segmenter = get_segmenter(options.segmenter)
     chunks = (

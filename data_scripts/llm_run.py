@@ -30,7 +30,7 @@ class LlmLimits(Checked):
 
     Attributes:
         concurrency: Number of concurrent requests.
-        requests_per_minute: Rate limit; None for no limit.
+        requests_per_minute: Largest number of requests per minute; None for no limit.
         prices: Prices per million tokens; None to count no cost.
         max_cost: Cost limit over all runs of the job; needs prices. None for no limit.
     """
@@ -73,10 +73,10 @@ class LlmReport:
         lines = []
         if self.missing:
             count = self.missing.total()
-            lines.append(f"{count} requests without a reply ({listed(self.missing)}); run again to send them again")
+            lines.append(f"{count} requests without a reply ({listed(self.missing)}); run again to repeat them")
         if self.sent or self.cached:
             cost = f", cost {self.cost:.4f}" if self.cost else ""
-            lines.append(f"{self.sent} requests, {self.cached} replies from earlier ones{cost}")
+            lines.append(f"{self.sent} requests, {self.cached} replies from the cache{cost}")
         return lines
 
     def check_complete(self) -> None:

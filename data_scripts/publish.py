@@ -34,14 +34,14 @@ class PublishOptions(Checked):
     """Options of publishing.
 
     Attributes:
-        name: Name of the data set and its files; None: that of the labels' file.
+        name: Name of the data set and its files; that of the labels' file if unset.
         licence: Identifier of the licence on the Hugging Face Hub.
         description: Description on the card.
         language: Language code on the card.
         shares: Share of the queries by split.
-        near_duplicates: Similarity from which two passages must be in the same split; 0: only equal ones must.
+        near_duplicates: Lowest similarity of passages that must be in the same split; 0 for equal passages only.
         seed: Random seed of the split.
-        filters: Which pairs are dropped.
+        filters: Filters of the pairs.
     """
 
     name: FileName | None = None

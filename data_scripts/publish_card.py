@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from secateur.data_scripts.reports import KEPT_FROM, MAX_COUNTED, TENTHS, UnitCounts
+from secateur.labelled.markdown_blocks import markdown_table
 
 if TYPE_CHECKING:
     from secateur.data_scripts.publish import PublishOptions
@@ -92,8 +93,7 @@ def statistics(rows: Sequence[Mapping[str, Any]]) -> SplitStatistics:
 
 
 def _table(headers: Sequence[object], rows: Mapping[str, Sequence[int]]) -> str:
-    lines = [("split", *headers), ("---", *["---:"] * len(headers)), *((name, *row) for name, row in rows.items())]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return markdown_table(["split", *map(str, headers)], [[name, *map(str, row)] for name, row in rows.items()])
 
 
 def card(

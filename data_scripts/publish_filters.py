@@ -20,7 +20,7 @@ class FilterOptions(Checked):
     """Which pairs are dropped. A bucket is the passages with one number of kept units; 5 means 5 or more.
 
     Attributes:
-        min_characters: Lowest length of a passage.
+        min_characters: Lowest number of characters of a passage.
         whole_from: Number of units from which a passage is dropped if all of them are kept; 0 drops none.
         max_empty_share: Largest share of passages without a kept unit, in [0, 1].
         max_bucket_share: Largest share of each bucket, in [0, 1].

@@ -22,7 +22,7 @@ from secateur.models.segmentation import check_format
 _T = TypeVar("_T")
 
 
-Format = Annotated[str, AfterValidator(partial(check_format, "format"))]
+FormatName = Annotated[str, AfterValidator(partial(check_format, "format"))]
 """The name of a passage format; see `secateur.models.segmentation.FORMATS`."""
 
 
@@ -34,7 +34,7 @@ class Document:
     text: str
     title: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
-    format: Format = "text"
+    format: FormatName = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Chunk:
     title: str = ""
     start: int = 0
     end: int = 0
-    format: Format = "text"
+    format: FormatName = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Candidate:
     rank: int = 0
     score: float = 0.0
     teacher_score: float | None = None
-    format: Format = "text"
+    format: FormatName = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Pair:
     document_id: str = ""
     teacher_score: float | None = None
     answers: tuple[str, ...] = ()
-    format: Format = "text"
+    format: FormatName = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Labelled:
     document_id: str = ""
     teacher_score: float | None = None
     answers: tuple[str, ...] = ()
-    format: Format = "text"
+    format: FormatName = "text"
 
     def __post_init__(self) -> None:
         if len(self.units) != len(self.labels):

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from secateur.labelled.markdown_blocks import marked_blocks
 from secateur.models.options import option_markdown, option_table
 from secateur.service import schemas
 from secateur.service.flags import default_of, flag, is_secret, variable
@@ -100,9 +101,8 @@ def _settings() -> str:
 
 def _measured(page: str, name: str) -> list[list[str]]:
     """Return the rows of a measured table of the docs, its head first."""
-    block = re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", (ROOT / page).read_text("utf-8"), re.DOTALL)
-    assert block is not None, f"{page} has no block {name}"
-    lines = [line for line in block[1].splitlines() if line.startswith("|") and "---" not in line]
+    block = marked_blocks((ROOT / page).read_text(encoding="utf-8"))[name]
+    lines = [line for line in block.splitlines() if line.startswith("|") and "---" not in line]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 

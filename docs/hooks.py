@@ -56,7 +56,7 @@ def block(file: str, name: str) -> str:
     """Return a marked block of a file.
 
     Raises:
-        PluginError: the file has no such block.
+        PluginError: The file has no such block.
     """
     text = (ROOT / file).read_text(encoding="utf-8")
     found = re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text, re.DOTALL)
@@ -72,12 +72,12 @@ def adjust_links(markdown: str, path: PurePosixPath, folder: str = "") -> str:
     repository, as code, behind the link's text if that does not name it.
 
     Args:
-        markdown: the page.
-        path: the file that it stands in, relative to the repository.
-        folder: of the page in the site.
+        markdown: The page.
+        path: The file that it stands in, relative to the repository.
+        folder: Of the page in the site.
 
     Raises:
-        PluginError: there is no such file.
+        PluginError: There is no such file.
     """
 
     def fixed(match: re.Match[str]) -> str:
@@ -100,7 +100,7 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Refuse a page that would load something from elsewhere.
 
     Raises:
-        PluginError: it would.
+        PluginError: It would.
     """
     if found := _LOADED.search(output):
         raise PluginError(f"{page.file.src_uri}: loads from elsewhere: {found[0]}")

@@ -1,4 +1,4 @@
-"""Take README's picture of the playground: `python docs/screenshot.py OUT.png`, with chromium and chromedriver."""
+"""Take a picture of the playground: `python docs/screenshot.py OUT.png`, with chromium and chromedriver."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def load_collection(
     qrels: Path | None = None,
     run: Path | None = None,
 ) -> Collection:
-    """Load a collection from its files; the directory ``beir`` stands in for those that are not given.
+    """Load a collection from its files; those that are not given are taken from the directory ``beir``.
 
     Raises:
         InputError: A part is missing.

@@ -60,7 +60,7 @@ def load_sources(path: Path, limit: int | None = None) -> list[Loaded]:
     return [_load(source, limit) for source in labelled_sources(path)]
 
 
-def read_sources(
+def measurable_sources(
     data: Path, builder: SourceBuilder, limit: int | None = None
 ) -> tuple[list[Source], dict[str, dict[str, int]]]:
     """Load and segment labelled examples; see `load_sources`.

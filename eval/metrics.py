@@ -19,8 +19,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.eval.bootstrap import ratio
-from secateur.eval.units import BoolArray, FloatArray, IntArray, Scores, Source
+from secateur.eval.bootstrap import FloatArray, ratio
+from secateur.eval.units import BoolArray, IntArray, Scores, Source
 
 RETENTION_LEVELS = np.linspace(0.5, 1.0, 51)
 _REPORTED_RETENTIONS = (0.90, 0.95, 0.98, 0.99)

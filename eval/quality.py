@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.eval.bootstrap import query_weights, weighted_mean
+from secateur.eval.bootstrap import FloatArray, query_weights, weighted_mean
 from secateur.eval.collections import RANKING_FIGURES, rank_figures
 from secateur.eval.metrics import Figures, figures
 from secateur.eval.resumable import Row, resume
 from secateur.eval.systems.base import SharesWork, System
-from secateur.eval.units import FloatArray, Scores, Source
+from secateur.eval.units import Scores, Source
 from secateur.models.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
-from secateur.eval.loaders import read_sources
+from secateur.eval.loaders import measurable_sources
 from secateur.eval.needle import needle_test
 from secateur.eval.quality import measure
 from secateur.eval.report.html import render_html
@@ -44,7 +44,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise InputError("limit", f"{self.limit} queries per source", "give at least 1, or leave it out for all")
+            raise InputError("limit", f"{self.limit} is less than 1", "give at least 1, or leave it out for all")
         names = [spec.partition(":")[0] for spec in self.systems]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice or not names:
@@ -63,7 +63,7 @@ def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = N
     """
     options = options or RunOptions()
     builder = SourceBuilder(titles=options.titles)
-    sources, skipped = read_sources(data, builder, options.limit)
+    sources, skipped = measurable_sources(data, builder, options.limit)
     systems = [load_system(spec) for spec in options.systems]
     measured = [measure(system, sources, out and out / "scores") for system in systems]
     metrics: dict[str, Any] = {

@@ -104,8 +104,8 @@ def _compare(one: _Side, two: _Side) -> list[ComparisonRow]:
     return rows
 
 
-def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> list[ComparisonRow]:
-    """Compare a system of the run in a directory, by default its first, with one of the run in another directory.
+def paired(a: Path, b: Path) -> list[ComparisonRow]:
+    """Compare the first system of the run in a directory with that of the run in another directory.
 
     Returns:
         For each figure its macro average over the sources in which both systems have it, then those sources.
@@ -113,7 +113,7 @@ def paired(a: Path, b: Path, system_a: str | None = None, system_b: str | None =
     Raises:
         DataError: A directory holds no run, or the runs have no source in common.
     """
-    return _compare(_read(a, system_a), _read(b, system_b))
+    return _compare(_read(a, None), _read(b, None))
 
 
 def _verdict(rows: Sequence[ComparisonRow], a_name: str, b_name: str) -> str:
@@ -153,8 +153,8 @@ def comparison_markdown(
     return "\n\n".join(blocks) + "\n"
 
 
-def compare_runs(a: Path, b: Path, system_a: str | None = None, system_b: str | None = None) -> str:
-    """Return the comparison of two runs as Markdown; see `paired`."""
+def compare_runs(a: Path, b: Path, system_a: str | None, system_b: str | None) -> str:
+    """Return the comparison of a system of each of two runs, by default its first, as Markdown; see `paired`."""
     first, second = _read(a, system_a), _read(b, system_b)
     one, two = first.run.setup, second.run.setup
     warnings = [

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from secateur.eval.bootstrap import interval, paired_difference, value
+from secateur.eval.bootstrap import FloatArray, interval, paired_difference, value
 from secateur.eval.collections import RANKING_FIGURES
 from secateur.eval.metrics import Figures, curve, histogram, reliability, weakest_units
 from secateur.eval.quality import Measured
-from secateur.eval.units import FloatArray, Source
+from secateur.eval.units import Source
 
 _COMPARED = ("area", "mrr")
 _WORST = 50  # passages of each kind

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.eval.bootstrap import FloatArray
 from secateur.eval.systems.base import SegmentedPassage
 from secateur.labelled.examples import Example
 from secateur.models.checkpoint import load_tokenizer, read_config, resolve
@@ -17,7 +18,6 @@ from secateur.models.segmentation import segment
 from secateur.models.segmenters import get_segmenter
 
 IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 

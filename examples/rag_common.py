@@ -106,9 +106,9 @@ def compare(
     """Answer every question with both pipelines; print how many answers are kept and how many tokens are saved.
 
     Args:
-        store: store with the tokenizer that counts tokens.
-        full: function from a question to its answer and the texts of the documents behind it.
-        pruned: the same with pruned documents.
+        store: Store with the tokenizer that counts tokens.
+        full: Function from a question to its answer and the texts of the documents behind it.
+        pruned: The same with pruned documents.
     """
     questions = [Question(**line) for line in read_lines("rag_questions.jsonl")]
     sides = {"full": Side(), "pruned": Side()}

@@ -48,7 +48,7 @@ class Embedder:
         try:
             self._model = SentenceTransformer(str(self.directory), local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{self.directory}: is no sentence-transformers model ({error})") from error
+            raise ModelError(f"{self.directory}: is not a sentence-transformers model ({error})") from error
         if max_tokens is not None:
             self._model.max_seq_length = max_tokens
         # Twice as fast if the processor multiplies bf16 in hardware; cosines change in the third digit.

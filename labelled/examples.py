@@ -16,7 +16,12 @@ from typing import Any
 from secateur.labelled.json_files import json_lines
 from secateur.models.errors import DataError, shown
 from secateur.models.segmentation import check_format
-from secateur.models.types import Passage, Unit
+from secateur.models.types import Passage, Unit, UnitScore
+
+
+def overlapping(units: Sequence[Unit | UnitScore], spans: Sequence[tuple[int, int]]) -> list[bool]:
+    """Return for each unit whether it overlaps one of the spans."""
+    return [any(unit.start < end and unit.end > start for start, end in spans) for unit in units]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +38,9 @@ class LabelledPassage:
     relevant: bool
     teacher: float | None = None
 
-    def unit_labels(self, units: Sequence[Unit]) -> list[bool]:
+    def unit_labels(self, units: Sequence[Unit | UnitScore]) -> list[bool]:
         """Return for each unit whether it overlaps a relevant span."""
-        return [any(unit.start < end and unit.end > start for start, end in self.spans) for unit in units]
+        return overlapping(units, self.spans)
 
 
 @dataclass(frozen=True, slots=True)

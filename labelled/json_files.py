@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from secateur.labelled.text_files import DEFAULT_LIMITS, Limits, filled_lines, parse_json, read_text
+from secateur.labelled.text_files import filled_lines, parse_json, read_text
 from secateur.models.errors import DataError
 from secateur.models.files import atomic_path
 
@@ -22,9 +22,9 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: is not JSON ({error})") from error
 
 
-def json_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, Any]]:
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yield the number and the value of each line that is not blank; a DataError names file and line."""
-    for number, line in filled_lines(path, limits):
+    for number, line in filled_lines(path):
         try:
             value = parse_json(line)
         except ValueError as error:

@@ -12,7 +12,7 @@ from secateur.labelled.examples import Example, files_in, parse_example, read_ex
 from secateur.labelled.parquet_files import open_parquet
 from secateur.models.errors import DataError, MissingExtraError
 
-_ARROW_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
+DATASET_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")  # files that `save_to_disk` writes
 _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 
 
@@ -113,7 +113,7 @@ def labelled_sources(path: Path) -> list[LabelledSource]:
     The path is a JSON-lines file (gzipped or not) or Parquet file, a directory of such files (each a source), or a
     directory written by the `datasets` library's ``save_to_disk`` (each split is a source).
     """
-    if any((path / mark).is_file() for mark in _ARROW_MARKS):
+    if any((path / mark).is_file() for mark in DATASET_MARKS):
         return [
             LabelledSource(name or path.name, path, partial(_examples, path, partial(_dataset_rows, rows)))
             for name, rows in sorted(saved_splits(path, "eval").items())

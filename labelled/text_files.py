@@ -114,9 +114,9 @@ def text_lines(path: Path, limits: Limits = DEFAULT_LIMITS, *, regular: bool = F
         offset += len(line)
 
 
-def filled_lines(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[int, str]]:
+def filled_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number and text of each line that is not blank, without its end; see `text_lines`."""
-    for number, line in enumerate(text_lines(path, limits), 1):
+    for number, line in enumerate(text_lines(path), 1):
         if line.strip():
             yield number, line.rstrip("\r\n")
 
@@ -139,7 +139,7 @@ def as_text(data: bytes, where: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file in UTF-8 of at most 256 MiB, with or without a byte order mark."""
+    """Return the text of a UTF-8 file of at most 256 MiB, with or without a byte order mark, or raise a DataError."""
     try:
         data = read_limited(path)
     except OSError as error:

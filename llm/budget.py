@@ -58,7 +58,7 @@ class Budget:
 
     def __init__(self, prices: Prices | None = None, max_cost: float | None = None) -> None:
         if max_cost is not None and prices is None:
-            raise InputError("max_cost", f"{max_cost!r} without prices", "give prices per million tokens, IN and OUT")
+            raise InputError("max_cost", f"{max_cost!r} needs prices", "give prices per million tokens, IN and OUT")
         if max_cost is not None and not max_cost > 0:
             raise InputError("max_cost", f"{max_cost!r} is not positive", "give the highest cost of the job")
         self.spent = 0.0
@@ -81,7 +81,7 @@ class Budget:
             yield
             return
         if max_tokens is None:
-            raise InputError("max_tokens", "None leaves the cost of a reply open", "give a number, or no max_cost")
+            raise InputError("max_tokens", "None leaves the cost of a reply unlimited", "give a number, or no max_cost")
         most = self._prices.cost(most_tokens(messages), max_tokens)
         async with self._changed:
             await self._changed.wait_for(lambda: not limit - self._reserved < self.spent + most <= limit)

@@ -1,1 +1,1 @@
-"""What a pruner is: segmentation, encoding, backends, selection, the `Pruner`, checkpoints and export."""
+"""What a pruner is: segmentation, encoding, backends, selection, the `Pruner` and checkpoints."""

@@ -48,7 +48,7 @@ _OFFSET_POSITIONS = frozenset(
 
 def _printable(name: str) -> str:
     if not name.isprintable():
-        raise ValueError(f"{shown(name)} does not consist of printable characters")
+        raise ValueError(f"{shown(name)} has unprintable characters")
     return name
 
 
@@ -89,7 +89,7 @@ class Encoder(Content):
     @model_validator(mode="after")
     def _check_padding(self) -> Encoder:
         if self.pad_token_id is not None and self.vocab_size is not None and self.pad_token_id >= self.vocab_size:
-            raise ValueError(f"pad_token_id {self.pad_token_id} is no token of a vocabulary of {self.vocab_size}")
+            raise ValueError(f"pad_token_id {self.pad_token_id} is not in a vocabulary of {self.vocab_size}")
         return self
 
     @property
@@ -194,7 +194,7 @@ def read_config(directory: Path) -> ModelConfig:
 
 
 def has_heads(directory: Path) -> bool:
-    """Whether a directory holds a secateur model, not just an encoder."""
+    """Whether a directory holds a Secateur model, not just an encoder."""
     return "secateur" in read_json_object(directory / CONFIG)
 
 

@@ -166,7 +166,7 @@ class PairEncoder:
         if len(ids) <= self.max_query_tokens:
             return ids, False
         if not truncate:
-            room = f"the {self.max_query_tokens} that half of this model's window holds"
+            room = f"the {self.max_query_tokens} that fit into half of the model's window"
             raise InputError("query", f"has {len(ids)} tokens, more than {room}", "shorten it or set truncate_query")
         return ids[: self.max_query_tokens], True
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SecateurError(Exception):
-    """Base of every error that Secateur raises on purpose. It can be pickled, so worker processes can raise it."""
+    """Base of all errors that Secateur itself raises. It can be pickled, so worker processes can raise it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception.__reduce__ passes only the message to the constructor; many constructors take other arguments.
@@ -59,12 +59,10 @@ class DataError(SecateurError):
 
 
 class MissingExtraError(SecateurError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed: a package, which an extra of `secateur` brings."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'secateur[{extra}]'")
-        self.package = package
-        self.extra = extra
 
 
 _BRIEF = Repr()

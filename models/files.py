@@ -66,7 +66,7 @@ def is_model_file(path: Path) -> bool:
 def read_model_file(path: Path, max_bytes: int) -> bytes:
     """Return the content of a file of a model directory, or raise a ModelError."""
     if not is_model_file(path):
-        raise ModelError(f"{path.parent}: {path.name} is missing; is this a secateur model directory?")
+        raise ModelError(f"{path.parent}: {path.name} is missing; is this a Secateur model directory?")
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,3 +86,9 @@ def merge(encoded: EncodedPassage, outputs: Sequence[WindowOutput]) -> PassageSc
     scores = np.where(encoded.unit_source >= 0, means[encoded.unit_source], 0.0) if units else means
     relevance = max((output.relevance for output in outputs), default=0.0)
     return PassageScores(min(max(relevance, 0.0), 1.0), np.clip(scores, 0.0, 1.0))
+
+
+def logit(probability: float, least: float = 1e-7) -> float:
+    """Return the logit of a probability, which is read as in [least, 1 - least], so that it is finite."""
+    inside = min(max(probability, least), 1 - least)
+    return math.log(inside / (1 - inside))

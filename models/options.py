@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from secateur.models.errors import unknown_name
 
@@ -31,7 +31,6 @@ class Option:
         maximum: Highest value, inclusive; for a string, its greatest length.
         kind: `bool`, `int`, `float` or `str`.
         optional: Whether the option may be None, which means unset.
-        choices: Values of a `Literal`.
     """
 
     description: str
@@ -40,24 +39,30 @@ class Option:
     name: str = ""
     kind: type = str
     optional: bool = False
-    choices: tuple[str, ...] = ()
     default: Any = None
 
     @property
     def range(self) -> str:
-        """The valid values as text: ``[0, 1]``, ``>= 1``, ``a | b``, or the empty string."""
-        if self.choices:
-            return " | ".join(self.choices)
+        """The valid values as text: ``[0, 1]``, ``>= 1``, or the empty string."""
         if self.kind is str:
             return "" if self.maximum is None else f"at most {self.maximum:,g} characters"
         if self.minimum is not None and self.maximum is not None:
             return f"[{self.minimum:g}, {self.maximum:g}]"
         return "" if self.minimum is None else f">= {self.minimum:g}"
 
+    @property
+    def schema(self) -> dict[str, float]:
+        """The range as keywords of JSON Schema."""
+        low, high = ("minLength", "maxLength") if self.kind is str else ("minimum", "maximum")
+        return {name: limit for name, limit in ((low, self.minimum), (high, self.maximum)) if limit is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """Keyword arguments of `Pruner.prune`: what to keep and how to return it."""
+    """Keyword arguments of `Pruner.prune`: what to keep and how to return it.
+
+    They are checked when they are used. `threshold` and `target_recall` exclude each other.
+    """
 
     threshold: Annotated[
         float | None, Option("Lowest keep probability of a kept unit; the model's own threshold if unset.", 0, 1)
@@ -71,22 +76,20 @@ class PruneOptions:
     top_n: Annotated[int | None, Option("Largest number of returned passages, the most relevant first.", 1)] = None
     min_score: Annotated[float | None, Option("Lowest relevance of a returned passage.", 0, 1)] = None
     min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
-    reorder: Annotated[bool, Option("Order by falling relevance instead of the given order.")] = True
+    reorder: Annotated[bool, Option("Whether to order passages by falling relevance instead of as given.")] = True
     keep_structure: Annotated[
         bool | None,
-        Option(
-            "Keep what a kept unit needs to be read: headings, table header, lead-in; all formats but text if unset."
-        ),
+        Option("Whether to keep what a kept unit needs to be read; on for all formats but `text` if unset."),
     ] = None
     neighbours: Annotated[int, Option("Number of units kept before and after each kept one.", 0)] = 0
     head: Annotated[int, Option("Number of units kept at the start of every passage.", 0)] = 0
     tail: Annotated[int, Option("Number of units kept at the end of every passage.", 0)] = 0
-    drop_empty: Annotated[bool, Option("Leave out passages without a kept unit.")] = False
+    drop_empty: Annotated[bool, Option("Whether to leave out passages without a kept unit.")] = False
     joiner: Annotated[str, Option("Text put where units were dropped.", maximum=MAX_JOINER)] = " "
-    return_units: Annotated[bool, Option("Return every unit with its score.")] = False
+    return_units: Annotated[bool, Option("Whether to return every unit with its score.")] = False
     truncate_query: Annotated[
         bool,
-        Option("Shorten a query longer than half the window instead of refusing it."),
+        Option("Whether to shorten a query longer than half the window instead of refusing it."),
     ] = False
 
     @classmethod
@@ -103,24 +106,22 @@ class PruneOptions:
 
 
 @cache
-def option_table(table: type = PruneOptions) -> dict[str, Option]:
-    """Return the options by name, in the order of the fields of a dataclass that are annotated with an `Option`."""
+def option_table() -> dict[str, Option]:
+    """Return the options by name, in the order of the fields of `PruneOptions`."""
     options = {}
-    hints = get_type_hints(table, include_extras=True)
-    for one in fields(table):
+    hints = get_type_hints(PruneOptions, include_extras=True)
+    for one in fields(PruneOptions):
         hint, option = get_args(hints[one.name])
         optional = get_origin(hint) is UnionType
         kind = next(kind for kind in get_args(hint) if kind is not type(None)) if optional else hint
-        choices = get_args(kind) if get_origin(kind) is Literal else ()
-        option = replace(option, name=one.name, optional=optional, choices=choices, default=one.default)
-        options[one.name] = replace(option, kind=str if choices else kind)
+        options[one.name] = replace(option, name=one.name, kind=kind, optional=optional, default=one.default)
     return options
 
 
-def option_markdown(table: type = PruneOptions) -> str:
+def option_markdown() -> str:
     """Return the `option_table` in Markdown, for the documentation."""
     rows = [("option", "type", "default", "range", "description"), ("---",) * 5]
-    for name, option in option_table(table).items():
+    for name, option in option_table().items():
         default = "" if option.default is None else f"`{json.dumps(option.default)}`"
         rows.append((f"`{name}`", option.kind.__name__, default, option.range, option.description))
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)

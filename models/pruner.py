@@ -30,7 +30,7 @@ from secateur.models.families.known import FamilyEncoder, read_family
 from secateur.models.merging import PassageScores, WindowOutput, merge, window_outputs
 from secateur.models.options import PruneOptions, with_options
 from secateur.models.registry import ModelChoice
-from secateur.models.requests import CheckedRequest, PassageLike, check_request
+from secateur.models.requests import CheckedRequest, PassageLike, check_request, check_requests
 from secateur.models.segmentation import format_of, segment
 from secateur.models.segmenters import get_segmenter
 from secateur.models.selection import SelectablePassage, passage_result, select, usage_of
@@ -63,13 +63,16 @@ class EncodedRequest:
 
 @dataclass(eq=False, repr=False)
 class Pruner:
-    """Prunes and reranks passages for a query. Use `Pruner.load` to make one.
+    """Prunes and reranks passages for a query. Use `Pruner.load` to create one.
 
     It can be shared between threads and with forked children, which open the model themselves on first use. Pickling
     stores the arguments of `load`; the process that unpickles loads the model once for all copies with the same
     arguments. `copy` returns the same object.
 
     Args:
+        config: Name, window, segmenter and default threshold of the model.
+        encoder: Makes the windows of a query and a passage.
+        backend: Runs them.
         calibration: Thresholds by target recall; None if the model is not calibrated.
         pad_id: Padding token of the tokenizer.
         directory: Directory of the model, if it was loaded from one.
@@ -152,12 +155,14 @@ class Pruner:
         """Prune and rerank passages for a query.
 
         Args:
-            query: Question of the user.
-            passages: Strings, `Passage`s, or mappings with the fields of a `Passage`.
+            query: Question or instruction, at most half the model's window in tokens unless `truncate_query` is set.
+            passages: Strings, `Passage`s, or mappings with the fields of a `Passage`, of any length.
             options: Fields of `PruneOptions`.
 
         Raises:
             InputError: An argument is not valid; the message names it.
+            RuntimeOutputError: The backend returned an invalid score.
+            BackendUnusableError: The backend cannot be used in this process any more.
         """
         return self._run([check_request(query, passages, PruneOptions.of(**options))])[0]
 
@@ -166,19 +171,14 @@ class Pruner:
         return self._run([check_request(request.query, request.passages, request.options)])[0]
 
     def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
-        """Prune for several queries, in batches across them. Results come in the order of the requests.
+        """Prune for several queries, in batches formed across them. Results have the order of the requests.
 
         The timings of each result are those of the whole call.
 
         Raises:
             InputError: A request is not valid; the message names it and the field.
         """
-        checked = []
-        for index, request in enumerate(requests):
-            try:
-                checked.append(check_request(request.query, request.passages, request.options))
-            except InputError as error:
-                raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
+        checked = check_requests(requests)
         return self._run(checked) if checked else []
 
     def threshold_for(self, options: PruneOptions) -> float:
@@ -234,7 +234,7 @@ class Pruner:
 
         Raises:
             RuntimeOutputError: The backend returned an invalid score.
-            BackendUnusableError: The backend cannot be used in this process any more.
+            BackendUnusableError: The backend can no longer be used in this process.
         """
         passage_type = self.encoder.template.passage_type
         batches = make_batches(windows, self.backend.limits, pad_id=self.pad_id, passage_type=passage_type)

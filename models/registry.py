@@ -7,13 +7,20 @@ path of an ONNX file, its precision, the device and the number of threads. The t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 BackendName = Literal["auto", "openvino", "onnx", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "int8", "fp16"]
+
+BACKENDS: tuple[str, ...] = get_args(BackendName)
+"""Values of `backend`; `auto` is the fastest installed one that can run the model."""
+DEVICES: tuple[str, ...] = get_args(DeviceName)
+"""Values of `device`; `auto` is CUDA if available, else the CPU."""
+PRECISIONS: tuple[str, ...] = get_args(PrecisionName)
+"""Values of `precision`, the weights of the ONNX file; `auto` is the faster file on this hardware."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +29,11 @@ class ModelChoice:
 
     Attributes:
         model: Model directory, or name of a shipped model; secateur-nano-en if unset.
-        backend: Runtime of the model.
+        backend: Backend of the model.
         device: Device of the model.
         precision: Precision of the ONNX file.
-        threads: Threads of CPU runtimes; one per processor if unset.
-        verify: Check of the model's files against their checksums.
+        threads: Number of threads of the CPU backends; one per processor if unset.
+        verify: Whether to compare the model's files with their checksums.
     """
 
     model: str | None = None
@@ -42,13 +49,11 @@ class Runtime:
     """A backend that can be loaded.
 
     Attributes:
-        description: One line for help and documentation.
         kind: Class of the backend, as `module:class`.
         package: Package that must be installed.
         runs_onnx: Whether it runs an ONNX file; false for one that runs the fp32 weights.
     """
 
-    description: str
     kind: str
     package: str
     devices: tuple[str, ...] = ("cpu", "cuda")
@@ -58,32 +63,14 @@ class Runtime:
 _PACKAGE = "secateur.models.backends"
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "openvino": Runtime("OpenVINO, the fastest on CPUs", f"{_PACKAGE}.openvino:OpenVinoBackend", "openvino", ("cpu",)),
-    "onnx": Runtime("ONNX Runtime, for CPUs and CUDA", f"{_PACKAGE}.onnx:OnnxBackend", "onnxruntime"),
-    "torch": Runtime(
-        "PyTorch, for models that were not exported", f"{_PACKAGE}.torch:TorchBackend", "torch", runs_onnx=False
-    ),
+    "openvino": Runtime(f"{_PACKAGE}.openvino:OpenVinoBackend", "openvino", ("cpu",)),
+    "onnx": Runtime(f"{_PACKAGE}.onnx:OnnxBackend", "onnxruntime"),
+    "torch": Runtime(f"{_PACKAGE}.torch:TorchBackend", "torch", runs_onnx=False),
 }
 """Backends by name. `auto` prefers them in this order on CPUs."""
 
-BACKENDS: Mapping[str, str] = {
-    "auto": "the fastest installed backend that can run the model",
-    **{name: runtime.description for name, runtime in RUNTIMES.items()},
-}
-"""Values of `backend`, with a description of each."""
 
-DEVICES: Mapping[str, str] = {"auto": "CUDA if available, else the CPU", "cpu": "the CPU", "cuda": "an NVIDIA GPU"}
-"""Values of `device`, with a description of each."""
-
-PRECISIONS: Mapping[str, str] = {
-    "auto": "the faster file on this hardware",
-    "int8": "8-bit weights and activations",
-    "fp16": "16-bit weights, computed in fp32",
-}
-"""Values of `precision`, the weights of the ONNX file, with a description of each."""
-
-
-def either(names: Mapping[str, object]) -> str:
-    """Return the names of a registry for help and descriptions: ``auto, cpu or cuda``."""
+def either(names: Sequence[str]) -> str:
+    """Return names for help and descriptions: ``auto, cpu or cuda``."""
     *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
+    return f"{', '.join(first)} or {last}"

@@ -60,15 +60,11 @@ _READERS: dict[type, tuple[Callable[[Any], Any], str, str]] = {
 
 def _check_option(option: Option, value: object) -> Any:
     read, kind, hint = _READERS[option.kind]
-    if option.choices:
-        hint = f"use {', '.join(option.choices)}"
-    elif option.range:
+    if option.range:
         hint = f"{hint} {'of' if option.kind is str else 'in'} {option.range}".replace("in >=", "of at least")
     found = read(value)
     if found is None:
         raise InputError(option.name, f"{shown(value)} is not {kind}", hint)
-    if option.choices and found not in option.choices:
-        raise InputError(option.name, f"{shown(value)} is unknown", hint)
     size = len(found) if option.kind is str else found
     low, high = option.minimum, option.maximum
     # Written so that NaN is out of range.
@@ -90,7 +86,7 @@ def check_options(options: PruneOptions) -> PruneOptions:
         if (value := getattr(options, name)) is not None or not option.optional
     }
     if options.target_recall is not None and options.threshold is not None:
-        raise InputError("target_recall", f"given together with threshold {options.threshold!r}", "give one of the two")
+        raise InputError("target_recall", f"cannot be used with threshold {options.threshold!r}", "give one of the two")
     return replace(options, **checked)
 
 
@@ -169,3 +165,18 @@ def check_request(query: object, passages: object, options: PruneOptions) -> Che
     changed = ["query"] if clean.query != query else []
     changed += [f"passages[{n}]" for n, passage in enumerate(given) if passage is not clean.passages[n]]
     return CheckedRequest(clean, tuple(f"{field}: lone surrogates were replaced by U+FFFD" for field in changed))
+
+
+def check_requests(requests: Sequence[PruneRequest]) -> list[CheckedRequest]:
+    """Check several requests; see `check_request`.
+
+    Raises:
+        InputError: A request is not valid; the message names it and the field.
+    """
+    checked = []
+    for number, one in enumerate(requests):
+        try:
+            checked.append(check_request(one.query, one.passages, one.options))
+        except InputError as error:
+            raise InputError(f"requests[{number}].{error.field}", error.problem, error.hint) from error
+    return checked

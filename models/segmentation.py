@@ -22,7 +22,7 @@ from secateur.models.types import Passage, Unit
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """An entry of the registry: one line for help and documentation, and the function that cuts a text into units."""
+    """A passage format: one line for help and documentation, and the function that cuts a text into units."""
 
     description: str
     segment: Callable[[str, Segmenter], list[Unit]]
@@ -34,14 +34,14 @@ def _segment_auto(text: str, segmenter: Segmenter) -> list[Unit]:
 
 AUTO = "auto"
 FORMATS = {
-    AUTO: Format("one of the others, decided for each passage by the rule of `detect_format`", _segment_auto),
+    AUTO: Format("the one of the others that fits, by the rule of `detect_format`", _segment_auto),
     "text": Format("plain text with paragraphs and lists", segment_text),
     "markdown": Format("CommonMark with tables", segment_markdown),
     "html": Format("HTML; scripts, navigation and hidden elements are never read", segment_html),
-    "lines": Format("each line a unit: logs, tool output, code, differences, CSV", segment_lines),
+    "lines": Format("each line a unit: logs, tool output, code, diffs, CSV", segment_lines),
     "json": Format("JSON or JSON Lines; entries of objects and arrays are units", segment_json),
 }
-"""The registry of passage formats; choices, errors and documentation derive from it.
+"""The registry of passage formats. Choices, errors and documentation derive from it.
 
 A new format is one entry here, its function (with new kinds of units in `types.UnitKind`, if any), and its tests.
 """
@@ -73,16 +73,5 @@ def format_of(passage: Passage) -> str:
 
 
 def segment(passage: Passage, segmenter: Segmenter | None = None) -> list[Unit]:
-    """Segment a passage into units by its format.
-
-    Args:
-        passage: The passage.
-        segmenter: Sentence segmenter; None for the default one.
-
-    Returns:
-        Units in order, tiling the text exactly; offsets are code points of the text.
-
-    Raises:
-        InputError: The format is unknown.
-    """
+    """Segment a passage by its format into units that tile its text; a format that is unknown raises an InputError."""
     return FORMATS[format_of(passage)].segment(passage.text, segmenter or get_segmenter())

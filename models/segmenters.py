@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -72,23 +71,12 @@ def punkt_segmenter() -> Segmenter:
     return lambda text: [int(end) for _, end in tokenizer.span_tokenize(text)]
 
 
-@dataclass(frozen=True, slots=True)
-class SegmenterEntry:
-    """An entry of the registry: one line for help and documentation, and the function that loads the segmenter."""
-
-    description: str
-    load: Callable[[], Segmenter]
-
-
-SEGMENTERS = {
-    "nupunkt": SegmenterEntry("NUPunkt, the default", nupunkt_segmenter),
-    "punkt": SegmenterEntry("NLTK's Punkt, with the extra `nltk`", punkt_segmenter),
-}
-"""The registry of segmenters. A new segmenter is one entry and its function."""
+SEGMENTERS: dict[str, Callable[[], Segmenter]] = {"nupunkt": nupunkt_segmenter, "punkt": punkt_segmenter}
+"""The registry of segmenters, each with the function that loads it. A new segmenter is one entry and its function."""
 
 
 def _ends(name: str, text: str) -> list[int]:
-    return corrected_ends(text, SEGMENTERS[name].load()(text))
+    return corrected_ends(text, SEGMENTERS[name]()(text))
 
 
 def get_segmenter(name: str = "nupunkt") -> Segmenter:
@@ -99,5 +87,5 @@ def get_segmenter(name: str = "nupunkt") -> Segmenter:
     """
     if name not in SEGMENTERS:
         raise unknown_name("segmenter", "segmenter", name, SEGMENTERS)
-    SEGMENTERS[name].load()  # errors come here
+    SEGMENTERS[name]()  # errors come here
     return partial(_ends, name)

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS
+from secateur.models.checkpoint import CALIBRATION, CONFIG, ONNX_FILES, TOKENIZER, WEIGHTS
 from secateur.models.errors import ModelError, shown
 from secateur.models.files import is_model_file, read_model_file, write_atomically
 
 SUMS = "secateur.sha256"
-SUMMED = (CONFIG, TOKENIZER, CALIBRATION, ONNX_INT8, ONNX_FP16, WEIGHTS)
+SUMMED = (CONFIG, TOKENIZER, CALIBRATION, *ONNX_FILES.values(), WEIGHTS)
 _MAX_BYTES = 2**18
 _LINE = re.compile(r"(?P<sum>[0-9A-Fa-f]{64}) [ *](?P<name>[^\\]+)")
 

@@ -40,10 +40,10 @@ class Passage:
 
     Args:
         text: Text to prune; offsets in results are code points of this string.
-        id: Identifier of the caller, returned unchanged.
+        id: Id of the passage, returned unchanged.
         title: Context that the model reads before the text; never part of the pruned text.
         format: Format of the text, which decides how it is segmented; `auto` for the one that fits.
-        metadata: Any data of the caller, returned unchanged.
+        metadata: Arbitrary metadata, returned unchanged.
     """
 
     text: str
@@ -85,7 +85,7 @@ class PassageResult:
 
     Attributes:
         index: Position in the caller's list of passages.
-        id: Identifier of the caller.
+        id: Id of the passage in the request.
         score: Relevance of the passage to the query, in [0, 1].
         text: Kept spans of the original text, joined by the joiner.
         spans: Kept spans ``(start, end)`` in code points of the original text, ascending and non-overlapping.
@@ -94,7 +94,7 @@ class PassageResult:
         kept_units: Number of kept units.
         total_units: Number of units of the passage.
         empty: Whether no unit was kept.
-        metadata: Metadata of the caller.
+        metadata: Metadata of the passage in the request.
         units: Every unit with its score, if requested by ``return_units``.
     """
 

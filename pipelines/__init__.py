@@ -1,1 +1,1 @@
-"""Jobs that a user runs as a whole and that go through several rooms: fine-tuning, pruning a corpus."""
+"""Jobs that a user runs as a whole and that need several packages: fine-tuning, pruning a corpus."""

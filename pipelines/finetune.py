@@ -37,7 +37,7 @@ class FinetuneOptions:
 
     Attributes:
         base: Model directory or name of a shipped model to start from.
-        minutes: Approximate time for training; fewer pairs are sampled if the machine is too slow for all.
+        minutes: Approximate training time in minutes; fewer pairs are sampled if the machine is too slow for all.
         seed: Seed of the split and of training.
     """
 
@@ -159,9 +159,9 @@ def finetune(data: Path, out: Path, options: FinetuneOptions | None = None) -> F
     The new model is written to ``out``; a killed run resumes from there.
 
     Raises:
-        DataError: the data cannot be used.
-        ModelError: the base cannot be loaded.
-        ExportError: the exported files are not faithful to the weights.
+        DataError: The data cannot be used.
+        ModelError: The base cannot be loaded.
+        ExportError: The exported files are not faithful to the weights.
     """
     from secateur.data_scripts.check import check_data
     from secateur.data_scripts.split import split

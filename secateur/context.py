@@ -1,4 +1,4 @@
-"""`prune_context`: from retrieved texts to the pruned context of a prompt, with numbered sources."""
+"""`prune_context`: from retrieved texts to the pruned context of a prompt, in numbered blocks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def prune_context(
     query: str, texts: Sequence[PassageLike], *, pruner: Pruner | Client | None = None, **options: Any
 ) -> str:
-    """Return what is worth reading in texts as one string: one block per source, with its number and title.
+    """Return the kept parts of texts as one string: one block per text, with its number and title.
 
-    Sources are numbered from 1 by their position in `texts`, in whatever order they appear, so an answer's ``[2]`` is
-    ``texts[1]``. A source without a kept unit is left out.
+    Texts are numbered from 1 by their position in `texts`, in whatever order they appear, so an answer's ``[2]`` is
+    ``texts[1]``. A text without a kept unit is left out.
 
     Args:
         query: Question or instruction that the texts are pruned for.

@@ -29,7 +29,7 @@ class BodyTooLargeError(InputError):
         super().__init__("body", f"is larger than {max_bytes} bytes", "send fewer passages per request")
 
 
-class ServiceError(SecateurError):
+class UnansweredError(SecateurError):
     """A request was not answered, although it may be valid."""
 
     status: ClassVar[int]  # of the response
@@ -39,7 +39,7 @@ class ServiceError(SecateurError):
         super().__init__(message or self.message)
 
 
-class UnknownModelError(ServiceError):
+class UnknownModelError(UnansweredError):
     """The request names a ``model`` that is not among the ``served`` ones."""
 
     status = 404
@@ -48,14 +48,14 @@ class UnknownModelError(ServiceError):
         super().__init__(f"model: {shown(model)} is not served; use one of {', '.join(served)}")
 
 
-class SlowBodyError(ServiceError):
+class SlowBodyError(UnansweredError):
     """The body did not arrive in time."""
 
     status = 408
     message = "body: did not arrive in time; send it faster"
 
 
-class OverloadedError(ServiceError):
+class OverloadedError(UnansweredError):
     """The server has no capacity for the request now. A new attempt should succeed after ``retry_after_s``."""
 
     status = 429
@@ -65,27 +65,27 @@ class OverloadedError(ServiceError):
         self.retry_after_s = retry_after_s
 
 
-class ClientGoneError(ServiceError):
+class ClientGoneError(UnansweredError):
     """The client closed the connection before it received the answer."""
 
     status = 499
 
 
-class BackendError(ServiceError):
+class BackendError(UnansweredError):
     """The backend failed on this request. Other requests are not affected."""
 
     status = 500
     message = "the model failed on this request; see the server log for details"
 
 
-class EngineDeadError(ServiceError):
+class EngineDeadError(UnansweredError):
     """The engine has stopped, and answers no requests."""
 
     status = 503
     message = "the engine has stopped; send the request to another replica"
 
 
-class DeadlineError(ServiceError):
+class DeadlineError(UnansweredError):
     """The request was not answered within its time limit of ``timeout_s``."""
 
     status = 504
@@ -94,7 +94,7 @@ class DeadlineError(ServiceError):
         super().__init__(f"not answered within {timeout_s * 1e3:.0f} ms; send fewer passages or allow more time")
 
 
-class DiskFullError(ServiceError):
+class DiskFullError(UnansweredError):
     """The body of a batch could not be stored in a temporary file."""
 
     status = 507

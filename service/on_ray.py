@@ -1,4 +1,4 @@
-"""The service on Ray Serve: ``serve run deploy/ray/serve.yaml`` (see docs/ray.md).
+"""The service on Ray Serve: ``serve run deploy/ray/serve.yaml`` (see docs/deployment.md).
 
 A replica runs the same application as `secateur serve`. The front sends each request to a replica, and to another one
 if the first dies before its answer starts. Requests have no side effects, so a retry is safe.
@@ -135,7 +135,7 @@ class Front:
                 # Ray's proxy adds the same request id.
                 response.raw_headers = [(k, v) for k, v in start.get("headers", []) if k.lower() != b"x-request-id"]
                 return response
-        raise AssertionError("the last try has returned or raised")
+        raise AssertionError("the last attempt has returned or raised")
 
 
 def build(arguments: dict[str, Any]) -> Application:

@@ -52,7 +52,7 @@ class Problem(BaseModel):
     """Problem details, RFC 9457."""
 
     type: str = Field(description="Problem type, always `about:blank`.", examples=["about:blank"])
-    title: str = Field(description="Standard phrase of the HTTP status.", examples=["Unprocessable Content"])
+    title: str = Field(description="Standard phrase of the HTTP status.", examples=["Unprocessable Entity"])
     status: int = Field(description="HTTP status code.", examples=[422])
     detail: Annotated[str, _at_most(1000)] = Field(
         description="Explanation of the problem, with a hint.",

@@ -80,11 +80,7 @@ PassageLike = Annotated[Annotated[str, Tag("string")] | Annotated[PassageBody, T
 
 def option_field(option: Option) -> Any:
     """Return the type and the field of an option. The schema documents the range; the library checks it."""
-    low, high = ("minLength", "maxLength") if option.kind is str else ("minimum", "maximum")
-    limits: dict[str, Any] = {low: option.minimum, high: option.maximum}
-    if option.choices:
-        limits["enum"] = [*option.choices, None]
-    schema: JsonDict = {name: limit for name, limit in limits.items() if limit is not None}
+    schema: JsonDict = {**option.schema}
     default = "" if option.default is None else f" Default: {json.dumps(option.default)}."
     return _KINDS[option.kind] | None, Field(None, description=option.description + default, json_schema_extra=schema)
 

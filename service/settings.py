@@ -103,7 +103,7 @@ class Settings(_OneModel, BaseSettings):
     timeout_ms: int = Field(30_000, ge=1, description="Time limit of a request without X-Request-Timeout-Ms.")
     max_timeout_ms: int = Field(300_000, ge=1, description="Largest accepted X-Request-Timeout-Ms.")
     receive_timeout_s: float = Field(
-        30.0, gt=0, description="Time limit for the head and for the body, in seconds; one more per 64 KiB of body."
+        30.0, gt=0, description="Time limit for the headers and for the body, in seconds; one more per 64 KiB of body."
     )
     max_queue_tokens: int = Field(
         262_144, ge=1, description="Largest number of tokens of a request and the requests before it; else 429."

@@ -6,7 +6,7 @@ import gc
 import importlib.util
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,11 @@ def _fixtures(item: pytest.Function) -> set[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_once() -> Iterator[None]:
-    """Compile each shipped file once a process, since hundreds of tests load one, which takes over a second."""
+def compiled_once() -> Iterator[Callable[[Path, int], tuple[Any, Any]]]:
+    """Compile each shipped file once a process, since hundreds of tests load one, which takes over a second.
+
+    Yields what compiles a file anew: a failed call spoils a compiled model, so tests of failures share none.
+    """
     compiled: dict[tuple[int, Path, int], Any] = {}
     original = openvino_backend.open_queue
 
@@ -113,7 +116,7 @@ def _compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino_backend, "open_queue", open_queue)
-        yield
+        yield original
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""Fine-tuning: pairs from labelled examples, losses, the trainer and the model card."""
+"""Training: pairs from labelled examples, losses, the trainer, calibration, export and the model card."""

@@ -94,7 +94,7 @@ class BatchStream(IterableDataset[list[Group]]):
         batch_size, rank, world: As in `GroupBatchSampler`.
 
     Raises:
-        DataError: there is nothing to train on.
+        DataError: There is nothing to train on.
     """
 
     def __init__(self, builder: GroupBuilder, batches: int, batch_size: int, rank: int = 0, world: int = 1) -> None:

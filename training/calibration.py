@@ -142,7 +142,7 @@ def calibrate_scores(scored: Scored, *, alphas: Sequence[float] = ALPHAS, balanc
         balance: Whether sources count the same, whatever their sizes; five or more are a sample of domains.
 
     Raises:
-        DataError: fewer than `MIN_QUERIES` queries have an answer, or no loss can be promised.
+        DataError: Fewer than `MIN_QUERIES` queries have an answer, or no loss can be promised.
     """
     losses = {name: found for name, queries in scored.items() if (found := _query_losses(queries))}
     sizes = {name: len(found) for name, found in losses.items()}
@@ -201,8 +201,8 @@ def calibrate(
         precision: Precision of the ONNX file, see `Pruner.load`.
 
     Raises:
-        DataError: the data cannot be used.
-        ModelError: the model cannot be loaded, or its directory cannot be written to.
+        DataError: The data cannot be used, or the file cannot be written.
+        ModelError: The model cannot be loaded.
     """
     pruner = Pruner.load(model, backend=backend, precision=precision)
     used = {"backend": f"{pruner.backend.name} {pruner.backend.precision}", "titles": titles}
@@ -221,8 +221,8 @@ def held_out_losses(model: str | Path | None, data: Path) -> SourceLosses:
     The model reads the passages' titles, as in a service, unless it was calibrated without.
 
     Raises:
-        DataError: the data cannot be used.
-        ModelError: the model cannot be loaded.
+        DataError: The data cannot be used.
+        ModelError: The model cannot be loaded.
     """
     calibration = Calibration.read(resolve(model))
     if calibration is None:
@@ -282,8 +282,8 @@ def check_shift(model: str | Path | None, data: Path, *, backend: str = "auto", 
     """Compare the scores of a sample, labelled or not, with those that a model was calibrated on.
 
     Raises:
-        ModelError: the model has no scores in `calibration.json`.
-        DataError: the sample has fewer than 20 passages.
+        ModelError: The model has no scores in `calibration.json`.
+        DataError: The sample has fewer than 20 passages.
     """
     directory = resolve(model)
     calibration = Calibration.read(directory)

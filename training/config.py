@@ -179,7 +179,7 @@ class TrainConfig(_Section):
 
     Attributes:
         name: Name of the model.
-        base: Hugging Face encoder or earlier secateur model: a directory, the name of a shipped model, a hub name, or
+        base: Hugging Face encoder or earlier Secateur model: a directory, the name of a shipped model, a hub name, or
             ``package:NAME/PATH`` for a directory in a Python package.
         out: Directory for checkpoints and the finished model.
         data: Sampling of the training pairs.
@@ -193,7 +193,7 @@ class TrainConfig(_Section):
         prune_head: Form of the prune head; `auto` for the base's own, or else `bilinear`.
         segmenter: Sentence segmenter.
         base_share: Share of the base's weights in an average with the trained ones, often better than either on data
-            unlike the training data (WiSE-FT, arXiv 2109.01903). Needs an earlier secateur model as base, and no LoRA.
+            unlike the training data (WiSE-FT, arXiv 2109.01903). Needs an earlier Secateur model as base, and no LoRA.
         seed: Seed of every random choice.
         save_steps: Steps between checkpoints.
         report_to: Installed trackers that `transformers` supports, e.g. `tensorboard`, `wandb`, `mlflow`.

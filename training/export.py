@@ -21,7 +21,7 @@ from secateur.labelled.sources import labelled_sources
 from secateur.models.backends.onnx import OnnxBackend
 from secateur.models.backends.openvino import OpenVinoBackend
 from secateur.models.batching import Batch, BatchLimits, make_batches
-from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS, read_config
+from secateur.models.checkpoint import CONFIG, ONNX_FILES, TOKENIZER, WEIGHTS, read_config
 from secateur.models.errors import DataError, ExportError
 from secateur.models.files import atomic_path
 from secateur.models.network import PruningNetwork, load_network
@@ -38,7 +38,6 @@ CHECK_PAIRS = 200
 MIN_PAIRS = 100
 MAX_BATCH_EFFECT = 1e-4
 MAX_FLIPS = {"fp16": 0.005, "int8": 0.03}
-_FILES = {"fp16": ONNX_FP16, "int8": ONNX_INT8}
 _OPSET = 17
 _UNLIMITED = 1 << 30  # tokens of a batch
 
@@ -202,9 +201,9 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
         data: Labelled examples whose queries and passages calibrate the quantisation and check the files.
 
     Raises:
-        DataError: there are too few pairs, or a file cannot be written.
-        ExportError: a file is not faithful to the weights; nothing is written.
-        ModelError: the weights, or the files beside them, differ from their sums.
+        DataError: There are too few pairs, or a file cannot be written.
+        ExportError: A file is not faithful to the weights; nothing is written.
+        ModelError: The weights, or the files beside them, differ from their sums.
     """
     check_sums(directory, (CONFIG, TOKENIZER, WEIGHTS))
     config = read_config(directory)
@@ -218,9 +217,9 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
         folder = Path(name)
         fp32 = folder / "fp32.onnx"
         _write_fp32(load_network(directory), check.batches(rows=2)[0], fp32)
-        for precision, file in _FILES.items():
+        for precision, max_flips in MAX_FLIPS.items():
+            file, path = ONNX_FILES[precision], folder / precision
             log.info("writing %s", file)
-            path = folder / precision
             if precision == "fp16":
                 _write_fp16(fp32, path)
             else:
@@ -232,12 +231,12 @@ def export(directory: Path, data: Path) -> list[ExportReport]:
                 size = path.stat().st_size / 1e6
                 report = ExportReport(file, backend.name, flips, check.batch_effect(pruner), size)
                 log.info("%s", report)
-                _refuse_if_unfaithful(report, MAX_FLIPS[precision])
+                _refuse_if_unfaithful(report, max_flips)
                 reports.append(report)
-        for precision, file in _FILES.items():
+        for precision, file in ONNX_FILES.items():
             with atomic_path(directory / file) as partial:
                 shutil.copyfile(folder / precision, partial)
-    write_sums(directory, changed=_FILES.values())
+    write_sums(directory, changed=ONNX_FILES.values())
     return reports
 
 

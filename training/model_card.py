@@ -200,8 +200,8 @@ def make_card(directory: Path, metrics: Path, facts: CardFacts, data: Path | Non
     ``data`` has held-out examples to measure the losses at the calibrated thresholds on.
 
     Raises:
-        DataError: the metrics or the data cannot be read.
-        ModelError: the directory holds no model.
+        DataError: The metrics or the data cannot be read.
+        ModelError: The directory holds no model.
     """
     try:
         figures = figures_table(read_json(metrics))

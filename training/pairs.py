@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from secateur.labelled.examples import LabelledPassage
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
+from secateur.models.merging import logit
 from secateur.models.pruner import Pruner
 from secateur.models.segmentation import segment
 from secateur.models.segmenters import Segmenter
@@ -181,11 +182,6 @@ def scores_on_units(units: Sequence[Unit], result: PassageResult, length: int) -
     return [float(by_character[unit.start : unit.end].mean()) for unit in units]
 
 
-def _logit(probability: float) -> float:
-    clipped = min(max(probability, _LOWEST), 1 - _LOWEST)
-    return math.log(clipped / (1 - clipped))
-
-
 def with_teacher_scores(
     queries: Sequence[str], passages: Sequence[Sequence[LabelledUnits]], teacher: Pruner, gold_share: float
 ) -> list[list[LabelledUnits]]:
@@ -197,7 +193,7 @@ def with_teacher_scores(
     def relabelled(units: LabelledUnits, result: PassageResult) -> LabelledUnits:
         pairs = zip(units.labels, scores_on_units(units.units, result, len(units.passage.text)), strict=True)
         labels = tuple(gold_share * gold + (1 - gold_share) * score for gold, score in pairs)
-        return replace(units, labels=labels, teacher_score=_logit(result.score))
+        return replace(units, labels=labels, teacher_score=logit(result.score, _LOWEST))
 
     texts = ((query, [units.passage for units in group]) for query, group in zip(queries, passages, strict=True))
     return [
@@ -210,7 +206,7 @@ def build_groups(builder: GroupBuilder, teacher: TeacherConfig | None = None) ->
     """Return all pairs of a run by query, the same from the same builder, and the number of queries of each source.
 
     Raises:
-        DataError: there is nothing to learn from.
+        DataError: There is nothing to learn from.
     """
     sources = read_sources(builder.config)
     sampled = sample_queries(sources, builder.config, random.Random(builder.seed))

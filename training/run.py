@@ -35,7 +35,7 @@ def base_directory(base: str) -> Path:
     """Return the directory of a configuration's ``base``.
 
     Raises:
-        ModelError: the package is not installed, or the directory has no fast tokenizer.
+        ModelError: The package is not installed, or the directory has no fast tokenizer.
     """
     if base.startswith("package:"):
         package, _, inner = base.removeprefix("package:").partition("/")
@@ -141,7 +141,7 @@ def _base_weights(config: TrainConfig, base: Path, network: PruningNetwork) -> d
     if not config.base_share:
         return {}
     if not has_heads(base):
-        raise DataError(f"base_share: {config.base!r} is no secateur model to average with; leave `base_share` out")
+        raise DataError(f"base_share: {config.base!r} is not a Secateur model to average; leave `base_share` out")
     if config.lora is not None:
         raise DataError("base_share: cannot be combined with `lora`; leave one of them out")
     return {name: weight.clone() for name, weight in network.state_dict().items() if weight.is_floating_point()}
@@ -153,9 +153,9 @@ def train(config: TrainConfig) -> Path:
     Under `torchrun` each process trains on its share of every batch; the first one writes.
 
     Raises:
-        DataError: the data cannot be trained on, the loss is not finite, nothing can be written, or the machine lacks
+        DataError: The data cannot be trained on, the loss is not finite, nothing can be written, or the machine lacks
             something that the configuration requires.
-        ModelError: the base cannot be used, or a batch does not fit into memory.
+        ModelError: The base cannot be used, or a batch does not fit into memory.
     """
     check_machine(config)
     set_seed(config.seed)

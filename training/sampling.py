@@ -37,7 +37,7 @@ def usable_sources(config: DataConfig) -> dict[str, Callable[[], Iterator[Exampl
     """Return for each source a function that reads its examples with a query and a passage.
 
     Raises:
-        DataError: a weight names an unknown source.
+        DataError: A weight names an unknown source.
     """
     sources = {source.name: source for source in labelled_sources(config.train) if source.name not in config.exclude}
     unknown = sorted(config.source_weights.keys() - sources.keys())
@@ -58,7 +58,7 @@ def read_sources(config: DataConfig) -> dict[str, list[Example]]:
     """Read the usable examples by source.
 
     Raises:
-        DataError: there is none, or a weight names an unknown source.
+        DataError: There is none, or a weight names an unknown source.
     """
     examples = {name: list(read()) for name, read in usable_sources(config).items()}
     return {name: examples[name] for name in usable_sizes({name: len(examples[name]) for name in examples}, config)}
@@ -68,7 +68,7 @@ def mixture(sizes: Mapping[str, int], config: DataConfig) -> dict[str, float]:
     """Return the share of each source in the samples, by size, exponent and weight, without those that have none.
 
     Raises:
-        DataError: no source has a share.
+        DataError: No source has a share.
     """
     weights = {name: size**config.mix_exponent * config.source_weights.get(name, 1.0) for name, size in sizes.items()}
     total = sum(weights.values())

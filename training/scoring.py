@@ -49,7 +49,6 @@ def score_examples(
         found = []
         for labelled, result in zip(example.passages, results, strict=True):
             if units := result.units:
-                gold = [any(u.start < end and u.end > start for start, end in labelled.spans) for u in units]
                 scores = np.array([u.score for u in units], dtype=np.float64)
-                found.append(LabelledScores(scores, np.array(gold, dtype=bool), labelled.relevant))
+                found.append(LabelledScores(scores, np.array(labelled.unit_labels(units)), labelled.relevant))
         yield found

@@ -35,7 +35,7 @@ def validation_groups(config: TrainConfig, encoder: PairEncoder) -> list[Group]:
     """Encode validation queries with all their passages, unchanged.
 
     Raises:
-        DataError: none of the queries has an answer.
+        DataError: None of the queries has an answer.
     """
     if config.data.validation is None:
         return []

@@ -10,7 +10,7 @@ from benchmarks.workload import BenchRequest
 from secateur.models.backends.base import available_threads
 from secateur.models.backends.openvino import open_queue
 from secateur.models.batching import Batch, make_batches
-from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, resolve
+from secateur.models.checkpoint import ONNX_FILES, resolve
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.requests import check_request
@@ -18,7 +18,6 @@ from secateur.models.types import Passage, PruneRequest
 
 Feeds = Sequence[dict[str, Any]]
 
-_FILES = {"int8": ONNX_INT8, "fp16": ONNX_FP16}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -95,7 +94,7 @@ class BareRuntime:
     def __init__(self, backend: str, open_runtime: Callable[[Path], Callable[[Feeds], object]]) -> None:
         self._pruner = Pruner.load(backend=backend, device="cpu")
         self.precision = self._pruner.backend.precision
-        self._run = open_runtime(resolve(None) / _FILES[self.precision])
+        self._run = open_runtime(resolve(None) / ONNX_FILES[self.precision])
 
     def prepare(self, request: BenchRequest) -> Callable[[], object]:
         """Return a run of the request's batches."""

@@ -56,7 +56,7 @@ class IndexConfig:
 
 @dataclass(frozen=True, slots=True)
 class TeachConfig:
-    """The teacher: a cross-encoder or secateur model, or without ``model`` the language model in some mode."""
+    """The teacher: a cross-encoder or Secateur model, or without ``model`` the language model in some mode."""
 
     model: str | None = None
     mode: Mode = "pointwise"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut, find
+from secateur.data_scripts.ingest.sources import DOCUMENT_LIMITS, Columns, Found, LeftOut, find
 from secateur.data_scripts.ingest.tables import TABLES, Row, read_table
 from secateur.data_scripts.ingest.texts import read_file
 from secateur.data_scripts.near_duplicates import NearDuplicates, digest, normalised
@@ -33,18 +33,18 @@ class IngestOptions(Checked):
     """Options of ingestion.
 
     Attributes:
-        near_duplicates: Similarity of word shingles from which a document is a near-duplicate; 0 keeps them all.
-        same_ids: What to do if an id of a table occurs twice with different texts. Files of the same name in different
+        near_duplicates: Lowest similarity of word shingles of near-duplicates; 0 keeps them all.
+        same_ids: Treatment of a table's id that occurs twice with different texts. Files of the same name in different
             sources always get a suffix.
         max_document_mib: Size limit of a text, Markdown or HTML file, of a PDF's text, and of a row of a table.
-        max_unpacked_mib: Size limit of an unpacked ``.gz`` or Parquet file; None: 1024, or 100 times the size of the
-            file if that is more.
-        strict: Stop at the first file or row that cannot be read, and write nothing.
+        max_unpacked_mib: Size limit of an unpacked ``.gz`` or Parquet file; if unset, 1024, or 100 times the size of
+            the file if that is more.
+        strict: Whether to stop at the first file or row that cannot be read, and write nothing.
     """
 
     near_duplicates: Share = 0.9
     same_ids: SameIds = "error"
-    max_document_mib: Mebibytes = DEFAULT_LIMITS.line / MIB
+    max_document_mib: Mebibytes = DOCUMENT_LIMITS.line / MIB
     max_unpacked_mib: Mebibytes | None = None
     strict: bool = False
 

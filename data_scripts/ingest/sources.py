@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from secateur.labelled.json_files import read_json
+from secateur.labelled.sources import DATASET_MARKS
 from secateur.labelled.text_files import MIB, Limits
 from secateur.models.errors import DataError, shown
 
@@ -24,8 +25,7 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet",),
 }
-DEFAULT_LIMITS = Limits(line=64 * MIB)  # a line or a text is held in memory and hashed as one document
-_DATASET_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")
+DOCUMENT_LIMITS = Limits(line=64 * MIB)  # a line or a text is held in memory and hashed as one document
 
 
 class LeftOut(Exception):
@@ -115,7 +115,7 @@ def _walk(root: Path) -> Iterator[Found | LeftOut]:
     while stack:
         directory = stack.pop()
         name = _readable(directory.relative_to(root).as_posix())
-        if any((directory / mark).is_file() for mark in _DATASET_MARKS):
+        if any((directory / mark).is_file() for mark in DATASET_MARKS):
             yield _dataset(directory, _readable(root.name) if name == "." else name, real_root)
             continue
         corpus = directory / "corpus.jsonl"

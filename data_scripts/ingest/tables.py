@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Columns, Found, LeftOut
+from secateur.data_scripts.ingest.sources import DOCUMENT_LIMITS, Columns, Found, LeftOut
 from secateur.data_scripts.records import Document
 from secateur.labelled.parquet_files import open_parquet
 from secateur.labelled.sources import refuse_media, saved_splits
@@ -172,7 +172,7 @@ TABLES = tuple(_READERS)
 """The kinds of files that are tables."""
 
 
-def read_table(found: Found, columns: Columns, limits: Limits = DEFAULT_LIMITS) -> Iterator[Row | LeftOut]:
+def read_table(found: Found, columns: Columns, limits: Limits = DOCUMENT_LIMITS) -> Iterator[Row | LeftOut]:
     """Yield a document for each row of a table, with the other columns as metadata, or why there is none.
 
     Raises:

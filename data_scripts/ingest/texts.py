@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from secateur.data_scripts.ingest.html import html_text
-from secateur.data_scripts.ingest.sources import DEFAULT_LIMITS, Found, LeftOut
+from secateur.data_scripts.ingest.sources import DOCUMENT_LIMITS, Found, LeftOut
 from secateur.data_scripts.records import Document
 from secateur.labelled.text_files import MIB, Limits, encoding_error, open_binary, read_limited
 from secateur.labelled.yaml_files import TooMuchError, load_yaml
@@ -47,7 +47,7 @@ def decode(data: bytes, declared: str | None = None) -> str:
         except UnicodeDecodeError as error:
             raise LeftOut("wrong encoding", f"is not UTF-16 at byte {error.start}") from error
     if is_binary(data):
-        raise LeftOut("binary file", "it contains zero bytes, so it is not text; convert it first")
+        raise LeftOut("binary file", "it contains null bytes, so it is not text; convert it first")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -156,7 +156,7 @@ _READERS: dict[str, Callable[[bytes, Found], Document]] = {
 }
 
 
-def read_file(found: Found, limits: Limits = DEFAULT_LIMITS) -> Document | LeftOut:
+def read_file(found: Found, limits: Limits = DOCUMENT_LIMITS) -> Document | LeftOut:
     """Return the document in a text, Markdown, HTML or PDF file, or why there is none.
 
     Its id is the file's path relative to the source. The metadata of a PDF has the code point where each page starts.

@@ -61,8 +61,8 @@ class LabelOptions(LlmLimits):
 
     Attributes:
         style: ``answer`` asks for an answer with citations, ``select`` for the sentence numbers alone.
-        samples: Replies for each pair; a label is the share of them that cite the unit (self-consistency). Above 1 the
-            endpoint needs a temperature above 0.
+        samples: Number of replies for each pair; a label is the share of them that cite the unit (self-consistency).
+            More than one needs a temperature above 0.
         segmenter: Sentence segmenter; that of the model that will be trained.
     """
 

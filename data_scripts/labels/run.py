@@ -15,6 +15,7 @@ from secateur.data_scripts.records import Labelled, Pair, read_records
 from secateur.data_scripts.reports import MAX_COUNTED, TENTHS, UnitCounts
 from secateur.data_scripts.validation import unique_ids
 from secateur.labelled.blocks import blocks, map_blocks
+from secateur.labelled.examples import overlapping
 from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import most_tokens
 from secateur.llm.endpoint import Endpoint
@@ -57,7 +58,7 @@ class LabelReport(LlmReport):
         kept, positions = self.counts.kept_units, self.counts.positions
         lines = [f"{self.labelled} pairs labelled, {kept[0]} of them without an answer"]
         if self.dropped:
-            lines.append(f"{self.dropped.total()} pairs dropped, their replies are unusable: {listed(self.dropped)}")
+            lines.append(f"{self.dropped.total()} pairs dropped for unusable replies: {listed(self.dropped)}")
         if self.labelled:
             ordered = sorted(kept.items())
             counts = ", ".join(f"{count} of {units}{'+' * (units == MAX_COUNTED)}" for units, count in ordered)
@@ -148,7 +149,7 @@ def label_by_answers(pairs: Path, out: Path, segmenter: str = "nupunkt") -> Labe
         if not pair.answers or not units:
             return NotLabelled("no_answers_known" if units else "no_units")
         spans = find_spans(pair.passage, pair.answers)
-        labels = (float(any(unit.start < end and unit.end > start for start, end in spans)) for unit in units)
+        labels = map(float, overlapping(units, spans))
         return labelled(pair, units, labels, next((pair.passage[start:end] for start, end in spans), ""))
 
     return _write(out, map(outcome, read_pairs(pairs)), LabelReport())

@@ -93,7 +93,7 @@ def select(
     """Choose ``count`` pairs to label, write them in their old order, and return their number.
 
     Pairs with a blank query or passage are never chosen. The choice is ``random`` by the seed; ``diverse`` by `vote_k`
-    over the embeddings, without a measured gain; or ``uncertain`` by `uncertainty` of a secateur model, the shipped one
+    over the embeddings, without a measured gain; or ``uncertain`` by `uncertainty` of a Secateur model, the shipped one
     by default, which finds more of the pairs that the model gets wrong.
     """
     check("count", count, Count)

@@ -45,8 +45,8 @@ class GenerateOptions(LlmLimits):
 
     Attributes:
         styles: Styles, each a request of its own: ``question``, ``keywords``, ``conversational``.
-        per_topic: Queries for each topic and style.
-        topics: Most topics of a document.
+        per_topic: Number of queries for each topic and style.
+        topics: Largest number of topics of a document.
         seed: Seed of the topics.
     """
 

@@ -32,6 +32,10 @@ def make_queries(
 
     Returns:
         How many were written, and the outcome of the model's requests.
+
+    Raises:
+        InputError: There are neither own queries nor rules nor a language model.
+        DataError: A file cannot be read, or there is no query.
     """
     if own is None and not rules and endpoint is None:
         raise InputError("queries", "no source is given", "give own queries, rules or a language model")

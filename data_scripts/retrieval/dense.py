@@ -39,11 +39,11 @@ class DenseOptions(Checked):
     """How chunks are embedded and indexed.
 
     Attributes:
-        embedder: Directory of a sentence-transformers model; None for all-MiniLM-L6-v2.
-        max_tokens: Tokens that are read of a chunk; all-MiniLM-L6-v2 was trained with 128.
-        shard: Chunks of one file of embeddings: at most so many are embedded again after a killed run.
-        kind: Kind of faiss index: ``flat`` (exact), ``hnsw`` (a graph) or ``ivf`` (lists on disk); None chooses
-            by size: flat up to 100,000 chunks, hnsw up to a million.
+        embedder: Directory of a sentence-transformers model; all-MiniLM-L6-v2 if unset.
+        max_tokens: Number of tokens that are read of a chunk; all-MiniLM-L6-v2 was trained with 128.
+        shard: Number of chunks per file of embeddings; a killed run embeds at most this many again.
+        kind: Kind of faiss index: ``flat`` (exact), ``hnsw`` (a graph) or ``ivf`` (lists on disk); if unset,
+            chosen by size: flat up to 100,000 chunks, hnsw up to a million.
     """
 
     embedder: Path | None = None
@@ -130,7 +130,7 @@ class DenseIndex:
         faiss = _faiss()
         paths = sorted((directory / _PARTS).glob("*.faiss"))
         if not paths:
-            raise DataError(f"{directory}: holds no dense index; index again without --only bm25")
+            raise DataError(f"{directory}: has no dense index; index again without --only bm25")
         self._parts = [faiss.read_index(str(path), faiss.IO_FLAG_MMAP) for path in paths]
         for part in self._parts:
             if hasattr(part, "nprobe"):

@@ -41,7 +41,7 @@ class ChunkStore:
             self._offsets = np.load(directory / _OFFSETS, mmap_mode="r")
             self._file = self._path.open("rb")
         except OSError as error:
-            raise DataError(f"{directory}: is no index ({error}); make one with `secateur data index`") from error
+            raise DataError(f"{directory}: is not an index ({error}); make one with `secateur data index`") from error
 
     @staticmethod
     def write(source: Path, directory: Path) -> None:
@@ -72,7 +72,7 @@ class Bm25Index:
         try:
             self._index = bm25s_library("data").BM25.load(str(directory / _BM25), mmap=True)
         except (OSError, ValueError) as error:
-            raise DataError(f"{directory}: holds no BM25 index ({error}); index again without --only dense") from error
+            raise DataError(f"{directory}: has no BM25 index ({error}); index again without --only dense") from error
 
     @staticmethod
     def build(texts: Iterable[str], directory: Path) -> None:
@@ -125,9 +125,13 @@ def build_index(
 
     Returns:
         The manifest in ``index.json``: what the index was made from, its number of ``rows`` and ``kind``.
+
+    Raises:
+        InputError: Neither part is wanted.
+        DataError: There is no chunk, or ``out`` holds other files.
     """
     if not bm25 and not dense:
-        raise InputError("index", "is without BM25 and without a dense part", "leave out one of them at most")
+        raise InputError("index", "has neither BM25 nor a dense part", "leave out at most one of them")
     state: dict[str, Any] = {"chunks": fingerprint(chunks), "bm25": bm25, "dense": None}
     if dense:
         embedder = load_embedder(options.embedder, options.max_tokens)
@@ -160,7 +164,7 @@ def open_index(directory: Path) -> Index:
     """Open an index; `DataError` for one that is none, is unfinished, or was made with another embedder."""
     manifest = stored_object(directory / _MANIFEST)
     if not manifest:
-        problem = "is unfinished" if (directory / _STATE).is_file() else "is no index"
+        problem = "is unfinished" if (directory / _STATE).is_file() else "is not an index"
         raise DataError(f"{directory}: {problem}; run `secateur data index`")
     dense = None
     if (made := manifest["dense"]) is not None:

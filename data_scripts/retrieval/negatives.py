@@ -28,12 +28,12 @@ class Band:
 
 
 def parse_bands(text: str) -> tuple[Band, ...]:
-    """Read bands of ranks such as ``1-5:2,6-20:2``; `InputError` for a text that is no list of bands."""
+    """Read bands of ranks such as ``1-5:2,6-20:2``; `InputError` for a text that is not a list of bands."""
     bands = []
     for part in filter(None, text.split(",")):
         match = _BAND.fullmatch(part.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise InputError("bands", f"{part!r} is no band", "give FIRST-LAST:COUNT, such as 1-5:2,6-20:2")
+            raise InputError("bands", f"{part!r} is not a band", "give FIRST-LAST:COUNT, such as 1-5:2,6-20:2")
         bands.append(Band(int(match[1]), int(match[2]), int(match[3])))
     return tuple(bands)
 
@@ -46,7 +46,7 @@ class PairOptions:
     """Which passages of a query are labelled.
 
     Attributes:
-        top: First ranks that are taken, beside the query's own chunk.
+        top: Number of first ranks that are taken, besides the query's own chunk.
         bands: Ranks from which further passages, hard negatives, are drawn at random, such as ``3-10:2,11-20:1``.
         margin: Teacher logits by which a drawn passage must be below the best taken one, since it may answer too
             (NV-Retriever: Moreira et al. 2024, arXiv 2407.15831, "TopK-MarginPos"): 2 removes most of the drawn

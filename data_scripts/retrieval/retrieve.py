@@ -28,12 +28,12 @@ class RetrieveOptions(Checked):
     """How passages are found.
 
     Attributes:
-        k: Passages of each query.
+        k: Number of passages per query.
         method: ``bm25``, ``dense``, or ``fused`` by reciprocal ranks.
-        depth: Ranks of each ranking that are fused.
+        depth: Number of ranks of each ranking that are fused.
         constant: Constant of the fusion; the paper's 60 shows lower recall and MRR.
-        feedback: First dense passages that a query is moved towards before a second search (Rocchio), without a
-            measured gain; 0 for none.
+        feedback: Number of first dense passages that a query is moved towards before a second search (Rocchio),
+            without a measured gain; 0 for none.
         alpha: Weight of the query in the feedback.
         beta: Weight of the passages in the feedback.
     """

@@ -38,9 +38,9 @@ class TeachOptions(LlmLimits):
             (fewest requests, least exact).
         sorting: Pairwise: ``heapsort`` compares about 2 n log n pairs; ``allpair`` all of them, about three times as
             many for 30 passages without a measured gain; ``sliding`` neighbours in some passes.
-        passes: Sliding: number of passes, and of first ranks that are then right.
-        window: Listwise: passages of one request.
-        step: Listwise: passages by which the window moves.
+        passes: Sliding: number of passes, and of first ranks that are correct afterwards.
+        window: Listwise: number of passages per request.
+        step: Listwise: number of passages by which the window moves.
     """
 
     mode: Mode = "pointwise"

@@ -1,4 +1,4 @@
-"""A teacher from disk: a cross-encoder of sentence-transformers, or a secateur model."""
+"""A teacher from disk: a cross-encoder of sentence-transformers, or a Secateur model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from secateur.data_scripts.records import Candidates
 from secateur.data_scripts.teacher.verdicts import MAX_LOGIT, shown_text
 from secateur.models.checkpoint import has_heads, read_encoder_config, resolve
 from secateur.models.errors import MissingExtraError, ModelError
+from secateur.models.merging import logit
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest
@@ -19,22 +20,18 @@ from secateur.models.types import Passage, PruneRequest
 Teacher = Callable[[Sequence[Candidates]], list[list[float]]]
 """From some queries with their passages to a logit for each passage."""
 
+_LEAST = 1 / (1 + math.exp(MAX_LOGIT))  # relevance whose logit is the lowest
+
 
 @lru_cache(maxsize=1)
 def load_teacher(name_or_path: str | Path, max_tokens: int, batch: int) -> Teacher:
-    """Load a cross-encoder or a secateur model, once in each process: the blocks of a job share it.
+    """Load a cross-encoder or a Secateur model, once in each process: the blocks of a job share it.
 
-    ``max_tokens`` of query and passage are read by a cross-encoder, in batches of pairs; secateur models read all. A
+    ``max_tokens`` of query and passage are read by a cross-encoder, in batches of pairs; Secateur models read all. A
     directory that is neither, or whose model has no trained head, is a `ModelError`.
     """
     directory = resolve(name_or_path)
     return _pruner(directory) if has_heads(directory) else _cross_encoder(directory, max_tokens, batch)
-
-
-def _logit(share: float) -> float:
-    edge = 1 / (1 + math.exp(MAX_LOGIT))
-    share = min(max(share, edge), 1 - edge)
-    return math.log(share / (1 - share))
 
 
 def _pruner(directory: Path) -> Teacher:
@@ -45,7 +42,7 @@ def _pruner(directory: Path) -> Teacher:
         passages = [[Passage(p.text, title=p.title or None, format=p.format) for p in one.passages] for one in block]
         asked = [PruneRequest(one.query, tuple(p), options) for one, p in zip(block, passages, strict=True) if p]
         results = iter(pruner.prune_many(asked))
-        return [[_logit(item.score) for item in next(results).results] if p else [] for p in passages]
+        return [[logit(item.score, _LEAST) for item in next(results).results] if p else [] for p in passages]
 
     return score
 
@@ -63,7 +60,7 @@ def _cross_encoder(directory: Path, max_tokens: int, batch: int) -> Teacher:
     try:
         model: Any = CrossEncoder(str(directory), max_length=max_tokens, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{directory}: is no cross-encoder ({error})") from error
+        raise ModelError(f"{directory}: is not a cross-encoder ({error})") from error
     if model.config.num_labels not in (1, 2):
         raise ModelError(f"{directory}: gives {model.config.num_labels} scores a pair; give a model with 1 or 2")
 

@@ -18,7 +18,7 @@ from secateur.service.settings import Settings
 ROOT = Path(__file__).parents[2]
 CHART = Path(__file__).parent / "secateur"
 SCHEMA, VALUES, DOCUMENT = CHART / "values.schema.json", CHART / "values.yaml", ROOT / "docs/deployment.md"
-# The chart sets these by itself, and secrets are no matter of a ConfigMap.
+# The chart sets these itself, and secrets do not belong in a ConfigMap.
 OWN = {"host", "port", "api_keys", "api_keys_file", "redis_password", "redis_password_file"}
 
 _TABLE = re.compile(r"(?<=<!-- values:begin -->\n).*?(?=<!-- values:end -->)", re.DOTALL)

@@ -41,7 +41,7 @@ def digest_of(name: str) -> str:
     """Return the digest of an image, of all its platforms together.
 
     Raises:
-        SystemExit: the registry does not tell it.
+        SystemExit: The registry does not tell it.
     """
     command = ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}", name]
     try:

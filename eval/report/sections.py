@@ -233,7 +233,7 @@ def quality_table(metrics: Json) -> Table:
     about = system["about"]
     caption = f"{about.get('weights', first)} on {about.get('backend', first)}; * at the default threshold"
     if trained_on:
-        caption += f"; {_UNSEEN} source that training had nothing of"
+        caption += f"; {_UNSEEN} unseen source"
     return Table(caption, ["source", "queries", *_QUALITY], rows)
 
 

@@ -8,18 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from secateur.eval.systems.base import SegmentedPassage, by_best_unit, weights_text
-from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, resolve
+from secateur.models.checkpoint import ONNX_FILES, WEIGHTS, resolve
 from secateur.models.errors import DataError
 from secateur.models.merging import PassageScores
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PassageResult
 
-_FILES = {"int8": ONNX_INT8, "fp16": ONNX_FP16}
-
 
 def _about(what: str, pruner: Pruner, model: str | None) -> dict[str, str]:
     """Return what the scores of a pruner depend on, with a digest of the weights that it runs."""
-    weights = resolve(model) / _FILES.get(pruner.backend.precision, WEIGHTS)
+    weights = resolve(model) / ONNX_FILES.get(pruner.backend.precision, WEIGHTS)
     return {
         "what": what,
         "model": pruner.config.name,

@@ -60,7 +60,7 @@ def _choose_backend(directory: Path, device: str) -> tuple[str, str]:
         return "torch", device
     if exported:
         raise MissingExtraError("a backend", "gpu" if device == "cuda" else "cpu")
-    raise ModelError(f"{directory} holds neither ONNX files nor {WEIGHTS}; train or export a model into it")
+    raise ModelError(f"{directory} has neither ONNX files nor {WEIGHTS}; train or export a model into it")
 
 
 def _check(choice: ModelChoice) -> None:
@@ -71,10 +71,10 @@ def _check(choice: ModelChoice) -> None:
     if backend != "auto":
         runtime = RUNTIMES[backend]
         if not runtime.runs_onnx and choice.precision != "auto":
-            raise InputError("precision", f"{choice.precision!r} does not go with backend {backend!r}", "leave it out")
+            raise InputError("precision", f"{choice.precision!r} is invalid for backend {backend!r}", "leave it out")
         if device not in ("auto", *runtime.devices):
             others = " or ".join(repr(name) for name, other in RUNTIMES.items() if device in other.devices)
-            raise InputError("device", f"{device!r} does not go with backend {backend!r}", f"use backend {others}")
+            raise InputError("device", f"{device!r} is invalid for backend {backend!r}", f"use backend {others}")
     if choice.threads is not None and (as_integer(choice.threads) or 0) < 1:
         problem = f"{choice.threads!r} is not a positive integer"
         raise InputError("threads", problem, "leave it out for one per processor")

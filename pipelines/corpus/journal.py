@@ -108,7 +108,7 @@ def open_journal(path: Path, run: dict[str, str], block: int, rows: int) -> Iter
         rows: Number of rows in the corpus, whose last block may be shorter.
 
     Raises:
-        DataError: it belongs to another run, another process writes to it, or it cannot be read or written.
+        DataError: It belongs to another run, another process writes to it, or it cannot be read or written.
     """
     with _checked(path, "opened"):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def request_of(item: Item, options: PruneOptions) -> tuple[PruneRequest, bool]:
     """Return the request of a row, and whether it has a single passage.
 
     Raises:
-        InputError: the row is broken; the message names the field.
+        InputError: The row is broken; the message names the field.
     """
     query, value = item
     single = isinstance(value, str | Mapping)

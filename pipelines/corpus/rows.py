@@ -36,7 +36,7 @@ class Corpus:
         """Yield the rows. Blank lines are skipped.
 
         Raises:
-            DataError: the file cannot be read, or a line is not a JSON object.
+            DataError: The file cannot be read, or a line is not a JSON object.
         """
         if self.path.name.endswith(_LINES) and self.dataset is None:
             for number, row in json_lines(self.path):
@@ -79,7 +79,7 @@ def open_corpus(path: Path) -> Corpus:
         path: ``.jsonl`` or ``.jsonl.gz``, ``.parquet``, or a directory that `datasets` wrote by ``save_to_disk``.
 
     Raises:
-        DataError: it does not exist, has another format, or several splits.
+        DataError: It does not exist, has another format, or several splits.
         MissingExtraError: `datasets` is not installed.
     """
     if path.is_dir():
@@ -121,7 +121,7 @@ def find_columns(corpus: Corpus, columns: Columns, query: str | None) -> Columns
     """Return the columns with the names in the first row, unless the given query is that of all rows.
 
     Raises:
-        InputError: there is no such column.
+        InputError: There is no such column.
     """
     existing = next(corpus.read(), {})
 
@@ -145,7 +145,7 @@ def form_of(out: Path) -> Literal["lines", "parquet", "dataset"]:
     """Return the format that an output's name stands for.
 
     Raises:
-        InputError: its ending is unknown.
+        InputError: Its ending is unknown.
     """
     if out.name.endswith(_LINES):
         return "lines"
@@ -225,7 +225,7 @@ def write(
         score_only: Whether the outcomes are scores.
 
     Raises:
-        DataError: it cannot be written, or the format cannot hold the rows.
+        DataError: It cannot be written, or the format cannot hold the rows.
     """
     form = form_of(out)
     added: Iterator[Row] = (

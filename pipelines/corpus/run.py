@@ -172,9 +172,9 @@ def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) ->
     output is the same as that of an uninterrupted run.
 
     Raises:
-        InputError: an option is wrong, or a column is missing.
-        DataError: the corpus cannot be read, has broken rows, or ``out`` cannot be written.
-        SecateurError: the model cannot be loaded.
+        InputError: An option is wrong, or a column is missing.
+        DataError: The corpus cannot be read, has broken rows, or ``out`` cannot be written.
+        SecateurError: The model cannot be loaded.
     """
     options = options or CorpusOptions()
     form = form_of(out)

@@ -76,7 +76,7 @@ def ingest(
     columns: Annotated[Columns, flat(id="id-column", title="title-column", text="text-column")] = Columns(),
     options: Annotated[ingesting.IngestOptions, flat()] = ingesting.IngestOptions(),
 ) -> None:
-    """Read documents of many formats, each once.
+    """Read documents of many formats, without duplicates.
 
     Example: `secateur data ingest docs/ wiki.parquet --out documents.jsonl`
     """
@@ -103,11 +103,11 @@ def queries(
     *,
     out: Queries,
     own: Annotated[Path | None, arg("Your own queries: a text file with one per line, or JSON lines.")] = None,
-    rules: Annotated[bool, arg("Headings and questions of FAQs as queries.")] = True,
+    rules: Annotated[bool, arg("Whether to use headings and questions of FAQs as queries.")] = True,
     options: Annotated[GenerateOptions, flat(*LlmJobOptions.LIMITS, styles="style")] = GenerateOptions(),
     llm: LlmJob = LlmJobOptions(),
 ) -> None:
-    """Make queries for chunks: your own, by rule, by a language model.
+    """Collect queries for chunks: your own, by rule, and by a language model.
 
     Example: `secateur data queries chunks.jsonl --out queries.jsonl --own questions.txt`
     """
@@ -145,7 +145,7 @@ def retrieve(
     trec: Annotated[Path | None, arg("TREC run to write as well.")] = None,
     options: Annotated[retrieving.RetrieveOptions, flat(constant="rrf-k")] = retrieving.RetrieveOptions(),
 ) -> None:
-    """Retrieve each query's passages.
+    """Retrieve the passages of each query.
 
     Example: `secateur data retrieve queries.jsonl --index index --out candidates.jsonl`
     """
@@ -205,7 +205,7 @@ def pairs(
     out: Pairs,
     top: Annotated[int, arg("Number of first passages, besides the query's own chunk.")] = 2,
     bands: Annotated[str, arg("Ranks of hard negatives, as FIRST-LAST:COUNT,...")] = "3-10:2,11-20:1",
-    margin: Annotated[float | None, arg("Logits of the teacher between a hard negative and the best.")] = None,
+    margin: Annotated[float | None, arg("Lowest margin over a hard negative, in logits of the teacher.")] = None,
     seed: Seed = 13,
 ) -> None:
     """Choose the passages of each query to label, with hard negatives.
@@ -221,7 +221,7 @@ def select(
     *,
     out: Pairs,
     count: Annotated[int, arg("Number of chosen pairs.")],
-    by: Annotated[Literal["random", "diverse", "uncertain"], arg("Criterion of the choice.")] = "diverse",
+    by: Annotated[Literal["random", "diverse", "uncertain"], arg("Criterion of the choice.")] = "random",
     embedder: Annotated[Path | None, arg("Embedder for `diverse`; all-MiniLM-L6-v2 if unset.")] = None,
     model: Annotated[str | None, arg("Model for `uncertain`; secateur-nano-en if unset.")] = None,
     seed: Seed = 13,
@@ -246,7 +246,7 @@ def label(
         arg("Answers with citations (Provence), sentence numbers alone, or the pairs' known answers, without a model."),
     ] = "answer",
     ray: Ray = False,
-    dry_run: Annotated[Switch, arg("Prompts and projected cost, without a request.")] = False,
+    dry_run: Annotated[Switch, arg("Whether to show prompts and the projected cost only; nothing is sent.")] = False,
     options: Annotated[LabelOptions, flat("style", *LlmJobOptions.LIMITS)] = LabelOptions(),
     llm: LlmJob = LlmJobOptions(),
 ) -> None:

@@ -30,9 +30,9 @@ def evaluate(
         tuple[str, ...], arg("Measured system as NAME or NAME:MODEL_DIR; repeatable; `all` stands for every baseline.")
     ] = ("secateur",),
     limit: Annotated[int | None, arg("Number of queries per source; all if unset.")] = None,
-    titles: Annotated[bool, arg("Passages read under their titles.")] = True,
-    needle: Annotated[Switch, arg("Needle test as well.")] = False,
-    robustness: Annotated[Switch, arg("Robustness set as well.")] = False,
+    titles: Annotated[bool, arg("Whether passages are read under their titles.")] = True,
+    needle: Annotated[Switch, arg("Whether to run the needle test as well.")] = False,
+    robustness: Annotated[Switch, arg("Whether to measure the robustness set as well.")] = False,
     update: Annotated[
         tuple[str, ...], arg("Document whose tables are rewritten, as FILE or FILE:BLOCK; repeatable.")
     ] = (),
@@ -58,7 +58,7 @@ def rag(
         float | None, arg("Lowest keep probability of a kept unit; the model's own threshold if unset.")
     ] = None,
     limit: Annotated[int | None, arg("Number of questions per source; all if unset.")] = None,
-    judge: Annotated[Switch, arg("Answers judged by a language model as well.")] = False,
+    judge: Annotated[Switch, arg("Whether a language model judges the answers as well.")] = False,
     judge_llm: Annotated[
         str | None, arg("Name of the judging language model; --llm if unset. Implies --judge.")
     ] = None,

@@ -34,7 +34,7 @@ def flat(*without: str, group: str = "Parameters", **names: str) -> Parameter:
 
 
 Switch = Annotated[bool, Parameter(negative=())]
-Ray = Annotated[Switch, arg("Run on the Ray cluster of RAY_ADDRESS, or on a local one.")]
+Ray = Annotated[Switch, arg("Whether to run on the Ray cluster of RAY_ADDRESS, or on a local one.")]
 Query = Annotated[str, arg("Question or instruction that the passages are pruned for.", "--query", "-q")]
 ModelName = Annotated[str, arg("Model directory, or name of a shipped model.")]
 DefaultModel = Annotated[str | None, arg("Model directory, or name of a shipped model; secateur-nano-en if unset.")]
@@ -83,9 +83,9 @@ class LlmOptions:
         base_url: Base URL of the endpoint, such as http://localhost:8000/v1.
         llm: Name of the language model at the endpoint.
         api_key_env: Environment variable with the API key.
-        timeout: Seconds that one request may take.
-        retries: Further attempts after status 429 or 5xx, or a timeout.
-        concurrency: Number of requests in flight.
+        timeout: Time limit of a request, in seconds.
+        retries: Number of further attempts after status 429 or 5xx, or a timeout.
+        concurrency: Number of concurrent requests.
         prices: Prices of a million input tokens and a million output tokens.
         extra: Further fields of every request, as a JSON object.
     """

@@ -67,10 +67,10 @@ def calibrate(
     *,
     data: Annotated[Path, arg("Labelled examples that the model was not trained on.")],
     out: Annotated[Path | None, arg("File to write; the model's calibration.json if unset.")] = None,
-    pooled: Annotated[Switch, arg("Equal weight of all queries instead of all sources.")] = False,
-    titles: Annotated[bool, arg("Passages read under their titles.")] = True,
+    pooled: Annotated[Switch, arg("Whether all queries count the same instead of all sources.")] = False,
+    titles: Annotated[bool, arg("Whether passages are read under their titles.")] = True,
     check: Annotated[
-        Switch, arg("Comparison of the scores of DATA with those of the calibration; nothing is written.")
+        Switch, arg("Whether to compare the scores of DATA with those of the calibration only; nothing is written.")
     ] = False,
     backend: Annotated[BackendName, arg("Backend of the model.")] = "auto",
     precision: Annotated[PrecisionName, arg("Precision of the ONNX file.")] = "auto",
@@ -129,7 +129,7 @@ def card(
 
 
 def checksum(model: ModelName, /) -> None:
-    """Write the checksums that a model's files are checked against when it is loaded.
+    """Write the checksums that a model's files are compared with when it is loaded.
 
     Example: `secateur checksum my-model`
     """

@@ -35,7 +35,7 @@ from secateur.cli.options import (
 from secateur.labelled.text_files import as_text, parse_json, read_limited
 from secateur.models.backends.onnx import cuda_available
 from secateur.models.calibration import Calibration
-from secateur.models.checkpoint import ONNX_FP16, ONNX_INT8, WEIGHTS, read_config, resolve
+from secateur.models.checkpoint import ONNX_FILES, WEIGHTS, read_config, resolve
 from secateur.models.errors import DataError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
@@ -96,8 +96,8 @@ def prune(
         ),
     ],
     query: Query,
-    json_: Annotated[bool, arg("JSON of the whole result instead of the kept text.", "--json", negative=())] = False,
-    jsonl: Annotated[Switch, arg("Reading of every file, and of stdin, as JSON lines.")] = False,
+    json_: Annotated[bool, arg("Whether to print the whole result as JSON.", "--json", negative=())] = False,
+    jsonl: Annotated[Switch, arg("Whether to read every file, and stdin, as JSON lines.")] = False,
     format: Annotated[str, arg("Format of text files; JSON lines have their own.", choices=tuple(FORMATS))] = "text",
     pruning: Annotated[Pruning, PRUNING] = Pruning(),
     model: Model = ModelChoice(),
@@ -149,7 +149,7 @@ def prune_corpus(
     corpus: Annotated[Path, arg("Rows as .jsonl, .jsonl.gz, .parquet, or a `datasets` directory.")],
     /,
     *,
-    out: Annotated[Path, arg("The rows with one more column, in any of these formats.")],
+    out: Annotated[Path, arg("Output: the rows with one more column, in any of these formats.")],
     query: Annotated[str | None, arg("Query of all rows.", "--query", "-q")] = None,
     query_column: Annotated[str | None, arg("Column of each row's query; `query` or `question` if unset.")] = None,
     passages_column: Annotated[
@@ -157,9 +157,9 @@ def prune_corpus(
     ] = None,
     title_column: Annotated[str | None, arg("Column of the title of a passage that is a text.")] = None,
     column: Annotated[str, arg("Name of the new column.")] = "pruned",
-    score_only: Annotated[Switch, arg("Scores of passages and units instead of pruned texts.")] = False,
+    score_only: Annotated[Switch, arg("Whether to write scores of passages and units instead of texts.")] = False,
     keep_broken: Annotated[
-        Switch, arg("An error in a column of its own for every broken row, instead of an end at the first.")
+        Switch, arg("Whether to record the error of a broken row in a column instead of stopping at it.")
     ] = False,
     block: Annotated[int, arg("Number of rows that run together.")] = 64,
     ray: Ray = False,
@@ -195,7 +195,7 @@ def prune_corpus(
 
 def mcp(
     *,
-    http: Annotated[Switch, arg("Streamable HTTP at /mcp instead of stdio.")] = False,
+    http: Annotated[Switch, arg("Whether to serve streamable HTTP at /mcp instead of stdio.")] = False,
     host: Annotated[str, arg("Address that --http listens on.")] = "127.0.0.1",
     port: Annotated[int, arg("Port that --http listens on, 0 to 65535.", validator=Number(gte=0, lte=65535))] = 8081,
     url: Annotated[
@@ -203,7 +203,7 @@ def mcp(
         arg("URL of a running service that prunes (its key: SECATEUR_API_KEY); a model in this process if unset."),
     ] = None,
     on_error: Annotated[
-        Literal["raise", "passthrough"], arg("Result while the service is down: an error, or the unpruned texts.")
+        Literal["raise", "passthrough"], arg("Reaction when the service is down: an error, or the unpruned texts.")
     ] = "raise",
     pruning: Annotated[ToolPruning, PRUNING] = ToolPruning(),
     model: Annotated[ModelChoice, flat("precision", "verify", group="Model")] = ModelChoice(),
@@ -231,7 +231,7 @@ def info(model: DefaultModel = None, /) -> None:
         "secateur": __version__,
         "model": config.name,
         "directory": str(directory),
-        "files": [name for name in (ONNX_INT8, ONNX_FP16, WEIGHTS) if (directory / name).is_file()],
+        "files": [name for name in (*ONNX_FILES.values(), WEIGHTS) if (directory / name).is_file()],
         "window": config.window,
         "heads": {"rank": config.rank_head, "prune": config.prune_head},
         "segmenter": config.segmenter,

@@ -81,9 +81,9 @@ class Health:
     """Whether a service answers.
 
     Attributes:
-        ready: whether requests can be served.
-        model: name of the model for requests that name none.
-        models: names of all served models.
+        ready: Whether requests can be served.
+        model: Name of the model for requests that name none.
+        models: Names of all served models.
     """
 
     ready: bool
@@ -96,8 +96,8 @@ class Answers:
     """Reads the answers of a service. What is wrong with one is a `BadResponseError` that names the field.
 
     Attributes:
-        hide: removes the secrets from a text.
-        route: route to the service, for messages.
+        hide: Removes the secrets from a text.
+        route: Route to the service, for messages.
     """
 
     hide: Hide = str

@@ -19,10 +19,9 @@ from secateur.client.errors import BadResponseError, ServiceUnavailableError
 from secateur.client.exchange import Connections
 from secateur.client.settings import ClientSettings
 from secateur.client.wire import answer_limit, body, join, passthrough, split
-from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions, with_options
 from secateur.models.processes import PerProcess
-from secateur.models.requests import CheckedRequest, PassageLike, check_request
+from secateur.models.requests import CheckedRequest, PassageLike, check_request, check_requests
 from secateur.models.types import PruneRequest, PruneResult
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ _CONCURRENT = 8  # requests of `prune_many` at the same time, as many as the ser
 class AsyncClient:
     """`Client` for asyncio, with the same arguments; an async context manager.
 
-    May be used in several event loops, one after another or at the same time in several threads. Each loop has its own
+    Can be used in several event loops, one after another or at the same time in several threads. Each loop has its own
     connections, which are closed when `asyncio.run` ends the loop.
     """
 
@@ -71,12 +70,7 @@ class AsyncClient:
 
     async def prune_many(self, requests: Sequence[PruneRequest]) -> list[PruneResult]:
         """Prune for several queries, up to eight at the same time; see `Client.prune_many`."""
-        checked = []
-        for index, request in enumerate(requests):
-            try:
-                checked.append(check_request(request.query, request.passages, request.options))
-            except InputError as error:
-                raise InputError(f"requests[{index}].{error.field}", error.problem, error.hint) from error
+        checked = check_requests(requests)
         slots = asyncio.Semaphore(_CONCURRENT)
 
         async def prune(one: CheckedRequest) -> PruneResult:
@@ -119,28 +113,28 @@ class AsyncClient:
 
 
 class Client:
-    """Prunes on a service. Keeps its connections, and may be shared between threads; a context manager.
+    """Prunes on a running service. Keeps its connections, and can be shared between threads; a context manager.
 
     A request of more than 1,000 passages or 500,000 characters is sent in parts, one after another, each with the
-    whole timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
-    it if it is too large. Requests are sent by a thread of the client's own, which begins with the first of them.
+    full timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
+    it if it is too large. Requests are sent by the client's own thread, which starts with the first request.
 
     Args:
-        url: address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
+        url: Address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.
         api_key: API key; default: SECATEUR_API_KEY in the environment, if set. White space around it is removed, and
             an empty key counts as not given. No error, warning or log shows it.
-        model: name of a served model; default: the service's default model.
-        timeout_s: seconds for one HTTP request with all its tries and the waits between them, until the last byte.
-        retries: number of further tries after a status 429, 502 or 503 or a lost connection. A request may be sent
+        model: Name of a served model; default: the service's default model.
+        timeout_s: Time limit of one HTTP request in seconds, with all its attempts and the waits between them.
+        retries: Number of further attempts after status 429, 502 or 503 or a lost connection. A request may be sent
             twice, because pruning changes nothing at the service.
-        on_error: `raise`, or `passthrough`: if the service is down, too slow, too busy or answers nonsense, passages
-            are returned whole, in their order, with a score of 0, a warning in the result and one in the log. An error
-            that the caller has to fix (a wrong argument, a wrong key) is raised in any case.
-        max_connections: largest number of open connections.
-        service_timeout_s: seconds that the service may take for a request; default: its own, 30 s unless changed.
+        on_error: `raise`, or `passthrough`: if the service is down, too slow or overloaded, or returns garbage,
+            passages are returned unpruned, in their order, with a score of 0, a warning in the result and one in the
+            log. An error that the caller has to fix (a wrong argument, a wrong key) is raised in any case.
+        max_connections: Largest number of open connections.
+        service_timeout_s: Seconds that the service may take for a request; default: its own, 30 s unless changed.
 
     Raises:
-        InputError: a setting is wrong.
+        InputError: A setting is wrong.
     """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
@@ -170,8 +164,8 @@ class Client:
         Ids and metadata are not sent: the result has the caller's own objects.
 
         Raises:
-            InputError: an argument is wrong; the message names it.
-            ServiceError: the service did not answer, or gave a bad answer.
+            InputError: An argument is wrong; the message names it.
+            ServiceError: The service did not answer, or gave a bad answer.
         """
         return self._run(self._client.prune(query, passages, **options))
 
@@ -183,8 +177,8 @@ class Client:
         """Prune for several queries, up to eight at the same time; results have the order of the requests.
 
         Raises:
-            InputError: a request is wrong; the message names it and the field. Nothing was sent.
-            ServiceError: see `prune`.
+            InputError: A request is wrong; the message names it and the field. Nothing was sent.
+            ServiceError: See `prune`.
         """
         return self._run(self._client.prune_many(requests))
 
@@ -196,7 +190,7 @@ class Client:
         """Ask, once, whether the service is ready.
 
         Raises:
-            ServiceError: the service cannot be reached.
+            ServiceError: The service cannot be reached.
         """
         return self._run(self._client.health())
 

@@ -17,16 +17,16 @@ _SEARCHED = 1 << 16  # bytes that are searched for secrets before a quotation is
 
 
 class ServiceError(SecateurError):
-    """The service did not do what it was asked. Subclasses say why.
+    """The service did not fulfil a request. Subclasses say why.
 
     Args:
-        message: one line for people.
+        message: Description on one line.
         status: HTTP status of the answer; None without an answer.
-        details: problem details of the answer (RFC 9457); empty if it has none.
+        details: Problem details of the answer (RFC 9457); empty if it has none.
 
     Attributes:
-        detail: the service's own description of the problem, if any.
-        request_id: the request's id in the service's log, if any.
+        detail: The service's own description of the problem, if any.
+        request_id: The request's id in the service's log, if any.
     """
 
     def __init__(self, message: str, *, status: int | None = None, details: Mapping[str, Any] | None = None) -> None:
@@ -39,7 +39,7 @@ class ServiceError(SecateurError):
 
 
 class ServiceUnavailableError(ServiceError):
-    """The service is down, too slow, too busy or failing. The same request may succeed later, or elsewhere."""
+    """The service is down, too slow, overloaded or failing. The same request may succeed later, or elsewhere."""
 
 
 class BadResponseError(ServiceError):
@@ -50,11 +50,11 @@ class RequestRefusedError(ServiceError, InputError):
     """The service refused a value. Also an `InputError`, as the library would raise.
 
     Args:
-        field: the argument, e.g. ``passages[3].text``.
-        problem: what is wrong with it.
-        hint: what to give instead.
+        field: The argument, e.g. ``passages[3].text``.
+        problem: What is wrong with it.
+        hint: What to give instead.
         status: HTTP status of the answer.
-        details: its problem details.
+        details: Its problem details.
     """
 
     def __init__(

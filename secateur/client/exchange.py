@@ -1,4 +1,4 @@
-"""Requests to a service: connections, a deadline over all tries, and the error of each failure."""
+"""Requests to a service: connections, a deadline over all attempts, and the error of each failure."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Connections:
         The answer may have a limit in bytes. The offset is the index of the first passage in the caller's list.
 
         Raises:
-            ServiceError: no good answer came. It has no cause, because exceptions of httpx hold the headers.
+            ServiceError: No good answer came. It has no cause, because exceptions of httpx hold the headers.
         """
         deadline = time.monotonic() + self._settings.timeout_s
         failures = 0
@@ -119,7 +119,7 @@ class Connections:
         return httpx.Response(response.status_code, headers=response.headers, content=bytes(content))
 
     def error_of(self, outcome: httpx.Response | Exception, offset: int = 0) -> tuple[ServiceError, bool]:
-        """Return the error of a bad answer or an exception, and whether another try may help."""
+        """Return the error of a bad answer or an exception, and whether another attempt may help."""
         settings = self._settings
         where, hint = f"{self._where} cannot be reached", settings.route.hint
         if isinstance(outcome, httpx.Response):
@@ -188,10 +188,10 @@ def _ssl_context(settings: ClientSettings) -> ssl.SSLContext:
 
 
 def backoff_s(failures: int, retry_after_s: float | None = None) -> float:
-    """Return the seconds to wait before the next try: full jitter, added to what the service asked for.
+    """Return the seconds to wait before the next attempt: full jitter, added to what the service asked for.
 
     The wait is drawn evenly below a bound, so that clients do not return at the same moment. Own code, not tenacity,
-    which knows neither a Retry-After nor a deadline over all tries.
+    which knows neither a Retry-After nor a deadline over all attempts.
     """
     jitter = random.uniform(0.0, min(CAP_S, BASE_S * 2.0 ** min(failures - 1, 60)))
     return min(retry_after_s or 0.0, MAX_RETRY_AFTER_S) + jitter

@@ -68,9 +68,9 @@ class AnyPruner:
     The model is loaded, or the client made, on first use.
 
     Args:
-        settings: model to load, or service to use if they have a `url`. The options are not read from them.
-        pruner: loaded model to use instead.
-        client: client to use instead; async calls use another one with the same settings.
+        settings: Model to load, or service to use if they have a `url`. The options are not read from them.
+        pruner: Loaded model to use instead.
+        client: Client to use instead; async calls use another one with the same settings.
     """
 
     def __init__(

@@ -46,8 +46,8 @@ class SecateurPruner:
 
     Args:
         api_key: API key of the service.
-        pruner: loaded model to use; it is not saved with a pipeline.
-        settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
+        pruner: Loaded model to use; it is not saved with a pipeline.
+        settings: Fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
     @_with_settings
@@ -98,8 +98,8 @@ class SecateurPruner:
         """Prune and rerank retrieved documents for the user's question; options replace those of the component.
 
         Raises:
-            InputError: the query or an option is wrong.
-            ServiceError: the service did not answer.
+            InputError: The query or an option is wrong.
+            ServiceError: The service did not answer.
         """
         if not documents:
             return {"documents": []}

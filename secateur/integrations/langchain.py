@@ -33,9 +33,9 @@ class SecateurCompressor(PruningComponent, BaseDocumentCompressor, Serializable)
     graph's node, use `RunnableLambda(lambda x: compressor.compress_documents(x["documents"], x["query"]))`.
 
     Args:
-        pruner: loaded model to use.
-        client: client of a service to use, with its settings.
-        settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
+        pruner: Loaded model to use.
+        client: Client of a service to use, with its settings.
+        settings: Fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -62,8 +62,8 @@ class SecateurCompressor(PruningComponent, BaseDocumentCompressor, Serializable)
         """Prune and rerank retrieved documents for the user's question; callbacks are ignored.
 
         Raises:
-            InputError: the query or an option is wrong.
-            ServiceError: the service did not answer.
+            InputError: The query or an option is wrong.
+            ServiceError: The service did not answer.
         """
         if not documents:
             return []

@@ -38,12 +38,13 @@ class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
 
     Ids, relationships and metadata are kept. The score is the relevance; the retriever's is in the metadata's
     `secateur`, with the kept spans (code points of the original text) and counts, which prompts and embeddings leave
-    out. `ReRankStartEvent` and `ReRankEndEvent` are emitted.
+    out. `ReRankStartEvent` and `ReRankEndEvent` are emitted. `postprocess_nodes` raises `InputError` if the query or an
+    option is wrong, and `ServiceError` if the service did not answer.
 
     Args:
-        pruner: loaded model to use.
-        client: client of a service to use, with its settings.
-        settings: fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
+        pruner: Loaded model to use.
+        client: Client of a service to use, with its settings.
+        settings: Fields of `PruneSettings`: options of `Pruner.prune`, a model, or a service's `url`.
     """
 
     model_config = ConfigDict(extra="forbid")  # LlamaIndex's own base ignores unknown fields

@@ -44,7 +44,7 @@ class Pruned(BaseModel):
     texts: list[PrunedText] = Field(description="Texts by falling relevance.")
     input_tokens: int = Field(description="Number of tokens of all texts.")
     output_tokens: int = Field(description="Number of kept tokens.")
-    warnings: list[str] = Field(description="Changes that the input needed.")
+    warnings: list[str] = Field(description="Changes made to the request.")
 
 
 def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] = "WARNING") -> MCPServer[Any]:
@@ -72,7 +72,7 @@ def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] =
         )
 
     required = {
-        "query": (str, Field(description="The question that the texts should answer.")),
+        "query": (str, Field(description="Question that the texts should answer.")),
         "texts": (list[str], Field(description="Texts to prune.")),
     }
     prune.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -23,9 +23,7 @@ def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
     hints = get_type_hints(PruneOptions)
     found = {}
     for name, option in OPTIONS.items():
-        low, high = ("minLength", "maxLength") if option.kind is str else ("minimum", "maximum")
-        limits = {low: option.minimum, high: option.maximum}
-        schema: Any = {key: limit for key, limit in limits.items() if limit is not None}
+        schema: Any = option.schema
         default = defaults.get(name, option.default)
         found[name] = hints[name], Field(default, description=option.description, json_schema_extra=schema)
     return found
@@ -49,15 +47,15 @@ class PruneSettings(_Options):
     backend: str = Field(default="auto", description=f"Backend: {either(BACKENDS)}.")
     device: str = Field(default="auto", description=f"Device: {either(DEVICES)}.")
     precision: str = Field(default="auto", description=f"Precision of the ONNX file: {either(PRECISIONS)}.")
-    threads: int | None = Field(default=None, description="Threads of CPU runtimes; default: one per processor.")
-    verify: bool = Field(default=True, description="Whether the model's files are compared with their checksums.")
+    threads: int | None = Field(default=None, description="Threads of the CPU backends; one per processor if unset.")
+    verify: bool = Field(default=True, description="Whether to compare the model's files with their checksums.")
 
     url: str | None = Field(default=None, description="Address of a service to use instead of a model.", repr=False)
     # exclude: a key must not reach a saved pipeline; where one is loaded, SECATEUR_API_KEY is read.
     api_key: SecretStr | None = Field(default=None, description="API key of the service.", exclude=True, repr=False)
-    timeout_s: float = Field(default=60.0, description="Seconds for one request to the service with all its tries.")
+    timeout_s: float = Field(default=60.0, description="Time limit of a request with all its attempts, in seconds.")
     on_error: Literal["raise", "passthrough"] = Field(
-        default="raise", description="If the service is down: raise, or passthrough to return documents unpruned."
+        default="raise", description="Reaction when the service is down: raise, or passthrough for unpruned documents."
     )
 
     @field_validator("api_key", mode="before")

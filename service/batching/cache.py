@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from cachetools import LRUCache
 
-from secateur.models.checkpoint import CONFIG, ONNX_FP16, ONNX_INT8, TOKENIZER, WEIGHTS
+from secateur.models.checkpoint import CONFIG, ONNX_FILES, TOKENIZER, WEIGHTS
 from secateur.models.errors import InputError, MissingExtraError
 from secateur.models.merging import SCORING_VERSION, PassageScores
 from secateur.models.pruner import EncodedRequest, Pruner
@@ -27,7 +27,7 @@ _REDIS_TIMEOUT_S = 0.25
 _REDIS_PAUSE_S = 5.0  # without requests to Redis after a failure
 _REDIS_CHUNK = 1000  # keys per command pipeline; the event loop continues in between
 _URL = "give redis://HOST:PORT/NUMBER, and escape special characters of a password, such as %40 for @"
-_FILES = (CONFIG, TOKENIZER, ONNX_INT8, ONNX_FP16, WEIGHTS)
+_FILES = (CONFIG, TOKENIZER, *ONNX_FILES.values(), WEIGHTS)
 _PACKAGES = ("nupunkt", "nltk", "tokenizers")  # their versions determine units and tokens
 
 

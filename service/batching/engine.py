@@ -86,7 +86,7 @@ class Engine:
 
         Raises:
             InputError: The request is invalid, or cannot be answered within its time limit.
-            ServiceError: The queue is full, the time is over, the backend failed, or the engine has stopped.
+            UnansweredError: The queue is full, the time is over, the backend failed, or the engine has stopped.
         """
         if not self.alive or self._closing:
             raise EngineDeadError

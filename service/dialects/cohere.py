@@ -31,7 +31,7 @@ class RelevantSpans(BaseModel):
 
 
 class CohereSpan(BaseModel):
-    """A span that is worth reading."""
+    """A kept span."""
 
     start: int = Field(description="Start offset in code points, inclusive.")
     end: int = Field(description="End offset in code points, exclusive.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
@@ -13,8 +12,6 @@ from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult
 from secateur.service.json_body import STRING_OR_OBJECT, StrictBody, check_limit
 from secateur.service.settings import Settings
-
-_MIN_PROBABILITY = 1e-7  # whose logit is returned
 
 # Validated leniently, as the services do that use pydantic's defaults: "true" and 1 are true, "3" is 3. The schema
 # shows the accepted types. NaN in quotes is not a number here either.
@@ -30,7 +27,7 @@ Real = Annotated[
 THRESHOLD = Field(None, description="Secateur extension: lowest score of a kept unit; the model's threshold if unset.")
 TARGET_RECALL = Field(None, description="Secateur extension: share of answering units to keep, instead of a threshold.")
 RAW_SCORES = Field(None, description="Whether to return logits instead of probabilities. Default: false.")
-PRUNED_TEXT = Field(description="Secateur extension: the part of the text that is worth reading.")
+PRUNED_TEXT = Field(description="Secateur extension: kept spans of the text, joined.")
 
 
 class DocumentBody(BaseModel, extra="allow"):
@@ -116,12 +113,6 @@ class RerankBody(StrictBody):
             }
             for item in result.results
         ]
-
-
-def logit(probability: float) -> float:
-    """Return the logit of a probability; of 0 and 1, a finite one."""
-    inside = min(max(probability, _MIN_PROBABILITY), 1 - _MIN_PROBABILITY)
-    return math.log(inside / (1 - inside))
 
 
 def read_tokens(result: PruneResult) -> int:

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from secateur.models.errors import InputError, shown
+from secateur.models.merging import logit
 from secateur.models.types import PruneResult
 from secateur.service.dialects.cohere import meta
-from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, Flag, RerankBody, Whole, logit, read_tokens
+from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, Flag, RerankBody, Whole, read_tokens
 
 
 class JinaResult(BaseModel):

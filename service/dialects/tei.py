@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from secateur.models.merging import logit
 from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PruneRequest, PruneResult
 from secateur.service.batching.engine import Engine
-from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, TARGET_RECALL, THRESHOLD, Flag, Real, logit
+from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, TARGET_RECALL, THRESHOLD, Flag, Real
 from secateur.service.json_body import StrictBody
 from secateur.service.settings import Settings
 

@@ -61,7 +61,7 @@ def _refusal(headers: dict[bytes, bytes], max_bytes: int) -> InputError | None:
     """Return why a body is not read at all."""
     length = headers.get(b"content-length", b"0")
     if b"content-length" in headers and b"transfer-encoding" in headers:
-        return UnreadableBodyError("content-length", "given together with Transfer-Encoding", "send one of them")
+        return UnreadableBodyError("content-length", "cannot be used with Transfer-Encoding", "send one of them")
     encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if encoding != "identity":
         return BodyTypeError("content-encoding", f"{encoding!r} is not supported", "send the body uncompressed")

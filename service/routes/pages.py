@@ -85,7 +85,7 @@ async def openapi(request: Request) -> JSONResponse:
     return JSONResponse(content)
 
 
-_DEAD: dict[int | str, dict[str, Any]] = {503: {"description": "An engine has died."}}
+_DEAD: dict[int | str, dict[str, Any]] = {503: {"description": "Stopped engine"}}
 
 
 @router.get("/health/live", tags=["health"], summary="Liveness of the process")

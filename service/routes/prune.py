@@ -42,7 +42,7 @@ _TYPES = (_NDJSON, "application/ndjson", "application/jsonl", "application/json-
 
 @_strict.post("/v1/prune", summary="Prune and rerank passages", response_model=PruneResponse, responses=PROBLEMS)
 async def prune(request: Request, body: PruneBody) -> Response:
-    """Score every sentence and every passage against the query, and return what is worth reading."""
+    """Score every sentence and every passage for the query, and return only what helps to answer it."""
     engine = engines(request).named(body.model)
     prune_request = body.prune_request()
     result = await run(request, engine, prune_request)

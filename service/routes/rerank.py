@@ -61,7 +61,7 @@ _add_route(
     "/v2/rerank",
     CohereBody,
     "Cohere's API, version 2",
-    "Rank documents. With `relevant_spans`, also return the spans of each document that are worth reading.",
+    "Rank documents. With `relevant_spans`, also return the spans of each document that help to answer.",
 )
 _add_route(
     "/v1/rerank",

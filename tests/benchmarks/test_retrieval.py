@@ -52,6 +52,7 @@ def test_recall_of_a_run(tmp_path: Path) -> None:
     assert run_recall(tmp_path / "run", [{7, 9}, {7}, {1}]) == pytest.approx((0.5 + 1 + 0) / 3)
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(SecateurError, match="`secateur data index` ended with code"):
         run_command("index", str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "index"))

@@ -37,7 +37,7 @@ def test_good_data_is_counted_and_passes(tmp_path: Path) -> None:
     assert report.usable
     assert not source.problems.counts
     assert (source.queries, source.passages, source.relevant, source.units, source.kept) == (2, 4, 2, 8, 2)
-    assert list(report.lines())[-1] == "it can be trained on"
+    assert list(report.lines())[-1] == "the data can be used for training"
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_a_unit_that_is_too_long_is_cut_at_white_space() -> None:
     assert report.cut_units == 1
 
 
+@pytest.mark.slow
 def test_time_grows_with_length_alone() -> None:
     text = "It is a sentence. And another one, a little longer. " * 20_000
     chunks = list(chunk_document(Document("d", text), ChunkOptions(units=10), SEGMENTER, ChunkReport()))

@@ -465,7 +465,7 @@ def test_the_schema_and_the_table_are_fresh(generate: ModuleType) -> None:
     schema, page = (file.read_text(encoding="utf-8") for file in (generate.SCHEMA, DOCUMENT))
     assert generate.with_settings(schema) == schema
     assert generate.with_table(page) == page
-    assert "| `autoscaling.queueTokens` | `16384` | Waiting tokens" in page
+    assert "| `autoscaling.queueTokens` | `16384` | Target number of waiting tokens" in page
 
 
 def test_every_value_has_its_comment(generate: ModuleType) -> None:

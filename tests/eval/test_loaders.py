@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, DatasetDict
 
-from secateur.eval.loaders import load_sources, read_sources
+from secateur.eval.loaders import load_sources, measurable_sources
 from secateur.eval.units import SourceBuilder
 from secateur.models.errors import DataError
 
@@ -50,7 +50,7 @@ def test_what_cannot_be_measured_is_counted_by_reason(tmp_path: Path) -> None:
 def test_an_empty_file_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", row("1"))
     (tmp_path / "b.jsonl").write_text("", encoding="utf-8")
-    sources, skipped = read_sources(tmp_path, SourceBuilder())
+    sources, skipped = measurable_sources(tmp_path, SourceBuilder())
     assert [source.name for source in sources] == ["a"]
     assert skipped == {"b": {"source without a usable query": 1}}
 
@@ -68,12 +68,13 @@ def test_spans_outside_the_text_are_an_error_that_names_the_line(tmp_path: Path)
 
 def test_unlabelled_data_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no passage is labelled as relevant"):
-        read_sources(write(tmp_path / "a.jsonl", row("1", passages=[{"text": TEXT}])), SourceBuilder())
+        measurable_sources(write(tmp_path / "a.jsonl", row("1", passages=[{"text": TEXT}])), SourceBuilder())
 
 
 def test_a_span_that_meets_no_unit_is_reported(tmp_path: Path) -> None:
     nowhere = {"text": TEXT, "relevant_spans": [], "relevant": True}
-    _, skipped = read_sources(write(tmp_path / "a.jsonl", row("1"), row("2", passages=[nowhere])), SourceBuilder())
+    data = write(tmp_path / "a.jsonl", row("1"), row("2", passages=[nowhere]))
+    _, skipped = measurable_sources(data, SourceBuilder())
     assert skipped == {"a": {"relevant passage without a labelled unit (cannot be lost)": 1}}
 
 

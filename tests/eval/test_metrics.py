@@ -125,6 +125,7 @@ def test_a_row_of_weights_is_a_sample_of_queries() -> None:
         np.testing.assert_allclose(drawn[f"default.{name}"][1], figure[0], err_msg=name)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.integers(1, 50)), min_size=1, max_size=6),

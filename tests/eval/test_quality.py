@@ -13,7 +13,7 @@ import pytest
 from secateur.cli import main
 from secateur.eval.documents import update_document
 from secateur.eval.run import RunOptions, evaluate
-from secateur.eval.significance import paired
+from secateur.eval.significance import compare_runs, paired
 from secateur.models.errors import DataError, InputError
 
 Write = Callable[..., None]
@@ -88,6 +88,7 @@ def test_a_run_is_written_whole(run: tuple[Path, Path, dict[str, Any]]) -> None:
         assert any(unit["kept"] and not unit["gold"] for unit in case["units"])
 
 
+@pytest.mark.slow
 def test_text_that_cannot_be_encoded_is_written(write_source: Write, tmp_path: Path) -> None:
     write_source(tmp_path, "answered", True)
     path = tmp_path / "answered.jsonl"
@@ -138,7 +139,7 @@ def test_runs_on_other_data_cannot_be_compared(
     with pytest.raises(DataError, match="no source in common"):
         paired(run[1], tmp_path / "out")
     with pytest.raises(DataError, match="has no system 'tfidf'"):
-        paired(run[1], run[1], "tfidf")
+        compare_runs(run[1], run[1], "tfidf", None)
     with pytest.raises(DataError, match="is not the directory of a finished run"):
         paired(run[1], tmp_path)
 

@@ -142,7 +142,7 @@ def test_a_line_or_an_archive_without_end_is_an_error(tmp_path: Path) -> None:
     bomb.write_bytes(gzip.compress(b"\n" * 200_000))
     assert sum(map(len, byte_lines(bomb))) == 200_000
     with pytest.raises(DataError, match=r"unpacks to more than 0\.0\d+ MiB.*gunzip"):
-        list(filled_lines(bomb, Limits(unpacked=100_000)))
+        list(byte_lines(bomb, Limits(unpacked=100_000)))
     whole = tmp_path / "whole.jsonl.gz"
     whole.write_bytes(gzip.compress(b"a" * (1 << 21)))
     with pytest.raises(DataError, match="longer than 1 MiB"):
@@ -186,6 +186,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -25,6 +25,7 @@ def ask(endpoint: Endpoint, cache: Path, times: int = 1) -> list[Completion | Fa
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_reply_with_its_usage(loopback: Any, tmp_path: Path) -> None:
     (reply,) = ask(loopback.endpoint(extra={"seed": 7}), tmp_path)
     assert reply == Completion("I do not know", 5, 4, "stop")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
-from tiny_checkpoint import write_tiny_checkpoint
+from tiny_models import write_tiny_checkpoint
 from tokenizers import Tokenizer
 
 from secateur.models.backends import Backend, Output

@@ -178,10 +178,10 @@ def test_signals_are_handled_after_models_are_freed_in_any_order(shipped: Path) 
         ({"backend": "tensorflow"}, "backend: unknown backend 'tensorflow'; use one of auto, "),
         ({"device": "tpu"}, "device: unknown device 'tpu'; use one of auto, cpu, cuda"),
         ({"precision": "int4"}, "precision: unknown precision 'int4'; use one of auto, int8, fp16"),
-        ({"backend": "torch", "precision": "int8"}, "precision: 'int8' does not go with backend 'torch'"),
+        ({"backend": "torch", "precision": "int8"}, "precision: 'int8' is invalid for backend 'torch'"),
         ({"threads": 0}, "threads: 0 is not a positive integer"),
         ({"threads": 1.5}, "threads: 1.5 is not a positive integer"),
-        ({"backend": "openvino", "device": "cuda"}, "device: 'cuda' does not go with backend 'openvino'"),
+        ({"backend": "openvino", "device": "cuda"}, "device: 'cuda' is invalid for backend 'openvino'"),
     ],
 )
 def test_a_wrong_choice_is_named(arguments: dict[str, object], message: str) -> None:

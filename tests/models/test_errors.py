@@ -42,6 +42,7 @@ ANY = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(value=ANY, limit=st.integers(10, 100))
 def test_it_is_never_longer_than_the_limit(value: Any, limit: int) -> None:
     assert len(shown(value, limit)) <= limit

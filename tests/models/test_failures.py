@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from secateur.models.backends import Backend, Output
+from secateur.models.backends import openvino as openvino_backend
 from secateur.models.backends.onnx import cuda_available
 from secateur.models.batching import Batch, BatchLimits, make_batches
 from secateur.models.encoding import Window
@@ -40,6 +41,13 @@ def uneven() -> Batch:
 def of_floats() -> Batch:
     """A batch with a wrong type of number."""
     return replace(too_long(), input_ids=np.ones((1, LONG), dtype=np.float32))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_models(compiled_once: Callable[[Path, int], tuple[Any, Any]]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino_backend, "open_queue", compiled_once)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ def test_many_passages_come_back_from_the_model(pruner: Pruner) -> None:
     assert all(max(found) - min(found) <= 1e-4 for found in by_text.values())
 
 
+@pytest.mark.slow
 def test_a_megabyte_without_a_space_comes_back(pruner: Pruner) -> None:
     text = "a" * 1_000_000
     started = time.process_time()

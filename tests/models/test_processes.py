@@ -195,6 +195,7 @@ def test_a_pickled_pruner_is_loaded_once_a_process(model_copy: Path, monkeypatch
     assert [p.score for p in first.prune(QUERY, TEXTS).results] == [p.score for p in pruner.prune(QUERY, TEXTS).results]
 
 
+@pytest.mark.slow
 def test_a_pickled_pruner_of_a_shipped_model_holds_no_path() -> None:
     for name in (None, "secateur-nano-en"):
         pickled = pickle.dumps(Pruner.load(name, backend="onnx", device="cpu"))

@@ -210,6 +210,7 @@ def test_what_was_cut_is_told(pruner: Pruner) -> None:
     assert pruner.prune(QUERY, [Passage(TOWER, title="Eiffel Tower")]).warnings == ()
 
 
+@pytest.mark.slow
 def test_a_target_recall_needs_a_calibrated_model(model_copy: Path) -> None:
     pruner = Pruner.load(model_copy, device="cpu", threads=1)
     with pytest.raises(InputError, match=r"target_recall: model 'secateur-nano-en' has no calibration\.json"):

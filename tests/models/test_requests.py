@@ -137,7 +137,7 @@ def test_threads_of_any_integer_type_are_a_number_of_threads() -> None:
 
 
 def test_a_threshold_and_a_target_recall_exclude_each_other(pruner: Pruner) -> None:
-    with pytest.raises(InputError, match=r"target_recall: given together with threshold 0\.5"):
+    with pytest.raises(InputError, match=r"target_recall: cannot be used with threshold 0\.5"):
         pruner.prune("query", ["text"], threshold=0.5, target_recall=0.9)
 
 

@@ -58,6 +58,7 @@ def test_the_file_is_one_of_sha256sum(summed: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_with_sums_loads_without_a_word(summed: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert load(summed).prune("query", ["A text."]).results[0].total_units == 1
     assert warnings_of(caplog) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -28,6 +29,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     keys.write_text(KEY)
     with running(folder / "log", "--api-keys-file", str(keys)) as server:
         yield server
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without proxies."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

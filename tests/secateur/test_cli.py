@@ -245,7 +245,7 @@ def test_bad_usage_is_exit_code_2_and_one_line(run: Run, tmp_path: Path, argumen
         ("data label --in a --out b", ["--base-url"]),
         ("data label --in a --out b --base-url http://localhost", ["--llm"]),
         ("data publish a --out b --shares train", ["--shares", "train"]),
-        ("data chunk a --out b --units 0", ["\"0\" for --units. Input should be greater than or equal to 1. See"]),
+        ("data chunk a --out b --units 0", ['"0" for --units. Input should be greater than or equal to 1. See']),
         ("calibrate secateur-nano-en --data a --check --no-titles", ["--no-titles", "--check"]),
         ("finetune --data a --out b --minutes 0", ["--minutes", "0"]),
     ],
@@ -405,7 +405,7 @@ def test_data_check_says_what_is_wrong_and_fails(run: Run, tmp_path: Path) -> No
     (tmp_path / "data.jsonl").write_text(json.dumps(fine) + "\n")
     outcome = run("data", "check", "data.jsonl")
     assert outcome.code == 0
-    assert outcome.out.endswith("it can be trained on\n")
+    assert outcome.out.endswith("the data can be used for training\n")
     (tmp_path / "data.jsonl").write_text(json.dumps(fine) + "\n{\n")
     outcome = run("data", "check", "data.jsonl")
     assert outcome.code == 1

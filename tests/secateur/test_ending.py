@@ -17,6 +17,7 @@ from secateur.cli.ending import UsageError, run_command
 from secateur.models.errors import DataError
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -28,6 +29,7 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_a_line(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:

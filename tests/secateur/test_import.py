@@ -29,6 +29,7 @@ def test_the_import_brings_nothing_but_the_standard_library(module: str, tmp_pat
     assert done.stdout.split() == ["secateur"]
 
 
+@pytest.mark.slow
 def test_help_imports_no_model_and_the_commands_import_no_extra(tmp_path: Path) -> None:
     code = "import sys; from secateur.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -97,6 +97,7 @@ def python_of(script: str) -> str:
             "install",
             "--quiet",
             "--disable-pip-version-check",
+            "--no-compile",
             "-r",
             str(requirements),
         ]

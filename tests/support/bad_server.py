@@ -40,6 +40,12 @@ def _read_request(raw: socket.socket) -> bytes:
     return head
 
 
+def dead_url() -> str:
+    """Return an address at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 @contextmanager
 def bad_server(behave: Behaviour) -> Iterator[BadServer]:
     """Run a server that answers each connection by a function, then closes it."""

@@ -26,11 +26,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from chat_server import completion
-from cross_encoders import write_cross_encoder
 from doc_blocks import ROOT, Block, commands, workflow_blocks
 from live_server import until_ready
 from machines import write_machines
-from tiny_checkpoint import write_tiny_checkpoint
+from tiny_models import write_cross_encoder, write_tiny_checkpoint
 
 from secateur.eval.run import RunOptions, evaluate
 from secateur.models.checkpoint import DEFAULT_MODEL

@@ -66,6 +66,7 @@ def test_the_threshold_is_the_highest_that_keeps_the_promise() -> None:
     assert levels[0.80].threshold == pytest.approx(0.20)
 
 
+@pytest.mark.slow
 def test_the_promise_holds_on_data_that_was_not_calibrated_on() -> None:
     """Over repeated splits the mean loss is at most alpha, and not far below it."""
     rng = np.random.default_rng(0)
@@ -169,6 +170,7 @@ def test_the_promise_holds_for_domains_to_come() -> None:
     assert kept["one"] < kept["all"]
 
 
+@pytest.mark.slow
 def test_sources_that_are_alike_cost_little() -> None:
     """The bound over domains is then hardly above the mean."""
     rng = np.random.default_rng(4)

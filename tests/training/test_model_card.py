@@ -59,6 +59,7 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_losses_are_told_by_source_that_has_an_answer(model: Path, held_out: Path) -> None:
     losses = held_out_losses(model, held_out)
     assert losses.keys() == {"clear", "tatqa_text"}

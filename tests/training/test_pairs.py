@@ -132,6 +132,7 @@ def test_real_data_can_be_labelled(labelled_sample: Path, tokenizer: Tokenizer) 
     assert 0.4 < np.mean([pair.relevant for pair in pairs]) < 0.9
 
 
+@pytest.mark.slow
 def test_a_teachers_scores_become_labels(tmp_path: Path, toy: Path, tokenizer: Tokenizer) -> None:
     config = DataConfig(train=toy, pairs=40, recut_share=0.5, shuffle_share=0.5)
     gold, _ = groups_of(tokenizer, config, 1)

@@ -192,4 +192,4 @@ def test_the_command(built: Path, capsys: pytest.CaptureFixture[str], tmp_path: 
     assert capsys.readouterr().out.splitlines()[-1] == "publish: up to date"
     (tmp_path / "none.yaml").write_text("out: x\ningest: {sources: [/nowhere]}\nlabel: {method: spans}\n")
     assert main(["data", "build", str(tmp_path / "none.yaml")]) == 1
-    assert "/nowhere: no such file or directory" in capsys.readouterr().err
+    assert "/nowhere: cannot be read" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_html_is_decoded_as_it_declares(tmp_path: Path, data: bytes, text: str) 
         ("a.html", b"<meta charset=undefined>caf\xe9", "wrong encoding", "unknown encoding: undefined"),
         ("a.html", b"<meta charset=idna>caf\xe9", "wrong encoding", "unknown encoding: idna"),
         ("a.html", b"<meta charset=base64>caf\xe9", "wrong encoding", "not a text encoding"),
-        ("a.md", b"PK\x03\x04\x00\x00", "binary file", "zero bytes"),
+        ("a.md", b"PK\x03\x04\x00\x00", "binary file", "null bytes"),
         ("a.txt", b"\xff\xfea", "wrong encoding", "UTF-16"),
     ],
 )

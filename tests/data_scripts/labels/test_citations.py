@@ -95,6 +95,7 @@ def test_every_way_to_list_says_the_same(numbers: set[int]) -> None:
     assert read_citations(apart, 30) == read_citations(together, 30) == tuple(ordered)
 
 
+@pytest.mark.slow
 def test_a_huge_range_costs_nothing() -> None:
     assert read_citations("[1-9999]" * 1000, 5) == NotLabelled("bad_citation")
 

@@ -24,7 +24,7 @@ from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError
-from secateur.models.segmentation import FORMATS, Format
+from secateur.models.segmentation import FORMATS
 from secateur.models.types import Unit
 
 PASSAGE = "Bread needs flour. The tower was finished in 1889. Cats sleep. It often rains."
@@ -158,6 +158,7 @@ def test_a_failing_endpoint_costs_the_pair_until_the_next_run(
     assert ([one.id for one in labels], report.missing, report.sent) == (["p1", "p2", "p3"], {}, 1)
 
 
+@pytest.mark.slow
 def test_a_status_429_with_retry_after_is_waited_for(pairs: Path, server: Loopback) -> None:
     def behave(body: dict[str, Any], number: int) -> Any:
         return JSONResponse({}, 429, {"Retry-After": "1"}) if number == 1 else by_rule(body, number)
@@ -203,10 +204,11 @@ def test_the_cost_never_passes_the_bound_over_all_runs(tmp_path: Path, server: L
 
 
 def test_a_bound_without_prices_is_refused() -> None:
-    with pytest.raises(InputError, match=r"max_cost: 1\.0 without prices"):
+    with pytest.raises(InputError, match=r"max_cost: 1\.0 needs prices"):
         LabelOptions(max_cost=1.0)
 
 
+@pytest.mark.slow
 def test_requests_keep_to_the_rate(tmp_path: Path, server: Loopback) -> None:
     write_json_lines(tmp_path / "pairs.jsonl", [pair(number) for number in range(6)])
     began = time.monotonic()
@@ -264,7 +266,7 @@ def one_unit_a_line(text: str, segmenter: Any) -> list[Unit]:
 
 
 def test_units_are_those_of_the_pairs_format(tmp_path: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FORMATS, "by_line", Format("a unit a line", one_unit_a_line))
+    monkeypatch.setitem(FORMATS, "by_line", one_unit_a_line)
     log = "Tower. Finished in 1889.\nCats. Sleep.\n"
     write_json_lines(tmp_path / "pairs.jsonl", [pair(1, passage=log, format="by_line", answers=("1889",))])
     (one,), _ = run(tmp_path / "pairs.jsonl", server)

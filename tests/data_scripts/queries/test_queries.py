@@ -69,6 +69,7 @@ def test_plain_prose_asks_nothing() -> None:
     assert list(queries_by_rule([chunk("He asked: what now? Nobody knew, and so they went home again.")])) == []
 
 
+@pytest.mark.slow
 def test_topics_are_spread_over_a_document() -> None:
     bread = ["Bread dough needs flour and yeast.", "Knead the dough and bake the bread.", "Flour makes dough stiff."]
     whales = ["Whales swim in oceans.", "Oceans are home to whales and krill.", "Krill feeds whales in cold oceans."]

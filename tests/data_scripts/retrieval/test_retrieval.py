@@ -108,6 +108,7 @@ def random_index(directory: Path, kind: Any, rows: int) -> DenseIndex:
     return DenseIndex(directory, DenseOptions(kind=kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
 def test_every_kind_of_index_finds_a_vector_itself(tmp_path: Path, kind: str) -> None:
     index = random_index(tmp_path, kind, 2500)
@@ -190,7 +191,7 @@ def test_a_directory_of_something_else_is_not_overwritten(chunks: Path, tmp_path
 
 
 def test_what_cannot_be_searched(chunks: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no index"):
+    with pytest.raises(DataError, match="is not an index"):
         open_index(tmp_path)
     build_index(chunks, tmp_path / "bm25", SMALL, dense=False)
     with pytest.raises(DataError, match="the index has no dense part"):
@@ -198,7 +199,7 @@ def test_what_cannot_be_searched(chunks: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="embedder: no directory"):
         build_index(chunks, tmp_path / "none", DenseOptions(embedder=tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="is no sentence-transformers model"):
+    with pytest.raises(ModelError, match="is not a sentence-transformers model"):
         build_index(chunks, tmp_path / "none", DenseOptions(embedder=tmp_path / "empty"))
 
 
@@ -284,10 +285,11 @@ def test_a_pair_carries_what_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["1", "5-1:2", "0-3:1", "a-b:c", "1-2"])
 def test_bands_that_are_none(text: str) -> None:
-    with pytest.raises(InputError, match="is no band"):
+    with pytest.raises(InputError, match="is not a band"):
         parse_bands(text)
 
 
+@pytest.mark.slow
 def test_the_commands(chunks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json_lines(tmp_path / "queries.jsonl", [Query("q", "When was the tower completed?")])
     index, out = str(tmp_path / "index"), str(tmp_path / "out.jsonl")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from chat_server import Loopback, chat_server, completion
-from cross_encoders import write_cross_encoder
 from fastapi.responses import JSONResponse
+from tiny_models import write_cross_encoder
 
 from secateur.cli import main
 from secateur.data_scripts.records import Candidate, Candidates, read_records
@@ -203,6 +203,7 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory, base_model: Path) ->
     return write_cross_encoder(tmp_path_factory.mktemp("cross_encoder"), base_model)
 
 
+@pytest.mark.slow
 def test_a_cross_encoders_logits(source: Path, tmp_path: Path, cross_encoder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, BertForSequenceClassification
@@ -256,7 +257,7 @@ def test_models_that_are_no_teachers(source: Path, tmp_path: Path, base_model: P
         run.teach_by_model(source, tmp_path / "out.jsonl", tmp_path / "nowhere")
     shutil.copytree(cross_encoder, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="is no cross-encoder"):
+    with pytest.raises(ModelError, match="is not a cross-encoder"):
         run.teach_by_model(source, tmp_path / "out.jsonl", tmp_path / "broken")
 
 
@@ -283,6 +284,6 @@ def test_the_command(source: Path, tmp_path: Path, cross_encoder: Path, capsys: 
         flags = ["--base-url", server.url, "--llm", "m", "--mode", "listwise"]
         assert main(["data", "teach", str(source), "--out", out, *flags]) == 0
         assert json.loads(server.bodies[0])["max_tokens"] == 512
-    assert "1 requests, 0 replies from earlier ones" in capsys.readouterr().out
+    assert "1 requests, 0 replies from the cache" in capsys.readouterr().out
     assert main(["data", "teach", str(source), "--out", out]) != 0
     assert "--teacher: is missing" in capsys.readouterr().err

@@ -169,6 +169,7 @@ def test_a_refused_key_ends_the_run_at_once(pruner: Pruner, loopback: Any, data:
     assert not (tmp_path / "out" / "rag.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_the_bound_on_calls_is_reached_and_holds(
     pruner: Pruner, loopback: Any, data: Path, tmp_path: Path, concurrency: int

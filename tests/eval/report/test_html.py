@@ -48,6 +48,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_the_page_loads_and_runs_nothing(metrics: dict[str, Any], worst: dict[str, Any]) -> None:
     page = render_html(metrics, worst)
     for tag, attributes in Page(page).tags:
@@ -59,6 +60,7 @@ def test_the_page_loads_and_runs_nothing(metrics: dict[str, Any], worst: dict[st
     assert set(re.findall(r"url\((.)", page)) <= {"#"}
 
 
+@pytest.mark.slow
 def test_hostile_text_is_shown_as_text(metrics: dict[str, Any], worst: dict[str, Any]) -> None:
     metrics["systems"]["<i>x</i>"] = metrics["systems"].pop("bm25")
     metrics["setup"]["machine"] = "<script>alert(2)</script>"
@@ -72,6 +74,7 @@ def test_hostile_text_is_shown_as_text(metrics: dict[str, Any], worst: dict[str,
     assert "<script>alert(2)</script>" in text
 
 
+@pytest.mark.slow
 def test_every_plot_is_there_with_ids_of_its_own(metrics: dict[str, Any], worst: dict[str, Any]) -> None:
     page = Page(render_html(metrics, worst))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -86,6 +89,7 @@ def test_every_plot_is_there_with_ids_of_its_own(metrics: dict[str, Any], worst:
     assert "compression (share of characters dropped)" in page.text
 
 
+@pytest.mark.slow
 def test_sentences_are_coloured_by_what_became_of_them(metrics: dict[str, Any], worst: dict[str, Any]) -> None:
     page = render_html(metrics, worst)
     assert page.count('class="passage"') == 4
@@ -100,6 +104,7 @@ def test_same_input_same_bytes(metrics: dict[str, Any], worst: dict[str, Any]) -
     assert render_html(metrics, worst) == render_html(metrics, worst)
 
 
+@pytest.mark.slow
 def test_plots_leave_no_global_state_behind(metrics: dict[str, Any]) -> None:
     import matplotlib
 

@@ -61,6 +61,6 @@ def test_documents_name_the_weights_and_mark_unseen_sources(metrics: dict[str, A
     text = path.read_text(encoding="utf-8")
     assert "| contracts | 60 | 0.761 |" in text
     assert "| tables° | 60 | 0.652 |" in text
-    assert "° source that training had nothing of" in text
+    assert "° unseen source" in text
     assert "| secateur | secateur itself | nano, 23 MB | 0.761 [0.731, 0.781] |" in text
     assert "| secateur | 1 | 900 | 0.980 [0.970, 0.990] | 0.70 |" in text

@@ -12,7 +12,7 @@ from live_server import PATIENCE, Server
 
 from secateur import AsyncClient, Client, InputError, Passage, PruneOptions, Pruner, PruneRequest, ServiceError
 from secateur.client import RequestRefusedError, wire
-from secateur.models.types import PruneResult, Timings
+from secateur.models.types import PruneResult
 
 QUERY = "When was the Eiffel Tower finished?"
 PASSAGES: list[Any] = [
@@ -28,7 +28,6 @@ PASSAGES: list[Any] = [
     "The Louvre is a museum. It opened in 1793.",
     {"id": 7, "text": ""},
 ]
-NO_TIME = Timings(0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +100,7 @@ def test_models_and_health(client: Client) -> None:
     assert client.health().ready
 
 
+@pytest.mark.slow
 def test_many_passages_are_sent_in_parts_and_returned_in_order(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "PART_PASSAGES", 40)
     texts = [f"Room {number} is free." for number in range(150)]

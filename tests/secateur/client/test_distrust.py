@@ -271,6 +271,7 @@ def test_no_drip_outlasts_the_timeout(drip: Any) -> None:
         end.set()
 
 
+@pytest.mark.slow
 def test_a_service_that_reads_slowly_is_given_up_in_time() -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -131,6 +131,7 @@ def test_a_client_that_is_dropped_closes_its_connections(service: Server, servic
     assert asyncio.run(run()) == 0
 
 
+@pytest.mark.slow
 def test_nothing_warns_of_what_was_left_open(service: Server, service_key: str, tmp_path: Path) -> None:
     code = (
         "import asyncio, secateur\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from bad_server import BadServer, bad_server, response
+from bad_server import BadServer, bad_server, dead_url, response
 
 from secateur import Client, InputError, ServiceError, ServiceUnavailableError
 from secateur.client import BadResponseError, passed_through
@@ -25,12 +24,7 @@ MODELS = response("200 OK", json.dumps({"data": [{"id": "m"}]}).encode())
 PROBLEM = json.dumps({"status": 403, "detail": "this key may not"}).encode()
 PASSWORD = "proxy-password-1"
 
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 
 def ask(url: str, **settings: Any) -> tuple[str, ...]:
@@ -51,11 +45,6 @@ def proxy() -> Iterator[BadServer]:
     """A proxy that answers in the service's place."""
     with bad_server(lambda number, raw: raw.sendall(MODELS)) as server:
         yield server
-
-
-def dead_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 CASES = [
@@ -293,6 +282,7 @@ def test_certificates_of_the_environment_are_used(certificate: Path, monkeypatch
     assert find_route(httpx.URL(url)).problem == ""
 
 
+@pytest.mark.slow
 def test_a_drip_through_tls_ends_in_time(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import pickle
 import socket
 import traceback
@@ -45,6 +44,8 @@ GOOD = {
     "timings": {"queue_ms": 0, "tokenize_ms": 0, "inference_ms": 0, "total_ms": 0},
     "warnings": [f"query: {ECHO}"],
 }
+
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 
 def _json(status: str, content: Any, *headers: str) -> bytes:
@@ -152,13 +153,6 @@ def _mcp(url: str, on_error: str) -> str:
 
 
 ASKERS: list[Callable[[str, str], str]] = [_async_client, _langchain, _llama_index, _haystack, _mcp]
-
-
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
 
 
 def gone_through(ask: Callable[[str, str], str], url: str, on_error: str) -> str:

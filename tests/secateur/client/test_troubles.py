@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_server import bad_server, response
+from bad_server import bad_server, dead_url, response
 
 from secateur import Client, ServiceError, ServiceUnavailableError
 from secateur.client import BadResponseError, exchange, passed_through
@@ -52,12 +52,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "BASE_S", 0.01)
 
 
-def dead_url() -> str:
-    """Return an address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 def test_a_service_that_is_down_is_an_error() -> None:
     with pytest.raises(ServiceUnavailableError, match=r"cannot be reached: ConnectError.* \(tried 3 times\)"):
         prune(dead_url(), retries=2)
@@ -87,6 +81,7 @@ def test_a_busy_service_is_asked_again(status: str) -> None:
     assert server.requests == 3
 
 
+@pytest.mark.slow
 def test_retry_after_is_waited_for() -> None:
     def behave(number: int, raw: socket.socket) -> None:
         raw.sendall(response("429 Busy", PROBLEM, "Retry-After: 1") if number == 1 else response("200 OK", GOOD))

@@ -137,6 +137,7 @@ def test_empty_documents_go_when_asked(compressor: SecateurCompressor) -> None:
     assert 0 < len(found) < 5 and all(document.page_content for document in found)
 
 
+@pytest.mark.slow
 def test_hundreds_at_once(pruner: Pruner) -> None:
     given = [Document(page_content=f"Room {number}.", metadata={"number": number}) for number in range(300)]
     given[234] = Document(page_content="The Eiffel Tower was finished in March 1889.", metadata={"number": 234})

@@ -28,6 +28,7 @@ def test_the_line_names_the_command(module: str, package: str, named: str, extra
     assert done.stdout == f"{named} is not installed; run: pip install 'secateur[{extra}]'\n"
 
 
+@pytest.mark.slow
 def test_the_command_says_it_on_one_line(tmp_path: Path) -> None:
     code = "import sys; sys.modules['mcp'] = None\nfrom secateur.cli import main; sys.exit(main(['mcp']))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

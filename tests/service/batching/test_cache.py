@@ -75,6 +75,7 @@ def test_the_key_does_not_tell_apart_what_changes_none(pruner: Pruner) -> None:
     assert key(cache, pruner, "a", Passage("a b", id="7", metadata={"x": 1}), return_units=True) == plain
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_of_the_files(pruner: Pruner, uncalibrated_model: Path) -> None:
     assert fingerprint(pruner) == fingerprint(pruner)
     other = Pruner(pruner.config, pruner.encoder, pruner.backend, None, 0, uncalibrated_model)
