@@ -19,6 +19,7 @@ IntArray = NDArray[np.int32]
 TITLE_SEPARATOR = ": "
 _OVERLAP = 0.25  # largest share of a window's room that repeats the window before
 _PID = os.getpid()  # process that imported `tokenizers`
+_UNKNOWN = ("[UNK]", "<unk>")
 _TITLE_SHARE = 0.25  # largest share of the room after the query that a title may take
 
 
@@ -80,12 +81,14 @@ class EncodedPassage:
         unit_source: int32[units], the unit whose score a unit takes: itself; for a unit inside a token of an earlier
             unit, that unit; -1 for a unit without tokens.
         title_cut: Whether the title was longer than its share of the window.
+        unreadable: Share of the text's characters that are unknown to the tokenizer, in [0, 1].
     """
 
     windows: tuple[Window, ...]
     unit_tokens: IntArray
     unit_source: IntArray
     title_cut: bool
+    unreadable: float = 0.0
 
     @property
     def running(self) -> tuple[Window, ...]:
@@ -150,6 +153,7 @@ class PairEncoder:
         self.window = window
         self._tokenizer = tokenizer
         self._separator = tokenizer.encode(TITLE_SEPARATOR, add_special_tokens=False).ids
+        self._unknown = next((tokenizer.token_to_id(n) for n in _UNKNOWN if tokenizer.token_to_id(n) is not None), -1)
 
     @property
     def max_query_tokens(self) -> int:
@@ -170,6 +174,23 @@ class PairEncoder:
             raise InputError("query", f"has {len(ids)} tokens, more than {room}", "shorten it or set truncate_query")
         return ids[: self.max_query_tokens], True
 
+    def unreadable(self, text: str) -> float:
+        """Return the share of a text's characters that are unknown to the tokenizer, in [0, 1]."""
+        (encoding,) = self._encode_texts([text])
+        return self._unreadable(encoding, text)
+
+    def _unreadable(self, encoding: Encoding, text: str) -> float:
+        if self._unknown not in encoding.ids:
+            return 0.0
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        unknown = sum(len("".join(text[start:end].split())) for one, (start, end) in pairs if one == self._unknown)
+        return unknown / max(1, len("".join(text.split())))
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens of a text, with long words counted in pieces."""
+        (encoding,) = self._encode_texts([visible_text(text, ()).text])
+        return len(encoding.ids)
+
     def encode(
         self, query_ids: Sequence[int], passages: Sequence[Passage], units: Sequence[Sequence[Unit]]
     ) -> list[EncodedPassage]:
@@ -185,6 +206,7 @@ class PairEncoder:
                 one.to_source(np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)),
                 passage.text,
                 its_units,
+                self._unreadable(encoding, one.text),
             )
             for passage, one, encoding, its_units in zip(passages, visible, texts, units, strict=True)
         ]
@@ -213,6 +235,7 @@ class PairEncoder:
         offsets: IntArray,
         text: str,
         units: Sequence[Unit],
+        unreadable: float,
     ) -> EncodedPassage:
         head = [*self.template.prefix, *query_ids, *self.template.middle]
         room = self.window - len(head) - len(self.template.suffix)
@@ -238,4 +261,4 @@ class PairEncoder:
             if before >= 0 and offsets[before, 1] > position:
                 source[index] = token_unit[before]
         unit_tokens = unit_tokens + self._hidden_tokens(text, units)
-        return EncodedPassage(windows, unit_tokens, source, title_cut=len(title_ids) > max_title)
+        return EncodedPassage(windows, unit_tokens, source, len(title_ids) > max_title, unreadable)

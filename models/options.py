@@ -19,6 +19,8 @@ from secateur.models.errors import unknown_name
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 MAX_JOINER = 1000  # characters; the joiner is repeated for each gap
+MAX_ENTRY = 1000  # characters of an entry of a list
+MAX_ENTRIES = 100  # entries of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Option:
         maximum: Highest value, inclusive; for a string, its greatest length.
         kind: `bool`, `int`, `float` or `str`.
         optional: Whether the option may be None, which means unset.
+        many: Whether the option is a list; kind and range are those of each entry.
     """
 
     description: str
@@ -39,6 +42,7 @@ class Option:
     name: str = ""
     kind: type = str
     optional: bool = False
+    many: bool = False
     default: Any = None
 
     @property
@@ -51,17 +55,25 @@ class Option:
         return "" if self.minimum is None else f">= {self.minimum:g}"
 
     @property
-    def schema(self) -> dict[str, float]:
-        """The range as keywords of JSON Schema."""
+    def schema(self) -> dict[str, Any]:
+        """The range as keywords of JSON Schema; for a list, those of its entries and its length."""
         low, high = ("minLength", "maxLength") if self.kind is str else ("minimum", "maximum")
-        return {name: limit for name, limit in ((low, self.minimum), (high, self.maximum)) if limit is not None}
+        limits = {name: limit for name, limit in ((low, self.minimum), (high, self.maximum)) if limit is not None}
+        return {"items": {"type": "string"} | limits, "maxItems": MAX_ENTRIES} if self.many else limits
+
+    @property
+    def type_name(self) -> str:
+        """The type as text: ``int``, ``list of str``."""
+        return f"list of {self.kind.__name__}" if self.many else self.kind.__name__
 
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
     """Keyword arguments of `Pruner.prune`: what to keep and how to return it.
 
-    They are checked when they are used. `threshold` and `target_recall` exclude each other.
+    They are checked when they are used. `threshold` and `target_recall` exclude each other, as do `max_tokens` and
+    `compression`. An entry of `always_keep` or `never_keep` is the name of a set (`errors` or `numbers`), a pattern in
+    RE2 syntax after `re:`, or text that is looked for as it is; see `secateur.models.patterns`.
     """
 
     threshold: Annotated[
@@ -73,19 +85,52 @@ class PruneOptions:
     max_tokens: Annotated[
         int | None, Option("Token budget over all returned passages; the units with the highest scores fill it.", 1)
     ] = None
+    compression: Annotated[
+        float | None,
+        Option(
+            "Share of the input tokens to drop, used instead of max_tokens; without a threshold the highest scores fill"
+            " the rest.",
+            0,
+            1,
+        ),
+    ] = None
     top_n: Annotated[int | None, Option("Largest number of returned passages, the most relevant first.", 1)] = None
     min_score: Annotated[float | None, Option("Lowest relevance of a returned passage.", 0, 1)] = None
     min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
-    reorder: Annotated[bool, Option("Whether to order passages by falling relevance instead of as given.")] = True
+    keep_relevant: Annotated[
+        bool,
+        Option("Whether to keep the best unit of a passage of relevance 0.5 or more from which no other is kept."),
+    ] = True
     keep_structure: Annotated[
         bool | None,
         Option("Whether to keep what a kept unit needs to be read; on for all formats but `text` if unset."),
     ] = None
+    always_keep: Annotated[
+        tuple[str, ...],
+        Option("Text to keep, whatever its score: `errors`, `numbers`, `re:` and a pattern, or a text.", 1, MAX_ENTRY),
+    ] = ()
+    never_keep: Annotated[
+        tuple[str, ...],
+        Option("Text to drop, whatever its score: `errors`, `numbers`, `re:` and a pattern, or a text.", 1, MAX_ENTRY),
+    ] = ()
     neighbours: Annotated[int, Option("Number of units kept before and after each kept one.", 0)] = 0
     head: Annotated[int, Option("Number of units kept at the start of every passage.", 0)] = 0
     tail: Annotated[int, Option("Number of units kept at the end of every passage.", 0)] = 0
+    dedupe: Annotated[bool, Option("Whether to drop what is already kept in a more relevant passage.")] = False
+    reorder: Annotated[bool, Option("Whether to order passages by falling relevance instead of as given.")] = True
     drop_empty: Annotated[bool, Option("Whether to leave out passages without a kept unit.")] = False
-    joiner: Annotated[str, Option("Text put where units were dropped.", maximum=MAX_JOINER)] = " "
+    joiner: Annotated[str, Option("Text put between kept spans.", maximum=MAX_JOINER)] = " "
+    gap_marker: Annotated[
+        str | None,
+        Option(
+            "Text put where units were dropped, with {lines}, {units}, {tokens}, {characters}, {first_line} or"
+            " {last_line}.",
+            maximum=MAX_JOINER,
+        ),
+    ] = None
+    gap_marker_ends: Annotated[
+        bool, Option("Whether to put the gap marker also before the first and after the last kept span.")
+    ] = False
     return_units: Annotated[bool, Option("Whether to return every unit with its score.")] = False
     truncate_query: Annotated[
         bool,
@@ -112,9 +157,11 @@ def option_table() -> dict[str, Option]:
     hints = get_type_hints(PruneOptions, include_extras=True)
     for one in fields(PruneOptions):
         hint, option = get_args(hints[one.name])
-        optional = get_origin(hint) is UnionType
-        kind = next(kind for kind in get_args(hint) if kind is not type(None)) if optional else hint
-        options[one.name] = replace(option, name=one.name, kind=kind, optional=optional, default=one.default)
+        optional, many = get_origin(hint) is UnionType, get_origin(hint) is tuple
+        kind = next(kind for kind in get_args(hint) if kind is not type(None)) if optional or many else hint
+        options[one.name] = replace(
+            option, name=one.name, kind=kind, optional=optional, many=many, default=one.default
+        )
     return options
 
 
@@ -123,7 +170,7 @@ def option_markdown() -> str:
     rows = [("option", "type", "default", "range", "description"), ("---",) * 5]
     for name, option in option_table().items():
         default = "" if option.default is None else f"`{json.dumps(option.default)}`"
-        rows.append((f"`{name}`", option.kind.__name__, default, option.range, option.description))
+        rows.append((f"`{name}`", option.type_name, default, option.range, option.description))
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
 
 

@@ -40,6 +40,8 @@ from secateur.models.types import Passage, PruneRequest, PruneResult, Timings, U
 log = logging.getLogger(__name__)
 
 _GROUP = 1 << 16  # characters of the passages that are segmented and encoded together
+_NOTED = 0.1  # share of unreadable text from which there is a warning
+_UNREADABLE = 0.5  # and above which a passage is returned whole
 _SHORTEST = 64  # characters that every passage counts for at least
 
 
@@ -50,12 +52,14 @@ class EncodedRequest:
     Attributes:
         threshold: Keep threshold of its options.
         query_tokens: Number of tokens of the query, after truncation.
+        query_unreadable: Share of the query that the model cannot read, in [0, 1].
         warnings: Changes that were made to the request.
     """
 
     checked: CheckedRequest
     threshold: float
     query_tokens: int
+    query_unreadable: float
     units: list[list[Unit]]
     passages: list[EncodedPassage]
     warnings: tuple[str, ...]
@@ -182,11 +186,14 @@ class Pruner:
         return self._run(checked) if checked else []
 
     def threshold_for(self, options: PruneOptions) -> float:
-        """Return the keep threshold for options: given, calibrated (else an InputError), or the model's default."""
+        """Return the keep threshold for options: given, calibrated (else an InputError), or the model's default.
+
+        With `compression` and no threshold it is 0: the units with the highest scores fill what is not dropped.
+        """
         if options.threshold is not None:
             return options.threshold
         if options.target_recall is None:
-            return self.config.threshold
+            return self.config.threshold if options.compression is None else 0.0
         model = f"model {self.config.name!r}"
         if self.calibration is None:
             fix = "give a threshold, or use a calibrated model"
@@ -227,7 +234,14 @@ class Pruner:
         if query_cut:
             warnings.append(f"query: cut to its first {len(query_ids)} tokens")
         warnings += [f"passages[{i}].title: cut to fit the window" for i, e in enumerate(encoded) if e.title_cut]
-        return EncodedRequest(request, threshold, len(query_ids), units, encoded, tuple(warnings))
+        query_unreadable = self.encoder.unreadable(request.request.query)
+        shares = {"query": query_unreadable} | {f"passages[{i}].text": e.unreadable for i, e in enumerate(encoded)}
+        warnings += [
+            f"{name}: the model cannot read {share:.0%} of the text" for name, share in shares.items() if share >= _NOTED
+        ]
+        return EncodedRequest(
+            request, threshold, len(query_ids), query_unreadable, units, encoded, tuple(warnings)
+        )
 
     def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
         """Run windows of any requests, and return their outputs in the same order.
@@ -243,20 +257,30 @@ class Pruner:
 
     def finish(self, encoded: EncodedRequest, scores: Sequence[PassageScores], timings: Timings) -> PruneResult:
         """Select what is kept, from the scores of each passage."""
-        request = encoded.checked.request
+        request, count = encoded.checked.request, self.encoder.count_tokens
         scored = [
-            SelectablePassage(index, passage, units, windows.unit_tokens, passage_scores, format_of(passage))
+            SelectablePassage(
+                index,
+                passage,
+                units,
+                windows.unit_tokens,
+                passage_scores,
+                format_of(passage),
+                unreadable=max(windows.unreadable, encoded.query_unreadable) > _UNREADABLE,
+            )
             for index, (passage, units, windows, passage_scores) in enumerate(
                 zip(request.passages, encoded.units, encoded.passages, scores, strict=True)
             )
         ]
-        selections = select(scored, request.options, encoded.threshold)
+        selections = select(scored, request.options, encoded.threshold, count)
+        missed = sum(selection.missed for selection in selections)
+        full = [f"always_keep: {missed} matching units did not fit into the token budget"] if missed else []
         return PruneResult(
             results=tuple(passage_result(selection, request.options) for selection in selections),
             threshold=encoded.threshold,
-            usage=usage_of(encoded.query_tokens, scored, selections),
+            usage=usage_of(encoded.query_tokens, scored, selections, request.options, count),
             timings=timings,
-            warnings=encoded.warnings,
+            warnings=(*encoded.warnings, *full),
         )
 
     def _run(self, requests: Sequence[CheckedRequest]) -> list[PruneResult]:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from secateur.models.errors import InputError, shown
-from secateur.models.options import Option, PruneOptions, option_table
+from secateur.models.kept_text import check_gap_marker
+from secateur.models.options import MAX_ENTRIES, Option, PruneOptions, option_table
+from secateur.models.patterns import check_entries
 from secateur.models.segmentation import check_format
 from secateur.models.types import Passage, PruneRequest
 
@@ -62,6 +64,15 @@ def _check_option(option: Option, value: object) -> Any:
     read, kind, hint = _READERS[option.kind]
     if option.range:
         hint = f"{hint} {'of' if option.kind is str else 'in'} {option.range}".replace("in >=", "of at least")
+    if option.many:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise InputError(option.name, f"{shown(value)} is not a list", "give a list of strings")
+        if len(value) > MAX_ENTRIES:
+            raise InputError(option.name, f"has {len(value)} entries", f"give at most {MAX_ENTRIES}")
+        one = replace(option, many=False)
+        return tuple(
+            _check_option(replace(one, name=f"{option.name}[{place}]"), entry) for place, entry in enumerate(value)
+        )
     found = read(value)
     if found is None:
         raise InputError(option.name, f"{shown(value)} is not {kind}", hint)
@@ -87,6 +98,15 @@ def check_options(options: PruneOptions) -> PruneOptions:
     }
     if options.target_recall is not None and options.threshold is not None:
         raise InputError("target_recall", f"cannot be used with threshold {options.threshold!r}", "give one of the two")
+    if options.compression is not None and options.max_tokens is not None:
+        raise InputError("compression", f"cannot be used with max_tokens {options.max_tokens}", "give one of the two")
+    for name in ("always_keep", "never_keep"):
+        check_entries(name, checked[name])
+    both = [entry for entry in checked["always_keep"] if entry in checked["never_keep"]]
+    if both:
+        raise InputError("always_keep", f"{shown(both[0])} is in never_keep too", "leave it out of one of the two")
+    if options.gap_marker is not None:
+        check_gap_marker(options.gap_marker)
     return replace(options, **checked)
 
 

@@ -1,23 +1,36 @@
-"""Selection: which units are kept, which passages are returned, and the results for them."""
+"""Selection: which units are kept and why, which passages are returned, and the results for them.
+
+The kept set depends on nothing but scores and options. For each passage there are candidates, each with its reason.
+Those of all passages are taken in one order until the token budget is full, each with the structure around it:
+
+1. `always`: units that match `always_keep`.
+2. `head` and `tail`.
+3. `score`: units at or above the threshold, the `min_units` best, the best of a `relevant passage`, and all units of
+   a passage that the model cannot read.
+4. `neighbour`: units next to those.
+
+Within a step the higher score comes first, then the earlier position.
+"""
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.models.duplicates import Duplicates
+from secateur.models.kept_text import BoolArray, KeptText, largest_gap
 from secateur.models.merging import PassageScores
 from secateur.models.options import PruneOptions
-from secateur.models.types import Passage, PassageResult, Reason, Unit, UnitScore, Usage
+from secateur.models.patterns import matching_units
+from secateur.models.types import DropReason, Passage, PassageResult, Reason, Unit, UnitScore, Usage
 
-BoolArray = NDArray[np.bool_]
-_LINE_BREAK = re.compile(r"\r\n?|\n")
+RELEVANT = 0.5
+"""Relevance from which a passage never comes back empty or as bare headings; see the option `keep_relevant`."""
+
+_STEPS: dict[Reason, int] = {"always": 0, "head": 1, "tail": 1, "neighbour": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,7 @@ class SelectablePassage:
         unit_tokens: int32[units], number of tokens of each unit.
         scores: Scores of the passage and its units.
         format: Format by which it was cut.
+        unreadable: Whether the model cannot read the passage or the query, so that the scores mean nothing.
     """
 
     index: int
@@ -39,19 +53,29 @@ class SelectablePassage:
     unit_tokens: NDArray[np.int32]
     scores: PassageScores
     format: str = "text"
+    unreadable: bool = False
+
+    def text_of(self, index: int) -> str:
+        """Return the text of a unit."""
+        unit = self.units[index]
+        return self.passage.text[unit.start : unit.end]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Selection:
     """A passage that is returned.
 
     Attributes:
         scored: The passage.
         reasons: Why each kept unit is kept, by its index.
+        dropped: Why units are dropped that would be kept by their score, by index.
+        missed: Number of units of `always_keep` that did not fit the budget.
     """
 
     scored: SelectablePassage
-    reasons: dict[int, Reason]
+    reasons: dict[int, Reason] = field(default_factory=dict)
+    dropped: dict[int, DropReason] = field(default_factory=dict)
+    missed: int = 0
 
     @property
     def kept(self) -> BoolArray:
@@ -60,31 +84,75 @@ class Selection:
         kept[list(self.reasons)] = True
         return kept
 
-    @property
-    def tokens(self) -> int:
-        """Number of tokens of the kept units."""
-        return int(self.scored.unit_tokens[self.kept].sum())
+    def kept_text(self, options: PruneOptions) -> KeptText:
+        """Return what is kept of the passage's text."""
+        scored = self.scored
+        return KeptText(scored.passage.text, scored.units, scored.unit_tokens, self.kept, options)
+
+    def tokens(self, options: PruneOptions, count: Callable[[str], int]) -> int:
+        """Return the number of tokens of the kept units and of the text in the gaps between them."""
+        return int(self.scored.unit_tokens[self.kept].sum()) + self.kept_text(options).gap_tokens(count)
 
 
-def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: float) -> dict[int, Reason]:
-    """Return the units to keep if they fit, without the structure around them, the most important first.
+@dataclass(slots=True)
+class _Candidates:
+    """Units of a passage to keep if they fit: why each one, the best first; and those that are dropped in any case."""
 
-    Units at the head and the tail come first, then those with the highest scores, then their neighbours.
-    """
-    count = len(scored.units)
-    readable = [index for index, unit in enumerate(scored.units) if unit.kind != "markup"]
-    found: dict[int, Reason] = dict.fromkeys(readable[: options.head], "head")
-    found |= dict.fromkeys(readable[max(0, len(readable) - options.tail) :] if options.tail else [], "tail")
+    scored: SelectablePassage
+    reasons: dict[int, Reason]
+    never: set[int]
+    duplicates: dict[int, tuple[int, int]] = field(default_factory=dict)  # place of the passage and unit said before
+
+
+def _chosen_by_score(
+    scored: SelectablePassage, readable: Sequence[int], options: PruneOptions, threshold: float
+) -> dict[int, Reason]:
     scores = scored.scores.units
     ranked = sorted(readable, key=lambda index: (-float(scores[index]), index))
-    chosen = [index for place, index in enumerate(ranked) if scores[index] >= threshold or place < options.min_units]
-    for index in chosen:
-        found.setdefault(index, "score")
-    for index in chosen:
-        for near in range(max(0, index - options.neighbours), min(count, index + options.neighbours + 1)):
-            if scored.units[near].kind != "markup":
+    chosen: dict[int, Reason] = {
+        index: "score"
+        for place, index in enumerate(ranked)
+        if scores[index] >= threshold or place < options.min_units
+    }
+    content = [index for index in ranked if scored.units[index].kind != "heading"]
+    if options.keep_relevant and scored.scores.relevance >= RELEVANT and chosen.keys().isdisjoint(content):
+        chosen |= dict.fromkeys((content or ranked)[:1], "relevant passage")
+    return chosen
+
+
+def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: float) -> _Candidates:
+    units, text = scored.units, scored.passage.text
+    never = matching_units(text, units, options.never_keep)
+    if scored.unreadable:
+        return _Candidates(scored, {i: "unreadable" for i in range(len(units)) if i not in never}, never)
+    readable = [index for index, unit in enumerate(units) if unit.kind != "markup" and index not in never]
+    always = sorted(matching_units(text, units, options.always_keep) - never)
+    found: dict[int, Reason] = dict.fromkeys(always, "always")
+    ends: dict[int, Reason] = dict.fromkeys(readable[: options.head], "head")
+    ends |= dict.fromkeys(readable[max(0, len(readable) - options.tail) :] if options.tail else [], "tail")
+    for chosen in (ends, _chosen_by_score(scored, readable, options, threshold)):
+        found = chosen | found
+    allowed = set(readable)
+    for index in [index for index, reason in found.items() if reason not in ("head", "tail")]:
+        for near in range(max(0, index - options.neighbours), min(len(units), index + options.neighbours + 1)):
+            if near in allowed:
                 found.setdefault(near, "neighbour")
-    return found
+    return _Candidates(scored, found, never)
+
+
+def _drop_duplicates(candidates: Sequence[_Candidates]) -> None:
+    """Take from the candidates what a more relevant passage already says."""
+    seen = Duplicates()
+    order = sorted(range(len(candidates)), key=lambda place: _by_relevance(candidates[place].scored))
+    for place in order:
+        one = candidates[place]
+        for index in sorted(one.reasons):
+            said = seen.find(one.scored.text_of(index))
+            if said is not None:
+                one.duplicates[index] = said  # type: ignore[assignment]
+                del one.reasons[index]
+        for index in sorted(one.reasons):
+            seen.add(one.scored.text_of(index), (place, index))
 
 
 def with_structure(units: Sequence[Unit], index: int, known: Container[int] = ()) -> list[int]:
@@ -102,109 +170,138 @@ def _keeps_structure(scored: SelectablePassage, options: PruneOptions) -> bool:
     return scored.format != "text" if options.keep_structure is None else options.keep_structure
 
 
-def _fit(
-    scored: Sequence[SelectablePassage], candidates: Sequence[dict[int, Reason]], options: PruneOptions
-) -> list[Selection]:
-    """Keep the candidates that fit the budget, each with the structure around it.
+def _gaps(kept: BoolArray, options: PruneOptions) -> int:
+    """Return the number of gaps between kept units, with those at the ends if they are marked."""
+    if not kept.any():
+        return 0
+    runs = int(np.count_nonzero(kept[1:] > kept[:-1])) + int(kept[0])
+    ends = 2 - int(kept[0]) - int(kept[-1]) if options.gap_marker_ends and options.gap_marker else 0
+    return runs - 1 + ends
 
-    The candidates of all passages come in one order: head and tail, by score, neighbours; ties by position. One
-    that does not fit is skipped, and smaller ones after it may still fit.
+
+class _Budget:
+    """Keeps candidates in order, each with the structure around it, as long as they fit.
+
+    One that does not fit is skipped, and smaller ones after it may still fit. A gap counts as much as the longest one of
+    its passage, so that what is kept can only be smaller.
     """
-    order: dict[Reason, int] = {"head": 0, "tail": 0, "score": 1}
-    queue = sorted(
-        (order.get(reason, 2), -float(one.scores.units[index]), one.index, index, place)
-        for place, (one, found) in enumerate(zip(scored, candidates, strict=True))
-        for index, reason in found.items()
-    )
-    left = options.max_tokens
-    kept: list[dict[int, Reason]] = [{} for _ in scored]
-    for *_, index, place in queue:
-        one = scored[place]
-        new = with_structure(one.units, index, kept[place]) if _keeps_structure(one, options) else [index]
-        cost = int(one.unit_tokens[new].sum())
-        if left is not None:
-            if cost > left:
-                continue
-            left -= cost
-        kept[place] |= {unit: candidates[place].get(unit, "structure") for unit in new}
-    return [Selection(one, reasons) for one, reasons in zip(scored, kept, strict=True)]
+
+    def __init__(
+        self, candidates: Sequence[_Candidates], options: PruneOptions, limit: int | None, count: Callable[[str], int]
+    ) -> None:
+        self._candidates, self._options, self._limit, self._count = candidates, options, limit, count
+        self.selections = [Selection(one.scored, dropped=dict.fromkeys(one.never, "never")) for one in candidates]
+        self._taken: list[tuple[int, list[int]]] = []
+
+    def _gap(self, scored: SelectablePassage) -> int:
+        longest = largest_gap(scored.passage.text, scored.units, scored.unit_tokens, self._options)
+        return self._count(longest) if self._limit is not None and longest else 0
+
+    def fill(self) -> list[Selection]:
+        """Return what is kept of each passage."""
+        queue = sorted(
+            (_STEPS.get(reason, 2), -float(one.scored.scores.units[index]), one.scored.index, index, place)
+            for place, one in enumerate(self._candidates)
+            for index, reason in one.reasons.items()
+        )
+        gaps = [self._gap(one.scored) for one in self._candidates]
+        left = self._limit
+        for *_, index, place in queue:
+            one, selection = self._candidates[place], self.selections[place]
+            structured = _keeps_structure(one.scored, self._options)
+            new = with_structure(one.scored.units, index, selection.reasons) if structured else [index]
+            new = [unit for unit in new if unit not in one.never and unit not in selection.reasons]
+            if left is not None:
+                cost = int(one.scored.unit_tokens[new].sum())
+                if gaps[place]:
+                    after = selection.kept
+                    after[new] = True
+                    cost += gaps[place] * (_gaps(after, self._options) - _gaps(selection.kept, self._options))
+                if cost > left:
+                    continue
+                left -= cost
+            selection.reasons |= {unit: one.reasons.get(unit, "structure") for unit in new}
+            self._taken.append((place, new))
+        if any(gaps):
+            self._take_back()
+        self._explain()
+        return self.selections
+
+    def _take_back(self) -> None:
+        """Take back what came last while the text is over the budget: a marker may have more tokens than was thought."""
+        assert self._limit is not None
+        spent = [selection.tokens(self._options, self._count) for selection in self.selections]
+        while sum(spent) > self._limit:
+            place, units = self._taken.pop()
+            for unit in units:
+                del self.selections[place].reasons[unit]
+            spent[place] = self.selections[place].tokens(self._options, self._count)
+
+    def _explain(self) -> None:
+        for one, selection in zip(self._candidates, self.selections, strict=True):
+            for index, reason in one.reasons.items():
+                if index not in selection.reasons:
+                    selection.dropped[index] = "budget"
+                    selection.missed += reason == "always"
+            for index, (place, said) in one.duplicates.items():
+                if index not in selection.reasons:
+                    selection.dropped[index] = "duplicate" if said in self.selections[place].reasons else "budget"
 
 
 def _by_relevance(scored: SelectablePassage) -> tuple[float, int]:
     return -scored.scores.relevance, scored.index
 
 
-def select(scored: Sequence[SelectablePassage], options: PruneOptions, threshold: float) -> list[Selection]:
+def select(
+    scored: Sequence[SelectablePassage],
+    options: PruneOptions,
+    threshold: float,
+    count: Callable[[str], int] = lambda text: len(text.split()),
+) -> list[Selection]:
     """Choose what to return for one query.
 
-    Units at or above the threshold are kept. Passages below ``min_score`` are dropped, then (with ``drop_empty``) those
-    without a kept unit, then all but the ``top_n`` most relevant. The others share the token budget. Ties are broken by
-    position. The selections come by falling relevance, or in the caller's order without ``reorder``.
+    Passages below ``min_score`` are dropped, then (with ``drop_empty``) those without a candidate, then all but the
+    ``top_n`` most relevant. The others share the token budget, which covers all that is returned: units, the structure
+    around them, joiners and markers. The selections come by falling relevance, or in the caller's order without
+    ``reorder``.
+
+    Args:
+        scored: Passages with their scores.
+        options: Checked options.
+        threshold: Lowest score of a unit that is kept.
+        count: Counts the tokens of a text.
     """
-    found = [(one, _candidates(one, options, threshold)) for one in scored]
+    limit = options.max_tokens
+    if options.compression is not None:
+        read = sum(int(one.unit_tokens.sum()) for one in scored)
+        limit = int((1 - options.compression) * read + 1e-6)
+    found = [_candidates(one, options, threshold) for one in scored]
     if options.min_score is not None:
-        found = [pair for pair in found if pair[0].scores.relevance >= options.min_score]
+        found = [one for one in found if one.scored.scores.relevance >= options.min_score]
+    if options.dedupe:
+        _drop_duplicates(found)
     if options.drop_empty:
-        found = [pair for pair in found if pair[1]]
+        found = [one for one in found if one.reasons]
     if options.top_n is not None:
-        found = sorted(
-            sorted(found, key=lambda pair: _by_relevance(pair[0]))[: options.top_n], key=lambda p: p[0].index
-        )
-    chosen = _fit([one for one, _ in found], [candidates for _, candidates in found], options)
+        best = sorted(found, key=lambda one: _by_relevance(one.scored))[: options.top_n]
+        found = sorted(best, key=lambda one: one.scored.index)
+    chosen = _Budget(found, options, limit, count).fill()
     if options.drop_empty:
         chosen = [selection for selection in chosen if selection.reasons]
     return sorted(chosen, key=lambda selection: _by_relevance(selection.scored)) if options.reorder else chosen
 
 
-def _begins_line(text: str, start: int) -> int | None:
-    """Return where the line of a position begins, if there is only white space before it; else None."""
-    while start and text[start - 1] in " \t":
-        start -= 1
-    return start if not start or text[start - 1] in "\r\n" else None
-
-
-def kept_spans(text: str, units: Sequence[Unit], kept: BoolArray) -> tuple[tuple[int, int], ...]:
-    """Return the spans of runs of kept units (kept: bool[units]), without the white space around each run.
-
-    The indentation of a run that begins a line is part of its span.
-    """
-    spans: list[tuple[int, int]] = []
-    for keep, run in groupby(zip(units, kept.tolist(), strict=True), key=itemgetter(1)):
-        ends = [unit for unit, _ in run]
-        first, end = ends[0].start, ends[-1].end
-        if keep and (piece := text[first:end]).strip():
-            start = end - len(piece.lstrip())
-            line = _begins_line(text, start)
-            spans.append((start if line is None else max(first, line), first + len(piece.rstrip())))
-    return tuple(spans)
-
-
-def line_spans(text: str, spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Return the first and the last line of each span, counted from 1."""
-    breaks = [match.end() for match in _LINE_BREAK.finditer(text)]
-    return tuple((bisect_right(breaks, start) + 1, bisect_left(breaks, end) + 1) for start, end in spans)
-
-
-def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
-    """Return the text of the spans, with the joiner in each gap; a span that began a line begins one again."""
-    pieces = []
-    for start, end in spans:
-        if pieces:
-            on_line = "\n" in joiner or _begins_line(text, start) is None
-            pieces.append(joiner if on_line else joiner.rstrip(" ") + "\n")
-        pieces.append(text[start:end])
-    return "".join(pieces)
-
-
 def passage_result(selection: Selection, options: PruneOptions) -> PassageResult:
     """Return the result for a selected passage."""
     scored, kept = selection.scored, selection.kept
-    passage = scored.passage
-    spans = kept_spans(passage.text, scored.units, kept)
+    passage, kept_text = scored.passage, selection.kept_text(options)
     units = None
     if options.return_units:
+        reasons = selection.dropped | selection.reasons
         units = tuple(
-            UnitScore(unit.start, unit.end, unit.kind, float(score), selection.reasons.get(index), int(tokens))
+            UnitScore(
+                unit.start, unit.end, unit.kind, float(score), bool(kept[index]), reasons.get(index), int(tokens)
+            )
             for index, (unit, score, tokens) in enumerate(
                 zip(scored.units, scored.scores.units, scored.unit_tokens, strict=True)
             )
@@ -213,20 +310,26 @@ def passage_result(selection: Selection, options: PruneOptions) -> PassageResult
         index=scored.index,
         id=passage.id,
         score=scored.scores.relevance,
-        text=join_spans(passage.text, spans, options.joiner),
-        spans=spans,
-        line_spans=line_spans(passage.text, spans),
+        text=kept_text.text,
+        spans=kept_text.spans,
+        line_spans=kept_text.line_spans,
         format=scored.format,
         kept_units=int(kept.sum()),
         total_units=len(scored.units),
-        empty=not spans,
+        empty=not kept_text.spans,
         metadata=passage.metadata,
         units=units,
     )
 
 
-def usage_of(query_tokens: int, scored: Sequence[SelectablePassage], selections: Sequence[Selection]) -> Usage:
-    """Count the tokens of a request: of the query, of all passages, and of the kept units."""
+def usage_of(
+    query_tokens: int,
+    scored: Sequence[SelectablePassage],
+    selections: Sequence[Selection],
+    options: PruneOptions,
+    count: Callable[[str], int],
+) -> Usage:
+    """Count the tokens of a request: of the query, of all passages, and of what is returned."""
     read = sum(int(passage.unit_tokens.sum()) for passage in scored)
-    kept = sum(selection.tokens for selection in selections)
+    kept = sum(selection.tokens(options, count) for selection in selections)
     return Usage(query_tokens, read, kept, compression=1 - kept / read if read else 0.0)

@@ -13,8 +13,14 @@ UnitKind = Literal[
 ]
 
 
-Reason = Literal["score", "structure", "neighbour", "head", "tail"]
-"""Why a unit is kept."""
+Reason = Literal["score", "always", "head", "tail", "neighbour", "structure", "relevant passage", "unreadable"]
+"""Why a unit is kept.
+
+`structure` is what a kept unit needs to be read. `relevant passage` is the best unit of a passage from which nothing
+else would be kept. `unreadable` is a passage that is returned whole, since the model cannot read it or the query.
+"""
+DropReason = Literal["never", "duplicate", "budget"]
+"""Why a unit is dropped whose score is high enough: `never_keep`, `dedupe`, or the token budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +70,25 @@ class PruneRequest:
 
 @dataclass(frozen=True, slots=True)
 class UnitScore:
-    """A unit with its ``score``, the mean keep probability of its ``tokens`` in [0, 1], and why it is kept, if it is."""
+    """A unit with its score, and whether and why it is kept.
+
+    Attributes:
+        start: Start offset.
+        end: End offset, exclusive.
+        kind: Kind of the unit.
+        score: Mean keep probability of its tokens, in [0, 1].
+        kept: Whether it is kept.
+        reason: Why it is kept, or dropped in spite of its score; None if its score is too low.
+        tokens: Number of its tokens.
+    """
 
     start: int
     end: int
     kind: UnitKind
     score: float
-    reason: Reason | None
+    kept: bool
+    reason: Reason | DropReason | None = None
     tokens: int = 0
-
-    @property
-    def kept(self) -> bool:
-        """Whether the unit is kept."""
-        return self.reason is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,7 @@ class Usage:
     Attributes:
         query_tokens: Tokens of the query.
         input_tokens: Tokens of the texts of all passages.
-        output_tokens: Tokens of the kept units of the returned passages.
+        output_tokens: Tokens of the kept units of the returned passages and of the text in their gaps.
         compression: Share of input tokens that were dropped, in [0, 1].
     """
 

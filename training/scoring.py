@@ -15,7 +15,15 @@ from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PassageResult, PruneRequest
 
 _BLOCK = 64  # queries that are batched together
-SCORING = PruneOptions(threshold=0.5, reorder=False, keep_title=False, return_units=True, truncate_query=True)
+SCORING = PruneOptions(
+    threshold=0.5,
+    reorder=False,
+    keep_relevant=False,
+    keep_structure=False,
+    return_units=True,
+    truncate_query=True,
+)
+"""Options that keep by score alone."""
 
 
 @dataclass(frozen=True, slots=True)

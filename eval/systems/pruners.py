@@ -39,7 +39,14 @@ def _trained_on(pruner: Pruner) -> set[str]:
 
 def _results(pruner: Pruner, query: str, passages: Sequence[Passage], *, units: bool) -> tuple[PassageResult, ...]:
     return pruner.prune(
-        query, passages, threshold=0.5, reorder=False, keep_title=False, return_units=units, truncate_query=True
+        query,
+        passages,
+        threshold=0.5,
+        reorder=False,
+        keep_relevant=False,
+        keep_structure=False,
+        return_units=units,
+        truncate_query=True,
     ).results
 
 

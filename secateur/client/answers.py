@@ -24,7 +24,7 @@ from secateur.client.errors import (
 )
 from secateur.client.wire import Part
 from secateur.models.options import PruneOptions
-from secateur.models.selection import join_spans
+from secateur.models.kept_text import join_spans
 from secateur.models.types import PassageResult, PruneRequest, PruneResult, Timings, UnitScore, Usage
 
 _PASSAGE_INDEX = re.compile(r"^passages\[([0-9]{1,9})\]")

@@ -81,7 +81,7 @@ class CohereBody(RerankBody):
             return options
         if self.spans.threshold is not None:
             options["threshold"] = self.spans.threshold
-        return options | {"return_units": True, "keep_title": False}
+        return options | {"return_units": True}
 
     def content(self, model: str, result: PruneResult) -> dict[str, Any]:
         """Return the content of a `CohereResponse`."""

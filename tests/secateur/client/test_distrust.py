@@ -22,7 +22,7 @@ from secateur.client.answers import Answers
 from secateur.client.wire import answer_limit, body, split
 from secateur.models.options import PruneOptions
 from secateur.models.requests import check_request
-from secateur.models.selection import join_spans
+from secateur.models.kept_text import join_spans
 from secateur.models.types import Passage, PruneRequest, PruneResult
 
 QUERY = "When was it finished?"

@@ -1,0 +1,174 @@
+"""The text of the kept units: spans of the passage, with a joiner or a marker in each gap."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.models.errors import InputError, shown
+from secateur.models.options import PruneOptions
+from secateur.models.types import Unit
+
+BoolArray = NDArray[np.bool_]
+Spans = tuple[tuple[int, int], ...]
+
+_LINE_BREAK = re.compile(r"\r\n?|\n")
+_FIELD = re.compile(r"\{(\w+)\}")
+GAP_FIELDS = ("lines", "units", "tokens", "characters", "first_line", "last_line")
+
+
+def check_gap_marker(template: str) -> None:
+    """Raise an InputError if a template has an unknown field in braces."""
+    for name in _FIELD.findall(template):
+        if name not in GAP_FIELDS:
+            known = ", ".join(f"{{{field}}}" for field in GAP_FIELDS)
+            raise InputError("gap_marker", f"{shown(template)} has the unknown field {{{name}}}", f"use {known}")
+
+
+def _begins_line(text: str, start: int) -> int | None:
+    """Return where the line of a position begins, if there is only white space before it; else None."""
+    while start and text[start - 1] in " \t":
+        start -= 1
+    return start if not start or text[start - 1] in "\r\n" else None
+
+
+def _separator(text: str, start: int, joiner: str) -> str:
+    """Return the joiner, as a line break of its own before what begins a line in the passage."""
+    on_line = "\n" in joiner or _begins_line(text, start) is None
+    return joiner if on_line else joiner.rstrip(" ") + "\n"
+
+
+def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
+    """Return the text of spans with the joiner in each gap. A span that began a line begins one again."""
+    pieces = []
+    for start, end in spans:
+        pieces += [_separator(text, start, joiner) if pieces else "", text[start:end]]
+    return "".join(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Consecutive kept units: the span without the white space around it, and the units ``[first, stop)``."""
+
+    start: int
+    end: int
+    first: int
+    stop: int
+
+
+def _kept_runs(text: str, units: Sequence[Unit], kept: BoolArray) -> list[_Run]:
+    """Return the runs of kept units that are not blank. The indentation of one that begins a line is part of it."""
+    runs = []
+    for keep, group in groupby(range(len(units)), key=kept.tolist().__getitem__):
+        indexes = list(group)
+        first, end = units[indexes[0]].start, units[indexes[-1]].end
+        if keep and (piece := text[first:end]).strip():
+            start = end - len(piece.lstrip())
+            line = _begins_line(text, start)
+            start = start if line is None else max(first, line)
+            runs.append(_Run(start, first + len(piece.rstrip()), indexes[0], indexes[-1] + 1))
+    return runs
+
+
+class KeptText:
+    """What is returned of a passage.
+
+    Args:
+        text: Text of the passage.
+        units: Its units.
+        unit_tokens: int32[units], number of tokens of each unit.
+        kept: bool[units], whether each unit is kept.
+        options: Options; those of joiner and gaps are used.
+    """
+
+    def __init__(
+        self, text: str, units: Sequence[Unit], unit_tokens: NDArray[np.int32], kept: BoolArray, options: PruneOptions
+    ) -> None:
+        self._text, self._units, self._unit_tokens, self._options = text, units, unit_tokens, options
+        self._runs = _kept_runs(text, units, kept)
+
+    @property
+    def spans(self) -> Spans:
+        """Spans ``(start, end)`` of the kept text in the passage, ascending and non-overlapping."""
+        return tuple((run.start, run.end) for run in self._runs)
+
+    @cached_property
+    def _breaks(self) -> list[int]:
+        return [match.end() for match in _LINE_BREAK.finditer(self._text)]
+
+    def _lines(self, start: int, end: int) -> tuple[int, int]:
+        return bisect_right(self._breaks, start) + 1, bisect_left(self._breaks, end) + 1
+
+    @property
+    def line_spans(self) -> Spans:
+        """First and last line of each span, counted from 1."""
+        return tuple(self._lines(run.start, run.end) for run in self._runs)
+
+    def _marker(self, first: int, stop: int) -> str | None:
+        """Return the marker of the dropped units ``[first, stop)``, or None if nothing that can be read was dropped."""
+        template, text, units = self._options.gap_marker, self._text, self._units
+        dropped = [unit for unit in units[first:stop] if unit.kind != "markup" and text[unit.start : unit.end].strip()]
+        if template is None or not dropped:
+            return None
+        start, end = dropped[0].start, dropped[-1].end
+        piece = text[start:end]
+        first_line, last_line = self._lines(end - len(piece.lstrip()), start + len(piece.rstrip()))
+        values = {
+            "lines": last_line - first_line + 1,
+            "units": len(dropped),
+            "tokens": int(self._unit_tokens[first:stop].sum()),
+            "characters": len(piece.strip()),
+            "first_line": first_line,
+            "last_line": last_line,
+        }
+        return _FIELD.sub(lambda match: str(values[match[1]]), template)
+
+    @cached_property
+    def _pieces(self) -> list[tuple[str, bool]]:
+        """The text in pieces, and whether each one is of the passage."""
+        options, text, runs = self._options, self._text, self._runs
+        pieces: list[tuple[str, bool]] = []
+        if not runs:
+            return pieces
+        if options.gap_marker_ends and (marker := self._marker(0, runs[0].first)) is not None:
+            pieces += [(marker, False), (_separator(text, runs[0].start, options.joiner), False)]
+        for place, run in enumerate(runs):
+            if place:
+                separator = _separator(text, run.start, options.joiner)
+                marker = self._marker(runs[place - 1].stop, run.first)
+                pieces.append((separator if marker is None else f"{separator}{marker}{separator}", False))
+            pieces.append((text[run.start : run.end], True))
+        if options.gap_marker_ends and (marker := self._marker(runs[-1].stop, len(self._units))) is not None:
+            after = self._units[runs[-1].stop].start
+            pieces.append((f"{_separator(text, after, options.joiner)}{marker}", False))
+        return pieces
+
+    @property
+    def text(self) -> str:
+        """The kept spans with the joiner or marker in each gap. A span that began a line begins one again."""
+        return "".join(piece for piece, _ in self._pieces)
+
+    def gap_tokens(self, count: Callable[[str], int]) -> int:
+        """Return the number of tokens of joiners and markers."""
+        return sum(count(piece) for piece, own in self._pieces if not own and piece.strip())
+
+
+def largest_gap(text: str, units: Sequence[Unit], unit_tokens: NDArray[np.int32], options: PruneOptions) -> str:
+    """Return the text of the longest possible gap of a passage; the empty string if gaps have no text."""
+    if options.gap_marker is None:
+        return options.joiner.strip()
+    lines = len(_LINE_BREAK.findall(text)) + 1
+    values = dict.fromkeys(GAP_FIELDS, lines) | {
+        "units": len(units),
+        "tokens": int(unit_tokens.sum()),
+        "characters": len(text),
+    }
+    marker = _FIELD.sub(lambda match: str(values[match[1]]), options.gap_marker)
+    return f"{options.joiner}{marker}{options.joiner}".strip()

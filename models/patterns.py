@@ -1,0 +1,139 @@
+"""The text that `always_keep` and `never_keep` name: sets, patterns in RE2 syntax, and text as it is."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from operator import attrgetter
+
+from secateur.models.errors import InputError, shown
+from secateur.models.types import Unit
+
+Span = tuple[int, int]
+_Finder = Callable[[str], Iterator[Span]]
+
+PATTERN = "re:"
+_LINE = re.compile(r"[^\r\n]+")
+_ERROR = re.compile(
+    r"\b(?:errors?|err!|fail(?:ed|ures?|ing)?|fatal|panic(?:ked)?|exceptions?|critical|traceback|segmentation fault"
+    r"|core dumped|abort(?:ed|ing)?)(?![\w-])|\b\w*(?:Error|Exception)\b|\b[EF]\d{4} |^E {2,}"
+    r"|\bexit(?:ed)?(?: with)?(?: (?:code|status))?[:=]? ?-?[1-9]\d*\b|\bnon-zero exit|\bexit(?:Code|_code)\W{1,4}[1-9]",
+    re.IGNORECASE,
+)
+_NO_ERROR = re.compile(r"\b(?:0|no|zero|without)[ _-](?:errors?|fail(?:ed|ures?)|exceptions?)\b", re.IGNORECASE)
+_TRACEBACK = re.compile(r"(?P<indent>[\s|+-]*)Traceback \(most recent call last\)|.*\bgoroutine \d+ \[")
+# What goes on with a traceback: frames of Java, JavaScript, .NET and Ruby, and what links two tracebacks.
+_FRAME = re.compile(
+    r"\s+at \S|\s*\.\.\. \d+ more\b|\s*Caused by: |\s+from \S+:\d+:in |\s*(?:During handling of|The above exception was)"
+)
+_NUMBER = re.compile(r"\d")
+_LABEL = re.compile(r"[ \t]*\(?\d{1,3}[.)]\s")
+
+
+def _error_spans(text: str) -> Iterator[Span]:
+    """Yield the lines that report an error, and tracebacks from their first line to their last."""
+    indent: int | None = None  # of the traceback that is open
+    framed = False
+    for line in _LINE.finditer(text):
+        found = line[0]
+        traceback = _TRACEBACK.match(found)
+        if traceback:
+            indent = len(traceback["indent"] or "")
+        elif indent is not None:
+            # Its frames are indented further; the line after them names the exception.
+            if not found[: indent + 1].isspace() and not found.startswith("\t"):
+                indent = None
+            framed = True
+            yield line.span()
+            continue
+        framed = bool(traceback or (framed and _FRAME.match(found)))
+        if framed or (_ERROR.search(found) and not _NO_ERROR.search(found)):
+            framed = True
+            yield line.span()
+
+
+def _number_spans(text: str) -> Iterator[Span]:
+    for line in _LINE.finditer(text):
+        label = _LABEL.match(line[0])
+        start = line.start() + (label.end() if label else 0)
+        yield from (match.span() for match in _NUMBER.finditer(text, start, line.end()))
+
+
+def _literal_spans(literal: str, text: str) -> Iterator[Span]:
+    start = text.find(literal)
+    while start >= 0:
+        yield start, start + len(literal)
+        start = text.find(literal, start + len(literal))
+
+
+SETS: dict[str, _Finder] = {"errors": _error_spans, "numbers": _number_spans}
+"""The named sets: lines that report an error and whole tracebacks; digits that are not the label of a list item."""
+
+
+@lru_cache(maxsize=256)
+def _finder(entry: str) -> _Finder:
+    """Return what finds the text that an entry names, or raise a ValueError that says why its pattern is not valid."""
+    if entry in SETS:
+        return SETS[entry]
+    if not entry.startswith(PATTERN):
+        return partial(_literal_spans, entry)
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        pattern = re2.compile(f"(?m){entry.removeprefix(PATTERN)}", options)
+    except re2.error as error:
+        reason = error.args[0]
+        raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from error
+    return lambda text: (match.span() for match in pattern.finditer(text))
+
+
+def check_entries(field: str, entries: Sequence[str]) -> None:
+    """Check the patterns among entries.
+
+    Args:
+        field: Name of the option, for the error.
+        entries: Its entries.
+
+    Raises:
+        InputError: A pattern is not valid in RE2 syntax.
+    """
+    for index, entry in enumerate(entries):
+        try:
+            _finder(entry)
+        except ValueError as error:
+            problem = f"{shown(entry)} is no pattern in RE2 syntax: {error}"
+            raise InputError(f"{field}[{index}]", problem, f"change it, or leave out {PATTERN!r} for plain text") from None
+
+
+def _readable(text: str, units: Sequence[Unit]) -> str:
+    """Return a text with spaces for what is hidden."""
+    pieces, start = [], 0
+    for unit in units:
+        for begin, end in unit.hidden:
+            pieces += [text[start:begin], " " * (end - begin)]
+            start = end
+    return "".join([*pieces, text[start:]]) if pieces else text
+
+
+def matching_units(text: str, units: Sequence[Unit], entries: Sequence[str]) -> set[int]:
+    """Return the indexes of the units with text that an entry names. Markup is not read.
+
+    Args:
+        text: The text.
+        units: Units that tile it.
+        entries: Names of sets, patterns after ``re:``, and text; in patterns ``^`` and ``$`` stand for the ends of lines.
+    """
+    found: set[int] = set()
+    if not entries or not units:
+        return found
+    readable = _readable(text, units)
+    starts, ends = list(map(attrgetter("start"), units)), list(map(attrgetter("end"), units))
+    for entry in entries:
+        for start, end in _finder(entry)(readable):
+            if end > start:
+                found.update(range(bisect_right(ends, start), bisect_left(starts, end)))
+    return {index for index in found if units[index].kind != "markup"}
