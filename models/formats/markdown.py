@@ -12,13 +12,13 @@ from markdown_it.token import Token
 
 from secateur.models.formats.building import UnitBuilder, lines_of
 from secateur.models.formats.lines import add_lines
-from secateur.models.formats.text import add_sentences
+from secateur.models.formats.openings import need_before
+from secateur.models.formats.text import LEAD_IN, add_sentences
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit, UnitKind
 
 _LEAVES = {"paragraph_open", "heading_open", "fence", "code_block", "html_block", "hr", "tr_open"}
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?:(?!---[ \t]*\r?$).*\r?\n){0,200}?---[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
-_LEAD_IN = re.compile(r":[*_`\"”’)]*\s*\Z")
 _MARKER = re.compile(r"[\s>]*(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\] )?")
 # What the network does not read: heading and quote marks, emphasis, the addresses of links and images, table rules,
 # HTML tags and comments, and inline data.
@@ -143,7 +143,8 @@ class _Writer:
         if first_of_item and units:
             building.also_need(units[1:], units[:1])
             place.items[-1] = (units[0],)
-        place.lead_in = (units[-1],) if units and _LEAD_IN.search(building.text[start:stop]) else ()
+        need_before(building, units[1:] if first_of_item else units)
+        place.lead_in = (units[-1],) if units and LEAD_IN.search(building.text[start:stop]) else ()
 
     def _row(self, stop: int) -> None:
         """Add a row of a table; the first one is its header, with the rule below it."""
