@@ -116,7 +116,8 @@ def check_entries(field: str, entries: Sequence[str]) -> None:
 
 def _readable(text: str, units: Sequence[Unit]) -> str:
     """Return a text with spaces for what is hidden."""
-    pieces, start = [], 0
+    pieces: list[str] = []
+    start = 0
     for unit in units:
         for begin, end in unit.hidden:
             pieces += [text[start:begin], " " * (end - begin)]
