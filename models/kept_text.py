@@ -20,6 +20,8 @@ BoolArray = NDArray[np.bool_]
 Spans = tuple[tuple[int, int], ...]
 
 _LINE_BREAK = re.compile(r"\r\n?|\n")
+_BLOCK_LINE = re.compile(r"[ \t]*(?:#{1,6}|[-*+]|\d{1,9}[.)]|\|)[ \t]")
+_FAR = 1000  # characters of a line that are looked at
 _FIELD = re.compile(r"\{(\w+)\}")
 GAP_FIELDS = ("lines", "units", "tokens", "characters", "first_line", "last_line")
 
@@ -39,17 +41,28 @@ def _begins_line(text: str, start: int) -> int | None:
     return start if not start or text[start - 1] in "\r\n" else None
 
 
-def _separator(text: str, start: int, joiner: str) -> str:
-    """Return the joiner, as a line break of its own before what begins a line in the passage."""
-    on_line = "\n" in joiner or _begins_line(text, start) is None
+def _ends_line(text: str, end: int) -> bool:
+    """Return whether a heading, list item or table row of Markdown ends there, and its line with it."""
+    after = text[end : end + _FAR].lstrip(" \t")
+    return after[:1] in ("\r", "\n") and bool(_BLOCK_LINE.match(text[max(0, end - _FAR) : end].rpartition("\n")[2]))
+
+
+def _separator(text: str, end: int, start: int, joiner: str) -> str:
+    """Return the joiner between spans that end and start there.
+
+    It is a line break before what begins a line in the passage, and after a heading, list item or table row.
+    """
+    on_line = "\n" in joiner or not (_begins_line(text, start) is not None or _ends_line(text, end))
     return joiner if on_line else joiner.rstrip(" ") + "\n"
 
 
 def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
     """Return the text of spans with the joiner in each gap. A span that began a line begins one again."""
     pieces: list[str] = []
+    before = 0
     for start, end in spans:
-        pieces += [_separator(text, start, joiner) if pieces else "", text[start:end]]
+        pieces += [_separator(text, before, start, joiner) if pieces else "", text[start:end]]
+        before = end
     return "".join(pieces)
 
 
@@ -138,16 +151,16 @@ class KeptText:
         if not runs:
             return pieces
         if options.gap_marker_ends and (marker := self._marker(0, runs[0].first)) is not None:
-            pieces += [(marker, False), (_separator(text, runs[0].start, options.joiner), False)]
+            pieces += [(marker, False), (_separator(text, 0, runs[0].start, options.joiner), False)]
         for place, run in enumerate(runs):
             if place:
-                separator = _separator(text, run.start, options.joiner)
+                separator = _separator(text, runs[place - 1].end, run.start, options.joiner)
                 marker = self._marker(runs[place - 1].stop, run.first)
                 pieces.append((separator if marker is None else f"{separator}{marker}{separator}", False))
             pieces.append((text[run.start : run.end], True))
         if options.gap_marker_ends and (marker := self._marker(runs[-1].stop, len(self._units))) is not None:
             after = self._units[runs[-1].stop].start
-            pieces.append((f"{_separator(text, after, options.joiner)}{marker}", False))
+            pieces.append((f"{_separator(text, runs[-1].end, after, options.joiner)}{marker}", False))
         return pieces
 
     @property

@@ -16,6 +16,7 @@ _SIGNATURE = re.compile(
     r"\b[^;]*\Z"
 )
 _OPENS = re.compile(r"[:{(\[]\s*(?:[#/].*)?\Z|[:=-]>\s*\Z")
+_KEY = re.compile(r"\s*(?:- )?[\w./ -]{1,40}:(?:\s|\Z)")  # it owns lines below it that are indented further
 _CLOSES = re.compile(r"\s*[\])}]+[;,)]*\s*\Z|\s*end;?\s*\Z")
 _DECORATOR = re.compile(r"\s*@[\w.]+(?:\(.*)?\s*\Z")
 _COLUMNS = re.compile(r"\s*[A-Z%#][A-Z0-9_%()/+ -]*?(?:\s{2,}|\t)(?:[A-Z%#][A-Z0-9_%()/+ -]*?(?:\s{2,}|\t|\Z))+\Z")
@@ -27,6 +28,7 @@ _LONGEST_RECORD = 20  # lines
 _REPORT = re.compile(r"commit [0-9a-f]{7,40}\b|_{3,} .* _{3,}\s*\Z")
 _DIFF_FILE = re.compile(r"diff |Index: |--- (?:a/|\S+\t)|\+\+\+ ")
 _DIFF_HUNK = re.compile(r"@@ |\d+(?:,\d+)?[acd]\d")
+_OWNERS = (_SIGNATURE.match, _KEY.match, _OPENS.search)
 _LONGEST_HEADER = 600  # characters
 _LONGEST_OWNER = 200  # characters of a line that owns the lines below it
 
@@ -104,9 +106,8 @@ def add_lines(
     """Add a unit for each line of a block that begins where the last unit ended.
 
     A blank line belongs to the line before it. A line needs the line that owns it: the nearest one above with a smaller
-    indentation that is a signature or opens a block; the head of a commit or of a failed test owns all lines up to the
-    next one. In code, decorators belong to the line after them, and closing
-    brackets to the line before.
+    indentation that is a signature or a key, or opens a block; the head of a commit or of a failed test owns all lines
+    up to the next one. In code, decorators belong to the line after them, and closing brackets to the line before.
 
     Args:
         building: Units so far.
@@ -138,7 +139,7 @@ def add_lines(
         while owners and owners[-1].indent >= indent:
             owners.pop()
         unit = building.add(end, kind, needs + (owners[-1].unit if owners else ()))
-        if len(line) <= _LONGEST_OWNER and (indent < 0 or _SIGNATURE.match(line) or _OPENS.search(line)):
+        if len(line) <= _LONGEST_OWNER and (indent < 0 or any(owns(line) for owns in _OWNERS)):
             owners.append(_Owner(indent, unit))
     if building.end < stop:
         building.add(stop, kind, needs)
