@@ -87,7 +87,7 @@ class Selection:
     def kept_text(self, options: PruneOptions) -> KeptText:
         """Return what is kept of the passage's text."""
         scored = self.scored
-        return KeptText(scored.passage.text, scored.units, scored.unit_tokens, self.kept, options)
+        return KeptText(scored.passage.text, scored.units, scored.unit_tokens, self.kept, options, scored.format)
 
     def tokens(self, options: PruneOptions, count: Callable[[str], int]) -> int:
         """Return the number of tokens of the kept units and of the text in the gaps between them."""
@@ -110,9 +110,7 @@ def _chosen_by_score(
     scores = scored.scores.units
     ranked = sorted(readable, key=lambda index: (-float(scores[index]), index))
     chosen: dict[int, Reason] = {
-        index: "score"
-        for place, index in enumerate(ranked)
-        if scores[index] >= threshold or place < options.min_units
+        index: "score" for place, index in enumerate(ranked) if scores[index] >= threshold or place < options.min_units
     }
     content = [index for index in ranked if scored.units[index].kind != "heading"]
     if options.keep_relevant and scored.scores.relevance >= RELEVANT and chosen.keys().isdisjoint(content):
@@ -299,9 +297,7 @@ def passage_result(selection: Selection, options: PruneOptions) -> PassageResult
     if options.return_units:
         reasons = selection.dropped | selection.reasons
         units = tuple(
-            UnitScore(
-                unit.start, unit.end, unit.kind, float(score), bool(kept[index]), reasons.get(index), int(tokens)
-            )
+            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(kept[index]), reasons.get(index), int(tokens))
             for index, (unit, score, tokens) in enumerate(
                 zip(scored.units, scored.scores.units, scored.unit_tokens, strict=True)
             )
