@@ -185,8 +185,8 @@ class _Balance(HTMLParser):
             self._open.append((tag, self._position()))
 
     def handle_startendtag(self, tag: str, attrs: object) -> None:
-        if tag not in _VOID:
-            self.handle_starttag(tag, attrs)
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID and any(name in ("svg", "math") for name, _ in self._open):
             self._open.pop()
 
     def handle_endtag(self, tag: str) -> None:
