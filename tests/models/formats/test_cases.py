@@ -144,11 +144,11 @@ CASES = [
         "markdown",
         RECIPE,
         "180",
-        "## Directions\n2. Bake at 180 °C for 40 minutes.",
+        "## Directions\n\n2. Bake at 180 °C for 40 minutes.",
     ),
     Case("a later sentence of an item", "markdown", RECIPE, "Stir", "## Directions\n\n1. Mix everything. Stir well."),
-    Case("a line stays a line", "markdown", COLOURS, "red", "## Colours\n- red is for errors"),
-    Case("the lead-in of a list", "markdown", STEPS, "Unpack", "# Setup\nTo install it:\n2. Unpack it."),
+    Case("a line stays a line", "markdown", COLOURS, "red", "## Colours\n\n- red is for errors"),
+    Case("the lead-in of a list", "markdown", STEPS, "Unpack", "# Setup\n\nTo install it:\n\n2. Unpack it."),
     Case(
         "the lead-in of a list in HTML",
         "html",
@@ -161,14 +161,14 @@ CASES = [
         "markdown",
         OPENING,
         "saves",
-        "# Cache\nThe cache holds pages. This saves time.",
+        "# Cache\n\nThe cache holds pages. This saves time.",
     ),
     Case(
         "the sentences before But and This",
         "markdown",
         OPENING,
         "memory",
-        "# Cache\nThe cache holds pages. This saves time. But it costs memory.",
+        "# Cache\n\nThe cache holds pages. This saves time. But it costs memory.",
     ),
     Case("the key of a setting", "lines", COMPOSE, "image: redis", "services:\n  redis:\n    image: redis:7"),
     Case(
@@ -254,7 +254,7 @@ def test_the_turns_of_a_conversation_stand_apart() -> None:
 
 
 def test_it_is_is_no_pronoun() -> None:
-    assert kept("# A\n\nOne is red. It is important to stop.", "stop") == "# A\nIt is important to stop."
+    assert kept("# A\n\nOne is red. It is important to stop.", "stop") == "# A\n\nIt is important to stop."
 
 
 def test_plain_text_keeps_no_structure_unless_asked_to() -> None:
