@@ -39,7 +39,7 @@ def _begins_line(text: str, start: int) -> int | None:
     return start if not start or text[start - 1] in "\r\n" else None
 
 
-def _separator(text: str, start: int, joiner: str) -> str:
+def separator(text: str, start: int, joiner: str) -> str:
     """Return the joiner, as a line break of its own before what begins a line in the passage."""
     on_line = "\n" in joiner or _begins_line(text, start) is None
     return joiner if on_line else joiner.rstrip(" ") + "\n"
@@ -49,8 +49,23 @@ def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
     """Return the text of spans with the joiner in each gap. A span that began a line begins one again."""
     pieces = []
     for start, end in spans:
-        pieces += [_separator(text, start, joiner) if pieces else "", text[start:end]]
+        pieces += [separator(text, start, joiner) if pieces else "", text[start:end]]
     return "".join(pieces)
+
+
+def _line_starts(text: str) -> list[int]:
+    """Return where the lines of a text begin, but the first."""
+    return [match.end() for match in _LINE_BREAK.finditer(text)]
+
+
+def _lines(starts: Sequence[int], start: int, end: int) -> tuple[int, int]:
+    return bisect_right(starts, start) + 1, bisect_left(starts, end) + 1
+
+
+def line_spans(text: str, spans: Sequence[tuple[int, int]]) -> Spans:
+    """Return the first and last line of each span, counted from 1."""
+    starts = _line_starts(text)
+    return tuple(_lines(starts, start, end) for start, end in spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +115,13 @@ class KeptText:
         return tuple((run.start, run.end) for run in self._runs)
 
     @cached_property
-    def _breaks(self) -> list[int]:
-        return [match.end() for match in _LINE_BREAK.finditer(self._text)]
-
-    def _lines(self, start: int, end: int) -> tuple[int, int]:
-        return bisect_right(self._breaks, start) + 1, bisect_left(self._breaks, end) + 1
+    def _starts(self) -> list[int]:
+        return _line_starts(self._text)
 
     @property
     def line_spans(self) -> Spans:
         """First and last line of each span, counted from 1."""
-        return tuple(self._lines(run.start, run.end) for run in self._runs)
+        return line_spans(self._text, self.spans)
 
     def _marker(self, first: int, stop: int) -> str | None:
         """Return the marker of the dropped units ``[first, stop)``, or None if nothing that can be read was dropped."""
@@ -119,7 +131,7 @@ class KeptText:
             return None
         start, end = dropped[0].start, dropped[-1].end
         piece = text[start:end]
-        first_line, last_line = self._lines(end - len(piece.lstrip()), start + len(piece.rstrip()))
+        first_line, last_line = _lines(self._starts, end - len(piece.lstrip()), start + len(piece.rstrip()))
         values = {
             "lines": last_line - first_line + 1,
             "units": len(dropped),
@@ -138,16 +150,16 @@ class KeptText:
         if not runs:
             return pieces
         if options.gap_marker_ends and (marker := self._marker(0, runs[0].first)) is not None:
-            pieces += [(marker, False), (_separator(text, runs[0].start, options.joiner), False)]
+            pieces += [(marker, False), (separator(text, runs[0].start, options.joiner), False)]
         for place, run in enumerate(runs):
             if place:
-                separator = _separator(text, run.start, options.joiner)
+                gap = separator(text, run.start, options.joiner)
                 marker = self._marker(runs[place - 1].stop, run.first)
-                pieces.append((separator if marker is None else f"{separator}{marker}{separator}", False))
+                pieces.append((gap if marker is None else f"{gap}{marker}{gap}", False))
             pieces.append((text[run.start : run.end], True))
         if options.gap_marker_ends and (marker := self._marker(runs[-1].stop, len(self._units))) is not None:
             after = self._units[runs[-1].stop].start
-            pieces.append((f"{_separator(text, after, options.joiner)}{marker}", False))
+            pieces.append((f"{separator(text, after, options.joiner)}{marker}", False))
         return pieces
 
     @property

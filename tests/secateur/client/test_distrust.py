@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -16,13 +17,13 @@ from bad_server import bad_server, response
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur import Client, ServiceUnavailableError
+from secateur import Client, InputError, ServiceUnavailableError
 from secateur.client import BadResponseError, passed_through
 from secateur.client.answers import Answers
 from secateur.client.wire import answer_limit, body, split
+from secateur.models.kept_text import join_spans, line_spans
 from secateur.models.options import PruneOptions
 from secateur.models.requests import check_request
-from secateur.models.kept_text import join_spans
 from secateur.models.types import Passage, PruneRequest, PruneResult
 
 QUERY = "When was it finished?"
@@ -31,13 +32,16 @@ UNITS = [(0, 25), (25, 36), (36, 50)]
 GOOD: dict[str, Any] = {
     "results": [
         {"index": 0, "score": 0.75, "text": "It was finished in 1889. Millions come.", "spans": [[0, 24], [36, 50]]}
-        | {"kept_units": 2, "total_units": 3, "empty": False}
+        | {"line_spans": [[1, 1], [1, 1]], "format": "text", "kept_units": 2, "total_units": 3, "empty": False}
         | {
             "units": [
-                {"start": s, "end": e, "kind": "sentence", "score": 0.5, "kept": s != 25, "tokens": 4} for s, e in UNITS
+                {"start": s, "end": e, "kind": "sentence", "score": 0.5, "kept": s != 25, "tokens": 4}
+                | {"reason": None if s == 25 else "score"}
+                for s, e in UNITS
             ]
         },
-        {"index": 1, "score": 0.25, "text": "", "spans": [], "kept_units": 0, "total_units": 1, "empty": True}
+        {"index": 1, "score": 0.25, "text": "", "spans": [], "line_spans": [], "format": "text"}
+        | {"kept_units": 0, "total_units": 1, "empty": True}
         | {"units": [{"start": 0, "end": 6, "kind": "sentence", "score": 0.1, "kept": False, "tokens": 2}]},
     ],
     "threshold": 0.1,
@@ -139,6 +143,13 @@ def test_a_number_of_five_thousand_digits_is_refused() -> None:
         ("results.0.text", ""),
         ("results.0.text", None),
         ("results.1.text", "Bread."),
+        ("results.0.line_spans", [[1, 1], [1, 2]]),
+        ("results.0.line_spans", [[0, 1], [1, 1]]),
+        ("results.0.line_spans", [[1, 1]]),
+        ("results.0.line_spans", None),
+        ("results.0.format", "auto"),
+        ("results.0.format", "glitter"),
+        ("results.0.format", None),
         ("results.0.empty", True),
         ("results.1.empty", False),
         ("results.1.empty", 1),
@@ -150,6 +161,10 @@ def test_a_number_of_five_thousand_digits_is_refused() -> None:
         ("results.0.units", None),
         ("results.0.units.0.kind", "paragraph"),
         ("results.0.units.1.kept", True),
+        ("results.0.units.0.reason", None),
+        ("results.0.units.0.reason", "never"),
+        ("results.0.units.0.reason", "luck"),
+        ("results.0.units.1.reason", "score"),
         ("results.0.units.1.start", 10),
         ("results.0.units.1.tokens", -1),
         ("warnings", [1]),
@@ -181,6 +196,66 @@ def test_an_answer_to_other_options_is_refused(options: dict[str, Any], field: s
         answered(GOOD, **options)
 
 
+MARKED = "It was finished in 1889. [1 unit, It was] Millions come."
+
+
+@pytest.mark.parametrize(
+    ("text", "ends", "fits"),
+    [
+        (MARKED, False, True),
+        (MARKED, True, True),
+        (f"[0] {MARKED} [0]", True, True),
+        (f"[0] {MARKED}", False, False),
+        (f"{MARKED} [0]", False, False),
+        ("It was finished in 1889. Millions come.", False, True),
+        ("It was finished in 1889.Millions come.", False, False),
+        ("It was finished in 1889. [1 unit]", False, False),
+        ("It was finished in 1889. [1 unit]", True, False),
+        ("Millions come. [1 unit] It was finished in 1889.", True, False),
+        ("", True, False),
+    ],
+)
+def test_a_text_with_markers_has_its_spans_in_order(text: str, ends: bool, fits: bool) -> None:
+    options = {"gap_marker": "[{units} unit]", "gap_marker_ends": ends}
+    if fits:
+        assert answered(changed("results.0.text", text), **options).results[0].text == text
+    else:
+        with pytest.raises(BadResponseError, match=r"`results\[0\].text` is"):
+            answered(changed("results.0.text", text), **options)
+    with pytest.raises(BadResponseError, match=r"`results\[1\].text` is"):
+        answered(changed("results.1.text", "[0]"), **options)
+
+
+def test_markers_and_joiners_are_tokens_too() -> None:
+    more = changed("usage", {"query_tokens": 5, "input_tokens": 14, "output_tokens": 20, "compression": 0.0})
+    assert answered(more, gap_marker="[…]").usage.output_tokens == 20
+    with pytest.raises(BadResponseError, match=r"`usage.output_tokens` is 20; there are 14 input tokens"):
+        answered(more)
+
+
+@given(st.lists(st.text(" a\n", min_size=1, max_size=6), min_size=1, max_size=9), st.text(" x\n", max_size=3))
+def test_every_text_that_joins_spans_is_read(pieces: list[str], joiner: str) -> None:
+    text, spans = "".join(pieces), []
+    for number, end in enumerate(accumulate(map(len, pieces))):
+        if number % 2 == 0:
+            spans.append((end - len(pieces[number]), end))
+    request = check_request(QUERY, [text], PruneOptions(joiner=joiner)).request
+    result: dict[str, Any] = {"index": 0, "score": 0.5, "text": join_spans(text, spans, joiner), "spans": spans}
+    result |= {"line_spans": line_spans(text, spans), "format": "text", "empty": False}
+    answer = changed("results", [result | {"kept_units": len(spans), "total_units": len(spans)}])
+    (found,) = Answers().result(json.dumps(answer).encode(), request, split(request)[0]).results
+    assert found.text == result["text"]
+    answer["results"][0]["text"] += "a"
+    with pytest.raises(BadResponseError, match=r"`results\[0\].text` is"):
+        Answers().result(json.dumps(answer).encode(), request, split(request)[0])
+
+
+def test_the_format_is_the_one_that_was_asked_for() -> None:
+    request = check_request(QUERY, [{"text": TEXT, "format": "lines"}, TEXTS[1]], PruneOptions()).request
+    with pytest.raises(BadResponseError, match=r"`results\[0\].format` is 'text'; the passage was sent as 'lines'"):
+        Answers().result(json.dumps(GOOD).encode(), request, split(request)[0])
+
+
 def test_a_passage_may_be_left_out_only_where_an_option_says_so() -> None:
     fewer = changed("results", GOOD["results"][:1])
     assert len(answered(fewer, drop_empty=True).results) == len(answered(fewer, top_n=1).results) == 1
@@ -202,18 +277,32 @@ def test_any_value_in_any_place_is_an_error_or_a_result(value: Any) -> None:
             assert item.text == join_spans(TEXTS[item.index], item.spans, " ")
 
 
-@given(st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=5), st.text(max_size=9), st.booleans())
+@given(
+    st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=5),
+    st.text(max_size=9),
+    st.none() | st.text(max_size=9),
+    st.booleans(),
+)
 @settings(max_examples=50, deadline=None)
-def test_the_largest_honest_answer_is_below_the_limit(texts: list[str], joiner: str, units: bool) -> None:
-    request = check_request("q", texts, PruneOptions(joiner=joiner, return_units=units)).request
+def test_the_largest_honest_answer_is_below_the_limit(
+    texts: list[str], joiner: str, marker: str | None, units: bool
+) -> None:
+    try:
+        options = PruneOptions(joiner=joiner, gap_marker=marker, gap_marker_ends=True, return_units=units)
+        request = check_request("q", texts, options).request
+    except InputError:  # a marker with a field that there is not
+        return
     (part,) = split(request)
     results: list[Any] = []
     for index, passage in enumerate(part.passages):
         spans = [[start, start + 1] for start in range(0, len(passage.text), 2)]
-        text = join_spans(passage.text, [(start, end) for start, end in spans], joiner)
-        unit = {"start": 499_999, "end": 500_000, "kind": "list_item", "score": 1 / 3, "kept": False, "tokens": 99_999}
+        gap = joiner if marker is None else f"{joiner}{marker}{joiner}"
+        text = gap + join_spans(passage.text, [(start, end) for start, end in spans], gap) + gap
+        unit = {"start": 499_999, "end": 500_000, "kind": "table_header", "score": 1 / 3, "kept": False}
+        unit |= {"reason": "relevant passage", "tokens": 99_999}
         results.append(
             {"index": index, "id": None, "score": 1 / 3, "text": text, "spans": spans, "kept_units": 1}
+            | {"line_spans": [[499_999, 500_000]] * len(spans), "format": "markdown"}
             | {"total_units": 1, "empty": False, "metadata": None, "units": [unit] * (len(passage.text) * units)}
         )
     answer = json.dumps(changed("results", results)).encode()
@@ -332,4 +421,4 @@ def test_a_huge_passage_is_no_larger_in_the_limit_than_it_is() -> None:
     request = PruneRequest("q", (Passage("a" * 100_000),))
     (part,) = split(request)
     content = body(request, part, None)
-    assert len(content) < answer_limit(request, part, content) < 20 * len(content)
+    assert len(content) < answer_limit(request, part, content) < 25 * len(content)
