@@ -133,6 +133,7 @@ class ModelConfig:
         prune_head: See `secateur.models.heads`.
         segmenter: Segmenter that the training labels were made with.
         threshold: Default keep threshold, in [0, 1].
+        instruction: Whether the model was trained with an instruction before the query.
         training: Summary of the training run.
     """
 
@@ -142,6 +143,7 @@ class ModelConfig:
     prune_head: PruneHead = "bilinear"
     segmenter: SegmenterName = "nupunkt"
     threshold: Probability = 0.1
+    instruction: Annotated[bool, Strict()] = False
     training: dict[str, Any] = field(default_factory=dict)
 
     __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)

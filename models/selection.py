@@ -328,4 +328,4 @@ def usage_of(
     """Count the tokens of a request: of the query, of all passages, and of what is returned."""
     read = sum(int(passage.unit_tokens.sum()) for passage in scored)
     kept = sum(selection.tokens(options, count) for selection in selections)
-    return Usage(query_tokens, read, kept, compression=1 - kept / read if read else 0.0)
+    return Usage(query_tokens, read, kept, compression=max(0.0, 1 - kept / read) if read else 0.0)
