@@ -2,8 +2,8 @@
 
 Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, format, relevant_spans, relevant}``,
 where ``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``. Optional: ``answers``, a list of correct
-answers to the query, and for a passage ``teacher_score``, a reranker's logit. ``format`` is ``text`` if unset. Other keys
-are ignored.
+answers to the query, and for a passage ``teacher_score``, a reranker's logit. Without ``format`` it is ``text``. Other
+keys are ignored.
 """
 
 from __future__ import annotations

@@ -220,8 +220,7 @@ def test_the_contexts(pruner: Pruner, data: Path) -> None:
     assert "\n\n[2] Facts\nBread needs" in full.text
     assert "won by Anna Lind" in pruned.text
     assert full.tokens > pruned.tokens > none.tokens == 0
-    irrelevant = replace(example, passages=tuple(p for p in example.passages if not p.relevant))
-    nothing = contexts(pruner, irrelevant, 1.0)[1]
+    nothing = contexts(pruner, replace(example, passages=example.passages[:1]), 1.0)[1]
     assert nothing.text == ""
     assert answer_messages("q", nothing.text) == answer_messages("q", none.text)
 
