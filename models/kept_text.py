@@ -47,7 +47,7 @@ def _separator(text: str, start: int, joiner: str) -> str:
 
 def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
     """Return the text of spans with the joiner in each gap. A span that began a line begins one again."""
-    pieces = []
+    pieces: list[str] = []
     for start, end in spans:
         pieces += [_separator(text, start, joiner) if pieces else "", text[start:end]]
     return "".join(pieces)

@@ -110,9 +110,7 @@ def _chosen_by_score(
     scores = scored.scores.units
     ranked = sorted(readable, key=lambda index: (-float(scores[index]), index))
     chosen: dict[int, Reason] = {
-        index: "score"
-        for place, index in enumerate(ranked)
-        if scores[index] >= threshold or place < options.min_units
+        index: "score" for place, index in enumerate(ranked) if scores[index] >= threshold or place < options.min_units
     }
     content = [index for index in ranked if scored.units[index].kind != "heading"]
     if options.keep_relevant and scored.scores.relevance >= RELEVANT and chosen.keys().isdisjoint(content):
@@ -130,10 +128,10 @@ def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: flo
     found: dict[int, Reason] = dict.fromkeys(always, "always")
     ends: dict[int, Reason] = dict.fromkeys(readable[: options.head], "head")
     ends |= dict.fromkeys(readable[max(0, len(readable) - options.tail) :] if options.tail else [], "tail")
-    for chosen in (ends, _chosen_by_score(scored, readable, options, threshold)):
-        found = chosen | found
+    chosen = _chosen_by_score(scored, readable, options, threshold)
+    found = chosen | ends | found
     allowed = set(readable)
-    for index in [index for index, reason in found.items() if reason not in ("head", "tail")]:
+    for index in (*always, *chosen):
         for near in range(max(0, index - options.neighbours), min(len(units), index + options.neighbours + 1)):
             if near in allowed:
                 found.setdefault(near, "neighbour")
@@ -160,7 +158,7 @@ def with_structure(units: Sequence[Unit], index: int, known: Container[int] = ()
     found = [index] if index not in known else []
     seen = {index}
     for one in found:
-        new = [needed for needed in units[one].needs if needed not in seen and needed not in known]
+        new = [needed for needed in dict.fromkeys(units[one].needs) if needed not in seen and needed not in known]
         seen.update(new)
         found += new
     return found
@@ -182,8 +180,8 @@ def _gaps(kept: BoolArray, options: PruneOptions) -> int:
 class _Budget:
     """Keeps candidates in order, each with the structure around it, as long as they fit.
 
-    One that does not fit is skipped, and smaller ones after it may still fit. A gap counts as much as the longest one of
-    its passage, so that what is kept can only be smaller.
+    One that does not fit is skipped, and smaller ones after it may still fit. A gap counts as much as the longest one
+    of its passage, so that what is kept can only be smaller.
     """
 
     def __init__(
@@ -228,7 +226,7 @@ class _Budget:
         return self.selections
 
     def _take_back(self) -> None:
-        """Take back what came last while the text is over the budget: a marker may have more tokens than was thought."""
+        """Take back what came last while it is over the budget: a marker may have more tokens than a longer one."""
         assert self._limit is not None
         spent = [selection.tokens(self._options, self._count) for selection in self.selections]
         while sum(spent) > self._limit:
@@ -299,9 +297,7 @@ def passage_result(selection: Selection, options: PruneOptions) -> PassageResult
     if options.return_units:
         reasons = selection.dropped | selection.reasons
         units = tuple(
-            UnitScore(
-                unit.start, unit.end, unit.kind, float(score), bool(kept[index]), reasons.get(index), int(tokens)
-            )
+            UnitScore(unit.start, unit.end, unit.kind, float(score), bool(kept[index]), reasons.get(index), int(tokens))
             for index, (unit, score, tokens) in enumerate(
                 zip(scored.units, scored.scores.units, scored.unit_tokens, strict=True)
             )

@@ -20,9 +20,9 @@ from secateur import Client, ServiceUnavailableError
 from secateur.client import BadResponseError, passed_through
 from secateur.client.answers import Answers
 from secateur.client.wire import answer_limit, body, split
+from secateur.models.kept_text import join_spans
 from secateur.models.options import PruneOptions
 from secateur.models.requests import check_request
-from secateur.models.kept_text import join_spans
 from secateur.models.types import Passage, PruneRequest, PruneResult
 
 QUERY = "When was it finished?"
