@@ -170,8 +170,8 @@ class _Writer:
             return
         del building.units[element.opening[0] :]
         self._lead_in = ()
-        for one in self._inline:
-            one.unit = min(one.unit, len(building))
+        for inline in self._inline:
+            inline.unit = min(inline.unit, len(building))
         row = building.text[start:stop].lower()
         header = "<th" in row and "<td" not in row
         hidden = [span for unit in inside for span in unit.hidden]
