@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, TypeA
 from pydantic_core import from_json
 from tokenizers import Tokenizer
 
-from secateur.models.errors import ModelError, shown
+from secateur.models.errors import InputError, ModelError, shown
 from secateur.models.files import read_model_file, write_atomically
-from secateur.models.segmenters import SEGMENTERS
+from secateur.models.segmenters import check_segmenter
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -53,9 +53,10 @@ def _printable(name: str) -> str:
 
 
 def _known_segmenter(name: str) -> str:
-    if name not in SEGMENTERS:
-        raise ValueError(f"unknown segmenter {shown(name)}; known: {', '.join(SEGMENTERS)}")
-    return name
+    try:
+        return check_segmenter(name)
+    except InputError as error:
+        raise ValueError(f"{error.problem}; {error.hint}") from None
 
 
 Probability = Annotated[float, Strict(), Field(ge=0, le=1)]

@@ -87,7 +87,7 @@ class Selection:
     def kept_text(self, options: PruneOptions) -> KeptText:
         """Return what is kept of the passage's text."""
         scored = self.scored
-        return KeptText(scored.passage.text, scored.units, scored.unit_tokens, self.kept, options)
+        return KeptText(scored.passage.text, scored.units, scored.unit_tokens, self.kept, options, scored.format)
 
     def tokens(self, options: PruneOptions, count: Callable[[str], int]) -> int:
         """Return the number of tokens of the kept units and of the text in the gaps between them."""

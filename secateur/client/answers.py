@@ -192,7 +192,7 @@ class Answers:
         passage, spans = part.passages[result.index], result.spans
         characters = len(passage.text)
         self._check_spans(spans, characters, f"{path}.spans")
-        fits = _has_spans(result.text, passage.text, spans, options)
+        fits = _has_spans(result.text, passage.text, spans, options, result.format)
         require(fits, f"{path}.text", result.text, "it is not the text of its spans")
         wanted = list(line_spans(passage.text, spans))
         require(result.line_spans == wanted, f"{path}.line_spans", result.line_spans, "they are not the lines of spans")
@@ -248,7 +248,7 @@ class Answers:
         require(fewest <= len(results) <= most, "results", count, f"{most} of the passages were expected")
 
 
-def _has_spans(pruned: str, text: str, spans: Sequence[tuple[int, int]], options: PruneOptions) -> bool:
+def _has_spans(pruned: str, text: str, spans: Sequence[tuple[int, int]], options: PruneOptions, format: str) -> bool:
     """Return whether a pruned text consists of spans of a text, with joiners or, where they are asked for, markers.
 
     What a marker says is not known here: the spans must be there in their order, with room for a joiner between them.
@@ -258,7 +258,7 @@ def _has_spans(pruned: str, text: str, spans: Sequence[tuple[int, int]], options
     at = 0
     for number, (start, end) in enumerate(spans):
         piece = text[start:end]
-        gap = separator(text, start, options.joiner) if number else ""
+        gap = separator(text, (spans[number - 1][1], start), options.joiner, format) if number else ""
         if marked:
             found = pruned.find(piece, at + len(gap))
         else:
