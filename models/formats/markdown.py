@@ -33,7 +33,7 @@ _HIDDEN = re.compile(
 
 @cache
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark").enable("table")
+    return MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])  # blocks are all it is for
 
 
 @dataclass(slots=True)
