@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from secateur.labelled.markdown_blocks import marked_blocks
 from secateur.models.options import option_markdown, option_table
+from secateur.models.segmentation import FORMATS
 from secateur.service import schemas
 from secateur.service.flags import default_of, flag, is_secret, variable
 from secateur.service.problems import PROBLEMS
@@ -123,11 +124,17 @@ def _speed() -> str:
     return _table(*map(tuple, _measured("docs/benchmarks.md", "bench-speed")))
 
 
+def _formats() -> str:
+    rows = ((f"`{name}`", entry.description) for name, entry in FORMATS.items())
+    return _table(("format", "what it is"), *rows)
+
+
 BLOCKS: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "summary"): _summary,
     ("README.md", "speed"): _speed,
     ("docs/rest.md", "problems"): _problems,
     ("docs/python.md", "options"): option_markdown,
+    ("docs/structure.md", "formats"): _formats,
     ("docs/operations.md", "settings"): _settings,
 } | {("docs/rest.md", f"fields-{name}"): lambda name=name: _fields(name) for name in (*REQUESTS, *RESPONSES)}
 

@@ -60,19 +60,19 @@ def _margin(text: str, start: int) -> str:
     return match[0] if match else ""
 
 
-def _separator(text: str, gap: tuple[int, int], joiner: str, format: str) -> str:
+def separator(text: str, gap: tuple[int, int], joiner: str, format: str) -> str:
     """Return what stands between two spans: the joiner, with a line break before what begins a line in the passage.
 
-    In Markdown a line break or a blank line between them is one in the result, too: it ends a block.
+    In all formats but text, any line break between them is one in the result, too; so is a blank line in Markdown,
+    where it ends a block.
     """
     end, start = gap
     if "\n" in joiner:
         return joiner
-    if format != "markdown":
-        return joiner if _begins_line(text, start) is None else joiner.rstrip(" ") + "\n"
-    if not _LINE_BREAK.search(text, end, start):
+    broken = _begins_line(text, start) is not None if format == "text" else _LINE_BREAK.search(text, end, start)
+    if not broken:
         return joiner
-    return joiner.rstrip(" ") + ("\n\n" if _begins_block(text, end, start) else "\n")
+    return joiner.rstrip(" ") + ("\n\n" if format == "markdown" and _begins_block(text, end, start) else "\n")
 
 
 def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str, format: str = "text") -> str:
@@ -86,8 +86,23 @@ def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str, format:
     """
     pieces: list[str] = []
     for place, (start, end) in enumerate(spans):
-        pieces += [_separator(text, (spans[place - 1][1], start), joiner, format) if place else "", text[start:end]]
+        pieces += [separator(text, (spans[place - 1][1], start), joiner, format) if place else "", text[start:end]]
     return "".join(pieces)
+
+
+def _line_starts(text: str) -> list[int]:
+    """Return where the lines of a text begin, but the first."""
+    return [match.end() for match in _LINE_BREAK.finditer(text)]
+
+
+def _lines(starts: Sequence[int], start: int, end: int) -> tuple[int, int]:
+    return bisect_right(starts, start) + 1, bisect_left(starts, end) + 1
+
+
+def line_spans(text: str, spans: Sequence[tuple[int, int]]) -> Spans:
+    """Return the first and last line of each span, counted from 1."""
+    starts = _line_starts(text)
+    return tuple(_lines(starts, start, end) for start, end in spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +160,13 @@ class KeptText:
         return tuple((run.start, run.end) for run in self._runs)
 
     @cached_property
-    def _breaks(self) -> list[int]:
-        return [match.end() for match in _LINE_BREAK.finditer(self._text)]
-
-    def _lines(self, start: int, end: int) -> tuple[int, int]:
-        return bisect_right(self._breaks, start) + 1, bisect_left(self._breaks, end) + 1
+    def _starts(self) -> list[int]:
+        return _line_starts(self._text)
 
     @property
     def line_spans(self) -> Spans:
         """First and last line of each span, counted from 1."""
-        return tuple(self._lines(run.start, run.end) for run in self._runs)
+        return line_spans(self._text, self.spans)
 
     def _marker(self, first: int, stop: int) -> str | None:
         """Return the marker of the dropped units ``[first, stop)``, or None if nothing that can be read was dropped."""
@@ -164,7 +176,7 @@ class KeptText:
             return None
         start, end = dropped[0].start, dropped[-1].end
         piece = text[start:end]
-        first_line, last_line = self._lines(end - len(piece.lstrip()), start + len(piece.rstrip()))
+        first_line, last_line = _lines(self._starts, end - len(piece.lstrip()), start + len(piece.rstrip()))
         values = {
             "lines": last_line - first_line + 1,
             "units": len(dropped),
@@ -176,7 +188,7 @@ class KeptText:
         return _FIELD.sub(lambda match: str(values[match[1]]), template)
 
     def _between(self, end: int, start: int) -> str:
-        return _separator(self._text, (end, start), self._options.joiner, self._format)
+        return separator(self._text, (end, start), self._options.joiner, self._format)
 
     @cached_property
     def _pieces(self) -> list[tuple[str, bool]]:
@@ -189,11 +201,11 @@ class KeptText:
             pieces.append((f"{marker}{self._between(0, runs[0].start)}", False))
         for place, run in enumerate(runs):
             if place:
-                separator = self._between(runs[place - 1].end, run.start)
+                gap = self._between(runs[place - 1].end, run.start)
                 marker = self._marker(runs[place - 1].stop, run.first)
                 # In Markdown the marker lies in the list, the quote or the code that the next span lies in.
                 margin = _margin(text, run.start) if self._format == "markdown" else ""
-                pieces.append((separator if marker is None else f"{separator}{margin}{marker}{separator}", False))
+                pieces.append((gap if marker is None else f"{gap}{margin}{marker}{gap}", False))
             pieces.append((text[run.start : run.end], True))
         if options.gap_marker_ends and (marker := self._marker(runs[-1].stop, len(self._units))) is not None:
             after = self._units[runs[-1].stop].start

@@ -16,7 +16,7 @@ from secateur.models.errors import RuntimeOutputError
 
 _ROUNDING = 0.01  # a sigmoid in reduced precision may leave [0, 1] by a rounding error
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """Version of segmentation, encoding and merging, as a part of cache keys. Raise it with every change of their results;
 `tests/models/test_merging.py` fails until then."""
 

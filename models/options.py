@@ -159,9 +159,7 @@ def option_table() -> dict[str, Option]:
         hint, option = get_args(hints[one.name])
         optional, many = get_origin(hint) is UnionType, get_origin(hint) is tuple
         kind = next(kind for kind in get_args(hint) if kind is not type(None)) if optional or many else hint
-        options[one.name] = replace(
-            option, name=one.name, kind=kind, optional=optional, many=many, default=one.default
-        )
+        options[one.name] = replace(option, name=one.name, kind=kind, optional=optional, many=many, default=one.default)
     return options
 
 

@@ -18,15 +18,18 @@ PATTERN = "re:"
 _LINE = re.compile(r"[^\r\n]+")
 _ERROR = re.compile(
     r"\b(?:errors?|err!|fail(?:ed|ures?|ing)?|fatal|panic(?:ked)?|exceptions?|critical|traceback|segmentation fault"
-    r"|core dumped|abort(?:ed|ing)?)(?![\w-])|\b\w*(?:Error|Exception)\b|\b[EF]\d{4} |^E {2,}"
-    r"|\bexit(?:ed)?(?: with)?(?: (?:code|status))?[:=]? ?-?[1-9]\d*\b|\bnon-zero exit|\bexit(?:Code|_code)\W{1,4}[1-9]",
+    r"|core dumped|abort(?:ed|ing)?)(?![\w-])|(?-i:\b\w*(?:Error|Exception)\b|\b[EF]\d{4} |^E {2,})"
+    r"|\bexit(?:ed)?(?: with)?(?: (?:code|status))?[:=]? ?-?[1-9]\d*\b|\bnon-zero exit"
+    r"|\bexit(?:Code|_code)\W{1,4}[1-9]",
     re.IGNORECASE,
 )
 _NO_ERROR = re.compile(r"\b(?:0|no|zero|without)[ _-](?:errors?|fail(?:ed|ures?)|exceptions?)\b", re.IGNORECASE)
-_TRACEBACK = re.compile(r"(?P<indent>[\s|+-]*)Traceback \(most recent call last\)|.*\bgoroutine \d+ \[")
-# What goes on with a traceback: frames of Java, JavaScript, .NET and Ruby, and what links two tracebacks.
+_TRACEBACK = re.compile(r"(?P<indent>[\s|+-]*)Traceback \(most recent call last\)")
+# What goes on with a traceback: frames of Java, JavaScript, .NET, Ruby and Go, and what links two tracebacks.
 _FRAME = re.compile(
-    r"\s+at \S|\s*\.\.\. \d+ more\b|\s*Caused by: |\s+from \S+:\d+:in |\s*(?:During handling of|The above exception was)"
+    r"goroutine \d+ \[|created by \S|[\w./*()]+\([^()]*\)\s*\Z|\s+\S+\.go:\d+"
+    r"|\s+at \S|\s*\.\.\. \d+ more\b|\s*Caused by: |\s+from \S+:\d+:in "
+    r"|\s*(?:During handling of|The above exception was)"
 )
 _NUMBER = re.compile(r"\d")
 _LABEL = re.compile(r"[ \t]*\(?\d{1,3}[.)]\s")
@@ -40,7 +43,7 @@ def _error_spans(text: str) -> Iterator[Span]:
         found = line[0]
         traceback = _TRACEBACK.match(found)
         if traceback:
-            indent = len(traceback["indent"] or "")
+            indent = len(traceback["indent"])
         elif indent is not None:
             # Its frames are indented further; the line after them names the exception.
             if not found[: indent + 1].isspace() and not found.startswith("\t"):
@@ -106,12 +109,15 @@ def check_entries(field: str, entries: Sequence[str]) -> None:
             _finder(entry)
         except ValueError as error:
             problem = f"{shown(entry)} is no pattern in RE2 syntax: {error}"
-            raise InputError(f"{field}[{index}]", problem, f"change it, or leave out {PATTERN!r} for plain text") from None
+            raise InputError(
+                f"{field}[{index}]", problem, f"change it, or leave out {PATTERN!r} for plain text"
+            ) from None
 
 
 def _readable(text: str, units: Sequence[Unit]) -> str:
     """Return a text with spaces for what is hidden."""
-    pieces, start = [], 0
+    pieces: list[str] = []
+    start = 0
     for unit in units:
         for begin, end in unit.hidden:
             pieces += [text[start:begin], " " * (end - begin)]
@@ -125,7 +131,7 @@ def matching_units(text: str, units: Sequence[Unit], entries: Sequence[str]) -> 
     Args:
         text: The text.
         units: Units that tile it.
-        entries: Names of sets, patterns after ``re:``, and text; in patterns ``^`` and ``$`` stand for the ends of lines.
+        entries: Names of sets, patterns after ``re:`` with ``^`` and ``$`` for the ends of lines, and text.
     """
     found: set[int] = set()
     if not entries or not units:

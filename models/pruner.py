@@ -91,7 +91,7 @@ class Pruner:
     _choice: ModelChoice | None = field(default=None, init=False)  # arguments of `load`
 
     def __post_init__(self) -> None:
-        self._segmenter = get_segmenter(self.config.segmenter)
+        self._segmenter = get_segmenter(self.config.segmenter, self.directory)
 
     @classmethod
     def load(
@@ -237,11 +237,11 @@ class Pruner:
         query_unreadable = self.encoder.unreadable(request.request.query)
         shares = {"query": query_unreadable} | {f"passages[{i}].text": e.unreadable for i, e in enumerate(encoded)}
         warnings += [
-            f"{name}: the model cannot read {share:.0%} of the text" for name, share in shares.items() if share >= _NOTED
+            f"{name}: the model cannot read {share:.0%} of the text"
+            for name, share in shares.items()
+            if share >= _NOTED
         ]
-        return EncodedRequest(
-            request, threshold, len(query_ids), query_unreadable, units, encoded, tuple(warnings)
-        )
+        return EncodedRequest(request, threshold, len(query_ids), query_unreadable, units, encoded, tuple(warnings))
 
     def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
         """Run windows of any requests, and return their outputs in the same order.

@@ -128,10 +128,10 @@ def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: flo
     found: dict[int, Reason] = dict.fromkeys(always, "always")
     ends: dict[int, Reason] = dict.fromkeys(readable[: options.head], "head")
     ends |= dict.fromkeys(readable[max(0, len(readable) - options.tail) :] if options.tail else [], "tail")
-    for chosen in (ends, _chosen_by_score(scored, readable, options, threshold)):
-        found = chosen | found
+    chosen = _chosen_by_score(scored, readable, options, threshold)
+    found = chosen | ends | found
     allowed = set(readable)
-    for index in [index for index, reason in found.items() if reason not in ("head", "tail")]:
+    for index in (*always, *chosen):
         for near in range(max(0, index - options.neighbours), min(len(units), index + options.neighbours + 1)):
             if near in allowed:
                 found.setdefault(near, "neighbour")
@@ -158,7 +158,7 @@ def with_structure(units: Sequence[Unit], index: int, known: Container[int] = ()
     found = [index] if index not in known else []
     seen = {index}
     for one in found:
-        new = [needed for needed in units[one].needs if needed not in seen and needed not in known]
+        new = [needed for needed in dict.fromkeys(units[one].needs) if needed not in seen and needed not in known]
         seen.update(new)
         found += new
     return found
@@ -180,8 +180,8 @@ def _gaps(kept: BoolArray, options: PruneOptions) -> int:
 class _Budget:
     """Keeps candidates in order, each with the structure around it, as long as they fit.
 
-    One that does not fit is skipped, and smaller ones after it may still fit. A gap counts as much as the longest one of
-    its passage, so that what is kept can only be smaller.
+    One that does not fit is skipped, and smaller ones after it may still fit. A gap counts as much as the longest one
+    of its passage, so that what is kept can only be smaller.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class _Budget:
         return self.selections
 
     def _take_back(self) -> None:
-        """Take back what came last while the text is over the budget: a marker may have more tokens than was thought."""
+        """Take back what came last while it is over the budget: a marker may have more tokens than a longer one."""
         assert self._limit is not None
         spent = [selection.tokens(self._options, self._count) for selection in self.selections]
         while sum(spent) > self._limit:
@@ -328,4 +328,4 @@ def usage_of(
     """Count the tokens of a request: of the query, of all passages, and of what is returned."""
     read = sum(int(passage.unit_tokens.sum()) for passage in scored)
     kept = sum(selection.tokens(options, count) for selection in selections)
-    return Usage(query_tokens, read, kept, compression=1 - kept / read if read else 0.0)
+    return Usage(query_tokens, read, kept, compression=max(0.0, 1 - kept / read) if read else 0.0)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from secateur.models.formats.building import UnitBuilder
 from secateur.models.formats.lines import add_lines
+from secateur.models.formats.openings import need_before
 from secateur.models.formats.text import add_sentences
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit, UnitKind
@@ -219,6 +220,8 @@ class _Writer:
                 begin = building.end
                 spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
                 building.add(piece.end, kind, piece.needs, spans)
+        if kind in ("sentence", "quote", "list_item"):
+            need_before(building, range(first + (kind == "list_item"), len(building)))
         self._pair(tags)
         last = (len(building) - 1,)
         if kind == "heading":

@@ -12,13 +12,13 @@ from markdown_it.token import Token
 
 from secateur.models.formats.building import UnitBuilder, lines_of
 from secateur.models.formats.lines import add_lines
-from secateur.models.formats.text import add_sentences
+from secateur.models.formats.openings import need_before
+from secateur.models.formats.text import LEAD_IN, add_sentences
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit, UnitKind
 
 _LEAVES = {"paragraph_open", "heading_open", "fence", "code_block", "html_block", "hr", "tr_open"}
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?:(?!---[ \t]*\r?$).*\r?\n){0,200}?---[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
-_LEAD_IN = re.compile(r":[*_`\"”’)]*\s*\Z")
 _MARKER = re.compile(r"[\s>]*(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\] )?")
 # At the start of a line this would begin another block.
 _BEGINS_BLOCK = re.compile(r"\s*(?:#{1,6}(?!\S)|>|[-+*](?!\S)|\d{1,9}[.)](?!\S)|```|~~~|</?[a-zA-Z!?]|[-=*_]{2,}\s*\Z)")
@@ -147,8 +147,9 @@ class _Writer:
             building.also_need(units[1:], units[:1])
         if first_of_item and units:
             place.items[-1] = (units[0],)
+        need_before(building, units[1:] if first_of_item else units)
         place.last = units[-1:]
-        place.lead_in = (units[-1],) if units and _LEAD_IN.search(building.text[start:stop]) else ()
+        place.lead_in = (units[-1],) if units and LEAD_IN.search(building.text[start:stop]) else ()
 
     def _sentences(self, stop: int, kind: UnitKind, needs: Sequence[int], marker: int) -> range:
         """Add the sentences of a paragraph, none of which would begin another block if it began a line."""

@@ -179,12 +179,36 @@ def test_no_title_takes_no_room(small_encoder: PairEncoder, title: str | None) -
 
 
 def test_a_unit_inside_a_token_takes_that_tokens_score(small_encoder: PairEncoder) -> None:
+    passage = Passage("🦜" * 90 + " came.")  # one [UNK] for the first 90 characters
+    units = [Unit(0, 40), Unit(40, 91), Unit(91, 96)]
+    (encoded,) = small_encoder.encode([5], [passage], [units])
+    assert encoded.unit_tokens.tolist() == [1, 0, 2]
+    assert encoded.unit_source.tolist() == [0, 0, 2]
+
+
+def test_a_long_word_is_read_and_counted_in_pieces(small_encoder: PairEncoder) -> None:
     text = "a" * 5000 + " came. Bob left."
-    units = segment(Passage(text))
     encoded = encode(small_encoder, text)
-    assert encoded.unit_tokens.tolist() == [1, 0, 2, 3]  # one [UNK] for the first 5000 characters
-    assert encoded.unit_source.tolist() == [0, 0, 2, 3]
-    assert len(units) == 4
+    assert encoded.unit_tokens.sum() == 2505  # two letters a token
+    assert encoded.unit_tokens[-1] == 3
+    assert small_encoder.count_tokens(text) == 2505
+
+
+def test_hidden_text_is_counted_but_not_read(small_encoder: PairEncoder) -> None:
+    passage = Passage("<b>Ann</b> came.")
+    hidden = ((0, 3), (6, 10))
+    (plain,) = small_encoder.encode([5], [Passage("Ann came.")], [[Unit(0, 9)]])
+    (encoded,) = small_encoder.encode([5], [passage], [[Unit(0, 16, hidden=hidden)]])
+    assert encoded.windows[0].ids.tolist() == plain.windows[0].ids.tolist()
+    assert encoded.unit_tokens.tolist() == [plain.unit_tokens[0] + small_encoder.count_tokens("<b> </b>")]
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("Ann came.", 0.0), ("🦜🦜 came.", 2 / 7), ("🦜", 1.0), (" ", 0.0), ("", 0.0)]
+)
+def test_the_share_that_the_tokenizer_does_not_know(small_encoder: PairEncoder, text: str, share: float) -> None:
+    assert small_encoder.unreadable(text) == pytest.approx(share)
+    assert encode(small_encoder, text).unreadable == pytest.approx(share)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b", "\x00\n\n\x00"])

@@ -53,8 +53,14 @@ WRONG_OPTIONS: list[tuple[str, Any]] = [
     *(("max_tokens", value) for value in (0, -1, 1.0, True, "10")),
     *(("top_n", value) for value in (0, -1, 1.0, True, "10", np.int64(0), np.float32(1), np.bool_(1), np.ones(1))),
     *(("min_units", value) for value in (-1, 1.0, True, None)),
-    *((name, 1) for name in ("reorder", "keep_title", "drop_empty", "return_units", "truncate_query")),
+    *((name, 1) for name in ("reorder", "keep_relevant", "drop_empty", "return_units", "truncate_query")),
     *(("joiner", value) for value in (None, 3, ["x"], "j" * 1001)),
+    *(("keep_structure", value) for value in (1, "yes")),
+    *((name, value) for name in ("neighbours", "head", "tail") for value in (-1, 1.0, True, None)),
+    *(("compression", value) for value in (-0.1, 1.1, True, "0.5")),
+    *(("gap_marker", value) for value in (3, "{line}", "m" * 1001)),
+    *((name, value) for name in ("always_keep", "never_keep") for value in (None, "errors", {"errors"}, 3)),
+    *((name, ["x"] * 101) for name in ("always_keep", "never_keep")),
 ]
 
 
@@ -104,7 +110,7 @@ def test_an_integer_of_any_type_becomes_an_int(name: str, value: Any) -> None:
     assert found == index(value)
 
 
-@pytest.mark.parametrize("name", ["reorder", "keep_title", "drop_empty", "return_units", "truncate_query"])
+@pytest.mark.parametrize("name", ["reorder", "keep_relevant", "drop_empty", "return_units", "truncate_query"])
 def test_a_boolean_of_numpy_becomes_a_bool(name: str) -> None:
     for value in (True, False):
         options = PruneOptions(**{name: np.bool_(value)})  # type: ignore[arg-type]
@@ -134,6 +140,22 @@ def test_threads_of_any_integer_type_are_a_number_of_threads() -> None:
         with pytest.raises(InputError) as error:
             Pruner.load(backend="onnx", device="cpu", threads=threads)  # type: ignore[arg-type]
         assert error.value.field == "threads"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compression": 0.5, "max_tokens": 9}, r"compression: cannot be used with max_tokens 9"),
+        ({"always_keep": ["a", "re:("]}, r"always_keep\[1\]: 're:\('.*RE2"),
+        ({"never_keep": ["a" * 1001]}, r"never_keep\[0\]: has 1001 characters"),
+        ({"never_keep": [""]}, r"never_keep\[0\]: "),
+        ({"never_keep": ["x", 3]}, r"never_keep\[1\]: 3 is not a string"),
+        ({"always_keep": ["errors"], "never_keep": ["x", "errors"]}, r"always_keep: 'errors' is in never_keep too"),
+    ],
+)
+def test_options_that_cannot_be_used_name_their_field(pruner: Pruner, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        pruner.prune("query", ["text"], **options)
 
 
 def test_a_threshold_and_a_target_recall_exclude_each_other(pruner: Pruner) -> None:

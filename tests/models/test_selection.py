@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,26 +11,42 @@ from hypothesis import strategies as st
 
 from secateur.models.merging import PassageScores
 from secateur.models.options import PruneOptions
-from secateur.models.selection import SelectablePassage, Selection, join_spans, kept_spans, select
+from secateur.models.selection import SelectablePassage, Selection, passage_result, select
 from secateur.models.types import Passage, Unit, UnitKind
-
-PIECES = st.sampled_from(["One. ", "two\n\n", "  three ", "漢字。", "👩\u200d👧 ", "\n ", "e\u0301. ", "\u00a0x\u2003"])
 
 
 def scored(
     scores: list[float],
-    relevance: float = 0.5,
+    relevance: float = 0.4,
     index: int = 0,
     tokens: list[int] | None = None,
     first_kind: UnitKind = "sentence",
-    title: str | None = None,
+    needs: dict[int, tuple[int, ...]] | None = None,
+    unreadable: bool = False,
 ) -> SelectablePassage:
-    """A passage with a three-letter unit for each score."""
+    """A Markdown passage with a three-letter unit for each score; `needs` gives what units need by index."""
     text = "".join(f"u{number} " for number in range(len(scores)))
-    units = [Unit(3 * n, 3 * n + 3, first_kind if n == 0 else "sentence") for n in range(len(scores))]
+    units = [
+        Unit(3 * n, 3 * n + 3, first_kind if n == 0 else "sentence", (needs or {}).get(n, ()))
+        for n in range(len(scores))
+    ]
     unit_tokens = np.asarray(tokens if tokens is not None else [1] * len(scores), dtype=np.int32)
-    passage = Passage(text, title=title)
-    return SelectablePassage(index, passage, units, unit_tokens, PassageScores(relevance, np.asarray(scores)))
+    unit_scores = PassageScores(relevance, np.asarray(scores))
+    return SelectablePassage(index, Passage(text), units, unit_tokens, unit_scores, "markdown", unreadable)
+
+
+def of_texts(texts: list[str], scores: list[float], relevance: float = 0.4, index: int = 0) -> SelectablePassage:
+    """A passage with a sentence for each text, of one token each."""
+    ends = np.cumsum([len(text) for text in texts]).tolist()
+    units = [Unit(end - len(text), end) for text, end in zip(texts, ends, strict=True)]
+    unit_tokens = np.ones(len(texts), dtype=np.int32)
+    return SelectablePassage(
+        index, Passage("".join(texts)), units, unit_tokens, PassageScores(relevance, np.asarray(scores))
+    )
+
+
+def reasons(selection: Selection) -> dict[int, str]:
+    return dict(sorted((selection.dropped | selection.reasons).items()))
 
 
 def kept(selections: list[Selection]) -> list[list[int]]:
@@ -39,30 +55,6 @@ def kept(selections: list[Selection]) -> list[list[int]]:
 
 def order(selections: list[Selection]) -> list[int]:
     return [selection.scored.index for selection in selections]
-
-
-@given(st.lists(st.tuples(PIECES, st.booleans()), max_size=20), st.sampled_from(["", " ", " […] "]))
-def test_kept_text_is_slices_of_the_original(pieces: list[tuple[str, bool]], joiner: str) -> None:
-    text = "".join(piece for piece, _ in pieces)
-    ends = np.cumsum([len(piece) for piece, _ in pieces]).tolist()
-    units = [Unit(end - len(piece), end) for end, (piece, _) in zip(ends, pieces, strict=True)]
-    keep = np.asarray([flag for _, flag in pieces], dtype=bool)
-    spans = kept_spans(text, units, keep)
-    assert join_spans(text, spans, joiner) == joiner.join(text[start:end] for start, end in spans)
-    assert all(text[start:end] == text[start:end].strip() != "" for start, end in spans)
-    assert all(end < next_start for (_, end), (next_start, _) in pairwise(spans))
-    inside = {position for start, end in spans for position in range(start, end)}
-    for unit, flag in zip(units, keep, strict=True):
-        content = {p for p in range(unit.start, unit.end) if not text[p].isspace()}
-        assert content <= inside if flag else not content & inside
-
-
-def test_neighbours_keep_the_white_space_between_them() -> None:
-    text = "One.\n\nTwo.  Three."
-    units = [Unit(0, 6), Unit(6, 12), Unit(12, 18)]
-    spans = kept_spans(text, units, np.asarray([True, True, False]))
-    assert spans == ((0, 10),)
-    assert join_spans(text, kept_spans(text, units, np.asarray([True, False, True])), " … ") == "One. … Three."
 
 
 def test_a_unit_at_the_threshold_is_kept() -> None:
@@ -104,26 +96,10 @@ def test_min_score_is_a_least_relevance() -> None:
 
 
 def test_empty_passages_are_dropped_where_asked_and_take_no_place_among_the_top() -> None:
-    passages = [scored([0.1], 0.9, 0), scored([0.9], 0.2, 1)]
+    passages = [scored([0.1], 0.4, 0), scored([0.9], 0.2, 1)]
     assert order(select(passages, PruneOptions(), 0.5)) == [0, 1]
     assert order(select(passages, PruneOptions(drop_empty=True), 0.5)) == [1]
     assert order(select(passages, PruneOptions(drop_empty=True, top_n=1), 0.5)) == [1]
-
-
-def test_a_heading_is_kept_with_its_passage() -> None:
-    heading = scored([0.0, 0.1, 0.9], first_kind="heading")
-    assert kept(select([heading], PruneOptions(), 0.5)) == [[0, 2]]
-    assert kept(select([heading], PruneOptions(keep_title=False), 0.5)) == [[2]]
-
-
-def test_a_first_unit_that_repeats_the_title_is_kept_with_its_passage() -> None:
-    assert kept(select([scored([0.0, 0.9], title=" U0")], PruneOptions(), 0.5)) == [[0, 1]]
-    assert kept(select([scored([0.0, 0.9], title="Other")], PruneOptions(), 0.5)) == [[1]]
-
-
-def test_a_title_is_not_kept_alone() -> None:
-    assert kept(select([scored([0.0, 0.1], first_kind="heading")], PruneOptions(), 0.5)) == [[]]
-    assert kept(select([scored([0.0], first_kind="heading")], PruneOptions(), 0.5)) == [[]]
 
 
 def test_the_budget_goes_to_the_best_units_of_all_passages() -> None:
@@ -143,18 +119,126 @@ def test_equal_units_share_the_budget_by_position() -> None:
     assert kept(select(passages, PruneOptions(max_tokens=3, reorder=False), 0.5)) == [[0, 1], [0]]
 
 
-def test_a_title_is_paid_for_with_the_first_unit() -> None:
-    passage = scored([0.0, 0.9, 0.8], tokens=[2, 3, 1], first_kind="heading")
-    assert kept(select([passage], PruneOptions(max_tokens=4), 0.5)) == [[0, 2]]
-    assert kept(select([passage], PruneOptions(max_tokens=5), 0.5)) == [[0, 1]]
-    assert kept(select([passage], PruneOptions(max_tokens=6), 0.5)) == [[0, 1, 2]]
-    assert kept(select([passage], PruneOptions(max_tokens=2), 0.5)) == [[]]
-    assert kept(select([passage], PruneOptions(max_tokens=4, keep_title=False), 0.5)) == [[1, 2]]
-
-
 def test_passages_emptied_by_the_budget_are_dropped_where_asked() -> None:
     passages = [scored([0.6], 0.9, 0), scored([0.8], 0.1, 1)]
     assert order(select(passages, PruneOptions(max_tokens=1, drop_empty=True), 0.5)) == [1]
+
+
+def test_what_a_unit_needs_is_kept_with_it_and_once() -> None:
+    passage = scored([0.0, 0.0, 0.9, 0.1, 0.9], needs={1: (0,), 2: (1,), 3: (0,), 4: (1,)})
+    (selection,) = select([passage], PruneOptions(), 0.5)
+    assert reasons(selection) == {0: "structure", 1: "structure", 2: "score", 4: "score"}
+    assert kept(select([passage], PruneOptions(keep_structure=False), 0.5)) == [[2, 4]]
+
+
+def test_plain_text_keeps_no_structure_unless_asked() -> None:
+    passage = replace(scored([0.0, 0.9], needs={1: (0,)}), format="text")
+    assert kept(select([passage], PruneOptions(), 0.5)) == [[1]]
+    assert kept(select([passage], PruneOptions(keep_structure=True), 0.5)) == [[0, 1]]
+
+
+def test_structure_is_paid_for_with_the_first_unit_that_needs_it() -> None:
+    passage = scored([0.0, 0.9, 0.8], tokens=[2, 3, 1], needs={1: (0,), 2: (0,)})
+    assert kept(select([passage], PruneOptions(max_tokens=2), 0.5)) == [[]]
+    assert kept(select([passage], PruneOptions(max_tokens=4), 0.5)) == [[0, 2]]
+    assert kept(select([passage], PruneOptions(max_tokens=5), 0.5)) == [[0, 1]]
+    assert kept(select([passage], PruneOptions(max_tokens=6), 0.5)) == [[0, 1, 2]]
+    assert kept(select([passage], PruneOptions(max_tokens=4, keep_structure=False), 0.5)) == [[1, 2]]
+
+
+def test_neighbours_stand_around_what_is_kept_by_score() -> None:
+    passage = scored([0.1, 0.1, 0.1, 0.9, 0.1, 0.1, 0.1])
+    (selection,) = select([passage], PruneOptions(neighbours=1, head=1), 0.5)
+    assert reasons(selection) == {0: "head", 2: "neighbour", 3: "score", 4: "neighbour"}
+    assert kept(select([passage], PruneOptions(neighbours=9), 0.5)) == [list(range(7))]
+
+
+def test_head_and_tail_are_kept_whatever_their_scores() -> None:
+    (selection,) = select([scored([0.1] * 5)], PruneOptions(head=1, tail=2), 0.5)
+    assert reasons(selection) == {0: "head", 3: "tail", 4: "tail"}
+    assert kept(select([scored([0.1] * 2)], PruneOptions(head=9, tail=9), 0.5)) == [[0, 1]]
+
+
+def test_markup_is_neither_head_nor_neighbour_nor_best_unit() -> None:
+    passage = scored([0.9, 0.1, 0.1], relevance=0.9, first_kind="markup")
+    assert kept(select([passage], PruneOptions(), 0.5)) == [[1]]
+    assert kept(select([passage], PruneOptions(head=1, neighbours=1), 0.5)) == [[1, 2]]
+
+
+def test_a_relevant_passage_keeps_its_best_unit() -> None:
+    (selection,) = select([scored([0.1, 0.3, 0.2], 0.5)], PruneOptions(), 0.5)
+    assert reasons(selection) == {1: "relevant passage"}
+    assert kept(select([scored([0.1, 0.3], 0.49)], PruneOptions(), 0.5)) == [[]]
+    assert kept(select([scored([0.1, 0.3], 0.9)], PruneOptions(keep_relevant=False), 0.5)) == [[]]
+    assert order(select([scored([0.1], 0.9)], PruneOptions(drop_empty=True), 0.5)) == [0]
+
+
+def test_a_relevant_passage_is_more_than_a_heading() -> None:
+    (selection,) = select([scored([0.9, 0.1, 0.3], 0.9, first_kind="heading")], PruneOptions(), 0.5)
+    assert reasons(selection) == {0: "score", 2: "relevant passage"}
+    assert kept(select([scored([0.1], 0.9, first_kind="heading")], PruneOptions(), 0.5)) == [[0]]
+
+
+def test_a_passage_that_cannot_be_read_is_kept_whole() -> None:
+    (selection,) = select([scored([0.1, 0.9], unreadable=True)], PruneOptions(), 0.5)
+    assert reasons(selection) == {0: "unreadable", 1: "unreadable"}
+    assert kept(select([scored([0.1, 0.9], unreadable=True)], PruneOptions(max_tokens=1), 0.5)) == [[1]]
+
+
+def test_always_comes_before_score_and_never_before_always() -> None:
+    passage = of_texts(["A needle. ", "Hay. ", "More hay. ", "Another needle."], [0.1, 0.9, 0.1, 0.1])
+    (selection,) = select([passage], PruneOptions(always_keep=("needle",)), 0.5)
+    assert reasons(selection) == {0: "always", 1: "score", 3: "always"}
+    options = PruneOptions(always_keep=("needle",), never_keep=("re:^A |hay",))
+    assert reasons(select([passage], options, 0.5)[0]) == {0: "never", 1: "score", 2: "never", 3: "always"}
+    (selection,) = select([passage], PruneOptions(always_keep=("needle",), max_tokens=2), 0.5)
+    assert reasons(selection) == {0: "always", 1: "budget", 3: "always"}
+    (selection,) = select([passage], PruneOptions(always_keep=("needle",), max_tokens=1), 0.5)
+    assert (reasons(selection), selection.missed) == ({0: "always", 1: "budget", 3: "budget"}, 1)
+
+
+def test_what_is_never_kept_is_not_kept_as_structure_either() -> None:
+    passage = scored([0.0, 0.9], needs={1: (0,)})
+    assert kept(select([passage], PruneOptions(never_keep=("u0",)), 0.5)) == [[1]]
+
+
+def test_what_a_more_relevant_passage_says_is_not_said_again() -> None:
+    texts = ["The tower was finished in 1889. ", "It is tall."]
+    passages = [of_texts(texts, [0.9, 0.9], 0.4, 0), of_texts(texts[:1], [0.6], 0.45, 1)]
+    less, more = select(passages, PruneOptions(dedupe=True, reorder=False), 0.5)
+    assert reasons(less) == {0: "duplicate", 1: "score"}
+    assert reasons(more) == {0: "score"}
+    assert kept(select(passages, PruneOptions(reorder=False), 0.5)) == [[0, 1], [0]]
+    emptied = [of_texts(texts[:1], [0.9], 0.1, 0), passages[1]]
+    assert order(select(emptied, PruneOptions(dedupe=True, drop_empty=True), 0.5)) == [1]
+
+
+def test_a_duplicate_of_what_does_not_fit_is_dropped_for_the_budget() -> None:
+    long = replace(of_texts(["The tower was finished in 1889."], [0.6], 0.45, 1), unit_tokens=np.asarray([9], np.int32))
+    same = of_texts(["the tower was finished in 1889!"], [0.9], 0.4, 0)
+    selections = select([same, long], PruneOptions(dedupe=True, max_tokens=5, reorder=False), 0.5)
+    assert [reasons(selection) for selection in selections] == [{0: "budget"}, {0: "budget"}]
+
+
+@pytest.mark.parametrize(("compression", "expected"), [(0, [0, 1, 2, 3]), (0.5, [1, 3]), (0.7, [1]), (1, [])])
+def test_compression_keeps_a_share_of_the_tokens(compression: float, expected: list[int]) -> None:
+    passage = scored([0.1, 0.9, 0.2, 0.8])
+    assert kept(select([passage], PruneOptions(compression=compression), 0.0)) == [expected]
+
+
+def test_a_marker_is_paid_for() -> None:
+    passage = scored([0.9, 0.1, 0.8], tokens=[3, 3, 3])
+    options = PruneOptions(gap_marker="[{units} units]")
+    count = len  # each character a token
+
+    def run(max_tokens: int) -> list[list[int]]:
+        return kept(select([passage], replace(options, max_tokens=max_tokens), 0.5, count))
+
+    # The text in the gap is " [1 units] ", with 11 tokens.
+    assert [run(2), run(16), run(17)] == [[[]], [[0]], [[0, 2]]]
+    (selection,) = select([passage], replace(options, max_tokens=17), 0.5, count)
+    assert selection.tokens(options, count) == 17
+    assert passage_result(selection, options).text == "u0 [1 units] u2"
 
 
 PROBABILITY = st.floats(0, 1)
@@ -163,35 +247,71 @@ ROWS = st.lists(
     st.tuples(
         st.lists(st.tuples(PROBABILITY, st.integers(0, 9)), min_size=1, max_size=6),
         PROBABILITY,
-        st.sampled_from(["heading", "sentence"]),
+        st.sampled_from(["heading", "sentence", "markup"]),
     ),
     min_size=1,
     max_size=5,
 )
+OPTIONS = st.builds(
+    PruneOptions,
+    keep_structure=st.booleans(),
+    neighbours=st.integers(0, 2),
+    head=st.integers(0, 2),
+    tail=st.integers(0, 2),
+    always_keep=st.sampled_from([(), ("u2",), ("re:[13]",)]),
+    never_keep=st.sampled_from([(), ("u0",), ("numbers",)]),
+    dedupe=st.booleans(),
+    joiner=st.sampled_from([" ", " … ", "\n"]),
+    gap_marker=st.sampled_from([None, "[{units} units, {tokens} tokens]", "…"]),
+    gap_marker_ends=st.booleans(),
+    reorder=st.just(False),
+)
 
 
-@given(ROWS, st.integers(1, 40), st.booleans())
-def test_the_budget_is_never_exceeded(rows: Rows, budget: int, keep_title: bool) -> None:
-    passages = [
-        scored([score for score, _ in units], relevance, index, [count for _, count in units], kind)
+def passages_of(rows: Rows) -> list[SelectablePassage]:
+    """Passages in which every unit needs the first one, and the last one the one before it."""
+    return [
+        scored(
+            [score for score, _ in units],
+            relevance,
+            index,
+            [count for _, count in units],
+            kind,
+            {n: (0, n - 1) if n == len(units) - 1 else (0,) for n in range(1, len(units))},
+        )
         for index, (units, relevance, kind) in enumerate(rows)
     ]
-    options = PruneOptions(max_tokens=budget, keep_title=keep_title, reorder=False)
-    within = select(passages, options, 0.3)
-    free = select(passages, PruneOptions(keep_title=keep_title, reorder=False), 0.3)
-    assert sum(selection.tokens for selection in within) <= budget
-    for limited, unlimited in zip(within, free, strict=True):
-        assert not (limited.kept & ~unlimited.kept).any()
-    if sum(selection.tokens for selection in free) <= budget:
-        assert kept(within) == kept(free)
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+@given(ROWS, st.integers(1, 40), OPTIONS)
+def test_the_budget_is_never_exceeded(rows: Rows, budget: int, options: PruneOptions) -> None:
+    passages = passages_of(rows)
+    limited = select(passages, replace(options, max_tokens=budget), 0.3, words)
+    unlimited = select(passages, options, 0.3, words)
+    spent = sum(selection.tokens(options, words) for selection in limited)
+    assert spent <= budget
+    for within, free in zip(limited, unlimited, strict=True):
+        assert not (within.kept & ~free.kept).any()
+        assert within.reasons.keys().isdisjoint(within.dropped)
+        if options.keep_structure:
+            units = within.scored.units
+            needed = {one for index in within.reasons for one in units[index].needs}
+            assert needed - within.reasons.keys() <= {i for i, why in within.dropped.items() if why == "never"}
+    if (
+        options.gap_marker is None
+        and not options.joiner.strip()
+        and sum(one.tokens(options, words) for one in unlimited) <= budget
+    ):
+        assert kept(limited) == kept(unlimited)
 
 
 @given(ROWS, st.integers(1, 5))
 def test_top_n_changes_nothing_in_what_is_returned(rows: Rows, top_n: int) -> None:
-    passages = [
-        scored([score for score, _ in units], relevance, index, None, kind)
-        for index, (units, relevance, kind) in enumerate(rows)
-    ]
+    passages = passages_of(rows)
     every = select(passages, PruneOptions(), 0.3)
     some = select(passages, PruneOptions(top_n=top_n), 0.3)
     assert order(some) == order(every)[:top_n]
