@@ -193,6 +193,9 @@ class _Writer:
         start, text = building.end, building.text
         if start >= stop:
             return
+        if not tags and text[start:stop].isspace():
+            building.add(stop, "markup")
+            return
         hidden = sorted(
             [(tag.start, tag.end) for tag in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)]
         )

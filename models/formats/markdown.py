@@ -35,7 +35,7 @@ _HIDDEN = re.compile(
 
 @cache
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])  # blocks are all it is for
+    return MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])  # blocks alone are needed
 
 
 @dataclass(slots=True)
