@@ -54,6 +54,11 @@ class RunOptions:
             raise InputError("system", f"{twice[0]!r} is named twice" if twice else "none is named", "name each once")
 
 
+def _shown(path: Path) -> str:
+    group = group_of(path)
+    return path.resolve().name if group == PROSE else f"{group}/{path.resolve().name}"
+
+
 def evaluate(data: Path | Sequence[Path], out: Path | None = None, options: RunOptions | None = None) -> dict[str, Any]:
     """Measure systems on labelled examples, see `labelled_sources`, and return the content of ``metrics.json``.
 
