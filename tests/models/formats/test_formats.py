@@ -265,6 +265,17 @@ HOSTILE = [
 ]
 
 
+def test_what_an_inline_element_joins_needs_what_its_pieces_need() -> None:
+    text = "<pre>class A:\n    <b>def f(self):\n        return 1</b>\n    def g(self):\n        return 2</pre>"
+    units = segment(Passage(text, format="html"))
+    assert [text[unit.start : unit.end].strip() for unit in units[1:4]] == [
+        "class A:",
+        "<b>def f(self):\n        return 1</b>",
+        "def g(self):",
+    ]
+    assert [unit.needs for unit in units] == [(5,), (0,), (0, 1), (0, 1), (0, 3), (0,)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_time_is_linear(piece: str) -> None:
