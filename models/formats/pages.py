@@ -62,7 +62,7 @@ class _Line:
 
 def _at_pages(text: str, lines: list[tuple[int, int]]) -> set[int]:
     """Return the places of the lines with which a page begins or ends, and of those next to one with its number."""
-    found = set()
+    found: set[int] = set()
     for place, ((_, end), (start, _)) in enumerate(pairwise(lines)):
         if PAGE_BREAK in text[end:start]:
             found.update((place, place + 1))
