@@ -196,9 +196,11 @@ class _Writer:
         if not tags and text[start:stop].isspace():
             building.add(stop, "markup")
             return
-        hidden = sorted(
-            [(tag.start, tag.end) for tag in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)]
-        )
+        spans = [(tag.start, tag.end) for tag in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)]
+        hidden: list[tuple[int, int]] = []
+        for span in sorted(spans):  # without the entities inside of tags
+            if not hidden or span[0] >= hidden[-1][1]:
+                hidden.append(span)
         if element.unread or _length(text[start:stop]) <= sum(_length(text[a:b]) for a, b in hidden):
             building.add(stop, "markup", (), [(start, stop)] if element.unread else hidden)
             self._pair(tags)

@@ -52,7 +52,9 @@ def f(a):
 """
 HTML = """<!doctype html><html><head><title>T</title><script>if (a<b) {"</div>"}</script></head><body>
 <nav><a href=x>Home</a></nav><h1>Title <em>x</em></h1><p>One is <b>big. Two</b> is small.<p>Next:<ul><li>a<li>b
-<ul><li>c</ul></ul><table><thead><tr><th>N<th>M</thead><tr><td>1<td><p>2</p></tr></table><pre>def f():
+<ul><li>c</ul></ul><table><thead><tr><th>N<th>M</thead><tr><td>1<td><p>2</p></tr></table>
+<table><tr><td><h2>In a cell</h2><p>a. B</p><td><table><tr><td>x</table></tr></table>
+<a href=y title="a&nbsp;b"><div>b</div><h3>c</h3></a><pre>def f():
     x</pre><div hidden>no</div><!-- c --></body></html>"""
 LINES = """NAME   READY
 web-1  1/1
@@ -96,6 +98,13 @@ PIECES = [
         "<tr>",
         "<td>",
         "</tr>",
+        "</table>",
+        "<h2>",
+        "</h2>",
+        "<div>",
+        "</div>",
+        "<a>",
+        "</a>",
         "<script>",
         "<b>",
         "</b>",
