@@ -69,7 +69,7 @@ def kept_at_random(page: Passage, gap_marker: str | None) -> Iterator[PassageRes
     options = PruneOptions(gap_marker=gap_marker, gap_marker_ends=gap_marker is not None)
     for share in SHARES:
         for seed in range(SEEDS):
-            scores = np.random.default_rng(seed).random(len(units)).astype(np.float32)
+            scores = np.random.default_rng(seed).random(len(units))
             tokens = np.ones(len(units), dtype=np.int32)
             one = SelectablePassage(0, page, units, tokens, PassageScores(0.0, scores), page.format)
             yield passage_result(select([one], options, 1 - share)[0], options)

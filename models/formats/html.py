@@ -170,8 +170,8 @@ class _Writer:
             return
         del building.units[element.opening[0] :]
         self._lead_in = ()
-        for one in self._inline:
-            one.unit = min(one.unit, len(building))
+        for inline in self._inline:
+            inline.unit = min(inline.unit, len(building))
         row = building.text[start:stop].lower()
         header = "<th" in row and "<td" not in row
         hidden = [span for unit in inside for span in unit.hidden]
@@ -215,13 +215,20 @@ class _Writer:
             add_sentences(building, stop, self._segmenter, kind, needs)
         pieces = building.units[first:]
         del building.units[first:]
+        places: dict[int, int] = {}  # of the pieces, by the indexes that they had
+        pending: list[int] = []  # what the pieces need that are not added yet
         depth = 0
         for piece in pieces:  # no unit ends inside of an inline element
             depth += sum(tag.change for tag in tags if piece.start <= tag.start < piece.end)
             if depth <= 0 or piece.end == stop:
                 begin = building.end
                 spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
-                building.add(piece.end, kind, piece.needs, spans)
+                needed = dict.fromkeys(places.get(one, one) for one in (*pending, *piece.needs))
+                building.add(piece.end, kind, tuple(one for one in needed if one != len(building)), spans)
+                pending = []
+            else:
+                pending += piece.needs
+            places[first + len(places)] = len(building) - (building.end == piece.end)
         if kind in ("sentence", "quote", "list_item"):
             need_before(building, range(first + (kind == "list_item"), len(building)))
         self._pair(tags)

@@ -143,7 +143,7 @@ def kept(
     """Return what is kept of a text for scores of its units' texts."""
     page = Passage(text, format=format)
     units = segment(page)
-    values = np.asarray([scores(text[unit.start : unit.end]) for unit in units], dtype=np.float32)
+    values = np.asarray([scores(text[unit.start : unit.end]) for unit in units])
     tokens = np.ones(len(units), dtype=np.int32)
     scored = SelectablePassage(0, page, units, tokens, PassageScores(0.0, values), format)
     options = PruneOptions(gap_marker=marker, gap_marker_ends=marker == AT_ENDS)
