@@ -196,9 +196,7 @@ class _Writer:
         if not tags and text[start:stop].isspace():
             building.add(stop, "markup")
             return
-        hidden = sorted(
-            [(tag.start, tag.end) for tag in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)]
-        )
+        hidden = _hidden(text, start, stop, tags)
         if element.unread or _length(text[start:stop]) <= sum(_length(text[a:b]) for a, b in hidden):
             building.add(stop, "markup", (), [(start, stop)] if element.unread else hidden)
             self._pair(tags)
@@ -256,6 +254,16 @@ class _Writer:
 
     def _level(self) -> str:
         return next(one.name for one in reversed(self._open) if _KINDS.get(one.name) == "heading")
+
+
+def _hidden(text: str, start: int, stop: int, tags: Sequence[_Tag]) -> list[tuple[int, int]]:
+    """Return the spans of tags, and of entities for white space outside of them."""
+    found: list[tuple[int, int]] = []
+    entities = [match.span() for match in _ENTITY.finditer(text, start, stop)]
+    for span in sorted([*((tag.start, tag.end) for tag in tags), *entities]):
+        if not found or span[0] >= found[-1][1]:
+            found.append(span)
+    return found
 
 
 def _length(text: str) -> int:

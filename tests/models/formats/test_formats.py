@@ -53,7 +53,9 @@ def f(a):
 """
 HTML = """<!doctype html><html><head><title>T</title><script>if (a<b) {"</div>"}</script></head><body>
 <nav><a href=x>Home</a></nav><h1>Title <em>x</em></h1><p>One is <b>big. Two</b> is small.<p>Next:<ul><li>a<li>b
-<ul><li>c</ul></ul><table><thead><tr><th>N<th>M</thead><tr><td>1<td><p>2</p></tr></table><pre>def f():
+<ul><li>c</ul></ul><table><thead><tr><th>N<th>M</thead><tr><td>1<td><p>2</p></tr></table>
+<table><tr><td><h2>In a cell</h2><p>a. B</p><td><table><tr><td>x</table></tr></table>
+<a href=y title="a&nbsp;b"><div>b</div><h3>c</h3></a><pre>def f():
     x</pre><div hidden>no</div><!-- c --></body></html>"""
 LINES = """NAME   READY
 web-1  1/1
@@ -97,6 +99,13 @@ PIECES = [
         "<tr>",
         "<td>",
         "</tr>",
+        "</table>",
+        "<h2>",
+        "</h2>",
+        "<div>",
+        "</div>",
+        "<a>",
+        "</a>",
         "<script>",
         "<b>",
         "</b>",
@@ -222,7 +231,7 @@ def test_a_line_of_five_megabytes_of_json_has_its_entries() -> None:
 
 
 def test_an_unclosed_fence_or_tag_reaches_to_the_end() -> None:
-    assert {unit.kind for unit in units_of("```\na b\nc d", "markdown")} == {"code"}
+    assert [unit.kind for unit in units_of("```\na b\nc d", "markdown")] == ["markup", "code", "code"]
     assert [unit.kind for unit in units_of("<p>One.<script>let a; <p>no", "html")][-1] == "markup"
 
 
