@@ -13,8 +13,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
-
 from secateur.models.errors import InputError, MissingExtraError, shown, unknown_name
 from secateur.models.formats.sentence_ends import corrected_ends
 
@@ -107,7 +105,7 @@ def sat_segmenter(directory: str) -> Segmenter:
         if not any(map(str.isalnum, text)):
             return []  # the tokenizer may find nothing there, which wtpsplit-lite does not expect
         chances = model.predict_proba(text, stride=_SAT_STRIDE, block_size=_SAT_BLOCK)
-        return [int(end) + 1 for end in np.flatnonzero(chances > threshold)]
+        return [int(end) + 1 for end in (chances > threshold).nonzero()[0]]
 
     return split
 

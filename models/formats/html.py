@@ -170,8 +170,8 @@ class _Writer:
             return
         del building.units[element.opening[0] :]
         self._lead_in = ()
-        for one in self._inline:
-            one.unit = min(one.unit, len(building))
+        for inline in self._inline:
+            inline.unit = min(inline.unit, len(building))
         row = building.text[start:stop].lower()
         header = "<th" in row and "<td" not in row
         hidden = [span for unit in inside for span in unit.hidden]
@@ -193,9 +193,10 @@ class _Writer:
         start, text = building.end, building.text
         if start >= stop:
             return
-        hidden = sorted(
-            [(tag.start, tag.end) for tag in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)]
-        )
+        if not tags and text[start:stop].isspace():
+            building.add(stop, "markup")
+            return
+        hidden = _hidden(text, start, stop, tags)
         if element.unread or _length(text[start:stop]) <= sum(_length(text[a:b]) for a, b in hidden):
             building.add(stop, "markup", (), [(start, stop)] if element.unread else hidden)
             self._pair(tags)
@@ -210,13 +211,20 @@ class _Writer:
             add_sentences(building, stop, self._segmenter, kind, needs)
         pieces = building.units[first:]
         del building.units[first:]
+        places: dict[int, int] = {}  # of the pieces, by the indexes that they had
+        pending: list[int] = []  # what the pieces need that are not added yet
         depth = 0
         for piece in pieces:  # no unit ends inside of an inline element
             depth += sum(tag.change for tag in tags if piece.start <= tag.start < piece.end)
             if depth <= 0 or piece.end == stop:
                 begin = building.end
                 spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
-                building.add(piece.end, kind, piece.needs, spans)
+                needed = dict.fromkeys(places.get(one, one) for one in (*pending, *piece.needs))
+                building.add(piece.end, kind, tuple(one for one in needed if one != len(building)), spans)
+                pending = []
+            else:
+                pending += piece.needs
+            places[first + len(places)] = len(building) - (building.end == piece.end)
         if kind in ("sentence", "quote", "list_item"):
             need_before(building, range(first + (kind == "list_item"), len(building)))
         self._pair(tags)
@@ -246,6 +254,16 @@ class _Writer:
 
     def _level(self) -> str:
         return next(one.name for one in reversed(self._open) if _KINDS.get(one.name) == "heading")
+
+
+def _hidden(text: str, start: int, stop: int, tags: Sequence[_Tag]) -> list[tuple[int, int]]:
+    """Return the spans of tags, and of entities for white space outside of them."""
+    found: list[tuple[int, int]] = []
+    entities = [match.span() for match in _ENTITY.finditer(text, start, stop)]
+    for span in sorted([*((tag.start, tag.end) for tag in tags), *entities]):
+        if not found or span[0] >= found[-1][1]:
+            found.append(span)
+    return found
 
 
 def _length(text: str) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 PAGE_BREAK = "\x0c"
-_LINE = re.compile(r"[^\r\n\x0c]*[^\s][^\r\n\x0c]*")  # a line that is not blank
+_LINE = re.compile(r"\S[^\r\n\x0c]*")  # a line that is not blank, without its indentation
 _BLANK = re.compile(r"(?:\r\n?|\n)[ \t]*(?:\r\n?|\n)|\x0c")
 _LONGEST = 120  # characters of a header or footer
 _REPEATED = 3
@@ -62,7 +62,7 @@ class _Line:
 
 def _at_pages(text: str, lines: list[tuple[int, int]]) -> set[int]:
     """Return the places of the lines with which a page begins or ends, and of those next to one with its number."""
-    found = set()
+    found: set[int] = set()
     for place, ((_, end), (start, _)) in enumerate(pairwise(lines)):
         if PAGE_BREAK in text[end:start]:
             found.update((place, place + 1))

@@ -26,7 +26,7 @@ def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
 
     The fields' schemas have the ranges, but pruning checks them, so that errors are the same everywhere.
     """
-    found = {}
+    found: dict[str, tuple[Any, FieldInfo]] = {}
     for name, kind in option_types().items():
         option = OPTIONS[name]
         schema: Any = option.schema

@@ -164,7 +164,7 @@ def test_a_random_checkpoint_of_the_architecture_runs(tmp_path: Path) -> None:
     from transformers import XLMRobertaConfig, XLMRobertaForTokenClassification
 
     torch.manual_seed(0)
-    config = XLMRobertaConfig(
+    config = XLMRobertaConfig(  # type: ignore[call-arg]
         vocab_size=write_tokenizer(tmp_path),
         hidden_size=32,
         num_hidden_layers=1,
