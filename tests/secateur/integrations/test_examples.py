@@ -109,6 +109,18 @@ def test_the_client_example(run: RunExample, service: Server) -> None:
     assert printed.endswith("with the service down, 3 passages came back whole\n")
 
 
+def test_the_example_of_structured_texts(run: RunExample) -> None:
+    _, readme, page, log, table = re.split(r"^(?=.*\?\n.+: \w+, lines )", run("structure"), flags=re.M)
+    assert "| Setting | Default | Meaning |\n| --- | --- | --- |\n| `interval` | `60` |" in readme
+    assert "readme.md: markdown, lines " in readme and "## Calibration" not in readme
+    assert "api.html: html, lines " in page and "within 30 minutes" in page and "</html>" in page
+    assert "analytics" not in page and "Pricing" not in page and "quantity" not in page
+    assert "pytest.log: lines, lines " in log and "lines omitted]" in log
+    assert "FAILED tests/test_levels.py::test_level_from_echo_time" in log and "rootdir" not in log
+    assert "stock.csv: lines, lines 1-1, " in table and "B-210,Float switch for salt water,18.00,EUR,75" in table
+    assert "A-100" not in table
+
+
 def test_the_mcp_example(run: RunExample) -> None:
     assert "completed in March 1889" in run("mcp_client")
 
