@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +13,8 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, to_json
 
 from secateur.models.options import Option, PruneOptions, option_table
-from secateur.models.segmentation import FORMATS
-from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult
+from secateur.models.segmentation import AUTO, FORMATS
+from secateur.models.types import DropReason, Passage, PassageResult, PruneRequest, PruneResult, Reason, UnitKind
 from secateur.service.json_body import STRING_OR_OBJECT, StrictBody
 
 EXAMPLE: JsonDict = {
@@ -26,8 +26,10 @@ EXAMPLE: JsonDict = {
 }
 
 _TEXT = "It was completed in March 1889."
-_KEPT: JsonDict = {"text": _TEXT, "spans": [[46, 77]], "kept_units": 1, "total_units": 3, "empty": False}
-_DROPPED: JsonDict = {"text": "", "spans": [], "kept_units": 0, "total_units": 2, "empty": True}
+_KEPT: JsonDict = {"text": _TEXT, "spans": [[46, 77]], "line_spans": [[1, 1]], "format": "text"}
+_KEPT |= {"kept_units": 1, "total_units": 3, "empty": False}
+_DROPPED: JsonDict = {"text": "", "spans": [], "line_spans": [], "format": "text"}
+_DROPPED |= {"kept_units": 0, "total_units": 2, "empty": True}
 EXAMPLE_RESPONSE: JsonDict = {
     "id": "prune-5f0c3c1e8a7b4d0b9f3e",
     "model": "secateur-nano-en",
@@ -56,6 +58,25 @@ _KINDS: dict[type, Any] = {
     str: str,
 }
 
+REASONS: dict[Reason | DropReason, str] = {
+    "score": "its score is high enough",
+    "always": "it matches `always_keep`",
+    "head": "it is among the first units",
+    "tail": "it is among the last units",
+    "neighbour": "it is next to a kept unit",
+    "structure": "a kept unit needs it to be read",
+    "relevant passage": "it is the best unit of a relevant passage",
+    "unreadable": "the model cannot read the passage or the query",
+    "never": "dropped, since it matches `never_keep`",
+    "duplicate": "dropped, since a more relevant passage says it",
+    "budget": "dropped, since it did not fit into the token budget",
+}
+"""What the reasons of units mean."""
+
+
+def _meanings(meanings: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"`{name}`: {meaning}" for name, meaning in meanings)
+
 
 class PassageBody(BaseModel):
     """A passage with its properties."""
@@ -66,13 +87,16 @@ class PassageBody(BaseModel):
         None, description="Title that the model reads as context. It is never part of the pruned text."
     )
     format: str | None = Field(
-        None, description="Format of the text. Default: text.", json_schema_extra={"enum": [*FORMATS, None]}
+        None,
+        description="Format of the text, which decides how it is cut into units. "
+        f"{_meanings((name, one.description.replace('; ', ', ')) for name, one in FORMATS.items())}. Default: {AUTO}.",
+        json_schema_extra={"enum": [*FORMATS, None]},
     )
     metadata: dict[str, Any] | None = Field(None, description="Arbitrary metadata, returned unchanged.")
 
     def passage(self) -> Passage:
         """Return the passage as the library's type."""
-        return Passage(self.text, self.id, self.title, self.format or "text", self.metadata)
+        return Passage(self.text, self.id, self.title, self.format or AUTO, self.metadata)
 
 
 PassageLike = Annotated[Annotated[str, Tag("string")] | Annotated[PassageBody, Tag("object")], STRING_OR_OBJECT]
@@ -82,7 +106,10 @@ def option_field(option: Option) -> Any:
     """Return the type and the field of an option. The schema documents the range; the library checks it."""
     schema: JsonDict = {**option.schema}
     default = "" if option.default is None else f" Default: {json.dumps(option.default)}."
-    return _KINDS[option.kind] | None, Field(None, description=option.description + default, json_schema_extra=schema)
+    kind = _KINDS[option.kind]
+    if option.many:  # without `fail_fast`, a long list of wrong entries would become as many errors
+        kind = Annotated[list[kind], Field(fail_fast=True)]  # type: ignore[valid-type]
+    return kind | None, Field(None, description=option.description + default, json_schema_extra=schema)
 
 
 class _PruneBody(StrictBody):
@@ -99,16 +126,19 @@ else:
         "_WithOptions", __base__=_PruneBody, **{name: option_field(option) for name, option in option_table().items()}
     )
 
-_BOTH: JsonDict = {
-    "required": ["threshold", "target_recall"],
-    "properties": {"threshold": {"type": "number"}, "target_recall": {"type": "number"}},
-}
+
+def _both(first: str, second: str) -> JsonDict:
+    """Return the schema of a body with two numbers."""
+    return {"required": [first, second], "properties": {first: {"type": "number"}, second: {"type": "number"}}}
+
+
+_EXCLUSIVE: JsonDict = {"anyOf": [_both("threshold", "target_recall"), _both("compression", "max_tokens")]}
 
 
 class PruneBody(_WithOptions):
     """Body of `POST /v1/prune`. Unknown fields are ignored; null means unset."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE], "not": _BOTH})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE], "not": _EXCLUSIVE})
 
     model: str | None = Field(None, description="Name of a served model; the default model if unset.")
 
@@ -124,9 +154,13 @@ class UnitOut(BaseModel):
 
     start: int = Field(description="Start offset in code points, inclusive.")
     end: int = Field(description="End offset in code points, exclusive.")
-    kind: str = Field(description="Kind of the unit.", examples=["sentence"])
+    kind: UnitKind = Field(description="Kind of the unit.", examples=["sentence"])
     score: float = Field(description="Keep probability, in [0, 1].")
     kept: bool = Field(description="Whether the unit is part of the pruned text.")
+    reason: Reason | DropReason | None = Field(
+        description="Reason why the unit is kept, or dropped in spite of its score; null if its score is too low. "
+        f"{_meanings(REASONS.items())}."
+    )
     tokens: int = Field(description="Number of tokens of the unit.")
 
 
@@ -136,8 +170,13 @@ class ResultOut(BaseModel):
     index: int = Field(description="Position of the passage in the request, from 0.")
     id: str | int | None = Field(description="Id of the passage in the request.")
     score: float = Field(description="Relevance of the passage, in [0, 1].")
-    text: str = Field(description="Pruned text: the kept spans, joined.")
+    text: str = Field(description="Pruned text: the kept spans, with the joiner or gap marker between them.")
     spans: list[tuple[int, int]] = Field(description="Kept spans of the original text, as [start, end) code points.")
+    line_spans: list[tuple[int, int]] = Field(description="First and last line of each span, counted from 1.")
+    format: str = Field(
+        description="Format by which the text was cut into units.",
+        json_schema_extra={"enum": [name for name in FORMATS if name != AUTO]},
+    )
     kept_units: int = Field(description="Number of kept units.")
     total_units: int = Field(description="Number of all units.")
     empty: bool = Field(description="Whether no unit was kept.")
@@ -150,7 +189,7 @@ class UsageOut(BaseModel):
 
     query_tokens: int = Field(description="Number of tokens of the query.")
     input_tokens: int = Field(description="Number of tokens of all passages.")
-    output_tokens: int = Field(description="Number of tokens of all pruned texts.")
+    output_tokens: int = Field(description="Number of tokens of all pruned texts, markers and joiners included.")
     compression: float = Field(description="Share of the input tokens that were dropped, in [0, 1].")
 
 
@@ -174,7 +213,7 @@ class PruneResponse(BaseModel):
     threshold: float = Field(description="Threshold used: from the request, the target recall, or the model.")
     usage: UsageOut = Field(description="Token counts.")
     timings: TimingsOut = Field(description="Durations.")
-    warnings: list[str] = Field(description="Changes made to the request.")
+    warnings: list[str] = Field(description="Changes made to the request, and text that the model cannot read.")
 
 
 _SLICE = 1000  # spans or units per call of the encoder, which blocks all other threads
@@ -207,14 +246,16 @@ def prune_json(model: str, body: PruneBody, result: PruneResult, **first: Any) -
 
 def _result(item: PassageResult) -> str:
     head = {"index": item.index, "id": item.id, "score": item.score, "text": item.text}
+    spans = f'"spans":{_sliced(item.spans)},"line_spans":{_sliced(item.line_spans)}'
     tail = {
+        "format": item.format,
         "kept_units": item.kept_units,
         "total_units": item.total_units,
         "empty": item.empty,
         "metadata": item.metadata,
     }
     units = "" if item.units is None else f',"units":{_sliced(item.units)}'
-    return f'{_ENCODER.encode(head)[:-1]},"spans":{_sliced(item.spans)},{_ENCODER.encode(tail)[1:-1]}{units}}}'
+    return f"{_ENCODER.encode(head)[:-1]},{spans},{_ENCODER.encode(tail)[1:-1]}{units}}}"
 
 
 def _sliced(items: Sequence[Any]) -> str:
