@@ -160,7 +160,7 @@ def test_the_format_can_be_chosen(page: Page) -> None:
 def test_each_unit_says_why_it_is_kept(page: Page, client: httpx.Client) -> None:
     text = "# Tower\n\nLamps are sold in the shop. It was finished in 1889. Bread is baked. Cats sleep."
     page.prune("When was the tower finished?", text)
-    best = max(float(piece.get_attribute("data-score")) for piece in page.all("#ranking .piece"))
+    best = max(float(piece.get_attribute("data-score") or "nan") for piece in page.all("#ranking .piece"))
     page.set(page.find("threshold"), best)
     page.set(page.find("neighbours"), 1)
     page.until_pruned()

@@ -98,7 +98,8 @@ class Page:
 
     def complaints(self) -> list[Any]:
         """Return what the console has got."""
-        return [entry for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
+        entries: list[Any] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry for entry in entries if entry["level"] != "INFO"]
 
 
 def kept_by_server(client: httpx.Client, **body: Any) -> list[str]:
