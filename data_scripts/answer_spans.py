@@ -49,7 +49,8 @@ def label_answer_spans(source: Path, target: Path) -> SpanReport:
     """Label a file of queries, answers and passages; the target is written only if the run succeeds.
 
     Args:
-        source: JSON lines ``{id?, query, answers: [str], passages: [str | {id?, title?, text, format?}]}``.
+        source: JSON lines ``{id?, query, answers: [str], passages: [str | {id?, title?, text, format?}]}``; the format
+            is ``text`` if unset.
         target: Labelled examples, see `secateur.labelled.examples`.
     """
     report = SpanReport()
@@ -65,7 +66,8 @@ def label_answer_spans(source: Path, target: Path) -> SpanReport:
             passage = as_passage(value, f"passages[{index}]")
             spans = find_spans(passage.text, answers)
             id = str(passage.id if passage.id is not None else f"{number}-{index}")
-            shown = {"id": id, "title": passage.title or "", "text": passage.text, "format": passage.format}
+            format = passage.format if isinstance(value, dict) and value.get("format") else "text"
+            shown = {"id": id, "title": passage.title or "", "text": passage.text, "format": format}
             passages.append({**shown, "relevant_spans": spans, "relevant": bool(spans)})
         relevant = sum(passage["relevant"] for passage in passages)
         report.queries += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from secateur.data_scripts.reports import Problems, UnitCounts
 from secateur.labelled.examples import Example, LabelledPassage, data_files, parse_example
+from secateur.labelled.readable import is_scored
 from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import InputError
 from secateur.models.segmentation import segment
@@ -95,7 +96,8 @@ def _check_passage(
     report: SourceReport, passage: LabelledPassage, place: str, segmenter: Segmenter, seen: dict[str, bool]
 ) -> None:
     text = passage.passage.text
-    units = segment(passage.passage, segmenter) if text.strip() else []
+    segmented = segment(passage.passage, segmenter) if text.strip() else []
+    units = [unit for unit in segmented if is_scored(text, unit)]
     labels = passage.unit_labels(units)
     report.add(labels)
     report.relevant += passage.relevant

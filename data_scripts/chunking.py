@@ -10,7 +10,7 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from secateur.data_scripts.records import Chunk, Document, read_records
 from secateur.data_scripts.validation import Checked, Count, not_empty, unique_ids
 from secateur.labelled.json_files import write_json_lines
 from secateur.models.errors import InputError
-from secateur.models.segmentation import segment
+from secateur.models.segmentation import format_of, segment
 from secateur.models.segmenters import Segmenter, get_segmenter
 from secateur.models.types import Passage
 
@@ -84,12 +84,12 @@ def _pieces(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, 
 
 
 def _spans(
-    document: Document, options: ChunkOptions, segmenter: Segmenter, report: ChunkReport
+    document: Passage, id: str, options: ChunkOptions, segmenter: Segmenter, report: ChunkReport
 ) -> Iterator[tuple[int, int]]:
     text, limit = document.text, options.max_characters
-    units = segment(Passage(text, format=document.format), segmenter)
+    units = segment(document, segmenter)
     # Seeded by document: its chunks do not depend on the other documents.
-    seed = hashlib.sha256(f"{options.seed}\0{document.id}".encode("utf-8", "surrogatepass")).digest()
+    seed = hashlib.sha256(f"{options.seed}\0{id}".encode("utf-8", "surrogatepass")).digest()
     draws = random.Random(seed)
     first = 0
     while first < len(units):
@@ -110,16 +110,18 @@ def chunk_document(
     """Yield consecutive units of a document as chunks, in time linear in its length; the report counts them.
 
     The chunks have no white space at their ends: ``document.text[chunk.start:chunk.end] == chunk.text``. They depend on
-    the document and the options alone.
+    the document and the options alone. Their format is that of the document: a piece may look like another one.
     """
     before = report.chunks
-    for piece in _spans(document, options, segmenter, report):
+    passage = Passage(document.text, format=document.format)
+    passage = replace(passage, format=format_of(passage))
+    for piece in _spans(passage, document.id, options, segmenter, report):
         start, end = trimmed(document.text, *piece)
         text = document.text[start:end]
         if text.strip():
             report.chunks += 1
             id = f"{document.id}:{start}-{end}"
-            yield Chunk(id, document.id, text, document.title, start, end, document.format)
+            yield Chunk(id, document.id, text, document.title, start, end, passage.format)
     report.documents += 1
     report.blank += report.chunks == before
 

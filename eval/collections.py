@@ -9,6 +9,7 @@ from typing import Any
 
 from secateur.labelled.text_files import filled_lines, parse_json
 from secateur.models.errors import DataError, InputError, MissingExtraError
+from secateur.models.segmentation import check_format
 from secateur.models.types import Passage
 
 RANKING_FIGURES = {"mrr": "RR", "mrr@10": "RR@10", "ndcg@10": "nDCG@10", "recall@5": "R@5"}
@@ -38,6 +39,8 @@ def ir_measures_library() -> Any:
 def read_texts(path: Path) -> dict[str, Passage]:
     """Read documents or queries: JSON lines with ``_id`` or ``id``, ``text`` and ``title``, or TSV of id and text.
 
+    The format of a text is ``text``, unless its line has a ``format``.
+
     Raises:
         DataError: A line cannot be read, or an id is duplicated; the message names file and line.
     """
@@ -48,15 +51,16 @@ def read_texts(path: Path) -> dict[str, Passage]:
             if is_json:
                 row = parse_json(line)
                 name, text, title = str(row["_id"] if "_id" in row else row["id"]), row["text"], row.get("title")
+                text_format = check_format("format", row.get("format") or "text")
                 if not isinstance(text, str):
                     raise TypeError("text must be a string")
             else:
-                (name, text), title = line.split("\t", 1), None
-        except (KeyError, TypeError, ValueError) as error:
+                (name, text), title, text_format = line.split("\t", 1), None, "text"
+        except (KeyError, TypeError, ValueError, InputError) as error:
             raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
         if name in found:
             raise DataError(f"{path}, line {number}: id {name!r} is a duplicate")
-        found[name] = Passage(text, name, title or None)
+        found[name] = Passage(text, name, title or None, text_format)
     if not found:
         raise DataError(f"{path}: is empty")
     return found

@@ -11,18 +11,24 @@ A unit is kept when its score is at least the threshold. The figures and their s
   moves; ``area`` is its mean, ``compression_at_retention`` some of its points.
 - ``precision``, ``recall``, ``f1``, ``f2``: kept against answering units, pooled over the source (F2 weighs recall
   twice: van Rijsbergen 1979).
+- ``line_recall``, for text by line: share of a query's gold lines among its best ones, when at least this share of the
+  lines of all its passages is dropped; blank lines do not count.
 - ranking figures: see `secateur.eval.collections`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.eval.bootstrap import FloatArray, ratio
-from secateur.eval.units import BoolArray, IntArray, Scores, Source
+from secateur.eval.bootstrap import FloatArray, ratio, weighted_mean
+from secateur.eval.systems.base import BoolArray
+from secateur.eval.units import IntArray, Scores, Source
 
 RETENTION_LEVELS = np.linspace(0.5, 1.0, 51)
+LINE_DROPS = (0.50, 0.70, 0.90)
 _REPORTED_RETENTIONS = (0.90, 0.95, 0.98, 0.99)
 _HISTOGRAM_EDGES = np.linspace(0.0, 1.0, 21)
 _THRESHOLDS = 400
@@ -122,6 +128,27 @@ def figures(source: Source, scores: Scores, threshold: float | None, weights: Fl
             at = {name: at[name] for name in at if name.startswith("compression")}
         found |= {f"default.{name}": figure for name, figure in at.items() if not np.isnan(figure[0])}
     return found
+
+
+def line_recall(source: Source, units: FloatArray) -> dict[float, FloatArray]:
+    """Return by the share of dropped lines float64[queries], the recall of gold lines; NaN for a query without any.
+
+    Args:
+        source: A source whose units are lines.
+        units: Score of each unit; ties break by position.
+    """
+    found = {share: np.full(len(source.examples), np.nan) for share in LINE_DROPS}
+    for query in np.unique(source.unit_query[source.gold]).tolist():
+        own = source.unit_query == query
+        gold = source.gold[own][np.argsort(-units[own], kind="stable")]
+        for share, recalls in found.items():
+            recalls[query] = gold[: int((1 - share) * len(gold) + 1e-9)].sum() / gold.sum()
+    return found
+
+
+def line_figures(by_query: Mapping[float, FloatArray], weights: FloatArray) -> Figures:
+    """Return the means of `line_recall` as figures."""
+    return {f"line_recall.{share:.2f}": weighted_mean(recalls, weights) for share, recalls in by_query.items()}
 
 
 def histogram(source: Source, scores: Scores) -> dict[str, list[float] | list[int]]:

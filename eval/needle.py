@@ -21,6 +21,7 @@ from secateur.eval.units import Source, SourceBuilder
 from secateur.labelled.examples import Example, LabelledPassage
 from secateur.labelled.json_files import json_lines
 from secateur.models.errors import DataError
+from secateur.models.segmentation import format_of
 from secateur.models.types import Passage
 
 LENGTHS = (5, 10, 20, 30)
@@ -42,15 +43,20 @@ def read_needles() -> list[Needle]:
 
 
 def haystacks(sources: Sequence[Source], length: int, rng: random.Random) -> Iterator[list[str]]:
-    """Yield runs of ``length`` units of passages without an answer, each run from one source that has that many."""
+    """Yield runs of ``length`` units of prose without an answer, each run from one source that has that many."""
     pools = []
     for source in sources:
         passages = zip((p for row in source.segmented for p in row), source.relevant, strict=True)
-        units = [text for passage, answers in passages if not answers for text in passage.unit_texts]
+        units = [
+            text
+            for passage, answers in passages
+            if not answers and format_of(passage.passage) == "text"
+            for text in passage.unit_texts
+        ]
         if len(units) >= length:
             pools.append(units)
     if not pools:
-        raise DataError(f"needle test: no source has {length} units in passages without an answer; give more data")
+        raise DataError(f"needle test: no source has {length} units of plain text without an answer; give more data")
     while True:
         pool = rng.choice(pools)
         start = rng.randint(0, len(pool) - length)
@@ -62,7 +68,7 @@ def hide(needle: Needle, haystack: Sequence[str], position: int, name: str) -> E
     before, fact = " ".join(haystack[:position]), " ".join(needle.sentences)
     start = len(before) + 1 if before else 0
     text = " ".join([*haystack[:position], fact, *haystack[position:]])
-    passage = LabelledPassage(Passage(text), ((start, start + len(fact)),), True)
+    passage = LabelledPassage(Passage(text, format="text"), ((start, start + len(fact)),), True)
     return Example(name, "needle", needle.query, (passage,))
 
 

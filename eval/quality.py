@@ -18,7 +18,7 @@ import numpy as np
 
 from secateur.eval.bootstrap import FloatArray, query_weights, weighted_mean
 from secateur.eval.collections import RANKING_FIGURES, rank_figures
-from secateur.eval.metrics import Figures, figures
+from secateur.eval.metrics import Figures, figures, line_figures, line_recall
 from secateur.eval.resumable import Row, resume
 from secateur.eval.systems.base import SharesWork, System
 from secateur.eval.units import Scores, Source
@@ -29,12 +29,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A system with its scores and its figures, each float64[1 + resamples], by source, and their macro averages."""
+    """A system with its scores and its figures, each float64[1 + resamples], by source, and their macro averages.
+
+    There are macro averages by group if there are several groups.
+    """
 
     system: System
     scores: dict[str, Scores]
     figures: dict[str, Figures]
     macro: Figures
+    groups: dict[str, Figures]
 
 
 def _header(system: System, source: Source) -> Row:
@@ -104,11 +108,19 @@ def ranking_by_query(source: Source, scores: Scores) -> dict[str, FloatArray]:
     return result
 
 
-def _macro(by_source: Mapping[str, Figures]) -> Figures:
+def macro(by_source: Mapping[str, Figures]) -> Figures:
     """Average each figure over the sources that have it and a relevant passage; each is resampled independently."""
     rows = [found for found in by_source.values() if "area" in found]
     names = dict.fromkeys(name for found in rows for name in found)
     return {name: np.mean([found[name] for found in rows if name in found], axis=0) for name in names}
+
+
+def sources_by_group(sources: Sequence[Source]) -> dict[str, list[str]]:
+    """Return the names of the sources of each group; nothing if there is one group."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        found.setdefault(source.group, []).append(source.name)
+    return found if len(found) > 1 else {}
 
 
 def measure(system: System, sources: Sequence[Source], out: Path | None = None) -> Measured:
@@ -122,5 +134,8 @@ def measure(system: System, sources: Sequence[Source], out: Path | None = None) 
         for name, by_query in ranking_by_query(source, own).items():
             if not np.isnan(by_query).all():
                 found[source.name][name] = weighted_mean(by_query, weights)
+        if source.by_line:
+            found[source.name] |= line_figures(line_recall(source, own.units), weights)
         log.info("%s: %s measured", system.name, source.name)
-    return Measured(system, scores, found, _macro(found))
+    groups = {group: macro({name: found[name] for name in names}) for group, names in sources_by_group(sources).items()}
+    return Measured(system, scores, found, macro(found), groups)

@@ -43,8 +43,8 @@ def _pieces(source: Source, query: int) -> list[Pieces]:
     """Return the passages of a query as units, each with the white space after it."""
     found = []
     for labelled, segmented in zip(source.examples[query].passages, source.segmented[query], strict=True):
-        texts = [labelled.passage.text[unit.start : unit.end] for unit in segmented.units]
-        found.append(list(zip(texts, labelled.unit_labels(segmented.units), strict=True)))
+        texts = [labelled.passage.text[unit.start : unit.end] for unit in segmented.tiling]
+        found.append(list(zip(texts, labelled.unit_labels(segmented.tiling), strict=True)))
     return found
 
 
@@ -99,7 +99,7 @@ def _duplicated(source: Source, query: int) -> Example:
 def _noise_passage(source: Source, query: int) -> Example:
     example = source.examples[query]
     rng = _rng(example, "noise")
-    noise = Passage(" ".join(rng.choice(_NOISE) for _ in range(80)) + ".")
+    noise = Passage(" ".join(rng.choice(_NOISE) for _ in range(80)) + ".", format="text")
     return replace(example, passages=(*example.passages, LabelledPassage(noise, (), False)))
 
 

@@ -7,20 +7,23 @@ The directory holds ``metrics.json``, ``worst.json``, ``report.md``, ``report.ht
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
-from secateur.eval.loaders import measurable_sources
+from secateur.eval.lines import line_baselines
+from secateur.eval.loaders import as_paths, measurable_sources
 from secateur.eval.needle import needle_test
-from secateur.eval.quality import measure
+from secateur.eval.quality import measure, sources_by_group
 from secateur.eval.report.html import render_html
 from secateur.eval.report.markdown import render_markdown
 from secateur.eval.report.plots import retention_plot
 from secateur.eval.robustness import robustness_test
 from secateur.eval.significance import save_figures
+from secateur.eval.structure import structure_summary
 from secateur.eval.summary import compare, system_summary, worst_cases
 from secateur.eval.systems.registry import load_system
 from secateur.eval.units import SourceBuilder
@@ -51,10 +54,11 @@ class RunOptions:
             raise InputError("system", f"{twice[0]!r} is named twice" if twice else "none is named", "name each once")
 
 
-def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = None) -> dict[str, Any]:
+def evaluate(data: Path | Sequence[Path], out: Path | None = None, options: RunOptions | None = None) -> dict[str, Any]:
     """Measure systems on labelled examples, see `labelled_sources`, and return the content of ``metrics.json``.
 
-    Metrics, report and scores are written to ``out``; nothing is without it.
+    Metrics, report and scores are written to ``out``; nothing is without it. Sources in a directory `docs`, `lines` or
+    `ml` are a group that is averaged apart from the others, which are `prose`.
 
     Raises:
         DataError: The data cannot be measured.
@@ -69,7 +73,7 @@ def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = N
     metrics: dict[str, Any] = {
         "secateur": version("secateur"),
         "setup": {
-            "data": data.resolve().name,
+            "data": ", ".join(path.resolve().name for path in as_paths(data)),
             "limit": options.limit,
             "titles": options.titles,
             "segmenter": builder.segmenter,
@@ -80,7 +84,10 @@ def evaluate(data: Path, out: Path | None = None, options: RunOptions | None = N
         "fingerprints": {source.name: source.fingerprint()[:16] for source in sources},
         "skipped": skipped,
         "systems": {one.system.name: system_summary(sources, one) for one in measured},
+        "groups": sources_by_group(sources),
         "comparisons": [row for other in measured[1:] for row in compare(measured[0], other)],
+        "line_baselines": line_baselines(sources, out and out / "scores"),
+        "structure": {one.system.name: structure_summary(one, sources) for one in measured[:1]},
         "needle": needle_test(systems, sources, builder, out and out / "needle") if options.needle else None,
         "robustness": None,
     }

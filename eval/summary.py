@@ -10,14 +10,14 @@ import numpy as np
 from secateur.eval.bootstrap import FloatArray, interval, paired_difference, value
 from secateur.eval.collections import RANKING_FIGURES
 from secateur.eval.metrics import Figures, curve, histogram, reliability, weakest_units
-from secateur.eval.quality import Measured
+from secateur.eval.quality import Measured, sources_by_group
 from secateur.eval.units import Source
 
 _COMPARED = ("area", "mrr")
 _WORST = 50  # passages of each kind
 
 
-def _nested(found: Figures, threshold: float | None) -> dict[str, Any]:
+def nested(found: Figures, threshold: float | None) -> dict[str, Any]:
     """Return figures with dotted names as nested objects, and their 95% intervals under ``intervals``."""
     content: dict[str, Any] = dict.fromkeys(RANKING_FIGURES)
     for name, figure in found.items():
@@ -38,7 +38,7 @@ def _source_summary(source: Source, measured: Measured) -> dict[str, Any]:
     return {
         "queries": len(source.examples),
         "passages": len(source.relevant),
-        **_nested(measured.figures[source.name], measured.system.threshold),
+        **nested(measured.figures[source.name], measured.system.threshold),
         "histogram": histogram(source, scores),
         "reliability": reliability(source, scores),
         **({} if points is None else {"curve": points[0].round(5).tolist()}),
@@ -48,6 +48,8 @@ def _source_summary(source: Source, measured: Measured) -> dict[str, Any]:
 def _pooled(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Sum the counts, and average the curves, of the sources that have a relevant passage."""
     rows = [row for row in summaries if "curve" in row]
+    if not rows:
+        return {"queries": 0, "passages": 0}
     return {
         "queries": sum(row["queries"] for row in rows),
         "passages": sum(row["passages"] for row in rows),
@@ -81,14 +83,22 @@ def system_summary(sources: Sequence[Source], measured: Measured) -> dict[str, A
         "trained_on": sorted(getattr(system, "trained_on", ())),
         "threshold": system.threshold,
         "seconds": round(sum(scores.seconds for scores in measured.scores.values()), 2),
-        "macro": {**_nested(measured.macro, system.threshold), **_pooled(list(by_source.values()))},
+        "macro": {**nested(measured.macro, system.threshold), **_pooled(list(by_source.values()))},
+        "groups": {
+            group: {
+                **nested(measured.groups[group], system.threshold),
+                **_pooled([by_source[name] for name in names]),
+            }
+            for group, names in sources_by_group(sources).items()
+        },
         "sources": by_source,
     }
 
 
 def compare(first: Measured, other: Measured) -> list[dict[str, Any]]:
-    """Compare two systems query by query: their macro averages, then each source."""
+    """Compare two systems query by query: their macro averages, of all sources and of each group, then each source."""
     scopes = {"macro": (first.macro, other.macro)}
+    scopes |= {f"macro {group}": (first.groups[group], other.groups[group]) for group in first.groups}
     scopes |= {name: (first.figures[name], other.figures[name]) for name in first.figures}
     rows = []
     for figure in _COMPARED:

@@ -2,7 +2,8 @@
 
 Schema: ``id``, ``source``, ``query``, ``passages`` = list of ``{id, title, text, format, relevant_spans, relevant}``,
 where ``relevant_spans`` are ``[start, end)`` code-point offsets into ``text``. Optional: ``answers``, a list of correct
-answers to the query, and for a passage ``teacher_score``, a reranker's logit. Other keys are ignored.
+answers to the query, and for a passage ``teacher_score``, a reranker's logit. Without ``format`` it is ``text``. Other
+keys are ignored.
 """
 
 from __future__ import annotations
@@ -14,14 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from secateur.labelled.json_files import json_lines
-from secateur.models.errors import DataError, shown
+from secateur.labelled.readable import overlapping
+from secateur.models.errors import DataError, InputError, shown
 from secateur.models.segmentation import check_format
-from secateur.models.types import Passage, Unit, UnitScore
-
-
-def overlapping(units: Sequence[Unit | UnitScore], spans: Sequence[tuple[int, int]]) -> list[bool]:
-    """Return for each unit whether it overlaps one of the spans."""
-    return [any(unit.start < end and unit.end > start for start, end in spans) for unit in units]
+from secateur.models.types import Passage, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +35,9 @@ class LabelledPassage:
     relevant: bool
     teacher: float | None = None
 
-    def unit_labels(self, units: Sequence[Unit | UnitScore]) -> list[bool]:
-        """Return for each unit whether it overlaps a relevant span."""
-        return overlapping(units, self.spans)
+    def unit_labels(self, units: Sequence[Unit]) -> list[bool]:
+        """Return for each unit whether a relevant span covers some of what can be read of it."""
+        return overlapping(self.passage.text, units, self.spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ def read_examples(path: Path) -> Iterator[Example]:
     for number, row in json_lines(path):
         try:
             example = parse_example(row, number)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
             raise DataError(f"{path}, line {number}: {type(error).__name__}: {error}") from error
         yield example
 

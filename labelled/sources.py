@@ -10,7 +10,7 @@ from typing import Any
 
 from secateur.labelled.examples import Example, files_in, parse_example, read_examples, source_name
 from secateur.labelled.parquet_files import open_parquet
-from secateur.models.errors import DataError, MissingExtraError
+from secateur.models.errors import DataError, InputError, MissingExtraError
 
 DATASET_MARKS = ("dataset_info.json", "dataset_dict.json", "state.json")  # files that `save_to_disk` writes
 _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -45,7 +45,7 @@ def _examples(where: Path, rows: Callable[[Path], Iterable[Any]]) -> Iterator[Ex
     for number, row in enumerate(rows(where), 1):
         try:
             yield _from_columns(row, number)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, InputError) as error:
             raise DataError(f"{where}, row {number}: {type(error).__name__}: {error}") from error
 
 

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, TypeA
 from pydantic_core import from_json
 from tokenizers import Tokenizer
 
-from secateur.models.errors import ModelError, shown
+from secateur.models.errors import InputError, ModelError, shown
 from secateur.models.files import read_model_file, write_atomically
-from secateur.models.segmenters import SEGMENTERS
+from secateur.models.segmenters import check_segmenter
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -53,9 +53,10 @@ def _printable(name: str) -> str:
 
 
 def _known_segmenter(name: str) -> str:
-    if name not in SEGMENTERS:
-        raise ValueError(f"unknown segmenter {shown(name)}; known: {', '.join(SEGMENTERS)}")
-    return name
+    try:
+        return check_segmenter(name)
+    except InputError as error:
+        raise ValueError(f"{error.problem}; {error.hint}") from None
 
 
 Probability = Annotated[float, Strict(), Field(ge=0, le=1)]
@@ -132,6 +133,7 @@ class ModelConfig:
         prune_head: See `secateur.models.heads`.
         segmenter: Segmenter that the training labels were made with.
         threshold: Default keep threshold, in [0, 1].
+        instruction: Whether the model was trained with an instruction before the query.
         training: Summary of the training run.
     """
 
@@ -141,6 +143,7 @@ class ModelConfig:
     prune_head: PruneHead = "bilinear"
     segmenter: SegmenterName = "nupunkt"
     threshold: Probability = 0.1
+    instruction: Annotated[bool, Strict()] = False
     training: dict[str, Any] = field(default_factory=dict)
 
     __pydantic_config__ = ConfigDict(extra="ignore", allow_inf_nan=False)

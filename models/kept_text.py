@@ -20,6 +20,10 @@ BoolArray = NDArray[np.bool_]
 Spans = tuple[tuple[int, int], ...]
 
 _LINE_BREAK = re.compile(r"\r\n?|\n")
+_BLANK_LINE = re.compile(r"(?:\A|\n|\r)[ \t>]*(?:\r\n?|\n)")
+_MARGIN = re.compile(r"[ \t>]*")  # what stands before the text of a line of Markdown
+_NUMBERED = re.compile(r"(?!0*1[.)])\d{1,9}[.)][ \t]")
+_LIST_ITEM = re.compile(r"([ \t>]*)(?:[-*+]|\d{1,9}[.)])[ \t]")
 _FIELD = re.compile(r"\{(\w+)\}")
 GAP_FIELDS = ("lines", "units", "tokens", "characters", "first_line", "last_line")
 
@@ -39,18 +43,66 @@ def _begins_line(text: str, start: int) -> int | None:
     return start if not start or text[start - 1] in "\r\n" else None
 
 
-def _separator(text: str, start: int, joiner: str) -> str:
-    """Return the joiner, as a line break of its own before what begins a line in the passage."""
-    on_line = "\n" in joiner or _begins_line(text, start) is None
-    return joiner if on_line else joiner.rstrip(" ") + "\n"
+def _begins_block(text: str, end: int, start: int) -> bool:
+    """Return whether Markdown that starts here needs a blank line before it, to be no part of what ends there."""
+    if _BLANK_LINE.search(text, end, start):
+        return True
+    # A number other than 1 begins no list in a paragraph.
+    margin = len(_margin(text, start))
+    if not _NUMBERED.match(text, start + margin):
+        return False
+    before = _LIST_ITEM.match(text, max(text.rfind("\n", 0, end), text.rfind("\r", 0, end)) + 1)
+    return before is None or len(before[1]) < margin
 
 
-def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str) -> str:
-    """Return the text of spans with the joiner in each gap. A span that began a line begins one again."""
+def _margin(text: str, start: int) -> str:
+    match = _MARGIN.match(text, start)
+    return match[0] if match else ""
+
+
+def separator(text: str, gap: tuple[int, int], joiner: str, format: str) -> str:
+    """Return what stands between two spans: the joiner, with a line break before what begins a line in the passage.
+
+    In all formats but text, any line break between them is one in the result, too; so is a blank line in Markdown,
+    where it ends a block.
+    """
+    end, start = gap
+    if "\n" in joiner:
+        return joiner
+    broken = _begins_line(text, start) is not None if format == "text" else _LINE_BREAK.search(text, end, start)
+    if not broken:
+        return joiner
+    return joiner.rstrip(" ") + ("\n\n" if format == "markdown" and _begins_block(text, end, start) else "\n")
+
+
+def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str, format: str = "text") -> str:
+    """Return the text of spans with the joiner in each gap. A span that began a line begins one again.
+
+    Args:
+        text: Text of the passage.
+        spans: Spans of it, ascending.
+        joiner: Text put between them.
+        format: Format by which the passage was cut.
+    """
     pieces: list[str] = []
-    for start, end in spans:
-        pieces += [_separator(text, start, joiner) if pieces else "", text[start:end]]
+    for place, (start, end) in enumerate(spans):
+        pieces += [separator(text, (spans[place - 1][1], start), joiner, format) if place else "", text[start:end]]
     return "".join(pieces)
+
+
+def _line_starts(text: str) -> list[int]:
+    """Return where the lines of a text begin, but the first."""
+    return [match.end() for match in _LINE_BREAK.finditer(text)]
+
+
+def _lines(starts: Sequence[int], start: int, end: int) -> tuple[int, int]:
+    return bisect_right(starts, start) + 1, bisect_left(starts, end) + 1
+
+
+def line_spans(text: str, spans: Sequence[tuple[int, int]]) -> Spans:
+    """Return the first and last line of each span, counted from 1."""
+    starts = _line_starts(text)
+    return tuple(_lines(starts, start, end) for start, end in spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +138,20 @@ class KeptText:
         unit_tokens: int32[units], number of tokens of each unit.
         kept: bool[units], whether each unit is kept.
         options: Options; those of joiner and gaps are used.
+        format: Format by which the passage was cut.
     """
 
     def __init__(
-        self, text: str, units: Sequence[Unit], unit_tokens: NDArray[np.int32], kept: BoolArray, options: PruneOptions
+        self,
+        text: str,
+        units: Sequence[Unit],
+        unit_tokens: NDArray[np.int32],
+        kept: BoolArray,
+        options: PruneOptions,
+        format: str = "text",
     ) -> None:
         self._text, self._units, self._unit_tokens, self._options = text, units, unit_tokens, options
+        self._format = format
         self._runs = _kept_runs(text, units, kept)
 
     @property
@@ -100,16 +160,13 @@ class KeptText:
         return tuple((run.start, run.end) for run in self._runs)
 
     @cached_property
-    def _breaks(self) -> list[int]:
-        return [match.end() for match in _LINE_BREAK.finditer(self._text)]
-
-    def _lines(self, start: int, end: int) -> tuple[int, int]:
-        return bisect_right(self._breaks, start) + 1, bisect_left(self._breaks, end) + 1
+    def _starts(self) -> list[int]:
+        return _line_starts(self._text)
 
     @property
     def line_spans(self) -> Spans:
         """First and last line of each span, counted from 1."""
-        return tuple(self._lines(run.start, run.end) for run in self._runs)
+        return line_spans(self._text, self.spans)
 
     def _marker(self, first: int, stop: int) -> str | None:
         """Return the marker of the dropped units ``[first, stop)``, or None if nothing that can be read was dropped."""
@@ -119,7 +176,7 @@ class KeptText:
             return None
         start, end = dropped[0].start, dropped[-1].end
         piece = text[start:end]
-        first_line, last_line = self._lines(end - len(piece.lstrip()), start + len(piece.rstrip()))
+        first_line, last_line = _lines(self._starts, end - len(piece.lstrip()), start + len(piece.rstrip()))
         values = {
             "lines": last_line - first_line + 1,
             "units": len(dropped),
@@ -130,6 +187,9 @@ class KeptText:
         }
         return _FIELD.sub(lambda match: str(values[match[1]]), template)
 
+    def _between(self, end: int, start: int) -> str:
+        return separator(self._text, (end, start), self._options.joiner, self._format)
+
     @cached_property
     def _pieces(self) -> list[tuple[str, bool]]:
         """The text in pieces, and whether each one is of the passage."""
@@ -138,16 +198,18 @@ class KeptText:
         if not runs:
             return pieces
         if options.gap_marker_ends and (marker := self._marker(0, runs[0].first)) is not None:
-            pieces += [(marker, False), (_separator(text, runs[0].start, options.joiner), False)]
+            pieces.append((f"{marker}{self._between(0, runs[0].start)}", False))
         for place, run in enumerate(runs):
             if place:
-                separator = _separator(text, run.start, options.joiner)
+                gap = self._between(runs[place - 1].end, run.start)
                 marker = self._marker(runs[place - 1].stop, run.first)
-                pieces.append((separator if marker is None else f"{separator}{marker}{separator}", False))
+                # In Markdown the marker lies in the list, the quote or the code that the next span lies in.
+                margin = _margin(text, run.start) if self._format == "markdown" else ""
+                pieces.append((gap if marker is None else f"{gap}{margin}{marker}{gap}", False))
             pieces.append((text[run.start : run.end], True))
         if options.gap_marker_ends and (marker := self._marker(runs[-1].stop, len(self._units))) is not None:
             after = self._units[runs[-1].stop].start
-            pieces.append((f"{_separator(text, after, options.joiner)}{marker}", False))
+            pieces.append((f"{self._between(runs[-1].end, after)}{marker}", False))
         return pieces
 
     @property

@@ -91,7 +91,7 @@ class Pruner:
     _choice: ModelChoice | None = field(default=None, init=False)  # arguments of `load`
 
     def __post_init__(self) -> None:
-        self._segmenter = get_segmenter(self.config.segmenter)
+        self._segmenter = get_segmenter(self.config.segmenter, self.directory)
 
     @classmethod
     def load(

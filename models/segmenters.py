@@ -1,7 +1,8 @@
 """Sentence segmenters: text in, sentence ends out.
 
 `nupunkt` is the default. On the labelled sources with sentence boundaries its macro F1 is higher than that of NLTK's
-Punkt, in about a third of the time; ``python -m benchmarks segmenters`` measures both.
+Punkt, in about a third of the time; ``python -m benchmarks segmenters`` measures both. `sat` reads text without
+punctuation, such as transcripts of speech, in 85 languages, and takes far longer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from secateur.models.errors import InputError, MissingExtraError, unknown_name
+from secateur.models.errors import InputError, MissingExtraError, shown, unknown_name
 from secateur.models.formats.sentence_ends import corrected_ends
 
 Segmenter = Callable[[str], list[int]]
@@ -71,21 +72,93 @@ def punkt_segmenter() -> Segmenter:
     return lambda text: [int(end) for _, end in tokenizer.span_tokenize(text)]
 
 
-SEGMENTERS: dict[str, Callable[[], Segmenter]] = {"nupunkt": nupunkt_segmenter, "punkt": punkt_segmenter}
-"""The registry of segmenters, each with the function that loads it. A new segmenter is one entry and its function."""
+_SAT_FILES = ("model_optimized.onnx", "config.json", "tokenizer.json")
+_SAT_BLOCK = 512  # tokens of one forward pass
+_SAT_STRIDE = 256  # tokens
+
+
+@cache
+def sat_segmenter(directory: str) -> Segmenter:
+    """Return a Segment any Text model (arXiv:2406.16678) from a local directory, run by wtpsplit-lite on the CPU.
+
+    Args:
+        directory: Directory with ``model_optimized.onnx``, ``config.json`` and ``tokenizer.json``. As in wtpsplit, its
+            name decides the threshold: 0.25 with ``sm`` in it, otherwise 0.025.
+
+    Raises:
+        InputError: The directory lacks a file.
+        MissingExtraError: wtpsplit-lite is not installed.
+    """
+    folder = Path(directory)
+    missing = [name for name in _SAT_FILES if not (folder / name).is_file()]
+    if missing:
+        problem = f"the directory {shown(directory, 200)} has no {missing[0]}"
+        raise InputError("segmenter", problem, f"use 'sat:DIRECTORY', one with {', '.join(_SAT_FILES)}")
+    try:
+        from wtpsplit_lite import SaT
+    except ImportError as error:
+        raise MissingExtraError("wtpsplit-lite", "sat") from error
+    threshold = 0.25 if "sm" in folder.name else 0.025
+    model = SaT(folder, tokenizer_name_or_path=folder, ort_providers=["CPUExecutionProvider"])
+
+    def split(text: str) -> list[int]:
+        if not any(map(str.isalnum, text)):
+            return []  # the tokenizer may find nothing there, which wtpsplit-lite does not expect
+        chances = model.predict_proba(text, stride=_SAT_STRIDE, block_size=_SAT_BLOCK)
+        return [int(end) + 1 for end in (chances > threshold).nonzero()[0]]
+
+    return split
+
+
+SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
+    "nupunkt": nupunkt_segmenter,
+    "punkt": punkt_segmenter,
+    "sat": sat_segmenter,
+}
+"""The registry of segmenters, each with the function that loads it. A new segmenter is one entry and its function.
+
+A segmenter with a model of its own is named with the directory of that, which its function takes: ``sat:DIRECTORY``.
+"""
+_WITH_DIRECTORY = ("sat",)
+
+
+def check_segmenter(name: str) -> str:
+    """Return the name of a segmenter, after checking that it is in the registry and names a directory if it needs one.
+
+    Raises:
+        InputError: It is not, or does not.
+    """
+    kind, colon, directory = name.partition(":")
+    if kind not in SEGMENTERS or (colon and kind not in _WITH_DIRECTORY):
+        known = [f"{one}:DIRECTORY" if one in _WITH_DIRECTORY else one for one in SEGMENTERS]
+        raise unknown_name("segmenter", "segmenter", name, known)
+    if kind in _WITH_DIRECTORY and not directory:
+        raise InputError("segmenter", f"{shown(name)} names no directory", f"use '{kind}:DIRECTORY'")
+    return name
+
+
+def _loaded(name: str) -> Segmenter:
+    kind, _, directory = name.partition(":")
+    return SEGMENTERS[kind](directory) if directory else SEGMENTERS[kind]()
 
 
 def _ends(name: str, text: str) -> list[int]:
-    return corrected_ends(text, SEGMENTERS[name]()(text))
+    return corrected_ends(text, _loaded(name)(text))
 
 
-def get_segmenter(name: str = "nupunkt") -> Segmenter:
+def get_segmenter(name: str = "nupunkt", base: Path | None = None) -> Segmenter:
     """Return a segmenter by name, whose ends `corrected_ends` corrects. It can be pickled.
 
+    Args:
+        name: Name in `SEGMENTERS`; for `sat` with a directory: ``sat:DIRECTORY``.
+        base: Directory from which that one is looked for, such as that of a model; by default the working directory.
+
     Raises:
-        InputError: The name is unknown.
+        InputError: The name is unknown, or the segmenter's directory is not complete.
+        MissingExtraError: Its package is not installed.
     """
-    if name not in SEGMENTERS:
-        raise unknown_name("segmenter", "segmenter", name, SEGMENTERS)
-    SEGMENTERS[name]()  # errors come here
+    kind, _, directory = check_segmenter(name).partition(":")
+    if directory:
+        name = f"{kind}:{((base or Path()) / Path(directory).expanduser()).absolute()}"
+    _loaded(name)  # errors come here
     return partial(_ends, name)

@@ -87,7 +87,7 @@ class Selection:
     def kept_text(self, options: PruneOptions) -> KeptText:
         """Return what is kept of the passage's text."""
         scored = self.scored
-        return KeptText(scored.passage.text, scored.units, scored.unit_tokens, self.kept, options)
+        return KeptText(scored.passage.text, scored.units, scored.unit_tokens, self.kept, options, scored.format)
 
     def tokens(self, options: PruneOptions, count: Callable[[str], int]) -> int:
         """Return the number of tokens of the kept units and of the text in the gaps between them."""
@@ -328,4 +328,4 @@ def usage_of(
     """Count the tokens of a request: of the query, of all passages, and of what is returned."""
     read = sum(int(passage.unit_tokens.sum()) for passage in scored)
     kept = sum(selection.tokens(options, count) for selection in selections)
-    return Usage(query_tokens, read, kept, compression=1 - kept / read if read else 0.0)
+    return Usage(query_tokens, read, kept, compression=max(0.0, 1 - kept / read) if read else 0.0)

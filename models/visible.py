@@ -15,11 +15,12 @@ from secateur.models.types import Unit
 # words of their own.
 _LONG_WORD = re.compile(r"[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{101,}")
 _PIECE = 64  # characters
+_BROKEN_WORD = re.compile(r"(?<=[^\W_])[-\u00ad\u2010]?[ \t]*(?:\r\n?|\n)[ \t]*(?=[^\W_])")
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleText:
-    """The text that the network reads, made of pieces of the source with a space between them.
+    """The text that the network reads, made of pieces of the source with a space or nothing between them.
 
     Attributes:
         text: The text.
@@ -43,24 +44,27 @@ class VisibleText:
 
 
 def visible_text(text: str, units: Sequence[Unit]) -> VisibleText:
-    """Return what the network reads of a text that units tile."""
-    pieces: list[tuple[int, int]] = []
-    start = 0
-    for hidden, end in (span for unit in units for span in unit.hidden):
-        pieces.append((start, hidden))
-        start = end
-    pieces.append((start, len(text)))
-    found: list[tuple[int, int]] = []
-    for start, end in pieces:
-        for match in _LONG_WORD.finditer(text, start, end):
-            cuts = range(match.start() + _PIECE, match.end(), _PIECE)
-            for cut in cuts:
-                found.append((start, cut))
-                start = cut
-        if start < end:
-            found.append((start, end))
+    """Return what the network reads of a text that units tile.
+
+    There is a space for each hidden span, but nothing for one that parts a word at the end of a line.
+    """
+    found: list[tuple[int, int, str]] = []  # start, end, and what stands before it
+    start, gap = 0, ""
+    for hidden, end in [*(span for unit in units for span in unit.hidden), (len(text), len(text))]:
+        for match in _LONG_WORD.finditer(text, start, hidden):
+            for cut in range(match.start() + _PIECE, match.end(), _PIECE):
+                found.append((start, cut, gap))
+                start, gap = cut, " "
+        if start < hidden:
+            found.append((start, hidden, gap))
+            gap = " "
+        broken = _BROKEN_WORD.match(text, hidden)
+        start, gap = end, "" if broken and broken.end() == end else " "
     if not found:
-        found.append((0, 0))
-    lengths = np.asarray([0, *(end - start + 1 for start, end in found[:-1])])
-    sources = np.asarray([start for start, _ in found], dtype=np.int32)
-    return VisibleText(" ".join(text[a:b] for a, b in found), np.cumsum(lengths).astype(np.int32), sources)
+        found.append((0, 0, ""))
+    sources = np.asarray([start for start, _, _ in found], dtype=np.int32)
+    found[0] = (*found[0][:2], "")
+    lengths = [end - start + len(gap) for start, end, gap in found]
+    ends = np.cumsum(lengths)
+    starts = ends - [end - start for start, end, _ in found]
+    return VisibleText("".join(gap + text[a:b] for a, b, gap in found), starts.astype(np.int32), sources)

@@ -22,6 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from secateur.models.pruner import Pruner
 from secateur.service.credentials import Keys
+from secateur.service.dialects.common import WARNINGS_HEADER
 from secateur.service.engines import Engines, load_pruners, open_store
 from secateur.service.exchange import REQUEST_ID_HEADER, Observer
 from secateur.service.flags import unknown_variables
@@ -94,7 +95,7 @@ def _add_middleware(app: FastAPI, keys: Keys, settings: Settings, tracer: Tracer
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=[REQUEST_ID_HEADER, "Retry-After"],
+            expose_headers=[REQUEST_ID_HEADER, "Retry-After", WARNINGS_HEADER],
         )
     observers: list[Observer] = [log_texts] if settings.log_text else []
     if tracer is not None:

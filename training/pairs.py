@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.labelled.examples import LabelledPassage
+from secateur.labelled.readable import is_scored
 from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError
 from secateur.models.merging import logit
 from secateur.models.pruner import Pruner
-from secateur.models.segmentation import segment
+from secateur.models.segmentation import format_of, segment
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Passage, PassageResult, Unit
 from secateur.training.config import DataConfig, TeacherConfig
@@ -31,7 +32,7 @@ _LOWEST = 1 / (1 + math.exp(12))  # relevance below which a runtime's rounding m
 
 @dataclass(frozen=True, slots=True)
 class LabelledUnits:
-    """A passage with at least one unit, and for each the probability, in [0, 1], that it is to be kept.
+    """A passage with at least one unit that can be kept, and for each unit the probability, in [0, 1], that it is.
 
     ``relevant`` says whether it answers the query; ``teacher_score`` is the relevance logit of a teacher, if any.
     """
@@ -42,17 +43,29 @@ class LabelledUnits:
     relevant: bool
     teacher_score: float | None = None
 
+    @property
+    def scored(self) -> list[int]:
+        """The positions of the units that can be kept; the others are markup."""
+        return [position for position, unit in enumerate(self.units) if is_scored(self.passage.text, unit)]
+
     def take(self, order: Sequence[int]) -> LabelledUnits:
-        """Return a passage made of some of the units, in the given order, separated by white space."""
+        """Return a passage made of some of the units, in the given order, separated by white space.
+
+        The units keep their kinds, what of them is hidden, and which others they need.
+        """
         text = ""
         units: list[Unit] = []
+        places = {position: place for place, position in enumerate(order)}
         for number, position in enumerate(order, 1):
             unit = self.units[position]
             start = len(text)
             text += self.passage.text[unit.start : unit.end]
             if number < len(order) and not text[-1].isspace():
                 text += " "
-            units.append(Unit(start, len(text), unit.kind))
+            shift = start - unit.start
+            hidden = tuple((first + shift, last + shift) for first, last in unit.hidden)
+            needs = tuple(places[needed] for needed in unit.needs if needed in places)
+            units.append(Unit(start, len(text), unit.kind, needs, hidden))
         labels = tuple(self.labels[position] for position in order)
         # The teacher scored the whole passage.
         teacher_score = self.teacher_score if list(order) == list(range(len(self.units))) else None
@@ -61,12 +74,16 @@ class LabelledUnits:
 
 
 def labelled_units(labelled: LabelledPassage, segmenter: Segmenter) -> LabelledUnits | None:
-    """Segment a passage; None if nothing can be learned from it (no text, or labels that match no unit)."""
-    units = segment(labelled.passage, segmenter)
+    """Segment a passage; None if nothing can be learned from it (no text, or labels that match no unit).
+
+    It gets the format that was found: a text made of its units may look like another one.
+    """
+    passage = replace(labelled.passage, format=format_of(labelled.passage))
+    units = tuple(segment(passage, segmenter))
     labels = labelled.unit_labels(units)
-    if not units or (labelled.relevant and not any(labels)):
+    if not any(is_scored(passage.text, unit) for unit in units) or (labelled.relevant and not any(labels)):
         return None
-    return LabelledUnits(labelled.passage, tuple(units), tuple(map(float, labels)), labelled.relevant, labelled.teacher)
+    return LabelledUnits(passage, units, tuple(map(float, labels)), labelled.relevant, labelled.teacher)
 
 
 def random_run(labels: Sequence[float], rng: random.Random, max_units: int) -> range:
@@ -86,9 +103,9 @@ def random_run(labels: Sequence[float], rng: random.Random, max_units: int) -> r
 
 
 def without_answers(units: LabelledUnits) -> LabelledUnits | None:
-    """Remove the relevant units, which leaves an on-topic passage without an answer; None if nothing is left."""
+    """Remove the relevant units, which leaves an on-topic passage without an answer; None if no text is left."""
     rest = [position for position, label in enumerate(units.labels) if not label]
-    return units.take(rest) if rest else None
+    return units.take(rest) if not set(units.scored).isdisjoint(rest) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +166,9 @@ class GroupBuilder:
 
     def _changed(self, units: LabelledUnits, rng: random.Random) -> LabelledUnits:
         if rng.random() < self.config.recut_share:
-            units = units.take(random_run(units.labels, rng, self.config.recut_max_units))
+            scored = units.scored
+            run = random_run([units.labels[position] for position in scored], rng, self.config.recut_max_units)
+            units = units.take(range(scored[run.start], scored[run.stop - 1] + 1))
         if rng.random() < self.config.shuffle_share:
             units = units.take(rng.sample(range(len(units.units)), len(units.units)))
         if rng.random() >= self.config.title_share:

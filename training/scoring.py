@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from secateur.labelled.blocks import blocks
 from secateur.labelled.examples import Example
+from secateur.labelled.readable import is_scored
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
+from secateur.models.requests import clean_passage
+from secateur.models.segmentation import segment
+from secateur.models.segmenters import get_segmenter
 from secateur.models.types import Passage, PassageResult, PruneRequest
 
 _BLOCK = 64  # queries that are batched together
@@ -49,14 +53,21 @@ def score_passages(
 def score_examples(
     pruner: Pruner, examples: Sequence[Example], *, titles: bool = True
 ) -> Iterator[list[LabelledScores]]:
-    """Score the passages of each example, except those without text; the model reads their titles if asked to."""
+    """Score the passages of each example, except those without text; the model reads their titles if asked to.
+
+    Markup, which is never kept, has no score.
+    """
+    segmenter = get_segmenter(pruner.config.segmenter)
     queries = (
         (e.query, [p.passage if titles else replace(p.passage, title=None) for p in e.passages]) for e in examples
     )
     for example, results in zip(examples, score_passages(pruner, queries), strict=True):
         found = []
         for labelled, result in zip(example.passages, results, strict=True):
-            if units := result.units:
-                scores = np.array([u.score for u in units], dtype=np.float64)
-                found.append(LabelledScores(scores, np.array(labelled.unit_labels(units)), labelled.relevant))
+            units = segment(clean_passage(labelled.passage), segmenter)
+            own = [is_scored(labelled.passage.text, unit) for unit in units]
+            if any(own):
+                scores = np.array([unit.score for unit in result.units or ()], dtype=np.float64)
+                gold = np.array(labelled.unit_labels(units))
+                found.append(LabelledScores(scores[own], gold[own], labelled.relevant))
         yield found

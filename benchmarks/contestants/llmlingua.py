@@ -96,9 +96,9 @@ class LlmLingua2:
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score units by mean keep probability; the query is not read."""
         texts = [replace(segmented.passage, title=None) for segmented in passages]
-        encoded = self._encoder.encode([], texts, [segmented.units for segmented in passages])
+        encoded = self._encoder.encode([], texts, [segmented.tiling for segmented in passages])
         windows = [window for passage in encoded for window in passage.running]
         batches = make_batches(windows, self._backend.limits, pad_id=self._pad_id, passage_type=0)
         outputs = iter(window_outputs(batches, self._backend.run_all(batches), self._backend.about))
         scores = [merge(passage, [next(outputs) for _ in passage.running]) for passage in encoded]
-        return [replace(one, relevance=math.nan) for one in scores]
+        return [PassageScores(math.nan, one.units[p.scored]) for one, p in zip(scores, passages, strict=True)]

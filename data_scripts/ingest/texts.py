@@ -15,7 +15,6 @@ from secateur.data_scripts.records import Document
 from secateur.labelled.text_files import MIB, Limits, encoding_error, open_binary, read_limited
 from secateur.labelled.yaml_files import TooMuchError, load_yaml
 from secateur.models.errors import DataError, MissingExtraError
-from secateur.models.segmentation import FORMATS
 
 _SNIFFED = 8192  # bytes
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
@@ -96,7 +95,7 @@ def _markdown(data: bytes, found: Found) -> Document:
     title = front.get("title")
     title = title if isinstance(title, str) and title else markdown_title(text)
     metadata = {"source": found.name} | ({"front_matter": front} if front else {})
-    return Document(found.name, text, title, metadata, "markdown" if "markdown" in FORMATS else "text")
+    return Document(found.name, text, title, metadata, "markdown")
 
 
 def _html(data: bytes, found: Found) -> Document:

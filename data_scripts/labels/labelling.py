@@ -15,6 +15,7 @@ from typing import Literal
 from secateur.data_scripts.llm_run import LlmLimits, LlmReport, LlmRun, Messages
 from secateur.data_scripts.records import Labelled, Pair
 from secateur.data_scripts.validation import Count
+from secateur.labelled.readable import is_scored, readable_text
 from secateur.llm.budget import tokens_of
 from secateur.llm.cache import Completion
 from secateur.llm.endpoint import Endpoint, Failed, without_thoughts
@@ -150,8 +151,9 @@ class Labeller:
         self._options = options
 
     def messages(self, pair: Pair, units: Sequence[Unit]) -> Messages:
-        """Return the conversation that asks for a pair's labels; units are numbered from 1."""
-        lines = [f"[{n}] {' '.join(pair.passage[unit.start : unit.end].split())}" for n, unit in enumerate(units, 1)]
+        """Return the conversation that asks for a pair's labels; units that can be kept are numbered from 1."""
+        texts = [readable_text(pair.passage, unit) for unit in units if is_scored(pair.passage, unit)]
+        lines = [f"[{number}] {' '.join(text.split())}" for number, text in enumerate(texts, 1)]
         title = f"Title: {pair.title}\n" if pair.title else ""
         passage = "\n".join(lines)
         content = f"Question: {pair.query}\n\n{title}Passage:\n{passage}\n\nQuestion again: {pair.query}"
@@ -166,7 +168,8 @@ class Labeller:
     async def label(self, pair: Pair) -> Outcome:
         """Label a pair."""
         units = pair_units(pair, self._options.segmenter)
-        if not units or not pair.query.strip():
+        scored = [index for index, unit in enumerate(units) if is_scored(pair.passage, unit)]
+        if not scored or not pair.query.strip():
             return NotLabelled("no_units")
         messages = self.messages(pair, units)
         replies: list[Completion] = []
@@ -175,16 +178,18 @@ class Labeller:
             if isinstance(reply, Failed):
                 return NotLabelled(reply.reason, again=True)
             replies.append(reply)
-        cited = [(reply, _cited(reply, len(units))) for reply in replies]
+        cited = [(reply, _cited(reply, len(scored))) for reply in replies]
         usable = [(reply, numbers) for reply, numbers in cited if not isinstance(numbers, NotLabelled)]
         if not usable and isinstance(cited[0][1], NotLabelled):
             return cited[0][1]
-        shares = (sum(n in numbers for _, numbers in usable) / len(usable) for n in range(1, len(units) + 1))
+        shares = dict.fromkeys(range(len(units)), 0.0)
+        for number, index in enumerate(scored, 1):
+            shares[index] = sum(number in numbers for _, numbers in usable) / len(usable)
         answers = (without_thoughts(reply.text) for reply, numbers in usable if numbers)
         tokens = [tokens_of(messages, reply) for reply in replies]
         prompt, completion = map(sum, zip(*tokens, strict=True))
         usage: dict[str, float] = {"prompt_tokens": prompt, "completion_tokens": completion}
         if self._options.prices is not None:
             usage["cost"] = round(sum(self._options.prices.cost(*counts) for counts in tokens), 9)
-        found = labelled(pair, units, shares, next(answers, ""))
+        found = labelled(pair, units, shares.values(), next(answers, ""))
         return replace(found, raw=tuple(reply.text for reply in replies), usage=usage)

@@ -15,8 +15,8 @@ from secateur.data_scripts.records import Labelled, Pair, read_records
 from secateur.data_scripts.reports import MAX_COUNTED, TENTHS, UnitCounts
 from secateur.data_scripts.validation import unique_ids
 from secateur.labelled.blocks import blocks, map_blocks
-from secateur.labelled.examples import overlapping
 from secateur.labelled.json_files import write_json_lines
+from secateur.labelled.readable import overlapping
 from secateur.llm.budget import most_tokens
 from secateur.llm.endpoint import Endpoint
 from secateur.models.errors import InputError
@@ -149,7 +149,7 @@ def label_by_answers(pairs: Path, out: Path, segmenter: str = "nupunkt") -> Labe
         if not pair.answers or not units:
             return NotLabelled("no_answers_known" if units else "no_units")
         spans = find_spans(pair.passage, pair.answers)
-        labels = map(float, overlapping(units, spans))
+        labels = map(float, overlapping(pair.passage, units, spans))
         return labelled(pair, units, labels, next((pair.passage[start:end] for start, end in spans), ""))
 
     return _write(out, map(outcome, read_pairs(pairs)), LabelReport())

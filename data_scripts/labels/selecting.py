@@ -82,7 +82,7 @@ def uncertainty(pruner: Pruner, pairs: Sequence[Pair]) -> list[float]:
         requests = [PruneRequest(pair.query, (one,), options) for pair, one in zip(block, passages, strict=True)]
         for result in pruner.prune_many(requests):
             units = result.results[0].units or ()
-            scores = np.clip([unit.score for unit in units] or [0.0], 1e-9, 1 - 1e-9)
+            scores = np.clip([u.score for u in units if u.kind != "markup"] or [0.0], 1e-9, 1 - 1e-9)
             found.append(float(np.mean(-scores * np.log2(scores) - (1 - scores) * np.log2(1 - scores))))
     return found
 

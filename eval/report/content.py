@@ -92,15 +92,25 @@ def first_system(metrics: Json) -> str:
 
 
 def scope(metrics: Json, system: str, name: str) -> Json:
-    """Return a system's figures on a source or, for ``macro``, their average."""
+    """Return a system's figures on a source or, for ``macro`` and ``macro GROUP``, the average of all or of a group."""
     own = metrics["systems"][system]
-    found: Json = own["macro"] if name == MACRO else own["sources"].get(name, {})
+    if name == MACRO:
+        found: Json = own["macro"]
+    elif name in averages(metrics):
+        found = own["groups"][name.removeprefix(f"{MACRO} ")]
+    else:
+        found = own["sources"].get(name, {})
     return found
 
 
 def source_names(metrics: Json) -> list[str]:
     """Return the sources of a run."""
     return list(metrics["systems"][first_system(metrics)]["sources"])
+
+
+def averages(metrics: Json) -> list[str]:
+    """Return the names of the averages: ``macro GROUP`` for each group, if there are several, and ``macro``."""
+    return [*(f"{MACRO} {group}" for group in metrics.get("groups", {})), MACRO]
 
 
 def difference(row: Json) -> PairedDifference:

@@ -12,6 +12,7 @@ from secateur.eval.report.content import (
     Section,
     Strong,
     Table,
+    averages,
     change,
     comparisons,
     decimal,
@@ -25,6 +26,7 @@ from secateur.eval.report.content import (
     whole,
     with_interval,
 )
+from secateur.eval.report.formats import lines_section, structure_section
 
 _NOT_BETTER, _WORSE, _UNSEEN = "†", "‡", "°"
 
@@ -59,7 +61,7 @@ _ROBUSTNESS = "The same examples, changed by rule. A bold change of area is a si
 
 
 def _label(name: str) -> str:
-    return Strong(name) if name == MACRO else name
+    return Strong(name) if name == MACRO or name.startswith(f"{MACRO} ") else name
 
 
 def _figures(
@@ -118,12 +120,13 @@ def _comparisons(metrics: Json) -> Section:
     by_source: dict[tuple[str, str], list[Comparison]] = {}
     cells = []
     for one in comparisons(metrics):
-        if one.scope != MACRO:
+        if one.scope not in averages(metrics):
             by_source.setdefault((one.figure, one.other), []).append(one)
             continue
         outcome = f"significantly {one.found.outcome}" if one.found.significant else "no significant difference"
         marked = outcome if one.found.outcome == "better" else Strong(outcome)
-        cells.append([one.other, one.figure, change(one.found), p_value(one.found.p), marked])
+        name = ", ".join([one.figure, *one.scope.split()[1:]])
+        cells.append([one.other, name, change(one.found), p_value(one.found.p), marked])
     bullets = [_sources_sentence(f"`{first}` against `{b}`, {name}:", rows) for (name, b), rows in by_source.items()]
     table = Table("Macro average over sources", ["against", "figure", "difference", "p", f"{first} is"], cells)
     return Section("comparisons", f"{first} against the others", _PAIRED, bullets, [table])
@@ -134,7 +137,7 @@ def _by_source(metrics: Json) -> Section:
     outcomes = {(one.other, one.scope): one.found.outcome for one in comparisons(metrics) if one.figure == "area"}
     marks = {"worse": _WORSE, "no significant change": _NOT_BETTER}
     rows = []
-    for name in [*source_names(metrics), MACRO]:
+    for name in [*source_names(metrics), *averages(metrics)]:
         areas = {system: number(scope(metrics, system, name), "area") for system in systems}
         best = max((area for area in areas.values() if area is not None), default=None)
         cells = [_label(name)]
@@ -151,7 +154,7 @@ def _by_source(metrics: Json) -> Section:
 
 def _first_system(metrics: Json) -> Section:
     first = first_system(metrics)
-    rows = [(name, scope(metrics, first, name)) for name in [*source_names(metrics), MACRO]]
+    rows = [(name, scope(metrics, first, name)) for name in [*source_names(metrics), *averages(metrics)]]
     decided = f"At the threshold {decimal(metrics['systems'][first]['threshold'])}"
     overall = "At any threshold, and as a reranker"
     tables = _figures(overall, decided, "source", rows, ("queries", "passages"))
@@ -206,6 +209,7 @@ def report_sections(metrics: Json) -> Iterator[Section]:
         yield _comparisons(metrics)
     yield _by_source(metrics)
     yield _first_system(metrics)
+    yield from filter(None, (lines_section(metrics), structure_section(metrics)))
     if table := needle_table(metrics):
         yield Section("needle", "Needle test", _NEEDLE, tables=[table, *_needle_grids(metrics)])
     if table := robustness_table(metrics):
@@ -225,9 +229,9 @@ def quality_table(metrics: Json) -> Table:
     system = metrics["systems"][first]
     trained_on = system["trained_on"]
     rows = []
-    for name in [*source_names(metrics), MACRO]:
+    for name in [*source_names(metrics), *averages(metrics)]:
         figures = scope(metrics, first, name)
-        unseen = _UNSEEN if trained_on and name != MACRO and name not in trained_on else ""
+        unseen = _UNSEEN if trained_on and name not in averages(metrics) and name not in trained_on else ""
         cells = (decimal(number(figures, at)) for at in _QUALITY.values())
         rows.append([_label(name + unseen), str(figures["queries"]), *cells])
     about = system["about"]
@@ -244,7 +248,8 @@ def systems_table(metrics: Json) -> Table:
     gains = {one.other: change(one.found) for one in found if one.scope == MACRO}
     rows = []
     for name, system in metrics["systems"].items():
-        short = [c.scope for c in found if c.other == name and c.scope != MACRO and c.found.outcome != "better"]
+        sources = [c for c in found if c.other == name and c.scope not in averages(metrics)]
+        short = [c.scope for c in sources if c.found.outcome != "better"]
         cells = [name, *(system["about"].get(key) or ABSENT for key in ("what", "weights"))]
         cells += [figure(scope(metrics, name, MACRO), one) for one in ("area", "mrr")]
         rows.append([*cells, gains.get(name, ABSENT), ABSENT if name == first else ", ".join(short) or "none"])

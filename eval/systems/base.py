@@ -10,21 +10,46 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.labelled.readable import is_scored, readable_text
 from secateur.models.merging import PassageScores
 from secateur.models.types import Passage, Unit
+from secateur.models.visible import visible_text
+
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentedPassage:
-    """A passage with the units that tile it; all systems score the same units."""
+    """A passage with its units; all systems score the same units.
+
+    Attributes:
+        units: The units that can be kept by their score: all but markup.
+        tiling: All units; they tile the text.
+    """
 
     passage: Passage
     units: tuple[Unit, ...]
+    tiling: tuple[Unit, ...]
+
+    @classmethod
+    def of(cls, passage: Passage, tiling: Sequence[Unit]) -> SegmentedPassage:
+        """Return a passage with the units that tile its text."""
+        return cls(passage, tuple(unit for unit in tiling if is_scored(passage.text, unit)), tuple(tiling))
+
+    @property
+    def scored(self) -> BoolArray:
+        """bool[units of the tiling], whether each can be kept by its score."""
+        return np.array([is_scored(self.passage.text, unit) for unit in self.tiling], dtype=bool)
 
     @property
     def unit_texts(self) -> list[str]:
-        """The texts of the units without outer white space."""
-        return [self.passage.text[unit.start : unit.end].strip() for unit in self.units]
+        """What can be read of the units, without outer white space."""
+        return [readable_text(self.passage.text, unit) for unit in self.units]
+
+    @property
+    def text(self) -> str:
+        """What can be read of the whole passage."""
+        return visible_text(self.passage.text, self.tiling).text
 
     def titled(self, text: str) -> str:
         """Return a text under the passage's title, for systems that read plain text."""

@@ -101,7 +101,7 @@ RANDOM = Baseline("random", {"what": "random units"}, _random)
 
 
 def _texts(passages: Sequence[SegmentedPassage]) -> list[str]:
-    return [text for p in passages for text in (p.titled(p.passage.text), *p.titled_units)]
+    return [text for p in passages for text in (p.titled(p.text), *p.titled_units)]
 
 
 class Embedding:
@@ -138,6 +138,6 @@ class Embedding:
             return float(self._vectors[query] @ self._vectors[text])
 
         return [
-            PassageScores(cosine(p.titled(p.passage.text)), np.array([cosine(text) for text in p.titled_units]))
+            PassageScores(cosine(p.titled(p.text)), np.array([cosine(text) for text in p.titled_units]))
             for p in passages
         ]

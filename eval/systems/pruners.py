@@ -66,12 +66,13 @@ class PrunerSystem:
         found = []
         for p, result in zip(passages, results, strict=True):
             units = result.units or ()
-            if [(u.start, u.end) for u in units] != [(u.start, u.end) for u in p.units]:
+            if [(u.start, u.end) for u in units] != [(u.start, u.end) for u in p.tiling]:
                 raise DataError(
                     f"system {self.name!r} has the segmenter {self._pruner.config.segmenter!r}, which finds other "
                     "units than the segmenter of this run; only systems with the same units can be compared"
                 )
-            found.append(PassageScores(result.score, np.array([u.score for u in units], dtype=np.float64)))
+            scores = np.array([u.score for u in units], dtype=np.float64)
+            found.append(PassageScores(result.score, scores[p.scored]))
         return found
 
 
@@ -87,6 +88,6 @@ class RankHead:
 
     def score_units(self, query: str, passages: Sequence[SegmentedPassage]) -> list[PassageScores]:
         """Score every unit as if it were a passage."""
-        units = [Passage(text, title=p.passage.title) for p in passages for text in p.unit_texts]
+        units = [Passage(text, title=p.passage.title, format="text") for p in passages for text in p.unit_texts]
         results = _results(self._pruner, query, units, units=False) if units else ()
         return by_best_unit(np.array([result.score for result in results], dtype=np.float64), passages)

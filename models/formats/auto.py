@@ -15,6 +15,7 @@ _HTML_TAG = re.compile(
     r"<(/?)(?:p|div|li|ul|ol|table|tr|td|th|h[1-6]|section|article|span|a|br|strong|em|pre)(?:\s[^<>]{0,500})?/?>",
     re.IGNORECASE,
 )
+_HTML_BLOCK = re.compile(r"\s*<(p|div|h[1-6]|ul|ol|dl|table|section|article|main|pre)[\s>]", re.IGNORECASE)
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 # A heading of the first level has blank lines around it, unlike a comment in code.
 _MARKDOWN_BLOCK = re.compile(
@@ -22,15 +23,19 @@ _MARKDOWN_BLOCK = re.compile(
     re.MULTILINE,
 )
 _MARKDOWN_INLINE = re.compile(
-    r"\[[^\]\n]{1,200}\]\([^()\s]{1,500}\)|\*\*[^\s*][^*\n]{0,200}\*\*|(?<!`)`[^`\n]{1,100}`(?!`)"
+    r"\[[^\]\n]{1,200}\]\([^()\s]{1,500}\)|(?<![\w*\[$])\*\*[^\s*\].,;:)][^*\n]{0,200}(?<![\s\[($])\*\*(?![\w*\]])|(?<!`)`[^`\n]{1,100}`(?!`)"
 )
 _LIST = re.compile(r"^[ \t]{0,8}[-*+] +\S")
 _LOG = re.compile(
     r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d|\[?\d\d?:\d\d(?::\d\d)?\b|[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d "
     r"|\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|CRITICAL|TRACE)\b|[EWID]\d{4} |\S+:\d+(?::\d+)?: |[0-9a-f]{7,40} \S"
+    r"|commit [0-9a-f]{7,40}\b|(?:Author|Date): |<[\w|~@+-]{1,30}> \S"
+    r"|[\w .'-]{1,40} [\[(]\d?\d:\d\d[^\])]{0,9}[\])]:? "
     r"|[\w.-]+=\S+ [\w.-]+=|\S+ - - \[|(?:PASSED|FAILED|ok|not ok|[-d][rwx-]{9}) "
 )
 _SYMBOL = re.compile(r"[\u2500-\u257f_/\\{}()\[\]<>=|:;#$%&*@+^~\"'`!-]")
+_NO_SYMBOL = re.compile(r"`[^`\n]{1,100}`|_{3,}")  # code in prose, and blanks to fill in
+_COMMENT = re.compile(r"\s*(?:/\*|\*(?:\s|/|\Z))")
 _PAIR = re.compile(r"\s*-?\s*[\w.\"'/-]+:(?:\s+\S|\s*\Z)")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)]*\s*\Z")
 
@@ -39,9 +44,12 @@ def _share(lines: Sequence[str], pattern: re.Pattern[str]) -> float:
     return sum(bool(pattern.match(line)) for line in lines) / max(1, len(lines))
 
 
-def _is_html(text: str) -> bool:
+def _is_html(text: str, lines: int) -> bool:
+    block = _HTML_BLOCK.match(text)
+    if block and f"</{block[1]}>".lower() in text.lower():
+        return True
     tags = _HTML_TAG.findall(text)
-    return len(tags) >= 4 and sum(map(bool, tags)) >= 2
+    return len(tags) >= max(4, 0.25 * lines) and sum(map(bool, tags)) >= 2
 
 
 def _is_by_line(lines: Sequence[str]) -> bool:
@@ -50,11 +58,13 @@ def _is_by_line(lines: Sequence[str]) -> bool:
         return False
     if has_header(lines[:20]) or _share(lines, _LOG) >= 0.5:
         return True
+    if lines[0].lstrip().startswith("/*") and _share(lines, _COMMENT) >= 0.5:
+        return True
     words = [sum(any(map(str.isalnum, word)) for word in line.split()) for line in lines]
     prose = sum(count >= 5 and bool(_SENTENCE_END.search(line)) for count, line in zip(words, lines, strict=True))
     if len(lines) < 3 or prose >= 0.25 * len(lines) or sum(words) >= 14 * len(lines):
         return False
-    characters = "".join("".join(lines).split())
+    characters = "".join(_NO_SYMBOL.sub("", "\n".join(lines)).split())
     return len(_SYMBOL.findall(characters)) >= 0.07 * len(characters) or _share(lines, _PAIR) >= 0.6
 
 
@@ -63,9 +73,10 @@ def detect_format(text: str) -> str:
 
     The first rule that fits decides, on the first 20,000 characters and 400 filled lines:
 
-    1. JSON or JSON Lines: ``json``.
+    1. JSON, whole, cut or slightly broken, or JSON Lines: ``json``.
     2. A difference, as of ``diff`` or ``git``: ``lines``.
-    3. A document that begins as HTML, or four tags and more: ``html``, unless a Markdown heading or fence stands there.
+    3. A document that begins as HTML; a block element at the start, or four tags and more, one in four lines, unless a
+       Markdown heading or fence stands there: ``html``.
     4. A fence, heading or table of Markdown: ``markdown``.
     5. A table with a header line, logs, keys with values, or lines with many symbols, few words and hardly a sentence:
        ``lines``.
@@ -79,7 +90,7 @@ def detect_format(text: str) -> str:
     if is_diff(lines):
         return "lines"
     marked_up = bool(_FENCE.search(head) or _MARKDOWN_BLOCK.search(head))
-    if _HTML_START.match(head) or (_is_html(head) and not marked_up):
+    if _HTML_START.match(head) or (_is_html(head, len(lines)) and not marked_up):
         return "html"
     if marked_up:
         return "markdown"

@@ -6,10 +6,15 @@ The source is scanned tag by tag, since parsers do not tell where each piece sto
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from secateur.models.formats.building import UnitBuilder
 from secateur.models.formats.lines import add_lines
+from secateur.models.formats.openings import need_before
 from secateur.models.formats.text import add_sentences
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit, UnitKind
@@ -35,20 +40,23 @@ def _names(text: str) -> frozenset[str]:
 _BLOCKS = _names(
     """
     address article aside body caption center details dialog div dl fieldset figcaption figure footer form
-    header hgroup html main menu ol optgroup option p section select summary table tbody tfoot thead ul
+    header hgroup html main menu ol optgroup option p section select summary table tbody td tfoot th thead ul
     """
 ) | frozenset(_KINDS)
 _UNREAD = _names("canvas head iframe nav noscript object script style svg template")
 _RAW = _names("script style")  # their content is no markup
 _INTRODUCED = _names("ul ol dl table pre")  # a sentence with a colon before them introduces them
 _VOID = _names("area base br col embed hr img input link meta param source track wbr")
+_LONGEST_ROW = 4000  # characters of a row that is one unit
 _DEEPEST = 256  # elements that are nested deeper bound no units
+_DEEPEST_INLINE = 32
 # An element that has no closing tag ends where one of these opens.
 _ENDED_BY = {
     "p": _BLOCKS - {"body", "html"},
     "li": frozenset(("li",)),
     "dt": frozenset(("dt", "dd")),
     "dd": frozenset(("dt", "dd")),
+    **dict.fromkeys(("td", "th"), frozenset(("td", "th", "tr", "tbody", "tfoot", "thead"))),
     "tr": frozenset(("tr", "tbody", "tfoot", "thead")),
     "thead": frozenset(("tbody", "tfoot")),
     "tbody": frozenset(("tbody", "tfoot")),
@@ -79,6 +87,24 @@ class _Element:
     needs: tuple[int, ...] = ()
 
 
+class _Tag(NamedTuple):
+    """A tag that bounds no unit; `change` is 1 for one that opens an element, -1 for one that closes it."""
+
+    start: int
+    end: int
+    change: int
+    name: str
+
+
+@dataclass(slots=True)
+class _Inline:
+    """An open inline element: the block element that it lies in, and the unit of its opening tag."""
+
+    name: str
+    outer: _Element
+    unit: int
+
+
 class _Writer:
     """Adds units tag by tag."""
 
@@ -87,7 +113,8 @@ class _Writer:
         self._segmenter = segmenter
         self._open = [_Element("")]
         self._headings: list[tuple[str, tuple[int, ...]]] = []
-        self._tags: list[tuple[int, int, int]] = []  # inline tags since the last unit, and +1 or -1 for open or close
+        self._tags: list[_Tag] = []  # inline tags since the last unit
+        self._inline: list[_Inline] = []
         self._lead_in: tuple[int, ...] = ()
 
     @property
@@ -95,9 +122,9 @@ class _Writer:
         """Number of open block elements."""
         return len(self._open)
 
-    def inline(self, start: int, end: int, depth: int) -> None:
+    def inline(self, tag: _Tag) -> None:
         """Note a tag that bounds no unit."""
-        self._tags.append((start, end, depth))
+        self._tags.append(tag)
 
     def open(self, name: str, attributes: str, start: int, end: int) -> None:
         """Open a block element."""
@@ -129,14 +156,22 @@ class _Writer:
             self._row(element)
 
     def _row(self, element: _Element) -> None:
-        """Make one unit of the units of a row; a row of header cells alone is what the rows after it need."""
+        """Make one unit of the units of a row; a row of header cells alone is what the rows after it need.
+
+        A row that is long, or holds headings or rows, lays out a page: its units stay.
+        """
         building = self.building
         start = building.units[element.opening[0]].start if element.opening else building.end
         inside = building.units[element.opening[0] :] if element.opening else []
         if not inside or element.unread:
             return
         stop = building.end
+        if stop - start > _LONGEST_ROW or any(unit.kind in ("heading", "table_row", "table_header") for unit in inside):
+            return
         del building.units[element.opening[0] :]
+        self._lead_in = ()
+        for inline in self._inline:
+            inline.unit = min(inline.unit, len(building))
         row = building.text[start:stop].lower()
         header = "<th" in row and "<td" not in row
         hidden = [span for unit in inside for span in unit.hidden]
@@ -158,9 +193,12 @@ class _Writer:
         start, text = building.end, building.text
         if start >= stop:
             return
-        hidden = sorted([(a, b) for a, b, _ in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)])
+        hidden = sorted(
+            [(tag.start, tag.end) for tag in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)]
+        )
         if element.unread or _length(text[start:stop]) <= sum(_length(text[a:b]) for a, b in hidden):
             building.add(stop, "markup", (), [(start, stop)] if element.unread else hidden)
+            self._pair(tags)
             return
         kind: UnitKind = next((_KINDS[one.name] for one in reversed(self._open) if one.name in _KINDS), "sentence")
         if kind == "heading":
@@ -174,15 +212,37 @@ class _Writer:
         del building.units[first:]
         depth = 0
         for piece in pieces:  # no unit ends inside of an inline element
-            depth += sum(change for begin, _, change in tags if piece.start <= begin < piece.end)
+            depth += sum(tag.change for tag in tags if piece.start <= tag.start < piece.end)
             if depth <= 0 or piece.end == stop:
                 begin = building.end
                 spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
                 building.add(piece.end, kind, piece.needs, spans)
+        if kind in ("sentence", "quote", "list_item"):
+            need_before(building, range(first + (kind == "list_item"), len(building)))
+        self._pair(tags)
         last = (len(building) - 1,)
         if kind == "heading":
             self._headings.append((self._level(), last))
         self._lead_in = last if _LEAD_IN.search(text[max(start, stop - 200) : stop]) else ()
+
+    def _pair(self, tags: Sequence[_Tag]) -> None:
+        """Make the units of an inline element's tags need each other, where a block between them parts them."""
+        units, outer = self.building.units, self._open[-1]
+        for tag in tags:
+            unit = bisect_right(units, tag.start, key=attrgetter("start")) - 1
+            if tag.change > 0:
+                self._inline.append(_Inline(tag.name, outer, unit))
+                del self._inline[:-_DEEPEST_INLINE]
+                continue
+            opened = range(len(self._inline) if tag.change else 0)
+            for place in reversed(opened):
+                one = self._inline[place]
+                if one.name == tag.name and one.outer is outer:
+                    del self._inline[place:]
+                    if one.unit != unit:
+                        self.building.also_need((one.unit,), (unit,))
+                        self.building.also_need((unit,), (one.unit,))
+                    break
 
     def _level(self) -> str:
         return next(one.name for one in reversed(self._open) if _KINDS.get(one.name) == "heading")
@@ -215,7 +275,9 @@ def segment_html(text: str, segmenter: Segmenter) -> list[Unit]:
                     closing = re.compile(rf"</{name}\b", re.IGNORECASE).search(text, end)
                     position = closing.start() if closing else len(text)
         else:
-            depth = 0 if not name or name in _VOID or match["attributes"].endswith("/") else -1 if match["close"] else 1
-            writer.inline(start, end, depth)
+            change = (
+                0 if not name or name in _VOID or match["attributes"].endswith("/") else -1 if match["close"] else 1
+            )
+            writer.inline(_Tag(start, end, change, name))
     writer.text(len(text))
     return writer.building.units

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from secateur.models.formats.building import UnitBuilder, lines_of
@@ -16,12 +16,19 @@ _SIGNATURE = re.compile(
     r"\b[^;]*\Z"
 )
 _OPENS = re.compile(r"[:{(\[]\s*(?:[#/].*)?\Z|[:=-]>\s*\Z")
+_KEY = re.compile(r"\s*(?:- )?[\w./ -]{1,40}:(?:\s|\Z)")  # it owns lines below it that are indented further
 _CLOSES = re.compile(r"\s*[\])}]+[;,)]*\s*\Z|\s*end;?\s*\Z")
 _DECORATOR = re.compile(r"\s*@[\w.]+(?:\(.*)?\s*\Z")
-_COLUMNS = re.compile(r"\s*[A-Z][A-Z0-9_%()/ -]*?(?:\s{2,}|\t)(?:[A-Z][A-Z0-9_%()/ -]*?(?:\s{2,}|\t|\Z))+\Z")
+_COLUMNS = re.compile(r"\s*[A-Z%#][A-Z0-9_%()/+ -]*?(?:\s{2,}|\t)(?:[A-Z%#][A-Z0-9_%()/+ -]*?(?:\s{2,}|\t|\Z))+\Z")
 _LONGEST_CELL = 8  # characters on average, times the number of lines up to five: prose has commas, too
+_QUOTED = re.compile(r'"[^"]*+"')
+_OPEN_QUOTE = re.compile(r'(?:\A|[,;\t])"[^"]*+\Z')
+_LONGEST_RECORD = 20  # lines
+# What begins the report of a commit or of a failed test; the lines after it belong to it.
+_REPORT = re.compile(r"commit [0-9a-f]{7,40}\b|_{3,} .* _{3,}\s*\Z")
 _DIFF_FILE = re.compile(r"diff |Index: |--- (?:a/|\S+\t)|\+\+\+ ")
 _DIFF_HUNK = re.compile(r"@@ |\d+(?:,\d+)?[acd]\d")
+_OWNERS = (_SIGNATURE.match, _KEY.match, _OPENS.search)
 _LONGEST_HEADER = 600  # characters
 _LONGEST_OWNER = 200  # characters of a line that owns the lines below it
 
@@ -44,6 +51,20 @@ def indent_of(line: str) -> int:
     return column
 
 
+def _record_ends(text: str, start: int = 0) -> Iterator[int]:
+    """Yield where the records of a table end: its lines, joined while a quoted cell is open."""
+    waiting: list[int] = []
+    quoted = False
+    for begin, end in lines_of(text, start):
+        waiting.append(end)
+        line = text[begin:end]
+        quoted = line.count('"') % 2 == 0 if quoted else bool(_OPEN_QUOTE.search(_QUOTED.sub('""', line)))
+        if not quoted or len(waiting) == _LONGEST_RECORD:
+            yield from waiting if quoted else waiting[-1:]
+            waiting, quoted = [], False
+    yield from waiting
+
+
 def _delimiter(lines: Sequence[str]) -> str | None:
     """Return the delimiter of a table whose first lines have equally many cells, at least two."""
     for delimiter in ",;\t|":
@@ -58,13 +79,22 @@ def _delimiter(lines: Sequence[str]) -> str | None:
     return None
 
 
+def _records(lines: Sequence[str]) -> list[str]:
+    text, start, found = "\n".join(line.rstrip("\r\n") for line in lines), 0, []
+    for end in _record_ends(text):
+        found.append(text[start:end])
+        start = end
+    return found
+
+
 def has_header(lines: Sequence[str]) -> bool:
     """Return whether the first line names the columns of the lines after it."""
     if len(lines) < 2 or len(lines[0]) > _LONGEST_HEADER:
         return False
     if _COLUMNS.match(lines[0].rstrip()):
         return True
-    delimiter = _delimiter(lines) if len(lines) > 2 or "," in lines[0] else None
+    plain = [_QUOTED.sub('""', line) for line in _records(lines)]
+    delimiter = _delimiter(plain) if len(plain) > 2 or "," in lines[0] else None
     if delimiter is None:
         return False
     return not any(re.fullmatch(r"\s*[-+]?[\d.]+\s*", cell) for cell in lines[0].split(delimiter))
@@ -76,8 +106,8 @@ def add_lines(
     """Add a unit for each line of a block that begins where the last unit ended.
 
     A blank line belongs to the line before it. A line needs the line that owns it: the nearest one above with a smaller
-    indentation that is a signature or opens a block. In code, decorators belong to the line after them, and closing
-    brackets to the line before.
+    indentation that is a signature or a key, or opens a block; the head of a commit or of a failed test owns all lines
+    up to the next one. In code, decorators belong to the line after them, and closing brackets to the line before.
 
     Args:
         building: Units so far.
@@ -105,11 +135,11 @@ def add_lines(
         if code and _CLOSES.match(line) and len(building) > first:
             building.extend(end)
             continue
-        indent = indent_of(line)
+        indent = -1 if _REPORT.match(line) else indent_of(line)
         while owners and owners[-1].indent >= indent:
             owners.pop()
         unit = building.add(end, kind, needs + (owners[-1].unit if owners else ()))
-        if len(line) <= _LONGEST_OWNER and (_SIGNATURE.match(line) or _OPENS.search(line)):
+        if len(line) <= _LONGEST_OWNER and (indent < 0 or any(owns(line) for owns in _OWNERS)):
             owners.append(_Owner(indent, unit))
     if building.end < stop:
         building.add(stop, kind, needs)
@@ -153,7 +183,7 @@ def segment_lines(text: str, segmenter: Segmenter) -> list[Unit]:
     elif has_header(filled):
         end = text.index(filled[0]) + len(filled[0])
         header = building.add(end, "table_header")
-        for _, stop in lines_of(text, end):
+        for stop in _record_ends(text, end):
             building.add(stop, "table_row", header)
     else:
         add_lines(building, len(text))

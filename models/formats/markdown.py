@@ -12,14 +12,16 @@ from markdown_it.token import Token
 
 from secateur.models.formats.building import UnitBuilder, lines_of
 from secateur.models.formats.lines import add_lines
-from secateur.models.formats.text import add_sentences
+from secateur.models.formats.openings import need_before
+from secateur.models.formats.text import LEAD_IN, add_sentences
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit, UnitKind
 
 _LEAVES = {"paragraph_open", "heading_open", "fence", "code_block", "html_block", "hr", "tr_open"}
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?:(?!---[ \t]*\r?$).*\r?\n){0,200}?---[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
-_LEAD_IN = re.compile(r":[*_`\"”’)]*\s*\Z")
 _MARKER = re.compile(r"[\s>]*(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\] )?")
+# At the start of a line this would begin another block.
+_BEGINS_BLOCK = re.compile(r"\s*(?:#{1,6}(?!\S)|>|[-+*](?!\S)|\d{1,9}[.)](?!\S)|```|~~~|</?[a-zA-Z!?]|[-=*_]{2,}\s*\Z)")
 # What the network does not read: heading and quote marks, emphasis, the addresses of links and images, table rules,
 # HTML tags and comments, and inline data.
 _HIDDEN = re.compile(
@@ -47,6 +49,7 @@ class _Place:
         header: Header row of the open table.
         quotes: Number of open quotes.
         lead_in: The last unit, if it introduces what follows.
+        last: Last unit of the last paragraph.
     """
 
     headings: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
@@ -55,6 +58,7 @@ class _Place:
     header: tuple[int, ...] = ()
     quotes: int = 0
     lead_in: tuple[int, ...] = ()
+    last: Sequence[int] = ()
 
     @property
     def heading(self) -> tuple[int, ...]:
@@ -103,7 +107,7 @@ class _Writer:
         elif token.type == "tr_open":
             self._row(stop)
         elif token.type in ("fence", "code_block"):
-            self._code(stop, fenced=token.type == "fence")
+            self._code(stop, token.markup)
         else:
             self._markup(stop)
 
@@ -138,12 +142,29 @@ class _Writer:
         start = building.end
         marker = _MARKER.match(building.text, start, stop) if first_of_item else None
         kind: UnitKind = "quote" if place.quotes else "list_item" if place.items else "sentence"
-        units = add_sentences(building, stop, self._segmenter, kind, needs, marker.end() if marker else 0)
-        self._hide(units)
-        if first_of_item and units:
+        units = self._sentences(stop, kind, needs, marker.end() if marker else 0)
+        if units and (place.items or place.quotes):  # its first line has the mark or the indentation
             building.also_need(units[1:], units[:1])
+        if first_of_item and units:
             place.items[-1] = (units[0],)
-        place.lead_in = (units[-1],) if units and _LEAD_IN.search(building.text[start:stop]) else ()
+        need_before(building, units[1:] if first_of_item else units)
+        place.last = units[-1:]
+        place.lead_in = (units[-1],) if units and LEAD_IN.search(building.text[start:stop]) else ()
+
+    def _sentences(self, stop: int, kind: UnitKind, needs: Sequence[int], marker: int) -> range:
+        """Add the sentences of a paragraph, none of which would begin another block if it began a line."""
+        building, first = self.building, len(self.building)
+        add_sentences(building, stop, self._segmenter, kind, needs, marker)
+        pieces = building.units[first:]
+        del building.units[first + 1 :]
+        for piece in pieces[1:]:
+            if _BEGINS_BLOCK.match(building.text[piece.start : piece.end]):
+                building.extend(piece.end)
+            else:
+                building.units.append(piece)
+        units = range(first, len(building))
+        self._hide(units)
+        return units
 
     def _row(self, stop: int) -> None:
         """Add a row of a table; the first one is its header, with the rule below it."""
@@ -153,21 +174,21 @@ class _Writer:
         else:
             place.header = self._whole(stop, "table_header", (*place.needs(), *place.lead_in))
 
-    def _code(self, stop: int, *, fenced: bool) -> None:
-        """Add the lines of a code block; with fences, which each line needs."""
+    def _code(self, stop: int, mark: str) -> None:
+        """Add the lines of a code block, which need the fences around them; there are none without a mark."""
         building, place = self.building, self.place
         needs = (*place.needs(), *place.lead_in)
         lines = list(lines_of(building.text, building.end, stop))
-        if not fenced or len(lines) < 2:
-            add_lines(building, stop, "code", needs, code=True)
+        if not mark:  # what stands before it tells it from a paragraph of a list item
+            add_lines(building, stop, "code", tuple(dict.fromkeys((*needs, *place.last))), code=True)
             return
-        fence = building.add(lines[0][1], "code", needs, [(lines[0][0], lines[0][1])])
+        fence = building.add(lines[0][1], "markup", needs, [lines[0]])
         last = building.text[slice(*lines[-1])].strip(" \t\r\n>")
-        closed = len(lines) > 2 and bool(last) and not last.strip("`~")
+        closed = len(lines) > 1 and len(last) >= len(mark) and not last.strip(mark[0])
         body = add_lines(building, lines[-1][0] if closed else stop, "code", fence, code=True)
         if closed:
-            end = building.add(stop, "code", fence, [lines[-1]])
-            building.also_need(body, end)
+            end = building.add(stop, "markup", fence, [lines[-1]])
+            building.also_need((*fence, *body), end)
         place.lead_in = ()
 
     def _markup(self, stop: int) -> None:

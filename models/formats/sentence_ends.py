@@ -20,6 +20,12 @@ _MARK = (
     r"|\[(?:note|nb|lower-alpha)? ?\d{1,3}\](?!\()|\[[a-z]+(?: [a-z]+){1,3}\??\](?!\()|\(\d{1,3}\)|[⁰¹²³⁴-⁹]+)"
 )
 _CITED = re.compile(rf"[.!?…][”’\"')]*+(?: ?(?=\[\d)|(?=[\[(⁰¹²³⁴-⁹])){_MARK}(?: ?{_MARK})*+")
+# References that stand after a sentence, at the end of their line: :issue:`1971`.
+_ROLES = re.compile(r"[.!?…][”’\"')]*+\s++(?::[a-z][a-z:+-]{0,40}:`[^`\n]{1,200}`[,.;]?[ \t]*+)+(?:\n|\Z)")
+# Lines of a conversation, each with its speaker.
+_TURN = re.compile(r"^[ \t]*+(?P<label>[^\W\d_][\w.'’-]{0,30}(?: [\w.'’()-]{1,30}){0,2}) ?:(?=\s)", re.MULTILINE)
+_QUESTION_OR_ANSWER = re.compile(r"(?:q|a|question|answer)\d{0,3}\Z", re.IGNORECASE)
+_FILLED_LINE = re.compile(r"^[ \t]*+\S", re.MULTILINE)
 _NEXT_LOWER = re.compile(r"\s*[a-zäöü]")
 # A sentence glued to the one before it: "finished in 1889.It is"; the word before must be no address or path.
 _GLUED = re.compile(r"(?<=[a-z0-9])[.!?]['\"”)]?(?=(?!Com\b|Net\b|Org\b)[A-Z][a-z]*['’]?[a-z]*[,;]? )")
@@ -94,12 +100,24 @@ def _missed(text: str) -> Iterator[int]:
         yield from cjk_ends(text)
 
 
+def _turns(text: str) -> Iterator[int]:
+    """Yield where questions and answers begin, or the turns of a conversation if half of the lines have a speaker."""
+    turns = list(_TURN.finditer(text))
+    if len(turns) < 2:
+        return
+    speakers = {turn["label"] for turn in turns}
+    conversation = len(speakers) < len(turns) and 2 * len(turns) >= len(_FILLED_LINE.findall(text))
+    for turn in turns:
+        if turn.start() and (conversation or _QUESTION_OR_ANSWER.match(turn["label"])):
+            yield turn.start()
+
+
 def corrected_ends(text: str, ends: Iterable[int]) -> list[int]:
     """Return the sentence ends of a block of text, given those that a segmenter found.
 
-    Added are ends in other scripts, after a label or an acronym, and between sentences without a space. A citation mark
-    belongs to the sentence before it. Left out are ends after ordinals, abbreviations and section numbers, and inside
-    of a token.
+    Added are ends in other scripts, after a label or an acronym, between sentences without a space, and before the next
+    question, answer or turn of a conversation. Citation marks and references belong to the sentence before them.
+    Left out are ends after ordinals, abbreviations and section numbers, and inside of a token.
 
     Args:
         text: The block.
@@ -110,6 +128,9 @@ def corrected_ends(text: str, ends: Iterable[int]) -> list[int]:
     """
     found = {end for end in ends if not _is_false(text, end)}
     found.update(_missed(text))
+    found.update(_turns(text))
+    for match in _ROLES.finditer(text):
+        found.difference_update(range(match.start(), match.end()))
     for match in _CITED.finditer(text):
         found.difference_update(range(match.start(), match.end()))
         if not _NEXT_LOWER.match(text, match.end()):

@@ -6,8 +6,11 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from secateur.models.formats.building import UnitBuilder
+from secateur.models.formats.pages import PAGE_BREAK, broken_words, goes_on, page_lines
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit, UnitKind
 
@@ -24,11 +27,12 @@ _BLOCK_BREAK = re.compile(
     rf"(?:{_NEWLINE}{_BLANK}*+{_NEWLINE}|[\x0c\u2029])\s*+|{_NEWLINE}(?={_BLANK}*+{_MARKER})",
 )
 _MARKED_LINE = re.compile(rf"(?:\A|{_NEWLINE}|\u2029){_BLANK}*+{_MARKER}")
-_LEADING = re.compile(r"\s*")
 _BEFORE_MARKER = re.compile(
     rf"(?:\A|{_NEWLINE}{_BLANK}*+{_NEWLINE}|[\x0c\u2029]|{_PUNCTUATION}{_BLANK}*{_NEWLINE}){_BLANK}*\Z"
 )
 _LOOK_BACK = 64  # characters
+LEAD_IN = re.compile(r":[*_`\"”’)]*\s*\Z")
+"""The end of a sentence that introduces what follows: a list, a table, code."""
 _SENTENCE_END = re.compile(rf"{_PUNCTUATION}\s*$")
 _MAX_HEADING_WORDS = 12
 # A "word" as a measure of length: at most 16 characters without white space, or two CJK characters.
@@ -79,18 +83,20 @@ def _items(text: str) -> dict[int, int]:
     return found
 
 
-def _blocks(text: str, items: Mapping[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield spans that tile the text, cut at paragraph breaks and before list items."""
-    start = 0
+def _block_starts(text: str, items: Mapping[int, int]) -> Iterator[int]:
+    """Yield where blocks start after the first one: after paragraph breaks and at list items."""
+    first = len(text) - len(text.lstrip())  # leading white space belongs to the first block
     for match in _BLOCK_BREAK.finditer(text):
         if match["marker"] and match.start("marker") not in items:
             continue
-        leading = start == 0 and not text[: match.start()].strip()  # belongs to the first block
-        if not leading and match.end() < len(text):
-            yield start, match.end()
-            start = match.end()
-    if start < len(text):
-        yield start, len(text)
+        if match.start() >= first and match.end() < len(text):
+            yield match.end()
+
+
+def _after_break(text: str, end: int) -> int:
+    while end < len(text) and text[end].isspace():
+        end += 1
+    return end
 
 
 def _has_content(text: str) -> bool:
@@ -219,19 +225,102 @@ def add_sentences(
     return range(first, len(building))
 
 
-def segment_text(text: str, segmenter: Segmenter) -> list[Unit]:
-    """Segment plain text into units that tile it: sentences, headings and list items.
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block: a paragraph, a list item, or the header or footer of a page.
 
-    Paragraph breaks and list items always end a unit. A unit needs the heading before it. The empty text has no units.
+    Attributes:
+        start: Where it starts.
+        stop: Where it ends.
+        marker: End of its list marker; 0 without one.
+        of_page: Whether it is a header or footer.
+        goes_on: Whether it begins inside of a sentence that was interrupted by a page break, header or footer.
+        interrupted: Whether it ends inside of one.
+    """
+
+    start: int
+    stop: int
+    marker: int
+    of_page: bool
+    goes_on: bool = False
+    interrupted: bool = False
+
+
+def _blocks(text: str) -> list[_Block]:
+    """Return the blocks of a text, which tile it."""
+    items = _items(text)
+    of_pages = {start: end for start, end in page_lines(text)}
+    cuts = set(_block_starts(text, items))
+    for start, end in of_pages.items():
+        cuts.update((start, _after_break(text, end)))
+    bounds = sorted(cuts - {0, len(text)})
+    blocks: list[_Block] = []
+    last = -1  # the last block that is of no page
+    for start, stop in pairwise([0, *bounds, len(text)]):
+        begin = _after_break(text, start)
+        block = _Block(start, stop, items.get(begin, 0), start in of_pages or begin in of_pages)
+        if not block.of_page:
+            between = last >= 0 and (last < len(blocks) - 1 or PAGE_BREAK in _space_at_end(text, blocks[last]))
+            if between and not block.marker and goes_on(text[blocks[last].start : blocks[last].stop], text[begin:stop]):
+                block = replace(block, goes_on=True)
+                blocks[last] = replace(blocks[last], interrupted=True)
+            last = len(blocks)
+        blocks.append(block)
+    return blocks if text else []
+
+
+def _space_at_end(text: str, block: _Block) -> str:
+    piece = text[block.start : block.stop]
+    return piece[len(piece.rstrip()) :]
+
+
+def segment_text(text: str, segmenter: Segmenter) -> list[Unit]:
+    """Segment plain text into units that tile it: sentences, headings, list items, headers and footers of pages.
+
+    Paragraph breaks and list items always end a unit. A unit needs the heading before it, a list item the sentence that
+    introduces the list, and the later sentences of an item its first one. The two pieces of a sentence that a page
+    break, header or footer interrupts need each other. A word that is broken at the end of a line is read as one.
     """
     building = UnitBuilder(text)
-    items = _items(text)
     heading: tuple[int, ...] = ()
-    for start, stop in _blocks(text, items):
-        block = text[start:stop]
-        marker = items.get(start + len(_LEADING.match(block)[0]), 0)  # type: ignore[index]
-        if not marker and stop - start < len(text) and is_heading(block):
-            heading = tuple(add_sentences(building, stop, segmenter, "heading"))
+    lead_in: tuple[int, ...] = ()
+    before: tuple[int, ...] = ()  # the last unit that is of no page
+    for block in _blocks(text):
+        if block.of_page:
+            building.add(block.stop, "line")
+            continue
+        content = text[block.start : block.stop]
+        part = block.goes_on or block.interrupted
+        if not block.marker and not part and len(content) < len(text) and is_heading(content):
+            heading = tuple(add_sentences(building, block.stop, segmenter, "heading"))
+            lead_in, before = (), heading
+            continue
+        needs = (*heading, *lead_in) if block.marker else heading
+        units = add_sentences(
+            building, block.stop, segmenter, "list_item" if block.marker else "sentence", needs, block.marker
+        )
+        if not units:
+            continue
+        if block.marker:
+            building.also_need(units[1:], units[:1])
         else:
-            add_sentences(building, stop, segmenter, "list_item" if marker else "sentence", heading, marker)
+            lead_in = (units[-1],) if LEAD_IN.search(content[-_LOOK_BACK:]) else ()
+        if block.goes_on:
+            building.also_need(before, units[:1])
+            building.also_need(units[:1], before)
+        before = (units[-1],)
+    _hide_breaks(building)
     return building.units
+
+
+def _hide_breaks(building: UnitBuilder) -> None:
+    """Hide what parts a word at the end of a line."""
+    index = 0
+    hidden: dict[int, list[tuple[int, int]]] = {}
+    for start, end in broken_words(building.text):
+        while building.units[index].end <= start:
+            index += 1
+        if end < building.units[index].end:
+            hidden.setdefault(index, []).append((start, end))
+    for index, spans in hidden.items():
+        building.hide(index, spans)

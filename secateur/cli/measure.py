@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from secateur.cli.options import DefaultModel, Examples, LlmOptions, Switch, arg, flat
+from secateur.cli.options import DefaultModel, LlmOptions, Switch, arg, flat
 from secateur.eval import reranking
 from secateur.eval import run as evaluation
 from secateur.eval.collections import load_collection
@@ -22,7 +22,13 @@ from secateur.models.pruner import Pruner
 
 def evaluate(
     *,
-    data: Examples,
+    data: Annotated[
+        tuple[Path, ...],
+        arg(
+            "Labelled examples: a JSON-lines file, or a directory with one file per source; repeatable. Those in"
+            " directories named docs, lines or ml are averaged apart."
+        ),
+    ],
     out: Annotated[
         Path | None, arg("Directory for metrics.json, the report and the scores; nothing is written if unset.")
     ] = None,

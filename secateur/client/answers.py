@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,9 +23,10 @@ from secateur.client.errors import (
     without_secrets,
 )
 from secateur.client.wire import Part
+from secateur.models.kept_text import line_spans, separator
 from secateur.models.options import PruneOptions
-from secateur.models.kept_text import join_spans
-from secateur.models.types import PassageResult, PruneRequest, PruneResult, Timings, UnitScore, Usage
+from secateur.models.segmentation import AUTO, FORMATS
+from secateur.models.types import PassageResult, PruneRequest, PruneResult, Reason, Timings, UnitScore, Usage
 
 _PASSAGE_INDEX = re.compile(r"^passages\[([0-9]{1,9})\]")
 _ROUNDING = 1e-6  # of a threshold that the service keeps as float32
@@ -48,6 +49,8 @@ class _Result(_Strict):
     score: _Probability
     text: str
     spans: _List[tuple[int, int]]
+    line_spans: _List[tuple[int, int]]
+    format: str
     kept_units: _Count
     total_units: _Count
     empty: bool
@@ -116,7 +119,8 @@ class Answers:
         wanted = answer.threshold if options.threshold is None else options.threshold
         fits = abs(answer.threshold - wanted) <= _ROUNDING
         self._require(fits, "threshold", answer.threshold, f"{wanted!r} was given")
-        fits = usage.output_tokens <= usage.input_tokens
+        # Joiners and markers are counted, too.
+        fits = usage.output_tokens <= usage.input_tokens or bool(options.joiner.strip() or options.gap_marker)
         self._require(fits, "usage.output_tokens", usage.output_tokens, f"there are {usage.input_tokens} input tokens")
         return PruneResult(
             results=results,
@@ -188,10 +192,12 @@ class Answers:
         passage, spans = part.passages[result.index], result.spans
         characters = len(passage.text)
         self._check_spans(spans, characters, f"{path}.spans")
-        # The length is compared first, because a long joiner can make the joined text far longer than the answer.
-        length = sum(end - start for start, end in spans) + len(options.joiner) * max(0, len(spans) - 1)
-        same = len(result.text) == length and result.text == join_spans(passage.text, spans, options.joiner)
-        require(same, f"{path}.text", result.text, "it is not the text of its spans")
+        fits = _has_spans(result.text, passage.text, spans, options, result.format)
+        require(fits, f"{path}.text", result.text, "it is not the text of its spans")
+        wanted = list(line_spans(passage.text, spans))
+        require(result.line_spans == wanted, f"{path}.line_spans", result.line_spans, "they are not the lines of spans")
+        known = result.format in FORMATS and result.format != AUTO and passage.format in (AUTO, result.format)
+        require(known, f"{path}.format", result.format, f"the passage was sent as {passage.format!r}")
         kept, total = result.kept_units, result.total_units
         require(total <= characters, f"{path}.total_units", total, f"there are {characters} characters")
         counts = f"there are {len(spans)} spans and {total} units"
@@ -201,13 +207,16 @@ class Answers:
         if units is not None:
             for number, unit in enumerate(units):
                 self._check_ranges(unit, f"{path}.units[{number}]")
+                fits = unit.kept is (unit.reason in get_args(Reason))
+                require(fits, f"{path}.units[{number}].reason", unit.reason, f"`kept` is {unit.kept}")
             self._check_spans([(unit.start, unit.end) for unit in units], characters, f"{path}.units")
             found = [len(units), sum(unit.kept for unit in units)]
             announced = f"{total} units, {kept} of them kept, were announced"
             require(found == [total, kept], f"{path}.units", found, announced)
         own = {"index": part.offset + result.index, "id": passage.id, "metadata": passage.metadata}
         scored = None if units is None else tuple(units)
-        return PassageResult(**dict(result) | own | {"spans": tuple(spans), "units": scored})
+        ranges = {"spans": tuple(spans), "line_spans": tuple(result.line_spans)}
+        return PassageResult(**dict(result) | own | ranges | {"units": scored})
 
     def _check_ranges(self, item: UnitScore | Usage | Timings, path: str, most: float = 1.0) -> None:
         """Check that the numbers of an item are not negative, and its shares at most 1."""
@@ -237,6 +246,30 @@ class Answers:
         fewest = 0 if options.drop_empty or options.min_score is not None else most
         count = f"a list of {len(results)}"
         require(fewest <= len(results) <= most, "results", count, f"{most} of the passages were expected")
+
+
+def _has_spans(pruned: str, text: str, spans: Sequence[tuple[int, int]], options: PruneOptions, format: str) -> bool:
+    """Return whether a pruned text consists of spans of a text, with joiners or, where they are asked for, markers.
+
+    What a marker says is not known here: the spans must be there in their order, with room for a joiner between them.
+    Nothing is made that is longer than the pruned text, however long the joiner.
+    """
+    marked = options.gap_marker is not None
+    at = 0
+    for number, (start, end) in enumerate(spans):
+        piece = text[start:end]
+        gap = separator(text, (spans[number - 1][1], start), options.joiner, format) if number else ""
+        if marked:
+            found = pruned.find(piece, at + len(gap))
+        else:
+            found = at + len(gap) if pruned.startswith(gap + piece, at) else -1
+        if found < 0:
+            return False
+        at = found + len(piece)
+    if not (marked and spans):
+        return at == len(pruned)
+    first, last = text[slice(*spans[0])], text[slice(*spans[-1])]
+    return options.gap_marker_ends or (pruned.startswith(first) and pruned.endswith(last))
 
 
 def _shifted(text: str, offset: int) -> str:

@@ -116,8 +116,9 @@ class Client:
     """Prunes on a running service. Keeps its connections, and can be shared between threads; a context manager.
 
     A request of more than 1,000 passages or 500,000 characters is sent in parts, one after another, each with the
-    full timeout. With `max_tokens` or `top_n`, which compare all passages, it is sent whole, and the service refuses
-    it if it is too large. Requests are sent by the client's own thread, which starts with the first request.
+    full timeout. With `max_tokens`, `compression`, `top_n` or `dedupe`, which compare all passages, it is sent whole,
+    and the service refuses it if it is too large. Requests are sent by the client's own thread, which starts with the
+    first one.
 
     Args:
         url: Address of the service; default: SECATEUR_URL in the environment, or http://127.0.0.1:8080.

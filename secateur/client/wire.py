@@ -9,7 +9,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from secateur.models.options import option_table
+from secateur.models.kept_text import line_spans
+from secateur.models.options import PruneOptions, option_table
+from secateur.models.segmentation import AUTO, format_of
 from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult, Timings, Usage
 
 # Size of a part: small enough for the time limit of a service on a few cores, and so large that a further request
@@ -22,8 +24,10 @@ _PASSTHROUGH = "passthrough: "  # begins the warning of a result that was passed
 # Size limits of an answer, in bytes
 _HEAD_BYTES = 1 << 16  # all but the passages
 _PASSAGE_BYTES = 1 << 10  # a passage without its text, spans and units
-_SPAN_BYTES = 12  # `[499999,500000], ` for two characters
-_UNIT_BYTES = 192  # `{"start":499999,"end":500000,"kind":"list_item","score":...,"kept":false,"tokens":9}, `
+_SPAN_BYTES = 20  # a span `[499999,500000], ` and its lines for two characters
+_UNIT_BYTES = (
+    192  # `{"start":499999,"end":500000,"kind":"list_item","score":...,"kept":false,"reason":...,"tokens":9}, `
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,14 @@ class Part:
     passages: tuple[Passage, ...]
 
 
+def _compares_passages(options: PruneOptions) -> bool:
+    """Return whether what is kept of a passage depends on the others."""
+    return options.dedupe or any(one is not None for one in (options.max_tokens, options.compression, options.top_n))
+
+
 def split(request: PruneRequest) -> list[Part]:
-    """Cut a request into parts; one with `max_tokens` or `top_n`, which compare all passages, stays whole."""
-    if request.options.max_tokens is not None or request.options.top_n is not None:
+    """Cut a request into parts; one with an option that compares all passages stays whole."""
+    if _compares_passages(request.options):
         return [Part(0, request.passages)]
     parts: list[Part] = []
     start = characters = 0
@@ -60,7 +69,7 @@ def body(request: PruneRequest, part: Part, model: str | None) -> bytes:
 
 
 def _passage(passage: Passage) -> str | dict[str, str]:
-    if passage.title is None and passage.format == "text":
+    if passage.title is None and passage.format == AUTO:
         return passage.text
     title = {} if passage.title is None else {"title": passage.title}
     return {"text": passage.text, "format": passage.format, **title}
@@ -73,8 +82,12 @@ def answer_limit(request: PruneRequest, part: Part, content: bytes) -> int:
     """
     options = request.options
     characters = sum(len(passage.text) for passage in part.passages)
-    per_character = _SPAN_BYTES + len(json.dumps(options.joiner)) // 2 + (_UNIT_BYTES if options.return_units else 0)
-    return _HEAD_BYTES + _PASSAGE_BYTES * len(part.passages) + len(content) + per_character * characters
+    # A marker is about as long as its template, and has a joiner on both sides.
+    gap = options.joiner if options.gap_marker is None else f"{options.joiner}{options.gap_marker}{options.joiner}"
+    gap_bytes = len(json.dumps(gap))
+    per_character = _SPAN_BYTES + gap_bytes // 2 + (_UNIT_BYTES if options.return_units else 0)
+    per_passage = _PASSAGE_BYTES + 2 * gap_bytes
+    return _HEAD_BYTES + per_passage * len(part.passages) + len(content) + per_character * characters
 
 
 def join(results: Sequence[PruneResult], request: PruneRequest, warnings: Sequence[str]) -> PruneResult:
@@ -88,7 +101,7 @@ def join(results: Sequence[PruneResult], request: PruneRequest, warnings: Sequen
     return PruneResult(
         results=tuple(passages),
         threshold=results[0].threshold,
-        usage=Usage(results[0].usage.query_tokens, inputs, outputs, 1 - outputs / inputs if inputs else 0.0),
+        usage=Usage(results[0].usage.query_tokens, inputs, outputs, max(0.0, 1 - outputs / inputs) if inputs else 0.0),
         timings=Timings(**timings),
         warnings=tuple(dict.fromkeys([*warnings, *told])),
     )
@@ -106,7 +119,19 @@ def passthrough(request: PruneRequest, reason: object) -> PruneResult:
             spans = () if empty else ((0, len(passage.text)),)
             units = len(spans)
             results.append(
-                PassageResult(index, passage.id, 0.0, passage.text, spans, units, units, empty, passage.metadata)
+                PassageResult(
+                    index=index,
+                    id=passage.id,
+                    score=0.0,
+                    text=passage.text,
+                    spans=spans,
+                    line_spans=line_spans(passage.text, spans),
+                    format=format_of(passage),
+                    kept_units=units,
+                    total_units=units,
+                    empty=empty,
+                    metadata=passage.metadata,
+                )
             )
     warning = f"{_PASSTHROUGH}nothing was pruned, scored or reordered: {reason}"
     return PruneResult(tuple(results), 0.0, Usage(0, 0, 0, 0.0), Timings(0.0, 0.0, 0.0, 0.0), (warning,))

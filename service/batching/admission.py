@@ -171,7 +171,7 @@ class Admission:
 
 
 def check_answer(encoded: EncodedRequest, settings: Settings) -> None:
-    """Refuse a request whose answer may have too many units, or joiners longer than all passages may be together."""
+    """Refuse a request whose answer may have too many units, or gaps longer than all passages may be together."""
     options = encoded.checked.request.options
     units = sorted(map(len, encoded.units), reverse=True)[: options.top_n]
     if options.return_units and sum(units) > settings.max_returned_units:
@@ -180,11 +180,15 @@ def check_answer(encoded: EncodedRequest, settings: Settings) -> None:
             f"would return up to {sum(units)} units, and the limit is {settings.max_returned_units}",
             "send fewer or shorter passages, or leave it out",
         )
-    gaps = sum((count - 1) // 2 for count in units if count)  # the number if every other unit is kept
-    if gaps * len(options.joiner) > settings.max_characters:
+    marker = options.gap_marker
+    ends = 2 if marker is not None and options.gap_marker_ends else 0
+    gaps = sum((count - 1) // 2 + ends for count in units if count)  # the number if every other unit is kept
+    # A marker is about as long as its template, and has a joiner on both sides.
+    length = len(options.joiner) if marker is None else len(marker) + 2 * len(options.joiner)
+    if gaps * length > settings.max_characters:
         raise InputError(
-            "joiner",
-            f"of {len(options.joiner)} characters may be inserted {gaps} times, and the limit is "
+            "joiner" if marker is None else "gap_marker",
+            f"of {length} characters may be inserted {gaps} times, and the limit is "
             f"{settings.max_characters} characters in total",
             "shorten it, or send fewer or shorter passages",
         )

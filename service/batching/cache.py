@@ -28,7 +28,7 @@ _REDIS_PAUSE_S = 5.0  # without requests to Redis after a failure
 _REDIS_CHUNK = 1000  # keys per command pipeline; the event loop continues in between
 _URL = "give redis://HOST:PORT/NUMBER, and escape special characters of a password, such as %40 for @"
 _FILES = (CONFIG, TOKENIZER, *ONNX_FILES.values(), WEIGHTS)
-_PACKAGES = ("nupunkt", "nltk", "tokenizers")  # their versions determine units and tokens
+_PACKAGES = ("nupunkt", "nltk", "markdown-it-py", "tokenizers")  # their versions determine units and tokens
 
 
 def _versions() -> Iterable[str]:

@@ -6,6 +6,7 @@ Source: https://docs.cohere.com/reference/rerank
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
@@ -62,6 +63,7 @@ class CohereBody(RerankBody):
     """Body of `POST /v2/rerank`."""
 
     response: ClassVar[Any] = CohereResponse
+    ignored: ClassVar[tuple[str, ...]] = ("max_tokens_per_doc", "priority")
 
     max_tokens_per_doc: Whole | None = Field(
         None, ge=1, description="Not applied: documents are read completely.", json_schema_extra={"minimum": 1}
@@ -83,18 +85,19 @@ class CohereBody(RerankBody):
             options["threshold"] = self.spans.threshold
         return options | {"return_units": True}
 
-    def content(self, model: str, result: PruneResult) -> dict[str, Any]:
+    def content(self, model: str, result: PruneResult, warnings: Sequence[str]) -> dict[str, Any]:
         """Return the content of a `CohereResponse`."""
         ranked = self.ranked(result)
         if self.spans is not None:
             for content, item in zip(ranked, result.results, strict=True):
-                if item.spans:
-                    content["relevant_spans"] = span_scores(item)[: self.spans.max_spans]
-        warnings = (*self.warnings, *result.warnings, *self.not_applied("max_tokens_per_doc", "priority"))
+                # Spans with a lower score are kept as structure, or are the best of a relevant document.
+                spans = [span for span in span_scores(item) if span["score"] >= result.threshold]
+                if spans:
+                    content["relevant_spans"] = spans[: self.spans.max_spans]
         return {"id": str(uuid.uuid4()), "results": ranked, "meta": meta("2", result, warnings)}
 
 
-def meta(version: str, result: PruneResult, warnings: tuple[str, ...]) -> dict[str, Any]:
+def meta(version: str, result: PruneResult, warnings: Sequence[str]) -> dict[str, Any]:
     """Return Cohere's metadata of a response."""
     return {
         "api_version": {"version": version},

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, Tag, WithJsonSchema
 
+from secateur.models.checkpoint import ModelConfig
 from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PassageResult, PruneRequest, PruneResult
@@ -24,10 +27,26 @@ Real = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "boolean"}, _QUOTED]}),
 ]
 
-THRESHOLD = Field(None, description="Secateur extension: lowest score of a kept unit; the model's threshold if unset.")
-TARGET_RECALL = Field(None, description="Secateur extension: share of answering units to keep, instead of a threshold.")
 RAW_SCORES = Field(None, description="Whether to return logits instead of probabilities. Default: false.")
 PRUNED_TEXT = Field(description="Secateur extension: kept spans of the text, joined.")
+
+WARNINGS_HEADER = "X-Secateur-Warnings"
+_MAX_WARNINGS = 10  # in the header
+_PASSAGE = re.compile(r"^passages(\[\d+\])?(\.text)?")
+
+
+def renamed(field: str, name: str) -> str:
+    """Return a field of a native request, or a message that begins with one, by the name of the texts in a dialect."""
+    return _PASSAGE.sub(lambda found: name + (found[1] or ""), field)
+
+
+def warnings_header(warnings: Sequence[str]) -> dict[str, str]:
+    """Return the header with warnings, for answers that have no place for them; without warnings, no header."""
+    if not warnings:
+        return {}
+    more = len(warnings) - _MAX_WARNINGS
+    told = [*warnings[:_MAX_WARNINGS], *([f"and {more} more"] if more > 0 else [])]
+    return {WARNINGS_HEADER: " | ".join(told).encode("ascii", "backslashreplace").decode()}
 
 
 class DocumentBody(BaseModel, extra="allow"):
@@ -44,8 +63,52 @@ class DocumentBody(BaseModel, extra="allow"):
 Document = Annotated[Annotated[str, Tag("string")] | Annotated[DocumentBody, Tag("object")], STRING_OR_OBJECT]
 
 
-class RerankBody(StrictBody):
-    """Body of a rerank request. Unknown fields are ignored; null means unset."""
+class DialectBody(StrictBody):
+    """What the bodies of all dialects share. Unknown fields are ignored; null means unset."""
+
+    ignored: ClassVar[tuple[str, ...]] = ()
+    """Fields of the dialect that have no effect here."""
+
+    query: str = Field(description="Question or instruction of the user.")
+    instruction: str | None = Field(
+        None,
+        description="Instruction for ranking, put before the query. If the model was not trained with instructions, it "
+        "is not applied, with a warning.",
+    )
+    threshold: Real | None = Field(
+        None, description="Secateur extension: lowest score of a kept unit; the model's threshold if unset."
+    )
+    target_recall: Real | None = Field(
+        None, description="Secateur extension: share of answering units to keep, instead of a threshold."
+    )
+
+    def instructed(self, request: PruneRequest, model: ModelConfig) -> PruneRequest:
+        """Return the request with the instruction before its query, if the model was trained so."""
+        if not (model.instruction and self._has_instruction and request.query.strip()):
+            return request
+        return replace(request, query=f"{self.instruction}\n{request.query}")
+
+    @property
+    def _has_instruction(self) -> bool:
+        return bool(self.instruction and self.instruction.strip())
+
+    def told(self, result: PruneResult, model: ModelConfig, texts: str) -> list[str]:
+        """Return the warnings about the request and its result.
+
+        Args:
+            result: The result.
+            model: Configuration of the model.
+            texts: Name of the field with the texts.
+        """
+        warnings = [*self.warnings, *(renamed(warning, texts) for warning in result.warnings)]
+        if self._has_instruction and not model.instruction:
+            warnings.append(f"instruction: not applied; model {model.name!r} was not trained with instructions")
+        given = [name for name in self.ignored if getattr(self, name) is not None]
+        return [*warnings, *(f"{name}: not applied; texts are read completely and in order" for name in given)]
+
+
+class RerankBody(DialectBody):
+    """Body of a rerank request with `documents`."""
 
     response: ClassVar[Any]
 
@@ -53,7 +116,6 @@ class RerankBody(StrictBody):
         None,
         description="Name of a served model. Clients must send some name, so an unknown one means the default model.",
     )
-    query: str = Field(description="Question or instruction of the user.")
     documents: list[Document] = Field(description="Retrieved documents, as strings or as objects with `text`.")
     top_n: Whole | None = Field(
         None,
@@ -62,8 +124,6 @@ class RerankBody(StrictBody):
         json_schema_extra={"minimum": 0},
     )
     return_documents: Flag | None = Field(None, description="Whether to return the documents. Default: false.")
-    threshold: Real | None = THRESHOLD
-    target_recall: Real | None = TARGET_RECALL
 
     def texts(self) -> Iterator[str]:
         """Yield the text to rank of each document, which must have one."""
@@ -77,11 +137,6 @@ class RerankBody(StrictBody):
         """Return a document as the response contains it: an object with all its fields."""
         document = self.documents[index]
         return {"text": document} if isinstance(document, str) else document.given()
-
-    def not_applied(self, *names: str) -> tuple[str, ...]:
-        """Return a warning for each given field that has no effect here."""
-        given = [name for name in names if getattr(self, name) is not None]
-        return tuple(f"{name}: not applied; documents are read completely and in order" for name in given)
 
     def prune_request(self, settings: Settings) -> PruneRequest:
         """Return the request as the library's type. The limit on characters is checked while texts are made."""

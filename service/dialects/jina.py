@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -45,8 +45,8 @@ class JinaResponse(BaseModel):
 class _Body(RerankBody):
     response: ClassVar[Any] = JinaResponse
 
-    def content(self, model: str, result: PruneResult) -> dict[str, Any]:
-        """Return the content of a `JinaResponse`."""
+    def content(self, model: str, result: PruneResult, warnings: Sequence[str]) -> dict[str, Any]:
+        """Return the content of a `JinaResponse`, which has no place for warnings."""
         return {
             "id": f"rerank-{uuid.uuid4().hex[:20]}",
             "object": "rerank",
@@ -82,6 +82,8 @@ class InfinityBody(JinaBody):
 class CohereV1Body(_Body):
     """Body of `POST /v1/rerank`, from clients of Cohere's version 1 or of Jina."""
 
+    ignored: ClassVar[tuple[str, ...]] = ("max_chunks_per_doc",)
+
     rank_fields: list[str] | None = Field(
         None, max_length=100, description="Names of the fields to rank, for documents that are objects."
     )
@@ -109,7 +111,6 @@ class CohereV1Body(_Body):
                 raise InputError(f"documents[{index}]", f"has none of {shown(self.rank_fields)}", "give one of them")
             yield "\n".join(lines)
 
-    def content(self, model: str, result: PruneResult) -> dict[str, Any]:
+    def content(self, model: str, result: PruneResult, warnings: Sequence[str]) -> dict[str, Any]:
         """Return the content of a `JinaResponse` with Cohere's metadata."""
-        warnings = (*self.warnings, *result.warnings, *self.not_applied("max_chunks_per_doc"))
-        return super().content(model, result) | {"meta": meta("1", result, warnings)}
+        return super().content(model, result, warnings) | {"meta": meta("1", result, warnings)}

@@ -5,8 +5,9 @@ Source: https://huggingface.github.io/text-embeddings-inference
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
@@ -14,15 +15,15 @@ from secateur.models.merging import logit
 from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PruneRequest, PruneResult
 from secateur.service.batching.engine import Engine
-from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, TARGET_RECALL, THRESHOLD, Flag, Real
-from secateur.service.json_body import StrictBody
+from secateur.service.dialects.common import PRUNED_TEXT, RAW_SCORES, DialectBody, Flag
 from secateur.service.settings import Settings
 
 
-class TEIBody(StrictBody):
-    """Body of a rerank request with `texts`. Unknown fields are ignored; null means unset."""
+class TEIBody(DialectBody):
+    """Body of a rerank request with `texts`."""
 
-    query: str = Field(description="Question or instruction of the user.")
+    ignored: ClassVar[tuple[str, ...]] = ("truncation_direction",)
+
     texts: list[str] = Field(description="Texts to rank.")
     raw_scores: Flag | None = RAW_SCORES
     return_text: Flag | None = Field(None, description="Whether to return the texts. Default: false.")
@@ -30,8 +31,6 @@ class TEIBody(StrictBody):
         None, description="Whether to shorten an overlong query instead of refusing it. Default: true."
     )
     truncation_direction: str | None = Field(None, description="Not applied: a query loses its end.")
-    threshold: Real | None = THRESHOLD
-    target_recall: Real | None = TARGET_RECALL
 
     def prune_request(self, settings: Settings) -> PruneRequest:
         """Return the request as the library's type."""
@@ -40,8 +39,8 @@ class TEIBody(StrictBody):
         )
         return PruneRequest(self.query, tuple(map(Passage, self.texts)), options)
 
-    def content(self, model: str, result: PruneResult) -> list[dict[str, Any]]:
-        """Return the contents of `TEIResult`s, the most relevant first."""
+    def content(self, model: str, result: PruneResult, warnings: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the contents of `TEIResult`s, the most relevant first. They have no place for warnings."""
         return [
             {
                 "index": item.index,

@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations`: FastAPI must see the body types of the routes, which are made in a function.
 
-import re
 import time
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from pydantic import Discriminator, Tag
 
 from secateur.models.errors import InputError
 from secateur.service.dialects.cohere import CohereBody
-from secateur.service.dialects.common import RerankBody
+from secateur.service.dialects.common import RerankBody, renamed, warnings_header
 from secateur.service.dialects.jina import CohereV1Body, InfinityBody, JinaBody
 from secateur.service.dialects.tei import TEIBody, TEIResult, tei_info
 from secateur.service.json_body import StrictRoute
@@ -22,7 +21,6 @@ from secateur.service.schemas import as_json
 router = APIRouter(tags=["rerank"], route_class=StrictRoute)
 
 _STARTED = int(time.time())
-_PASSAGE = re.compile(r"^passages(\[\d+\])?(\.text)?")
 _UNITS = ("return_units", "relevant_spans")  # Cohere's spans are made of units; no other dialect returns units
 
 
@@ -46,15 +44,19 @@ def _add_route(path: str, kind: type[RerankBody], summary: str, description: str
     async def rerank(request: Request, body: Annotated[either, Body()]) -> Response:
         tei = isinstance(body, TEIBody)
         engine = engines(request).default if tei else engines(request).named_or_default(body.model)
-        prune_request = body.prune_request(request.app.state.settings)
+        model = engine.pruner.config
+        prune_request = body.instructed(body.prune_request(request.app.state.settings), model)
         name = "texts" if tei else "documents"
         try:
             result = await run(request, engine, prune_request)
         except InputError as error:  # about the passages, which have another name in the dialect
-            field = _PASSAGE.sub(lambda found: name + (found[1] or ""), error.field).replace(*_UNITS)
+            field = renamed(error.field, name).replace(*_UNITS)
             raise InputError(field, error.problem, error.hint.replace("passage", name[:-1])) from None
+        warnings = body.told(result, model, name)
         large = prune_request.options.return_units
-        return await respond(request, lambda: as_json(body.content(engine.name, result)), large=large)
+        response = await respond(request, lambda: as_json(body.content(engine.name, result, warnings)), large=large)
+        response.headers.update(warnings_header(warnings))
+        return response
 
 
 _add_route(

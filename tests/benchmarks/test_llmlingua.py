@@ -28,7 +28,7 @@ LONG = " ".join(TEXTS * 20)
 
 
 def passage(text: str, title: str | None = None) -> SegmentedPassage:
-    return SegmentedPassage(Passage(text, title=title), tuple(segment(Passage(text))))
+    return SegmentedPassage.of(Passage(text, title=title), segment(Passage(text)))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_a_unit_scores_the_mean_of_its_tokens(directory: Path, system: LlmLingua
 def test_it_knows_no_query_no_title_and_ranks_nothing(system: LlmLingua2) -> None:
     passages = [passage(text) for text in (*TEXTS, LONG, "")]
     first = system.score_units("Who built it?", passages)
-    second = system.score_units("", [SegmentedPassage(Passage(p.passage.text, title="T"), p.units) for p in passages])
+    second = system.score_units("", [SegmentedPassage.of(Passage(p.passage.text, title="T"), p.tiling) for p in passages])
     for one, other in zip(first, second, strict=True):
         assert one.units == pytest.approx(other.units)
         assert math.isnan(one.relevance)

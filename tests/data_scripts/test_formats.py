@@ -20,7 +20,7 @@ from secateur.labelled.examples import read_examples
 from secateur.labelled.json_files import write_json_lines
 from secateur.labelled.sources import labelled_sources
 from secateur.models.errors import DataError
-from secateur.models.segmentation import FORMATS
+from secateur.models.segmentation import FORMATS, Format
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit
 
@@ -36,7 +36,7 @@ def by_lines(text: str, segmenter: Segmenter) -> list[Unit]:
 @pytest.fixture(autouse=True)
 def formats(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("lines", "markdown"):
-        monkeypatch.setitem(FORMATS, name, by_lines)
+        monkeypatch.setitem(FORMATS, name, Format("", by_lines))
 
 
 def test_documents_and_chunks_have_the_format_of_their_source(tmp_path: Path) -> None:

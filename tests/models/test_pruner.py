@@ -64,7 +64,7 @@ def test_the_text_is_slices_of_the_callers_string(pruner: Pruner, text: str, thr
     if pruner.encoder.unreadable(read) <= 0.5:
         assert all(unit.kept == (unit.score >= threshold) for unit in passage.units)
     if threshold == 0:
-        assert passage.text == read.strip()
+        assert passage.text.strip() == read.strip()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_results_carry_the_callers_id_and_metadata(staged: Staged) -> None:
     assert [result.score for result in results] == pytest.approx([0.9, 0.5])
 
 
-@pytest.mark.parametrize(("format", "expected"), [("text", "Yes yes."), ("markdown", "# Weather\nYes yes.")])
+@pytest.mark.parametrize(("format", "expected"), [("text", "Yes yes."), ("markdown", "# Weather\n\nYes yes.")])
 def test_a_heading_stays_with_its_text_but_in_plain_text(staged: Staged, format: str, expected: str) -> None:
     texts = ["# Weather\n\nRain fell.\nYes yes.", "# Weather\n\nRain fell."]
     passages = [Passage(text, format=format) for text in texts]

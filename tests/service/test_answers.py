@@ -41,19 +41,21 @@ def test_no_number_that_is_not_json_gets_out(content: Any) -> None:
 def test_a_result_in_slices_is_the_whole(slice_: int, return_units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemas, "_SLICE", slice_)
     body = PruneBody.model_validate({"query": "q\ud800", "passages": ["a"], "return_units": return_units})
-    units = tuple(UnitScore(n, n + 1, "sentence", n / 10, n % 2 == 0, n) for n in range(7))
+    units = tuple(UnitScore(n, n + 1, "sentence", n / 10, n % 2 == 0, None if n % 2 else "score", n) for n in range(7))
     results = tuple(
         PassageResult(
-            n,
-            "id" if n else None,
-            0.5,
-            "a\u2028é",
-            ((0, 1), (3, 4), (6, 7))[:n],
-            n,
-            7,
-            n == 0,
-            {"m": [n]},
-            units[:n] if return_units else None,
+            index=n,
+            id="id" if n else None,
+            score=0.5,
+            text="a\u2028é",
+            spans=((0, 1), (3, 4), (6, 7))[:n],
+            line_spans=((1, 1), (1, 2), (3, 3))[:n],
+            format="markdown",
+            kept_units=n,
+            total_units=7,
+            empty=n == 0,
+            metadata={"m": [n]},
+            units=units[:n] if return_units else None,
         )
         for n in range(4)
     )
@@ -65,7 +67,10 @@ def test_a_result_in_slices_is_the_whole(slice_: int, return_units: bool, monkey
     read = PruneResponse.model_validate_json(text)
     assert read.model_dump(exclude=None if return_units else {"results": {"__all__": {"units"}}}) == {
         **content,
-        "results": [{**item, "spans": [tuple(span) for span in item["spans"]]} for item in content["results"]],
+        "results": [
+            item | {name: [tuple(span) for span in item[name]] for name in ("spans", "line_spans")}
+            for item in content["results"]
+        ],
     }
     assert content["warnings"] == ["body: lone surrogates were replaced by U+FFFD", "a warning"]
     for got, want in zip(content["results"], results, strict=True):

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secateur.models.options import option_table
 from secateur.models.pruner import Pruner
+from secateur.models.segmentation import FORMATS
 
 GOOD: dict[str, Any] = {"query": "When was it finished?", "passages": ["It was finished in 1889."]}
 JSON = {"content-type": "application/json"}
@@ -154,6 +156,7 @@ WRONG = {"text": 1, "id": [], "title": 1, "format": 1, "metadata": 1}
         ("/v2/rerank", {"query": "q", "documents": [None] * 10_000}, 10_000),
         ("/rerank", {"query": "q", "texts": [1] * 10_000}, 10_000),
         ("/v1/rerank", {"query": "q", "documents": ["a"], "rank_fields": [1] * 200_000}, 1),
+        ("/v1/prune", {"query": "q", "passages": ["a"], "always_keep": [1] * 200_000}, 1),
     ],
 )
 def test_at_most_twenty_errors_are_told_and_the_others_counted(
@@ -312,8 +315,8 @@ def test_lone_surrogates_are_replaced_with_a_warning(client: httpx.Client) -> No
 
 
 def test_a_surrogate_pair_is_a_character_and_no_warning(client: httpx.Client) -> None:
-    response = post(client, b'{"query": "q", "passages": ["\\ud83d\\ude00 is."], "threshold": 0}')
-    assert response.json()["results"][0]["spans"] == [[0, 5]]
+    response = post(client, b'{"query": "q", "passages": ["\\ud83d\\ude00 is a tower of iron."], "threshold": 0}')
+    assert response.json()["results"][0]["spans"] == [[0, 21]]
     assert response.json()["warnings"] == []
 
 
@@ -405,24 +408,22 @@ def _refuse_constant(name: str) -> None:
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 ANY = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
-SHARE = st.floats(-0.1, 1.1) | ANY
-COUNT = st.integers(-1, 30) | ANY
-FLAG = st.booleans() | ANY
+VALUES = {float: st.floats(-0.1, 1.1), int: st.integers(-1, 30), bool: st.booleans(), str: TEXT}
 PASSAGE = (
     TEXT
     | st.fixed_dictionaries(
         {"text": TEXT},
-        optional={"id": ANY, "title": TEXT | ANY, "format": st.just("text") | ANY, "metadata": ANY},
+        optional={"id": ANY, "title": TEXT | ANY, "format": st.sampled_from([*FORMATS]) | ANY, "metadata": ANY},
     )
     | ANY
 )
 BODY = st.fixed_dictionaries(
     {"query": st.just("When?") | ANY, "passages": st.lists(PASSAGE, max_size=4) | ANY},
     optional={
-        **dict.fromkeys(["threshold", "target_recall", "min_score"], SHARE),
-        **dict.fromkeys(["max_tokens", "top_n", "min_units"], COUNT),
-        **dict.fromkeys(["reorder", "keep_title", "drop_empty", "return_units", "truncate_query"], FLAG),
-        "joiner": ANY,
+        **{
+            name: st.lists(TEXT) | ANY if option.many else VALUES[option.kind]
+            for name, option in option_table().items()
+        },
         "model": ANY,
     },
 )

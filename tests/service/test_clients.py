@@ -158,7 +158,7 @@ def test_the_client_ranks_as_the_library_does(client: Client, outcomes: dict[str
 
 
 def test_cohere_reads_spans(outcomes: dict[str, Outcomes], pruner: Pruner) -> None:
-    expected = pruner.prune(QUERY, DOCUMENTS, threshold=0.3, keep_title=False)
+    expected = pruner.prune(QUERY, DOCUMENTS, threshold=0.3)
     for name in ("cohere v2", "cohere v2, async"):
         found = outcomes["cohere_sdk"][name]["spans"]
         assert any(found)

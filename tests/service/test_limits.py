@@ -76,6 +76,13 @@ def test_joiners_are_counted_by_the_gaps_that_there_may_be(small: httpx.Client) 
     assert asked(small, passages=["a"], joiner="j" * 1001) == (422, "joiner")
 
 
+def test_markers_are_counted_with_a_joiner_on_both_sides(small: httpx.Client) -> None:
+    assert asked(small, passages=["a\x0c" * 11], gap_marker="m" * 18) == (200, "")
+    assert asked(small, passages=["a\x0c" * 11], gap_marker="m" * 19) == (422, "gap_marker")
+    assert asked(small, passages=["a\x0c" * 11], gap_marker="m" * 8, joiner="j" * 6) == (200, "")
+    assert asked(small, passages=["a\x0c" * 11], gap_marker="m" * 15, gap_marker_ends=True) == (422, "gap_marker")
+
+
 def test_characters_are_code_points_and_not_bytes(small: httpx.Client) -> None:
     assert field(small, "\U0001f600" * 20, ["é" * 100])[0] == 200
 

@@ -12,14 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
+from secateur.models.options import option_table
 from secateur.models.pruner import Pruner
 from secateur.models.types import PruneResult
 from secateur.service.schemas import PruneResponse
 
 PATIENCE = 300.0
 RESPONSE = {"id", "model", "results", "threshold", "usage", "timings", "warnings"}
-RESULT = {"index", "id", "score", "text", "spans", "kept_units", "total_units", "empty", "metadata"}
-UNIT = {"start", "end", "kind", "score", "kept", "tokens"}
+RESULT = {"index", "id", "score", "text", "spans", "line_spans", "format", "kept_units", "total_units", "empty"}
+RESULT |= {"metadata"}
+UNIT = {"start", "end", "kind", "score", "kept", "reason", "tokens"}
 USAGE = {"query_tokens", "input_tokens", "output_tokens", "compression"}
 TIMINGS = {"queue_ms", "tokenize_ms", "inference_ms", "total_ms"}
 LONG_PASSAGE = "The tower stands in Paris. It was finished in March 1889, after two years of work. " * 300
@@ -37,9 +39,10 @@ def assert_equal(content: dict[str, Any], expected: PruneResult) -> None:
     assert [item["index"] for item in content["results"]] == [item.index for item in expected.results]
     for got, want in zip(content["results"], expected.results, strict=True):
         assert got["score"] == pytest.approx(want.score, abs=1e-4)
-        for name in RESULT - {"score", "spans"}:
+        for name in RESULT - {"score", "spans", "line_spans"}:
             assert got[name] == getattr(want, name), name
-        assert got["spans"] == [list(span) for span in want.spans]
+        for name in ("spans", "line_spans"):
+            assert got[name] == [list(span) for span in getattr(want, name)], name
         assert [{**unit, "score": None} for unit in got.get("units", [])] == [
             {name: getattr(unit, name) for name in UNIT} | {"score": None} for unit in want.units or ()
         ]
@@ -100,11 +103,15 @@ def test_the_shipped_model_takes_a_target_recall_and_a_higher_one_keeps_more(
     [
         {"return_units": True},
         {"reorder": False, "joiner": " […] "},
-        {"keep_title": False, "drop_empty": True},
+        {"keep_relevant": False, "drop_empty": True},
         {"threshold": 0.0, "max_tokens": 20},
         {"threshold": 0.0, "top_n": 2},
         {"threshold": 1.0, "min_units": 1, "return_units": True},
         {"min_score": 1.0},
+        {"always_keep": ["numbers", "re:(?i)^bread"], "never_keep": ["Millions"], "return_units": True},
+        {"head": 1, "tail": 1, "neighbours": 1, "return_units": True},
+        {"compression": 0.5, "dedupe": True, "return_units": True},
+        {"gap_marker": "[… {units} units, {characters} characters]", "gap_marker_ends": True},
     ],
     ids=lambda options: ",".join(options),
 )
@@ -131,16 +138,12 @@ def test_an_over_long_query_is_cut_when_asked_to(client: httpx.Client, pruner: P
 
 
 def test_null_means_unset(client: httpx.Client, sample: Any) -> None:
-    options = (
-        "threshold target_recall max_tokens top_n min_score min_units reorder keep_title drop_empty joiner "
-        "return_units truncate_query model"
-    )
     passages = [
         {"text": p, "id": None, "title": None, "format": None, "metadata": None} if isinstance(p, str) else p
         for p in sample.passages
     ]
     bare = prune(client, query=sample.query, passages=sample.passages)
-    nulls = prune(client, query=sample.query, passages=passages, **dict.fromkeys(options.split()))
+    nulls = prune(client, query=sample.query, passages=passages, **dict.fromkeys([*option_table(), "model"]))
     assert nulls["results"] == bare["results"]
     assert nulls["usage"] == bare["usage"]
 

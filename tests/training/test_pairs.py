@@ -160,5 +160,5 @@ def test_a_teachers_scores_become_labels(tmp_path: Path, toy: Path, tokenizer: T
 
 def test_a_teacher_that_segments_otherwise_is_read_by_characters() -> None:
     units = [UnitScore(0, 4, "sentence", 0.2, False), UnitScore(4, 10, "sentence", 0.8, True)]
-    result = PassageResult(0, None, 0.5, "", (), 1, 2, False, units=tuple(units))
+    result = PassageResult(0, None, 0.5, "", (), (), "text", 1, 2, False, units=tuple(units))
     assert scores_on_units([Unit(0, 2), Unit(2, 6), Unit(6, 10)], result, 10) == pytest.approx([0.2, 0.5, 0.8])

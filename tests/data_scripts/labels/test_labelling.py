@@ -24,7 +24,7 @@ from secateur.labelled.json_files import write_json_lines
 from secateur.llm.budget import Prices
 from secateur.llm.endpoint import EndpointError
 from secateur.models.errors import DataError, InputError
-from secateur.models.segmentation import FORMATS
+from secateur.models.segmentation import FORMATS, Format
 from secateur.models.types import Unit
 
 PASSAGE = "Bread needs flour. The tower was finished in 1889. Cats sleep. It often rains."
@@ -266,7 +266,7 @@ def one_unit_a_line(text: str, segmenter: Any) -> list[Unit]:
 
 
 def test_units_are_those_of_the_pairs_format(tmp_path: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FORMATS, "by_line", one_unit_a_line)
+    monkeypatch.setitem(FORMATS, "by_line", Format("", one_unit_a_line))
     log = "Tower. Finished in 1889.\nCats. Sleep.\n"
     write_json_lines(tmp_path / "pairs.jsonl", [pair(1, passage=log, format="by_line", answers=("1889",))])
     (one,), _ = run(tmp_path / "pairs.jsonl", server)

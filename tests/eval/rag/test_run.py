@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ def test_the_contexts(pruner: Pruner, data: Path) -> None:
     assert "\n\n[2] Facts\nBread needs" in full.text
     assert "won by Anna Lind" in pruned.text
     assert full.tokens > pruned.tokens > none.tokens == 0
-    nothing = contexts(pruner, example, 1.0)[1]
+    nothing = contexts(pruner, replace(example, passages=example.passages[:1]), 1.0)[1]
     assert nothing.text == ""
     assert answer_messages("q", nothing.text) == answer_messages("q", none.text)
 

@@ -36,7 +36,17 @@ ECHO = " ".join(SENT)
 TEXTS = ["It was finished in 1889.", "Bread."]
 GOOD = {
     "results": [
-        {"index": i, "score": 0.5, "text": "", "spans": [], "kept_units": 0, "total_units": 1, "empty": True}
+        {
+            "index": i,
+            "score": 0.5,
+            "text": "",
+            "spans": [],
+            "line_spans": [],
+            "format": "text",
+            "kept_units": 0,
+            "total_units": 1,
+            "empty": True,
+        }
         for i in range(2)
     ],
     "threshold": 0.1,

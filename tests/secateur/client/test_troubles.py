@@ -29,8 +29,19 @@ GOOD = json.dumps(
         "id": "1",
         "model": "m",
         "results": [
-            {"index": i, "id": None, "score": 0.5, "text": "", "spans": [], "kept_units": 0, "total_units": 0}
-            | {"empty": True, "metadata": None}
+            {
+                "index": i,
+                "id": None,
+                "score": 0.5,
+                "text": "",
+                "spans": [],
+                "line_spans": [],
+                "format": "text",
+                "kept_units": 0,
+                "total_units": 0,
+                "empty": True,
+                "metadata": None,
+            }
             for i in range(3)
         ],
         "threshold": 0.1,
@@ -66,6 +77,8 @@ def test_passthrough_gives_everything_back_and_says_so(caplog: pytest.LogCapture
         (1, "", (), True),
         (2, TEXTS[2], ((0, len(TEXTS[2])),), False),
     ]
+    assert [item.line_spans for item in result.results] == [((1, 1),), (), ((1, 1),)]
+    assert {item.format for item in result.results} == {"text"}
     assert {item.score for item in result.results} == {0.0}
     assert "cannot be reached" in result.warnings[0]
     assert "passed through unpruned" in caplog.text

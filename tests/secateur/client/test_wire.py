@@ -20,6 +20,8 @@ def answer(part: Part, scores: list[float]) -> bytes:
             "score": scores[part.offset + index],
             "text": passage.text,
             "spans": [[0, len(passage.text)]],
+            "line_spans": [[1, 1]],
+            "format": "text",
             "kept_units": 1,
             "total_units": 1,
             "empty": False,
@@ -89,20 +91,27 @@ def test_long_passages_go_in_parts_and_one_that_is_too_long_goes_alone() -> None
 
 def test_what_compares_all_passages_is_not_cut() -> None:
     passages = tuple(Passage("a") for _ in range(3_000))
-    for options in (PruneOptions(top_n=1), PruneOptions(max_tokens=9)):
+    for options in (
+        PruneOptions(top_n=1),
+        PruneOptions(max_tokens=9),
+        PruneOptions(compression=0.5),
+        PruneOptions(dedupe=True),
+    ):
         assert len(split(PruneRequest("q", passages, options))) == 1
 
 
 def test_a_body_holds_what_differs_from_the_defaults() -> None:
-    options = PruneOptions(threshold=0.5, reorder=False)
-    passages = (Passage("a", id=1, metadata={"x": object()}), Passage("b", title="T"))
+    options = PruneOptions(threshold=0.5, reorder=False, always_keep=("errors", "re:^a"), gap_marker="…")
+    passages = (Passage("a", id=1, metadata={"x": object()}), Passage("b", title="T"), Passage("c", format="text"))
     request = PruneRequest("q", passages, options)
     (part,) = split(request)
     assert json.loads(body(request, part, "m")) == {
         "query": "q",
-        "passages": ["a", {"text": "b", "format": "text", "title": "T"}],
+        "passages": ["a", {"text": "b", "format": "auto", "title": "T"}, {"text": "c", "format": "text"}],
         "threshold": 0.5,
+        "always_keep": ["errors", "re:^a"],
         "reorder": False,
+        "gap_marker": "…",
         "model": "m",
     }
 

@@ -64,6 +64,7 @@ def test_the_key_tells_apart_whatever_changes_scores(pruner: Pruner) -> None:
         Passage("b", title="a"),
         Passage("a b", title="a"),
         Passage("a b", title=""),
+        Passage("a b", format="lines"),
     ]
     keys = [key(cache, pruner, query, passage) for query in ("a", "a b") for passage in passages]
     assert len(set(keys)) == len(keys)
