@@ -1,4 +1,4 @@
-"""The command: ``python -m benchmarks WHAT --data DIR [--update docs/benchmarks.md]``."""
+"""The command: ``python -m benchmarks WHAT --data DIR [--update docs/benchmarks.md]``; some take ``--texts DIR``."""
 
 import inspect
 import sys
@@ -15,12 +15,15 @@ from benchmarks.load import LoadOptions, measure_load
 from benchmarks.overhead import measure_overhead
 from benchmarks.peers import PeerOptions, measure_peers
 from benchmarks.quality import QualityOptions, measure_quality
+from benchmarks.rendering import measure_rendering
 from benchmarks.replicas import ReplicaOptions, measure_replicas
 from benchmarks.retrieval import RetrievalOptions, measure_retrieval
 from benchmarks.segmenters import measure_segmenters
 from benchmarks.selection import SelectionOptions, measure_selection
 from benchmarks.speed import measure_speed
+from benchmarks.structure import measure_structure
 from benchmarks.tables import BenchTable, write_bench
+from benchmarks.texts import FORMATS
 from secateur.models.errors import SecateurError
 
 Measure = Callable[..., BenchTable]
@@ -31,6 +34,8 @@ PLAIN: dict[str, Measure] = {
     "segmenters": measure_segmenters,
 }
 """Benchmarks without options of their own."""
+OF_TEXTS: dict[str, Measure] = {"structure": measure_structure, "rendering": measure_rendering}
+"""Benchmarks on texts of each format; see `benchmarks.texts`."""
 WITH_OPTIONS: dict[str, tuple[Measure, type[Any]]] = {
     "peers": (measure_peers, PeerOptions),
     "http": (measure_http, HttpOptions),
@@ -74,6 +79,20 @@ def _command(app: App, name: str, measure: Measure, kind: type[Any] | None) -> N
     app.command(command, name=name)
 
 
+def _texts_command(app: App, name: str, measure: Measure) -> None:
+    def command(*, texts: Path, update: Path | None = None, block: str | None = None) -> None:
+        sys.stdout.write(write_bench(block or f"bench-{name}", measure(texts), update) + "\n")
+
+    command.__doc__ = f"""{(inspect.getdoc(inspect.getmodule(measure)) or name).splitlines()[0]}
+
+    Args:
+        texts: Folder with the sub-folders {", ".join(FORMATS)}.
+        update: Document whose table is rewritten.
+        block: Name of the table's block in the document; bench-{name} by default.
+    """
+    app.command(command, name=name)
+
+
 def build() -> App:
     """Return the application: a command for each benchmark."""
     app = App(
@@ -84,6 +103,8 @@ def build() -> App:
     )
     for name, measure in PLAIN.items():
         _command(app, name, measure, None)
+    for name, measure in OF_TEXTS.items():
+        _texts_command(app, name, measure)
     for name, (measure, kind) in WITH_OPTIONS.items():
         _command(app, name, measure, kind)
     return app

@@ -117,39 +117,41 @@ def markdown_defects(source: str, text: str, spans: Spans) -> Counter[str]:
     return found
 
 
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
-_MAY_STAY_OPEN = frozenset(
-    "li dt dd p tr td th thead tbody tfoot option optgroup colgroup caption rt rp html head body".split()
-)
-_CELLS, _ROWS = frozenset(("td", "th")), frozenset(("tr", "td", "th"))
-_SECTIONS = frozenset(("thead", "tbody", "tfoot"))
-_ENDS_PARAGRAPH = frozenset(
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_VOID = _names("area base br col embed hr img input link meta param source track wbr")
+_MAY_STAY_OPEN = _names("li dt dd p tr td th thead tbody tfoot option optgroup colgroup caption rt rp html head body")
+_ROWS = _names("tr td th")
+_SECTIONS = _names("thead tbody tfoot")
+_ENDS_PARAGRAPH = _names(
     """address article aside blockquote details div dl fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header
-    hr main menu nav ol p pre section table ul li dt dd tr td th""".split()
+    hr main menu nav ol p pre section table ul li dt dd tr td th"""
 )
 # An element with an optional closing tag ends where one of these opens.
 _ENDED_BY = {
     "p": _ENDS_PARAGRAPH,
-    "li": frozenset(("li",)),
-    "dt": frozenset(("dt", "dd")),
-    "dd": frozenset(("dt", "dd")),
+    "li": _names("li"),
+    "dt": _names("dt dd"),
+    "dd": _names("dt dd"),
     "td": _ROWS | _SECTIONS,
     "th": _ROWS | _SECTIONS,
-    "tr": frozenset(("tr",)) | _SECTIONS,
+    "tr": _names("tr") | _SECTIONS,
     **dict.fromkeys(_SECTIONS | {"caption", "colgroup"}, _SECTIONS | {"tr"}),
-    "option": frozenset(("option", "optgroup")),
-    "head": frozenset(("body",)),
+    "option": _names("option optgroup"),
+    "head": _names("body"),
 }
 _ENDED_BY |= {name: _SECTIONS for name in _SECTIONS}
 _INSIDE = {
-    "li": frozenset(("ul", "ol", "menu")),
-    "dt": frozenset(("dl",)),
-    "dd": frozenset(("dl",)),
-    "tr": frozenset(("table",)),
-    "td": frozenset(("tr",)),
-    "th": frozenset(("tr",)),
-    **dict.fromkeys(_SECTIONS, frozenset(("table",))),
-    "option": frozenset(("select", "datalist", "optgroup")),
+    "li": _names("ul ol menu"),
+    "dt": _names("dl"),
+    "dd": _names("dl"),
+    "tr": _names("table"),
+    "td": _names("tr"),
+    "th": _names("tr"),
+    **dict.fromkeys(_SECTIONS, _names("table")),
+    "option": _names("select datalist optgroup"),
 }
 
 

@@ -55,6 +55,9 @@ def _range(schema: dict[str, Any]) -> str:
     high = schema.get("maximum")
     if "enum" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"] if value is not None)
+    if "maxItems" in schema:
+        items = schema["items"]
+        return f"at most {schema['maxItems']} of {items['minLength']} to {items['maxLength']:,} characters"
     if "pattern" in schema:
         return "not blank"
     if "maxLength" in schema:

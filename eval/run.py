@@ -15,7 +15,7 @@ from typing import Any
 
 from secateur.eval.bootstrap import RESAMPLES
 from secateur.eval.lines import line_baselines
-from secateur.eval.loaders import as_paths, measurable_sources
+from secateur.eval.loaders import as_paths, group_of, measurable_sources
 from secateur.eval.needle import needle_test
 from secateur.eval.quality import measure, sources_by_group
 from secateur.eval.report.html import render_html
@@ -26,7 +26,7 @@ from secateur.eval.significance import save_figures
 from secateur.eval.structure import structure_summary
 from secateur.eval.summary import compare, system_summary, worst_cases
 from secateur.eval.systems.registry import load_system
-from secateur.eval.units import SourceBuilder
+from secateur.eval.units import PROSE, SourceBuilder
 from secateur.labelled.hardware import machine
 from secateur.models.errors import InputError
 from secateur.models.files import write_atomically
@@ -54,6 +54,11 @@ class RunOptions:
             raise InputError("system", f"{twice[0]!r} is named twice" if twice else "none is named", "name each once")
 
 
+def _shown(path: Path) -> str:
+    group = group_of(path)
+    return path.resolve().name if group == PROSE else f"{group}/{path.resolve().name}"
+
+
 def evaluate(data: Path | Sequence[Path], out: Path | None = None, options: RunOptions | None = None) -> dict[str, Any]:
     """Measure systems on labelled examples, see `labelled_sources`, and return the content of ``metrics.json``.
 
@@ -73,7 +78,7 @@ def evaluate(data: Path | Sequence[Path], out: Path | None = None, options: RunO
     metrics: dict[str, Any] = {
         "secateur": version("secateur"),
         "setup": {
-            "data": ", ".join(path.resolve().name for path in as_paths(data)),
+            "data": ", ".join(map(_shown, as_paths(data))),
             "limit": options.limit,
             "titles": options.titles,
             "segmenter": builder.segmenter,

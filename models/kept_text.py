@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -219,7 +220,8 @@ class KeptText:
 
     def gap_tokens(self, count: Callable[[str], int]) -> int:
         """Return the number of tokens of joiners and markers."""
-        return sum(count(piece) for piece, own in self._pieces if not own and piece.strip())
+        pieces = Counter(piece for piece, own in self._pieces if not own and piece.strip())
+        return sum(count(piece) * number for piece, number in pieces.items())
 
 
 def largest_gap(text: str, units: Sequence[Unit], unit_tokens: NDArray[np.int32], options: PruneOptions) -> str:

@@ -131,8 +131,10 @@ def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: flo
     chosen = _chosen_by_score(scored, readable, options, threshold)
     found = chosen | ends | found
     allowed = set(readable)
-    for index in (*always, *chosen):
-        for near in range(max(0, index - options.neighbours), min(len(units), index + options.neighbours + 1)):
+    reached = 0
+    for index in sorted({*always, *chosen}):
+        first, reached = max(reached, index - options.neighbours), min(len(units), index + options.neighbours + 1)
+        for near in range(first, reached):
             if near in allowed:
                 found.setdefault(near, "neighbour")
     return _Candidates(scored, found, never)
@@ -168,13 +170,26 @@ def _keeps_structure(scored: SelectablePassage, options: PruneOptions) -> bool:
     return scored.format != "text" if options.keep_structure is None else options.keep_structure
 
 
-def _gaps(kept: BoolArray, options: PruneOptions) -> int:
-    """Return the number of gaps between kept units, with those at the ends if they are marked."""
-    if not kept.any():
-        return 0
-    runs = int(np.count_nonzero(kept[1:] > kept[:-1])) + int(kept[0])
-    ends = 2 - int(kept[0]) - int(kept[-1]) if options.gap_marker_ends and options.gap_marker else 0
-    return runs - 1 + ends
+class _Gaps:
+    """Number of gaps between the kept units of a passage, with those at the ends if they are marked."""
+
+    def __init__(self, units: int, options: PruneOptions) -> None:
+        self._kept = bytearray(units + 2)  # with one on each side that is never kept
+        self._runs = 0
+        self._ends = bool(options.gap_marker_ends and options.gap_marker)
+
+    def flip(self, units: Sequence[int]) -> int:
+        """Keep units that are not kept, or drop kept ones; return by how much the number of gaps changes."""
+        before = self._count()
+        for unit in units:
+            sign = -1 if self._kept[unit + 1] else 1
+            self._kept[unit + 1] ^= 1
+            self._runs += sign * (1 - self._kept[unit] - self._kept[unit + 2])
+        return self._count() - before
+
+    def _count(self) -> int:
+        ends = 2 - self._kept[1] - self._kept[-2] if self._ends else 0
+        return self._runs - 1 + ends if self._runs else 0
 
 
 class _Budget:
@@ -189,7 +204,7 @@ class _Budget:
     ) -> None:
         self._candidates, self._options, self._limit, self._count = candidates, options, limit, count
         self.selections = [Selection(one.scored, dropped=dict.fromkeys(one.never, "never")) for one in candidates]
-        self._taken: list[tuple[int, list[int]]] = []
+        self._taken: list[tuple[int, list[int], int]] = []  # passage, units and tokens
 
     def _gap(self, scored: SelectablePassage) -> int:
         longest = largest_gap(scored.passage.text, scored.units, scored.unit_tokens, self._options)
@@ -202,25 +217,24 @@ class _Budget:
             for place, one in enumerate(self._candidates)
             for index, reason in one.reasons.items()
         )
-        gaps = [self._gap(one.scored) for one in self._candidates]
+        gap_tokens = [self._gap(one.scored) for one in self._candidates]
+        gaps = [_Gaps(len(one.scored.units), self._options) for one in self._candidates]
         left = self._limit
         for *_, index, place in queue:
             one, selection = self._candidates[place], self.selections[place]
             structured = _keeps_structure(one.scored, self._options)
             new = with_structure(one.scored.units, index, selection.reasons) if structured else [index]
             new = [unit for unit in new if unit not in one.never and unit not in selection.reasons]
+            cost = 0
             if left is not None:
-                cost = int(one.scored.unit_tokens[new].sum())
-                if gaps[place]:
-                    after = selection.kept
-                    after[new] = True
-                    cost += gaps[place] * (_gaps(after, self._options) - _gaps(selection.kept, self._options))
+                cost = int(one.scored.unit_tokens[new].sum()) + gap_tokens[place] * gaps[place].flip(new)
                 if cost > left:
+                    gaps[place].flip(new)
                     continue
                 left -= cost
             selection.reasons |= {unit: one.reasons.get(unit, "structure") for unit in new}
-            self._taken.append((place, new))
-        if any(gaps):
+            self._taken.append((place, new, cost))
+        if any(gap_tokens):
             self._take_back()
         self._explain()
         return self.selections
@@ -229,11 +243,16 @@ class _Budget:
         """Take back what came last while it is over the budget: a marker may have more tokens than a longer one."""
         assert self._limit is not None
         spent = [selection.tokens(self._options, self._count) for selection in self.selections]
-        while sum(spent) > self._limit:
-            place, units = self._taken.pop()
-            for unit in units:
-                del self.selections[place].reasons[unit]
-            spent[place] = self.selections[place].tokens(self._options, self._count)
+        while (excess := sum(spent) - self._limit) > 0:
+            places = set()
+            while excess > 0 and self._taken:
+                place, units, cost = self._taken.pop()
+                for unit in units:
+                    del self.selections[place].reasons[unit]
+                places.add(place)
+                excess -= max(1, cost)
+            for place in places:
+                spent[place] = self.selections[place].tokens(self._options, self._count)
 
     def _explain(self) -> None:
         for one, selection in zip(self._candidates, self.selections, strict=True):

@@ -15,7 +15,7 @@ from secateur.models.types import Unit
 # words of their own.
 _LONG_WORD = re.compile(r"[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{101,}")
 _PIECE = 64  # characters
-_BROKEN_WORD = re.compile(r"(?<=[^\W_])[-\u00ad\u2010]?[ \t]*(?:\r\n?|\n)[ \t]*(?=[^\W_])")
+_BROKEN_WORD = re.compile(r"(?:(?<=[^\W_])[-\u00ad\u2010]|(?<=[-\u2010]))[ \t]*(?:\r\n?|\n)[ \t]*(?=[^\W_])")
 
 
 @dataclass(frozen=True, slots=True)

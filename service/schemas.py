@@ -75,7 +75,7 @@ REASONS: dict[Reason | DropReason, str] = {
 
 
 def _meanings(meanings: Iterable[tuple[str, str]]) -> str:
-    return "; ".join(f"`{name}`: {meaning}" for name, meaning in meanings)
+    return " ".join(f"`{name}`: {meaning}." for name, meaning in meanings)
 
 
 class PassageBody(BaseModel):
@@ -89,7 +89,7 @@ class PassageBody(BaseModel):
     format: str | None = Field(
         None,
         description="Format of the text, which decides how it is cut into units. "
-        f"{_meanings((name, one.description.replace('; ', ', ')) for name, one in FORMATS.items())}. Default: {AUTO}.",
+        f"{_meanings((name, one.description) for name, one in FORMATS.items())} Default: {AUTO}.",
         json_schema_extra={"enum": [*FORMATS, None]},
     )
     metadata: dict[str, Any] | None = Field(None, description="Arbitrary metadata, returned unchanged.")
@@ -159,7 +159,7 @@ class UnitOut(BaseModel):
     kept: bool = Field(description="Whether the unit is part of the pruned text.")
     reason: Reason | DropReason | None = Field(
         description="Reason why the unit is kept, or dropped in spite of its score; null if its score is too low. "
-        f"{_meanings(REASONS.items())}."
+        f"{_meanings(REASONS.items())}"
     )
     tokens: int = Field(description="Number of tokens of the unit.")
 

@@ -17,7 +17,10 @@ import pytest
 from secateur.models.options import option_markdown, option_table
 
 ROOT = Path(__file__).parents[1]
-OPTION = '    sparkle: Annotated[int, Option("Dummy.", 0, 9)] = 3\n'
+OPTIONS = """\
+    sparkle: Annotated[int, Option("Dummy.", 0, 9)] = 3
+    glow: Annotated[tuple[str, ...], Option("Dummy list.", 1, 20)] = ()
+"""
 
 PRELUDE = """
 import inspect, json, sys
@@ -34,7 +37,7 @@ def refusal(call):
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages as a wheel lays them out, with a further option and a further format."""
+    """The packages as a wheel lays them out, with two further options, one of them a list, and a further format."""
     tree = tmp_path_factory.mktemp("tree")
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     unwanted = shutil.ignore_patterns("__pycache__", "*.safetensors")
@@ -42,7 +45,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / folder, tree.joinpath(*package.split(".")), ignore=unwanted, dirs_exist_ok=True)
     options, segmentation = (tree / "secateur" / "models" / name for name in ("options.py", "segmentation.py"))
     text = options.read_text(encoding="utf-8")
-    options.write_text(text.replace("    threshold: Annotated[\n", f"{OPTION}    threshold: Annotated[\n", 1))
+    options.write_text(text.replace("    threshold: Annotated[\n", f"{OPTIONS}    threshold: Annotated[\n", 1))
     head, registry = re.split(r"^(?=FORMATS\b)", segmentation.read_text(encoding="utf-8"), maxsplit=1, flags=re.M)
     segmentation.write_text(head + re.sub(r'"text": (\w+)', r'"text": \1, "glitter": \1', registry, count=1))
     return tree
@@ -98,13 +101,15 @@ from secateur.client.wire import body, split
 from secateur.models.options import option_markdown
 from secateur.models.segmentation import check_format
 pruner = Pruner.load(device="cpu", threads=1)
-request = PruneRequest("q", (Passage("a", format="glitter"),), PruneOptions(sparkle=7))
+request = PruneRequest("q", (Passage("a", format="glitter"),), PruneOptions(sparkle=7, glow=("a", "b")))
 json.dump({
     "signatures": [str(inspect.signature(kind.prune).parameters["sparkle"]) for kind in (Pruner, Client, AsyncClient)],
+    "list": str(inspect.signature(Pruner.prune).parameters["glow"]),
     "body": json.loads(body(request, split(request)[0], None)),
     "markdown": option_markdown(),
     "refused": refusal(lambda: check_format("format", "other")),
     "out of range": refusal(lambda: pruner.prune("q", ["a"], sparkle=10)),
+    "bad lists": [refusal(lambda: pruner.prune("q", ["a"], glow=value)) for value in ("a", ["a", ""], ["a", 5])],
     "kept": pruner.prune("q", [Passage("It rains. It snows.", format="glitter")], threshold=0, sparkle=9).text,
 }, sys.stdout)
 """
@@ -118,16 +123,23 @@ def library(tree: Path) -> Any:
 
 def test_the_library_and_the_clients_name_the_option(library: Any) -> None:
     assert library["signatures"] == ["sparkle: int = 3"] * 3
+    assert library["list"] == "glow: tuple[str, ...] = ()"
     assert library["out of range"].startswith("InputError: sparkle: 10 is out of range")
+    assert [one.partition(";")[0] for one in library["bad lists"]] == [
+        "InputError: glow: 'a' is not a list",
+        "InputError: glow[1]: has 0 characters",
+        "InputError: glow[1]: 5 is not a string",
+    ]
 
 
 def test_a_client_sends_them(library: Any) -> None:
-    assert library["body"]["sparkle"] == 7
+    assert (library["body"]["sparkle"], library["body"]["glow"]) == (7, ["a", "b"])
     assert library["body"]["passages"] == [{"text": "a", "format": "glitter"}]
 
 
 def test_the_table_of_the_documentation_has_the_option(library: Any) -> None:
     assert "| `sparkle` | int | `3` | [0, 9] | Dummy. |\n" in library["markdown"]
+    assert "| `glow` | list of str | `[]` | at most 20 characters | Dummy list. |\n" in library["markdown"]
 
 
 def test_the_library_knows_the_format(library: Any) -> None:
@@ -144,17 +156,19 @@ from secateur.integrations.llama_index import SecateurPostprocessor
 from secateur.integrations.mcp import make_server
 from secateur.integrations.settings import PruneSettings
 kinds = (SecateurCompressor, SecateurPostprocessor, SecateurPruner)
-tool, = asyncio.run(make_server(PruneSettings(sparkle=4)).list_tools())
+tool, = asyncio.run(make_server(PruneSettings(sparkle=4, glow=("a",))).list_tools())
 json.dump({
     "signatures": [
         str(inspect.signature(kind if kind is not SecateurPruner else kind.__init__).parameters["sparkle"])
         for kind in kinds
     ],
     "options": [kind(sparkle=8).options()["sparkle"] for kind in kinds[:2]],
-    "saved": SecateurPruner(sparkle=8).to_dict()["init_parameters"]["sparkle"],
+    "lists": [kind(glow=["a"]).options()["glow"] for kind in kinds[:2]],
+    "saved": [SecateurPruner(sparkle=8, glow=["a"]).to_dict()["init_parameters"][name] for name in ("sparkle", "glow")],
     "socket": "sparkle" in SecateurPruner().__haystack_input__._sockets_dict,
     "unknown": [refusal(lambda: kind(sparkles=8)) for kind in kinds],
     "tool": tool.input_schema["properties"]["sparkle"],
+    "tool's list": tool.input_schema["properties"]["glow"],
     "format": document_passage("a", {"format": "glitter"}, PruneSettings()).format,
 }, sys.stdout)
 """
@@ -164,17 +178,23 @@ json.dump({
 def test_the_integrations_accept_them(tree: Path) -> None:
     found = facts(tree, INTEGRATIONS)
     assert found["signatures"] == ["sparkle: int = 3"] * 3
-    assert found["options"] == [8, 8] and found["saved"] == 8 and found["socket"]
+    assert found["options"] == [8, 8] and found["lists"] == [["a"], ["a"]]
+    assert found["saved"] == [8, ["a"]] and found["socket"]
     assert all(refusal and "sparkles" in refusal for refusal in found["unknown"])
     tool = found["tool"]
     assert [tool[key] for key in ("minimum", "maximum", "default", "description")] == [0, 9, 4, "Dummy."]
+    tools_list = found["tool's list"]
+    assert tools_list["items"] == {"type": "string", "minLength": 1, "maxLength": 20}
+    assert [tools_list[key] for key in ("type", "default", "maxItems")] == ["array", ["a"], 100]
     assert found["format"] == "glitter"
 
 
 @pytest.mark.parametrize("command", ["prune", "prune-corpus"])
 def test_the_command_line_has_the_option(tree: Path, command: str) -> None:
     shown = output_of(tree, "-m", "secateur", command, "--help")
-    assert "--sparkle" in shown and "Dummy" in shown
+    assert "--sparkle" in shown and "Dummy." in shown
+    assert re.search(r"--glow STR\.\.\. +Dummy list\. May be repeated\.", shown)
+    assert "glitter" in shown or command == "prune-corpus"
 
 
 def test_the_table_of_the_documentation_has_every_option() -> None:

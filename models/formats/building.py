@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from secateur.models.types import Unit, UnitKind
 
@@ -21,6 +20,7 @@ class UnitBuilder:
     def __init__(self, text: str) -> None:
         self.text = text
         self.units: list[Unit] = []
+        self.chained: dict[int, int] = {}  # how many sentences before it a unit needs, one through the other
 
     def __len__(self) -> int:
         return len(self.units)
@@ -57,17 +57,19 @@ class UnitBuilder:
     def extend(self, end: int, hidden: Iterable[tuple[int, int]] = ()) -> None:
         """Move the end of the last unit, and hide more of it."""
         last = self.units[-1]
-        self.units[-1] = replace(last, end=end, hidden=(*last.hidden, *hidden))
+        self.units[-1] = Unit(last.start, end, last.kind, last.needs, (*last.hidden, *hidden))
 
     def hide(self, index: int, hidden: Iterable[tuple[int, int]]) -> None:
         """Set the hidden spans of a unit."""
-        self.units[index] = replace(self.units[index], hidden=tuple(hidden))
+        unit = self.units[index]
+        self.units[index] = Unit(unit.start, unit.end, unit.kind, unit.needs, tuple(hidden))
 
     def also_need(self, units: Iterable[int], needed: Sequence[int]) -> None:
         """Make units need others as well, such as a closing line that comes after them."""
         for index in units:
-            more = (other for other in needed if other != index)
-            self.units[index] = replace(self.units[index], needs=(*self.units[index].needs, *more))
+            unit = self.units[index]
+            more = [other for other in needed if other != index]
+            self.units[index] = Unit(unit.start, unit.end, unit.kind, (*unit.needs, *more), unit.hidden)
 
 
 def lines_of(text: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:

@@ -193,6 +193,9 @@ class _Writer:
         start, text = building.end, building.text
         if start >= stop:
             return
+        if not tags and text[start:stop].isspace():
+            building.add(stop, "markup")
+            return
         hidden = sorted(
             [(tag.start, tag.end) for tag in tags] + [m.span() for m in _ENTITY.finditer(text, start, stop)]
         )
@@ -210,13 +213,20 @@ class _Writer:
             add_sentences(building, stop, self._segmenter, kind, needs)
         pieces = building.units[first:]
         del building.units[first:]
+        places: dict[int, int] = {}  # of the pieces, by the indexes that they had
+        pending: list[int] = []  # what the pieces need that are not added yet
         depth = 0
         for piece in pieces:  # no unit ends inside of an inline element
             depth += sum(tag.change for tag in tags if piece.start <= tag.start < piece.end)
             if depth <= 0 or piece.end == stop:
                 begin = building.end
                 spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
-                building.add(piece.end, kind, piece.needs, spans)
+                needed = dict.fromkeys(places.get(one, one) for one in (*pending, *piece.needs))
+                building.add(piece.end, kind, tuple(one for one in needed if one != len(building)), spans)
+                pending = []
+            else:
+                pending += piece.needs
+            places[first + len(places)] = len(building) - (building.end == piece.end)
         if kind in ("sentence", "quote", "list_item"):
             need_before(building, range(first + (kind == "list_item"), len(building)))
         self._pair(tags)

@@ -9,7 +9,7 @@ from secateur.models.formats.building import UnitBuilder, lines_of
 from secateur.models.segmenters import Segmenter
 from secateur.models.types import Unit
 
-_STRING = r'"(?:[^"\\]++|\\.)*+(?:"|\Z)' + "|" + r"'(?:[^'\\\n]++|\\.)*+(?:'|(?=\n)|\Z)"
+_STRING = r'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)' + "|" + r"'(?:[^'\\\n]++|\\(?:.|\Z))*+(?:'|(?=\n)|\Z)"
 _TOKEN = re.compile(rf"{_STRING}|[\[\]{{}},]", re.DOTALL)
 _WORD = re.compile(rf"{_STRING}|\s++|[\[\]{{}},:]|-?\d[\d.eE+-]*+|\b(?:true|false|null|True|False|None)\b", re.DOTALL)
 _PAIR = re.compile(r"""["'][^"'\n]{0,200}["']\s{0,20}:""")

@@ -29,13 +29,13 @@ _HIDDEN = re.compile(
     r"|^[ \t|:-]*-{3,}[ \t|:-]*$|^[ \t]*=+[ \t]*$)"
     r"|\*\*|__(?=\S)|!?\[(?=[^\]\n]{1,300}\]\()"
     r"|\]\([^()\s]{0,8000}(?:\([^()\s]*\)[^()\s]{0,8000})?(?:\s+[\"'][^\"'\n]*[\"'])?\)"
-    r"|<!--.{0,2000}?-->|</?[a-zA-Z][^<>\n]{0,500}>|data:[\w/+.-]+;base64,[\w+/=]+",
+    r"|<!--(?:[^<-]++|<(?!!--)|-(?!->))*+-->|</?[a-zA-Z][^<>\n]{0,500}>|data:[\w/+.-]+;base64,[\w+/=]+",
 )
 
 
 @cache
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark").enable("table")
+    return MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])  # blocks alone are needed
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ _OPENING = re.compile(
     r"|Otherwise|Instead|Nevertheless|Consequently)\b(?! (?:is|was|may be|can be|seems) [a-z]+ (?:to|that)\b)"
     r"|(?:A\d{0,3}|Answer):\s)"
 )
+_LONGEST_CHAIN = 8  # sentences that need each the one before
 _SENTENCES = ("sentence", "list_item", "quote")
 
 
@@ -27,6 +28,8 @@ def need_before(building: UnitBuilder, units: range) -> None:
         if (
             before >= 0
             and building.units[before].kind in _SENTENCES
+            and building.chained.get(before, 0) < _LONGEST_CHAIN
             and _OPENING.match(building.text, building.units[index].start, building.units[index].end)
         ):
             building.also_need((index,), (before,))
+            building.chained[index] = building.chained.get(before, 0) + 1

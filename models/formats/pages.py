@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 PAGE_BREAK = "\x0c"
-_LINE = re.compile(r"[^\r\n\x0c]*[^\s][^\r\n\x0c]*")  # a line that is not blank
+_LINE = re.compile(r"\S[^\r\n\x0c]*")  # a line that is not blank, without its indentation
 _BLANK = re.compile(r"(?:\r\n?|\n)[ \t]*(?:\r\n?|\n)|\x0c")
 _LONGEST = 120  # characters of a header or footer
 _REPEATED = 3

@@ -39,10 +39,18 @@ def request_of(item: Item, options: PruneOptions) -> tuple[PruneRequest, bool]:
 
 def _content(result: PassageResult, score_only: bool) -> dict[str, Any]:
     if score_only:
-        units = [{"start": unit.start, "end": unit.end, "score": unit.score} for unit in result.units or ()]
-        return {"score": result.score, "units": units}
-    content = {name: getattr(result, name) for name in ("text", "score", "spans", "kept_units", "total_units")}
-    return content | {"spans": [list(span) for span in result.spans]}
+        fields = ("start", "end", "kind", "score")
+        units = [{name: getattr(unit, name) for name in fields} for unit in result.units or ()]
+        return {"score": result.score, "format": result.format, "units": units}
+    return {
+        "text": result.text,
+        "score": result.score,
+        "spans": [list(span) for span in result.spans],
+        "line_spans": [list(span) for span in result.line_spans],
+        "format": result.format,
+        "kept_units": result.kept_units,
+        "total_units": result.total_units,
+    }
 
 
 def prune_block(block: Sequence[Item], choice: ModelChoice, options: PruneOptions, score_only: bool) -> list[Outcome]:

@@ -99,21 +99,25 @@ class Columns:
 
     Attributes:
         query: Column of the query.
-        passages: Column of a text, or of a list of texts or of objects with ``text`` and optionally ``title``.
+        passages: Column of a text, or of a list of texts or of objects with ``text`` and optionally ``title`` and
+            ``format``.
         title: Column of the passage's title, if the passage is a text; None for no title.
+        format: Column of the passage's format, if the passage is a text; None for `auto`, as is null in a row.
         fixed_query: Query for all rows, used instead of a column.
     """
 
     query: str | None = None
     passages: str | None = None
     title: str | None = None
+    format: str | None = None
     fixed_query: str | None = None
 
     def item(self, row: Row) -> tuple[object, object]:
         """Return a row's query and passages, unchecked; the names must be known, see `find_columns`."""
         passages = row.get(self.passages or "")
-        if self.title is not None and isinstance(passages, str):
-            passages = {"text": passages, "title": row.get(self.title)}
+        if isinstance(passages, str):
+            named = (("title", self.title), ("format", self.format))
+            passages = {"text": passages} | {name: row.get(column) for name, column in named if column is not None}
         return (self.fixed_query if self.query is None else row.get(self.query)), passages
 
 
@@ -137,6 +141,7 @@ def find_columns(corpus: Corpus, columns: Columns, query: str | None) -> Columns
         query=None if query is not None else find(columns.query, _QUERY_NAMES, "--query-column"),
         passages=find(columns.passages, _PASSAGES_NAMES, "--passages-column"),
         title=None if columns.title is None else find(columns.title, (), "--title-column"),
+        format=None if columns.format is None else find(columns.format, (), "--format-column"),
         fixed_query=query,
     )
 
@@ -162,11 +167,12 @@ def _schema(column: str, errors: bool, single: bool, score_only: bool) -> Any:
 
     integer, number, text = arrow.int64(), arrow.float64(), arrow.string()
     if score_only:
-        unit = arrow.struct({"start": integer, "end": integer, "score": number})
-        fields: dict[str, Any] = {"score": number, "units": arrow.list_(unit)}
+        unit = arrow.struct({"start": integer, "end": integer, "kind": text, "score": number})
+        fields: dict[str, Any] = {"score": number, "format": text, "units": arrow.list_(unit)}
     else:
         spans = arrow.list_(arrow.list_(integer))
-        fields = {"text": text, "score": number, "spans": spans, "kept_units": integer, "total_units": integer}
+        fields = {"text": text, "score": number, "spans": spans, "line_spans": spans, "format": text}
+        fields |= {"kept_units": integer, "total_units": integer}
     new = arrow.struct(fields) if single else arrow.list_(arrow.struct({"index": integer} | fields))
     return arrow.schema({column: new} | ({f"{column}_error": text} if errors else {}))
 

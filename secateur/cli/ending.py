@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 INTERRUPTED = 130
+NOTHING_KEPT = 3
+"""Exit code of a pruning that kept nothing: not 1, so that a script does not take a failure for an empty context."""
 
 
 class UsageError(Exception):

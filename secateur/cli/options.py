@@ -52,10 +52,11 @@ def _pruning_options(*without: str, **defaults: Any) -> Any:
         if name not in without:
             default = defaults.get(name, option.default)
             bounds = Number(gte=option.minimum, lte=option.maximum) if option.kind in (int, float) else None
+            limits = f" Range: {option.range}." if option.range else ""
             parameter = Parameter(
-                help=f"{option.description}{f' Range: {option.range}.' if option.range else ''}",
+                help=f"{option.description}{' May be repeated.' if option.many else ''}{limits}",
                 validator=bounds,
-                negative=None if default is True else (),
+                negative=None if default is True or (option.kind is bool and option.optional) else (),
             )
             columns.append((name, Annotated[hints[name], parameter], field(default=default)))
     options = make_dataclass("Pruning", columns, frozen=True)

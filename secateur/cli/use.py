@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
-from rich.text import Text
 
 from secateur import __version__
-from secateur.cli.ending import INTERRUPTED, UsageError
+from secateur.cli.display import show
+from secateur.cli.ending import INTERRUPTED, NOTHING_KEPT, UsageError
 from secateur.cli.options import (
     PRUNING,
     DefaultModel,
@@ -32,81 +32,61 @@ from secateur.cli.options import (
     arg,
     flat,
 )
-from secateur.labelled.text_files import as_text, parse_json, read_limited
+from secateur.cli.reading import STDIN, read_passages
 from secateur.models.backends.onnx import cuda_available
 from secateur.models.calibration import Calibration
 from secateur.models.checkpoint import ONNX_FILES, WEIGHTS, read_config, resolve
-from secateur.models.errors import DataError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.registry import RUNTIMES, ModelChoice
-from secateur.models.requests import as_passage
-from secateur.models.segmentation import FORMATS
+from secateur.models.segmentation import AUTO, FORMATS
 from secateur.models.types import Passage, PruneResult
 
-
-def _read(name: str, jsonl: bool, text_format: str) -> list[Passage]:
-    if name.startswith("-") and name != "-":
-        raise UsageError(f"Unknown option: {name}. See `secateur prune --help`; a file of that name is ./{name}.")
-    try:
-        text = as_text(sys.stdin.buffer.read() if name == "-" else read_limited(Path(name)), name)
-    except OSError as error:
-        raise UsageError(f"{name}: cannot be read ({error.strerror})") from error
-    except DataError as error:
-        raise UsageError(str(error)) from error
-    if not (jsonl or name.endswith(".jsonl")):
-        return [Passage(text, id=None if name == "-" else name, format=text_format)]
-    passages = []
-    # Not splitlines: JSON strings may contain U+2028 and other characters that it takes for line ends.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                passages.append(as_passage(parse_json(line), f"{name}, line {number}"))
-            except (ValueError, RecursionError) as error:
-                raise UsageError(f"{name}, line {number}: is not JSON ({error})") from error
-    return passages
+_FORMAT_HELP = "Format of the passages that do not name their own.\n\n" + "\n".join(
+    f"- `{name}`: {one.description}" for name, one in FORMATS.items()
+)
+# What each option that can leave nothing asks for.
+_LOOSER = {
+    "min_score": "lower --min-score",
+    "max_tokens": "raise --max-tokens",
+    "compression": "lower --compression",
+    "never_keep": "give fewer --never-keep",
+}
 
 
-def _show(console: Console, passages: Sequence[Passage], result: PruneResult) -> None:
-    """Print every returned passage with its scores, kept text plain and dropped text dimmed, and the compression."""
-    for item in result.results:
-        passage = passages[item.index]
-        header = Text(str(passage.id) if passage.id is not None else f"passage {item.index}", style="bold")
-        header.append(f"  relevance {item.score:.2f}  kept {item.kept_units} of {item.total_units} units", style="cyan")
-        console.print(header)
-        text = Text()
-        for unit in item.units or ():
-            body = passage.text[unit.start : unit.end]
-            text.append(body.rstrip(), style="" if unit.kept else "dim")
-            text.append(f" {unit.score:.2f}", style="green" if unit.kept else "dim red")
-            text.append(body[len(body.rstrip()) :] or " ")
-        text.rstrip()
-        console.print(text, soft_wrap=True)
-        console.print()
-    usage = result.usage
-    console.print(f"{usage.input_tokens} tokens in, {usage.output_tokens} out: {usage.compression:.0%} dropped")
+def _nothing_kept(passages: Sequence[Passage], options: PruneOptions, result: PruneResult) -> str:
+    """Return what to say if no unit is kept, and what to do about it."""
+    if not any(one.text.strip() for one in passages):
+        return "nothing was kept: the passages have no text"
+    changes = ["raise --target-recall"] if options.target_recall is not None else ["lower --threshold"]
+    changes = changes if result.threshold else []
+    changes += [change for name, change in _LOOSER.items() if getattr(options, name) not in (None, ())]
+    return f"nothing was kept at threshold {result.threshold:g}; {', or '.join(changes)}"
 
 
 def prune(
     *files: Annotated[
         str,
         arg(
-            "Text files (one passage each), JSON-lines files (one passage per line), or `-` for stdin, the default.",
+            "Text files (one passage each), JSON-lines files (one passage per line), JSON files with a list of"
+            " passages, or `-` for stdin, the default.",
             allow_leading_hyphen=True,
         ),
     ],
     query: Query,
     json_: Annotated[bool, arg("Whether to print the whole result as JSON.", "--json", negative=())] = False,
     jsonl: Annotated[Switch, arg("Whether to read every file, and stdin, as JSON lines.")] = False,
-    format: Annotated[str, arg("Format of text files; JSON lines have their own.", choices=tuple(FORMATS))] = "text",
+    format: Annotated[str, arg(_FORMAT_HELP, choices=tuple(FORMATS))] = AUTO,
     pruning: Annotated[Pruning, PRUNING] = Pruning(),
     model: Model = ModelChoice(),
 ) -> None:
     """Prune passages for a query.
 
+    The exit status is 0 if text is kept, 3 if nothing is kept, 2 for wrong usage and 1 for any other failure.
+
     Example: `secateur prune -q "When was the Eiffel Tower finished?" notes.txt passages.jsonl`
     """
-    passages = [passage for name in files or ("-",) for passage in _read(name, jsonl, format)]
+    passages = [one for name in files or (STDIN,) for one in read_passages(name, jsonl=jsonl, text_format=format)]
     own = asdict(model)
     pruner = Pruner.load(own.pop("model"), **own)
     console = Console(highlight=False)
@@ -118,11 +98,14 @@ def prune(
     if json_:
         sys.stdout.write(json.dumps({"model": pruner.config.name, **asdict(result)}) + "\n")
     elif console.is_terminal:
-        _show(console, passages, result)
+        show(console, passages, result)
     else:
         encoding = sys.stdout.encoding or "utf-8"
         shown = result.text.encode(encoding, "backslashreplace").decode(encoding)
         sys.stdout.write(shown + "\n" if shown else "")
+    if all(item.empty for item in result.results):
+        sys.stderr.write(f"secateur: {_nothing_kept(passages, pruning, result)}\n")
+        sys.exit(NOTHING_KEPT)
 
 
 def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
@@ -156,6 +139,9 @@ def prune_corpus(
         str | None, arg("Column of a text, or of a list of texts or objects; `passages`, `text`... if unset.")
     ] = None,
     title_column: Annotated[str | None, arg("Column of the title of a passage that is a text.")] = None,
+    format_column: Annotated[
+        str | None, arg("Column of the format of a passage that is a text; `auto` if unset or null.")
+    ] = None,
     column: Annotated[str, arg("Name of the new column.")] = "pruned",
     score_only: Annotated[Switch, arg("Whether to write scores of passages and units instead of texts.")] = False,
     keep_broken: Annotated[
@@ -176,7 +162,7 @@ def prune_corpus(
     if query is not None and query_column is not None:
         raise UsageError(f"--query-column: {query_column!r} cannot be used with --query; give one of the two")
     options = CorpusOptions(
-        columns=Columns(query_column, passages_column, title_column),
+        columns=Columns(query_column, passages_column, title_column, format_column),
         query=query,
         pruning=PruneOptions(**asdict(pruning)),
         model=model,
@@ -220,7 +206,7 @@ def mcp(
 
 
 def info(model: DefaultModel = None, /) -> None:
-    """Show the contents of a model directory and the installed backends.
+    """Show the contents of a model directory, the installed backends and the formats of passages.
 
     Example: `secateur info secateur-nano-en`
     """
@@ -239,5 +225,6 @@ def info(model: DefaultModel = None, /) -> None:
         "target_recalls": sorted(calibration.thresholds) if calibration else [],
         "backends": {name: find_spec(runtime.package) is not None for name, runtime in RUNTIMES.items()},
         "cuda": cuda_available(),
+        "formats": {name: one.description for name, one in FORMATS.items()},
     }
     sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -18,7 +18,7 @@ from secateur.integrations.settings import PruneSettings
 from secateur.llm.credentials import public_url
 from secateur.models.errors import InputError
 from secateur.models.processes import PerProcess
-from secateur.models.segmentation import FORMATS
+from secateur.models.segmentation import AUTO, FORMATS
 from secateur.models.types import Passage, PassageResult, PruneResult
 
 if TYPE_CHECKING:
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 
 METADATA_KEY = "secateur"  # key of the metadata that integrations add
+
+_FORMAT_OF_MEDIA_TYPE = {
+    "text/markdown": "markdown",
+    "text/html": "html",
+    "application/xhtml+xml": "html",
+    "text/csv": "lines",
+    "application/json": "json",
+    "application/x-ndjson": "json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +163,8 @@ class PruningComponent(PruneSettings):
 def document_passage(text: str | None, metadata: Mapping[str, Any] | None, settings: PruneSettings) -> Passage:
     """Return the passage of a document, with the title and the format that its metadata names.
 
-    A document without text becomes an empty passage. A title that is not a string or is blank, and a format that is
-    not known, are ignored: the same keys may be used for other things.
+    A document without text becomes an empty passage. A format may be named by its media type. A title that is not a
+    string or is blank, and a format that is not known, are ignored: the same keys may be used for other things.
     """
     metadata = metadata or {}
     title = metadata.get(settings.title_key) if settings.title_key is not None else None
@@ -163,8 +172,13 @@ def document_passage(text: str | None, metadata: Mapping[str, Any] | None, setti
     return Passage(
         text or "",
         title=title if isinstance(title, str) and title.strip() else None,
-        format=name if isinstance(name, str) and name in FORMATS else "text",
+        format=_format_named(name) if isinstance(name, str) else AUTO,
     )
+
+
+def _format_named(name: str) -> str:
+    media_type = name.partition(";")[0].strip().lower()
+    return name if name in FORMATS else _FORMAT_OF_MEDIA_TYPE.get(media_type, AUTO)
 
 
 def result_metadata(
@@ -177,6 +191,8 @@ def result_metadata(
     added: dict[str, Any] = {} if passed_through(result) else {"relevance_score": item.score}
     added[METADATA_KEY] = {
         "spans": [list(span) for span in item.spans],
+        "line_spans": [list(span) for span in item.line_spans],
+        "format": item.format,
         "kept_units": item.kept_units,
         "total_units": item.total_units,
         "input_chars": len(text or ""),

@@ -6,12 +6,11 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from secateur.integrations.any_pruner import METADATA_KEY, AnyPruner, CallerNames, document_passage, result_metadata
-from secateur.integrations.settings import OPTIONS, PruneSettings
+from secateur.integrations.settings import PruneSettings, option_types
 from secateur.models.errors import MissingExtraError
-from secateur.models.options import PruneOptions
 from secateur.models.types import Passage, PruneResult
 
 try:
@@ -41,8 +40,8 @@ class SecateurPruner:
 
     Ids are kept. Of several documents with the same id, as two retrievers may find them, only the one with the highest
     score is pruned and returned, as by Haystack's own rankers. The score is the relevance; the retriever's is in
-    `meta["secateur"]`, with the kept spans (code points of the original content) and counts. Documents without content
-    are returned as they are.
+    `meta["secateur"]`, with the kept spans (code points of the original content), their lines, and counts. Documents
+    without content are returned as they are.
 
     Args:
         api_key: API key of the service.
@@ -56,9 +55,8 @@ class SecateurPruner:
         self._settings = PruneSettings(**settings)
         # A key need not exist before it is used, so that without a model this is made in `_ready`.
         self._pruner = None if pruner is None else AnyPruner(self._settings, pruner)
-        hints = get_type_hints(PruneOptions)
-        for name in OPTIONS:
-            component.set_input_type(self, name, hints[name] | None, None)
+        for name, kind in option_types().items():
+            component.set_input_type(self, name, kind | None, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a pipeline is saved with. Of the key, that is the name of its variable."""

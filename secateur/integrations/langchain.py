@@ -29,8 +29,9 @@ class SecateurCompressor(PruningComponent, BaseDocumentCompressor, Serializable)
     """Returns new documents with pruned `page_content`; the originals are not changed.
 
     Their metadata is a deep copy, with `relevance_score` and, under `secateur`, the kept spans (code points of the
-    original text) and counts. For a `ContextualCompressionRetriever` or a `DocumentCompressorPipeline`; in a chain or a
-    graph's node, use `RunnableLambda(lambda x: compressor.compress_documents(x["documents"], x["query"]))`.
+    original text), their lines, and counts. For a `ContextualCompressionRetriever` or a `DocumentCompressorPipeline`;
+    in a chain or a graph's node, use
+    `RunnableLambda(lambda x: compressor.compress_documents(x["documents"], x["query"]))`.
 
     Args:
         pruner: Loaded model to use.

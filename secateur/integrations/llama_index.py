@@ -37,9 +37,9 @@ class SecateurPostprocessor(PruningComponent, BaseNodePostprocessor):
     """Returns copies of the nodes with pruned text; the originals are not changed.
 
     Ids, relationships and metadata are kept. The score is the relevance; the retriever's is in the metadata's
-    `secateur`, with the kept spans (code points of the original text) and counts, which prompts and embeddings leave
-    out. `ReRankStartEvent` and `ReRankEndEvent` are emitted. `postprocess_nodes` raises `InputError` if the query or an
-    option is wrong, and `ServiceError` if the service did not answer.
+    `secateur`, with the kept spans (code points of the original text), their lines, and counts, which prompts and
+    embeddings leave out. `ReRankStartEvent` and `ReRankEndEvent` are emitted. `postprocess_nodes` raises `InputError`
+    if the query or an option is wrong, and `ServiceError` if the service did not answer.
 
     Args:
         pruner: Loaded model to use.

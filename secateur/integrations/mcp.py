@@ -23,8 +23,8 @@ from secateur import __version__
 
 _NAMES = CallerNames({"passages": "texts"})
 _INSTRUCTIONS = (
-    "Cuts long retrieved texts down to the sentences that help to answer a query, word for word, and ranks the texts. "
-    "Use it on search results, files or notes before reading them."
+    "Cuts long retrieved texts down to the sentences, lines and table rows that help to answer a query, word for word, "
+    "and ranks the texts. Use it on search results, web pages, files, logs or tool output before reading them."
 )
 
 
@@ -33,14 +33,16 @@ class PrunedText(BaseModel):
 
     source: int = Field(description="Number of the text in the call, from 1.")
     score: float = Field(description="Relevance to the query, in [0, 1].")
-    text: str = Field(description="Kept sentences; empty if there are none.")
+    text: str = Field(description="Kept text; empty if there is none.")
     spans: list[tuple[int, int]] = Field(description="Positions of the kept text, [start, end) in characters.")
+    line_spans: list[tuple[int, int]] = Field(description="First and last line of each span, from 1.")
+    format: str = Field(description="Format by which the text was cut.")
 
 
 class Pruned(BaseModel):
     """Result of the tool."""
 
-    context: str = Field(description="All kept sentences, by falling relevance, each block under [source].")
+    context: str = Field(description="All kept text, by falling relevance, each block under [source].")
     texts: list[PrunedText] = Field(description="Texts by falling relevance.")
     input_tokens: int = Field(description="Number of tokens of all texts.")
     output_tokens: int = Field(description="Number of kept tokens.")
@@ -63,7 +65,14 @@ def make_server(settings: PruneSettings, log_level: Literal["INFO", "WARNING"] =
         return Pruned(
             context=format_context(result, [None] * len(texts)),
             texts=[
-                PrunedText(source=item.index + 1, score=item.score, text=item.text, spans=list(item.spans))
+                PrunedText(
+                    source=item.index + 1,
+                    score=item.score,
+                    text=item.text,
+                    spans=list(item.spans),
+                    line_spans=list(item.line_spans),
+                    format=item.format,
+                )
                 for item in result.results
             ],
             input_tokens=result.usage.input_tokens,

@@ -15,17 +15,24 @@ OPTIONS = {name: option for name, option in option_table().items() if name != "r
 """Options of an integration: all but one, because a framework's documents have no place for units."""
 
 
+def option_types() -> dict[str, Any]:
+    """Return the type of each option for a framework; a list is one that JSON and YAML can hold."""
+    hints = get_type_hints(PruneOptions)
+    return {name: list[str] if option.many else hints[name] for name, option in OPTIONS.items()}
+
+
 def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
     """Return the options as types and fields of pydantic, some with other defaults than in the option table.
 
     The fields' schemas have the ranges, but pruning checks them, so that errors are the same everywhere.
     """
-    hints = get_type_hints(PruneOptions)
-    found = {}
-    for name, option in OPTIONS.items():
+    found: dict[str, tuple[Any, FieldInfo]] = {}
+    for name, kind in option_types().items():
+        option = OPTIONS[name]
         schema: Any = option.schema
         default = defaults.get(name, option.default)
-        found[name] = hints[name], Field(default, description=option.description, json_schema_extra=schema)
+        default = list(default) if option.many else default
+        found[name] = kind, Field(default, description=option.description, json_schema_extra=schema)
     return found
 
 
@@ -41,7 +48,9 @@ class PruneSettings(_Options):
     model_config = ConfigDict(extra="forbid")
 
     title_key: str | None = Field(default="title", description="Metadata key of a title that the model reads.")
-    format_key: str | None = Field(default="format", description="Metadata key of the text's format.")
+    format_key: str | None = Field(
+        default="format", description="Metadata key of the text's format, or its media type."
+    )
 
     model: str | None = Field(default=None, description="Model directory or name; with url, name of a served model.")
     backend: str = Field(default="auto", description=f"Backend: {either(BACKENDS)}.")

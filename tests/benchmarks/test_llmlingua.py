@@ -95,7 +95,8 @@ def test_a_unit_scores_the_mean_of_its_tokens(directory: Path, system: LlmLingua
 def test_it_knows_no_query_no_title_and_ranks_nothing(system: LlmLingua2) -> None:
     passages = [passage(text) for text in (*TEXTS, LONG, "")]
     first = system.score_units("Who built it?", passages)
-    second = system.score_units("", [SegmentedPassage.of(Passage(p.passage.text, title="T"), p.tiling) for p in passages])
+    titled = [SegmentedPassage.of(Passage(p.passage.text, title="T"), p.tiling) for p in passages]
+    second = system.score_units("", titled)
     for one, other in zip(first, second, strict=True):
         assert one.units == pytest.approx(other.units)
         assert math.isnan(one.relevance)

@@ -103,3 +103,13 @@ def test_files_without_text_or_with_one_id_twice_are_errors(tmp_path: Path) -> N
     with pytest.raises(DataError, match="duplicate id 'a'"):
         chunk(source, out, ChunkOptions())
     assert not out.exists()
+
+
+def test_chunks_have_the_format_of_the_whole_document() -> None:
+    document = Document("d", "# Title\n\nOne. Two.\n", format="auto")
+    chunks = list(chunk_document(document, ChunkOptions(units=1), SEGMENTER, ChunkReport()))
+    assert [(one.text, one.format) for one in chunks] == [
+        ("# Title", "markdown"),
+        ("One.", "markdown"),
+        ("Two.", "markdown"),
+    ]

@@ -9,6 +9,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from secateur.eval.loaders import load_sources, measurable_sources
+from secateur.eval.quality import sources_by_group
 from secateur.eval.units import SourceBuilder
 from secateur.models.errors import DataError
 
@@ -100,3 +101,26 @@ def test_a_broken_row_of_a_dataset_is_named(tmp_path: Path) -> None:
     Dataset.from_list([{"question": "Who?"}]).save_to_disk(str(tmp_path / "set"))
     with pytest.raises(DataError, match="row 1: KeyError"):
         load_sources(tmp_path / "set")
+
+
+def test_sources_are_grouped_by_their_directories(tmp_path: Path) -> None:
+    for name in ("docs/dev", "lines/dev", "dev"):
+        (tmp_path / name).mkdir(parents=True)
+        write(tmp_path / name / f"{name.split('/')[0]}_set.jsonl", row("1"))
+    paths = [tmp_path / "dev", tmp_path / "docs/dev", tmp_path / "lines/dev" / "lines_set.jsonl"]
+    sources, _ = measurable_sources(paths, SourceBuilder())
+    assert sources_by_group(sources) == {"prose": ["dev_set"], "docs": ["docs_set"], "lines": ["lines_set"]}
+    assert sources_by_group(sources[1:2]) == {}
+
+
+def test_two_sources_of_one_name_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    paths = [write(tmp_path / name, row("1")) for name in ("a.jsonl", "docs/a.jsonl")]
+    with pytest.raises(DataError, match="the source 'a' occurs 2 times; rename a file"):
+        load_sources(paths)
+
+
+def test_an_unknown_format_is_an_error_that_names_the_line(tmp_path: Path) -> None:
+    wrong = {"text": TEXT, "format": "scroll"}
+    with pytest.raises(DataError, match=r"a\.jsonl, line 1: .*unknown format 'scroll'"):
+        load_sources(write(tmp_path / "a.jsonl", row("1", passages=[wrong])))

@@ -94,3 +94,10 @@ def test_the_shipped_model_finds_most_needles(
     found = result["systems"]["secateur"]["needles"]
     assert found["1"]["found"] > 0.8
     assert found["1"]["extra_units"] < 3
+
+
+def test_haystacks_are_plain_text(build: Build) -> None:
+    log = "".join(f"{number} step\n" for number in range(40))
+    source = build("log", [Example("1", "log", "?", (LabelledPassage(Passage(log, format="lines"), (), False),))])
+    with pytest.raises(DataError, match="no source has 5 units of plain text"):
+        next(haystacks([source], 5, random.Random(0)))

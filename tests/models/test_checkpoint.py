@@ -57,7 +57,7 @@ def test_a_file_is_no_model(shipped: Path) -> None:
 
 
 def test_a_config_is_read_as_it_was_written(tmp_path: Path) -> None:
-    config = ModelConfig("mine", window=128, rank_head="linear", threshold=0.25, training={"seed": 1})
+    config = ModelConfig("mine", window=128, rank_head="linear", threshold=0.25, instruction=True, training={"seed": 1})
     write_config(tmp_path, {"vocab_size": 10, "model_type": "bert"}, config)
     assert read_config(tmp_path) == config
     assert read_encoder_config(tmp_path) == {"vocab_size": 10, "model_type": "bert"}
@@ -105,6 +105,7 @@ def test_a_section_without_a_name_is_incomplete(model_copy: Path) -> None:
         *(("window", value) for value in (31, 48, 0, -1, 512.0, "512", None, True)),
         ("rank_head", "cubic"),
         ("prune_head", "cubic"),
+        *(("instruction", value) for value in ("yes", 1, None)),
         *(("segmenter", value) for value in ("spacy", "", None, EMPTY_LIST)),
     ],
 )

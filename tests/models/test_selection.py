@@ -159,6 +159,18 @@ def test_head_and_tail_are_kept_whatever_their_scores() -> None:
     assert kept(select([scored([0.1] * 2)], PruneOptions(head=9, tail=9), 0.5)) == [[0, 1]]
 
 
+def test_many_units_with_all_their_neighbours_take_a_moment() -> None:
+    passage = scored([0.9, 0.1] * 20_000)
+    assert select([passage], PruneOptions(neighbours=10**9), 0.5)[0].kept.all()
+
+
+def test_many_gaps_within_a_budget_take_a_moment() -> None:
+    passage = scored([0.9, 0.1] * 20_000)
+    (selection,) = select([passage], PruneOptions(max_tokens=30_001, joiner=" … "), 0.5)
+    # Each further unit costs itself and a gap.
+    assert kept([selection]) == [list(range(0, 30_002, 2))]
+
+
 def test_markup_is_neither_head_nor_neighbour_nor_best_unit() -> None:
     passage = scored([0.9, 0.1, 0.1], relevance=0.9, first_kind="markup")
     assert kept(select([passage], PruneOptions(), 0.5)) == [[1]]

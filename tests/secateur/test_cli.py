@@ -28,6 +28,7 @@ from secateur.cli.app import docstrings, parse
 from secateur.labelled.text_files import read_limited
 from secateur.models.options import option_table
 from secateur.models.pruner import Pruner
+from secateur.models.segmentation import FORMATS
 from secateur.models.types import Passage
 
 PATIENCE = 300
@@ -151,6 +152,78 @@ def test_json_lines_are_strings_and_objects(run: Run, tmp_path: Path) -> None:
     assert (second["id"], second["text"], second["metadata"]) == (7, "A\u2028b. C.", {"page": 3})
 
 
+PASSAGES = ["One is.", {"text": "Two is.", "id": 7, "format": "lines"}]
+READ = [(None, "One is.", "text"), (7, "Two is.", "lines")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.json", json.dumps(PASSAGES), READ),
+        ("a.ndjson", "".join(f"{json.dumps(one)}\n" for one in PASSAGES), READ),
+        ("a.json", "\ufeff" + json.dumps(PASSAGES, indent=1), READ),
+        ("a.json", '{"text": "One is."}', [("a.json", '{"text": "One is."}', "json")]),
+        ("a.json", '[{"text": "a"}, {"name": "b"}]', [("a.json", '[{"text": "a"}, {"name": "b"}]', "json")]),
+        ("a.json", "[1, 2]", [("a.json", "[1, 2]", "json")]),
+        ("a.json", '["cut', [("a.json", '["cut', "json")]),
+        ("a.txt", '["One is."]', [("a.txt", '["One is."]', "json")]),
+    ],
+    ids=["list", "lines", "byte order mark", "object", "other objects", "numbers", "cut", "text file"],
+)  # fmt: skip
+def test_a_json_file_with_a_list_of_passages_is_read_as_passages(
+    run: Run, tmp_path: Path, name: str, content: str, found: list[tuple[str | int | None, str, str]]
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    outcome = run("prune", "-q", QUERY, "--json", "--threshold", "0", "--no-reorder", name)
+    got = [(item["id"], item["text"], item["format"]) for item in json.loads(outcome.out)["results"]]
+    assert (outcome.code, got) == (0, found)
+
+
+def test_the_format_is_that_of_passages_that_do_not_name_their_own(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(PASSAGES))
+    (tmp_path / "b.json").write_text('{"a": 1}')
+    outcome = run("prune", "-q", QUERY, "--json", "--format", "markdown", "--no-reorder", "a.json", "b.json")
+    assert [item["format"] for item in json.loads(outcome.out)["results"]] == ["markdown", "lines", "markdown"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--threshold", "1"], "at threshold 1; lower --threshold"),
+        (["--threshold", "0", "--max-tokens", "1"], "at threshold 0; raise --max-tokens"),
+        (["--compression", "1"], "at threshold 0; lower --compression"),
+        (["--threshold", "1", "--min-score", "1", "--never-keep", "a"],
+         "at threshold 1; lower --threshold, or lower --min-score, or give fewer --never-keep"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nothing_kept_is_exit_code_3_and_one_line_that_says_what_to_do(
+    run: Run, files: list[str], arguments: list[str], said: str, form: str
+) -> None:
+    output = ["--json"] if form == "json" else []
+    outcome = run("prune", "-q", QUERY, "--no-keep-relevant", *arguments, *output, *files)
+    assert (outcome.code, outcome.err) == (3, f"secateur: nothing was kept {said}\n")
+    if form == "json":
+        assert all(item["empty"] for item in json.loads(outcome.out)["results"])
+    else:
+        assert outcome.out == ""
+
+
+def test_nothing_kept_of_nothing_says_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "blank.txt").write_text(" \n")
+    outcome = run("prune", "-q", QUERY, "blank.txt")
+    assert outcome == Outcome(3, "", "secateur: nothing was kept: the passages have no text\n")
+
+
+def test_what_did_not_fit_is_a_warning_on_stderr(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "stock.csv").write_text(STOCK)
+    outcome = run("prune", "-q", QUERY, *BY_HAND, "--always-keep", "numbers", "--max-tokens", "20", "stock.csv")
+    assert (outcome.code, outcome.out.splitlines()[0], outcome.out.count("\n")) == (0, "name,price,stock", 2)
+    said = "secateur: warning: always_keep: 2 matching units did not fit into the token budget\n"
+    assert outcome.err == said
+
+
 def test_a_named_pipe_is_read_and_what_has_no_end_is_an_error(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +233,7 @@ def test_a_named_pipe_is_read_and_what_has_no_end_is_an_error(
     writer.start()
     assert run("prune", "-q", "q", "--threshold", "0", str(pipe)).out == "It is. It was.\n"
     writer.join()
-    monkeypatch.setattr("secateur.cli.use.read_limited", partial(read_limited, limit=1 << 20))
+    monkeypatch.setattr("secateur.cli.reading.read_limited", partial(read_limited, limit=1 << 20))
     outcome = run("prune", "-q", "q", "/dev/zero")
     assert outcome.code == 2
     assert "/dev/zero: is larger than 1 MiB" in one_line(outcome)
@@ -174,7 +247,7 @@ def test_stdin_can_be_json_lines(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_json_can_carry_any_id_and_warnings_go_to_stderr(run: Run, tmp_path: Path) -> None:
     (tmp_path / "odd.jsonl").write_text('{"text": "\\udc00 is.", "id": "\\ud800"}')
-    outcome = run("prune", "-q", QUERY, "--json", "odd.jsonl")
+    outcome = run("prune", "-q", QUERY, "--json", "--threshold", "0", "odd.jsonl")
     assert outcome.code == 0
     assert json.loads(outcome.out)["results"][0]["id"] == "\ud800"
     assert outcome.err.startswith("secateur: warning: passages[0]")
@@ -201,6 +274,12 @@ def test_a_terminal_that_cannot_show_a_character_gets_it_escaped(
         (["-q", "q", "number.jsonl"], "number.jsonl, line 2: 42 is not a passage"),
         (["-q", "q", "textless.jsonl"], "textless.jsonl, line 1.text: is missing"),
         (["-q", "q", "deep.jsonl"], "deep.jsonl, line 1: is not JSON"),
+        (["-q", "q", "format.json"], "format.json[1].format: unknown format 'pdf'"),
+        (["-q", "q", "empty.json"], "passages: is empty"),
+        (["-q", "q", "--always-keep", "re:(", "good.txt"], "always_keep[0]: 're:(' is no pattern in RE2 syntax"),
+        (["-q", "q", "--never-keep", "", "good.txt"], "never_keep[0]: has 0 characters"),
+        (["-q", "q", "--gap-marker", "{line}", "good.txt"], "gap_marker: '{line}' has the unknown field {line}"),
+        (["-q", "q", "--compression=0.5", "--max-tokens=9", "good.txt"], "compression: cannot be used with max_tokens"),
         (["-q", "q", "--jsonl", "empty.txt"], "passages: is empty"),
         (["-q", " ", "good.txt"], "query: is empty"),
         (["-q", "q", "--threads", "0", "good.txt"], "threads: 0 is not a positive integer"),
@@ -215,6 +294,8 @@ def test_bad_usage_is_exit_code_2_and_one_line(run: Run, tmp_path: Path, argumen
     (tmp_path / "number.jsonl").write_text('"one"\n42\n')
     (tmp_path / "textless.jsonl").write_text('{"id": 1}\n')
     (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    (tmp_path / "format.json").write_text('["one", {"text": "two", "format": "pdf"}]')
+    (tmp_path / "empty.json").write_text("[]")
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "good.txt").write_text("It is. It was.")
     outcome = run("prune", *arguments)
@@ -332,10 +413,43 @@ def test_pruning_options_are_those_of_the_table(run: Run, files: list[str], prun
     for command, without in (("prune", set()), ("prune-corpus", {"return_units"}), ("mcp", {"return_units"})):
         flags = set(re.findall(r"--[a-z-]+", run(command, "--help").out))
         assert {name for name in option_table() if f"--{name.replace('_', '-')}" not in flags} == without
-    options: dict[str, Any] = {"threshold": 1.0, "min_units": 1, "joiner": " ... ", "keep_title": False}
-    given = ["--threshold=1", "--min-units=1", "--no-keep-title"]
+    options: dict[str, Any] = {"threshold": 1.0, "min_units": 1, "joiner": " ... ", "keep_relevant": False}
+    given = ["--threshold=1", "--min-units=1", "--no-keep-relevant"]
     expected = pruner.prune(QUERY, list(TEXTS.values()), **options).text
     assert run("prune", "-q", QUERY, *given, "--joiner= ... ", *files).out == expected + "\n"
+
+
+STOCK = "name,price,stock\nWidget,10.00,5\nGadget,25.50,3\nGizmo,9.90,0\n"
+BY_HAND = ["--threshold", "1", "--no-keep-relevant"]  # nothing is kept by its score
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["--always-keep", "Gadget"], [0, 2]),
+        (["--always-keep", "Gadget", "--always-keep", "re:^Wid"], [0, 1, 2]),
+        (["--always-keep", "Gadget", "--no-keep-structure"], [2]),
+        (["--always-keep", "Gadget", "--keep-structure", "--format", "text"], [0, 1, 2, 3]),
+        (["--always-keep", "numbers", "--never-keep", "25.50", "--never-keep=G"], [0, 1]),
+        (["--head", "1", "--tail", "1"], [0, 3]),
+        (["--always-keep=Widget", "--neighbours=1", "--no-keep-structure"], [0, 1, 2]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and value and isinstance(value[0], str) else "",
+)
+def test_lists_are_repeated_and_what_is_on_by_default_has_a_negative(
+    run: Run, tmp_path: Path, arguments: list[str], lines: list[int]
+) -> None:
+    (tmp_path / "stock.csv").write_text(STOCK)
+    outcome = run("prune", "-q", QUERY, *BY_HAND, *arguments, "stock.csv")
+    rows = STOCK.splitlines()
+    assert outcome == Outcome(0, "".join(f"{rows[line]}\n" for line in lines), "")
+
+
+def test_help_describes_each_format(run: Run) -> None:
+    shown = " ".join(run("prune", "--help").out.replace("│", " ").split())
+    for name, one in FORMATS.items():
+        assert f"{name}: {one.description.replace('`', '')}" in shown
+    assert "[choices: auto, text, markdown, html, lines, json] [default: auto]" in shown
 
 
 def test_info_says_what_the_model_and_the_installation_hold(run: Run, pruner: Pruner) -> None:
@@ -348,6 +462,7 @@ def test_info_says_what_the_model_and_the_installation_hold(run: Run, pruner: Pr
     assert (content["window"], content["threshold"]) == (pruner.config.window, pruner.config.threshold)
     assert content["target_recalls"] == sorted(pruner.calibration.thresholds if pruner.calibration else ())
     assert content["backends"]["openvino"] == (find_spec("openvino") is not None)
+    assert content["formats"] == {name: one.description for name, one in FORMATS.items()}
 
 
 @pytest.mark.slow

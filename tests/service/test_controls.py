@@ -124,7 +124,7 @@ def test_the_schema_documents_kinds_reasons_and_formats(client: httpx.Client) ->
     unit = schemas["UnitOut"]["properties"]
     assert unit["kind"]["enum"] == list(get_args(UnitKind))
     assert [name for one in unit["reason"]["anyOf"] for name in one.get("enum", [])] == list(REASONS)
-    assert all(f"`{name}`: {meaning}" in unit["reason"]["description"] for name, meaning in REASONS.items())
+    assert all(f"`{name}`: {meaning}." in unit["reason"]["description"] for name, meaning in REASONS.items())
     assert schemas["ResultOut"]["properties"]["format"]["enum"] == ["text", "markdown", "html", "lines", "json"]
     always = schemas["PruneBody"]["properties"]["always_keep"]
     assert always["items"] == {"type": "string", "minLength": 1, "maxLength": 1000}

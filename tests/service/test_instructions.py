@@ -31,7 +31,7 @@ def instructed(pruner: Pruner) -> Iterator[TestClient]:
         yield client
 
 
-def ranked(client: httpx.Client, path: str, **body: Any) -> tuple[dict[int, float], httpx.Response]:
+def ranked(client: Any, path: str, **body: Any) -> tuple[dict[int, float], httpx.Response]:
     """Return the score of each text by its index, and the response."""
     response = client.post(path, json={"query": QUERY, **body})
     assert response.status_code == 200, response.text

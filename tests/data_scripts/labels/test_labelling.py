@@ -276,6 +276,17 @@ def test_units_are_those_of_the_pairs_format(tmp_path: Path, server: Loopback, m
     assert (two.units, two.labels) == (one.units, (1.0, 0.0))
 
 
+def test_markup_is_neither_shown_nor_labelled(tmp_path: Path, server: Loopback) -> None:
+    page = "<p>Cats sleep.</p><p>The tower was finished in <b>1889</b>.</p>"
+    source, out = tmp_path / "pairs.jsonl", tmp_path / "labels.jsonl"
+    write_json_lines(source, [pair(1, passage=page, format="html")])
+    projection = project(source, out, server.endpoint(max_tokens=9), LabelOptions())
+    assert "Passage:\n[1] Cats sleep.\n[2] The tower was finished in 1889 .\n" in projection.prompts[0]
+    (one,), _ = run(source, server)
+    assert one.labels == (0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    assert page[slice(*one.units[4])] == "The tower was finished in <b>1889</b>."
+
+
 def command(pairs: Path, server: Loopback, out: Path, *more: str) -> list[str]:
     where = ["--in", str(pairs), "--out", str(out), "--base-url", server.url, "--llm", "model"]
     return ["data", "label", *where, "--concurrency", "4", *more]

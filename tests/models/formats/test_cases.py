@@ -189,7 +189,7 @@ CASES = [
         "lines",
         COMMITS,
         "Lock",
-        "commit 685711e2721b64d98f27b7c6095a437edbcccf3d\nDate:   Fri Apr 1 15:56:20 2022 +0000\n\n    Lock the counter",
+        COMMITS[COMMITS.index("commit 68") :].replace("Author: Jonas Weber <jonas@example.com>\n", "").rstrip(),
     ),
     Case(
         "the reason of a state",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from secateur.models.formats.auto import detect_format
 from secateur.models.segmentation import FORMATS, segment
+from secateur.models.selection import with_structure
 from secateur.models.types import Passage, Unit
 
 NAMES = sorted(FORMATS)
@@ -170,6 +171,79 @@ def test_prose_is_text() -> None:
     assert detect_format("") == detect_format(" \n") == "text"
 
 
+def units_of(text: str, name: str) -> list[Unit]:
+    units = segment(Passage(text, format=name))
+    assert_tiles(text, units)
+    return units
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<ul><li>" * 10_000 + "x",
+        "<div>" * 10_000 + "x" + "</div>" * 10_000,
+        "- " * 10_000 + "x",
+        "".join("  " * (depth % 90) + "- x\n" for depth in range(10_000)),
+        "one\r\ntwo\rthree\n\n\r\r\n" * 5_000,
+        "a\x00b. C\x00 " * 10_000,
+        "\tx\n" * 20_000 + "\t" * 100_000,
+        "```\nx = 1\n" + "y = 2\n" * 20_000,
+        "<p class='" * 20_000,
+        "<!--" * 20_000,
+        "[" * 100_000,
+        '{"a":' * 20_000,
+        '"\\' * 50_000,
+        "cor-\n" * 20_000,
+        "text that goes\n\nPage 3 of 12\n\x0con. " * 3_000,
+        "A: This is. It is.\n" * 10_000,
+        ":issue:`1` " * 10_000,
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_hostile_text_is_tiled_at_once(text: str, name: str) -> None:
+    """Work that grows with the square of the length would not end."""
+    units_of(text, name)
+
+
+def test_a_table_of_many_rows_has_one_header() -> None:
+    units = units_of("| a | b |\n|---|---|\n" + "| x. Y z | 2 |\n" * 5_000, "auto")
+    assert [(unit.kind, unit.needs) for unit in units] == [("table_header", ())] + [("table_row", (0,))] * 5_000
+
+
+def test_a_line_of_five_megabytes_of_json_has_its_entries() -> None:
+    row = {"text": "word " * 60}
+    text = json.dumps([row] * (5_000_000 // len(json.dumps(row))))
+    units = units_of(text, "auto")
+    assert len(text) > 4_900_000
+    assert detect_format(text) == "json"
+    inner = [unit for unit in units if text[unit.start : unit.end].strip().startswith('"text"')]
+    assert len(inner) == text.count('"text"')
+
+
+def test_an_unclosed_fence_or_tag_reaches_to_the_end() -> None:
+    assert {unit.kind for unit in units_of("```\na b\nc d", "markdown")} == {"code"}
+    assert [unit.kind for unit in units_of("<p>One.<script>let a; <p>no", "html")][-1] == "markup"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_each_kind_of_line_break_ends_a_line(newline: str) -> None:
+    assert len(units_of(newline.join(["GET /a 200", "GET /b 404", "GET /c 500"]), "lines")) == 3
+
+
+def test_a_chain_of_sentences_that_need_each_other_is_bounded() -> None:
+    units = units_of("# A\n\n" + "This is it. " * 100, "markdown")
+    longest = max(len(with_structure(units, index)) for index in range(len(units)))
+    assert longest == 1 + 8 + 1  # itself, those before it, and the heading
+
+
+@pytest.mark.parametrize("character", ["x", "\n", '{"a": 1},'])
+def test_the_format_depends_on_the_first_characters_alone(character: str) -> None:
+    head = "# Title\n\n" + "word " * 4_000
+    assert len(head) > 20_000
+    assert detect_format(head + character * 100_000) == detect_format(head) == "markdown"
+
+
 HOSTILE = [
     "<a ",
     '<a "',
@@ -189,6 +263,17 @@ HOSTILE = [
     "a.[3]",
     "<!--",
 ]
+
+
+def test_what_an_inline_element_joins_needs_what_its_pieces_need() -> None:
+    text = "<pre>class A:\n    <b>def f(self):\n        return 1</b>\n    def g(self):\n        return 2</pre>"
+    units = segment(Passage(text, format="html"))
+    assert [text[unit.start : unit.end].strip() for unit in units[1:4]] == [
+        "class A:",
+        "<b>def f(self):\n        return 1</b>",
+        "def g(self):",
+    ]
+    assert [unit.needs for unit in units] == [(5,), (0,), (0, 1), (0, 1), (0, 3), (0,)]
 
 
 @pytest.mark.slow

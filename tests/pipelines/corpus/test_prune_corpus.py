@@ -87,10 +87,12 @@ def test_every_form_into_every_form(form: str, target: str, tmp_path: Path, prun
         expected = pruner.prune(row["question"], [row["text"]]).results[0]
         assert {name: found[name] for name in row} == row
         pruned = found["pruned"]
-        assert pruned.keys() == {"text", "score", "spans", "kept_units", "total_units"}
+        assert pruned.keys() == {"text", "score", "spans", "line_spans", "format", "kept_units", "total_units"}
         assert pruned["text"] == expected.text
         assert pruned["score"] == pytest.approx(expected.score, abs=1e-3)
         assert [tuple(span) for span in pruned["spans"]] == list(expected.spans)
+        assert [tuple(span) for span in pruned["line_spans"]] == list(expected.line_spans)
+        assert pruned["format"] == expected.format
         assert (pruned["kept_units"], pruned["total_units"]) == (expected.kept_units, expected.total_units)
     assert [path.name for path in out.parent.iterdir()] == [target], "nothing else is left there"
 
@@ -112,8 +114,10 @@ def test_scores_only(tmp_path: Path, pruner: Pruner) -> None:
     for row in _read(out):
         units = pruner.prune(QUERIES[0], [row["body"]], return_units=True).results[0].units
         assert units is not None
+        assert row["scores"].keys() == {"score", "format", "units"}
         assert row["scores"]["units"] == [
-            {"start": unit.start, "end": unit.end, "score": pytest.approx(unit.score, abs=1e-3)} for unit in units
+            {"start": unit.start, "end": unit.end, "kind": unit.kind, "score": pytest.approx(unit.score, abs=1e-3)}
+            for unit in units
         ]
 
 
@@ -123,6 +127,35 @@ def test_titles_are_read_from_their_column(tmp_path: Path, pruner: Pruner) -> No
     prune_corpus(_lines(tmp_path / "in.jsonl", rows), out, CorpusOptions(columns=Columns(title="name")))
     titled = pruner.prune(QUERIES[0], [{"text": rows[0]["text"], "title": "The tower"}]).results[0]
     assert _read(out)[0]["pruned"]["score"] == pytest.approx(titled.score, abs=1e-3)
+
+
+STOCK = "name,price,stock\nWidget,10.00,5\nGadget,25.50,3\n"
+
+
+@pytest.mark.parametrize("target", ["out.jsonl", "out.parquet"])
+def test_formats_are_read_from_their_column_or_the_passage(target: str, tmp_path: Path) -> None:
+    rows = [{"query": QUERIES[0], "text": STOCK, "kind": kind} for kind in ("lines", "text", None)]
+    pruning = PruneOptions(threshold=1, keep_relevant=False, always_keep=("Gadget",))
+    options = CorpusOptions(columns=Columns(format="kind"), pruning=pruning)
+    prune_corpus(_lines(tmp_path / "in.jsonl", rows), tmp_path / target, options)
+    found = [row["pruned"] for row in _read(tmp_path / target)]
+    assert [one["format"] for one in found] == ["lines", "text", "lines"]
+    assert [one["text"] for one in found[::2]] == ["name,price,stock\nGadget,25.50,3"] * 2
+    assert [one["line_spans"] for one in found[::2]] == [[[1, 1], [3, 3]]] * 2
+
+    listed = [{"query": QUERIES[0], "passages": [{"text": STOCK, "format": kind} for kind in ("json", None)]}]
+    prune_corpus(_lines(tmp_path / "in.jsonl", listed), tmp_path / target, CorpusOptions(pruning=pruning))
+    (row,) = _read(tmp_path / target)
+    assert {one["index"]: one["format"] for one in row["pruned"]} == {0: "json", 1: "lines"}
+
+
+def test_a_format_that_is_not_known_breaks_its_row(tmp_path: Path) -> None:
+    rows = [{"query": QUERIES[0], "text": TOWER, "kind": kind} for kind in ("text", "pdf", "textt")]
+    corpus, options = _lines(tmp_path / "in.jsonl", rows), CorpusOptions(columns=Columns(format="kind"))
+    with pytest.raises(DataError, match=re.escape("row 2: passages[0].format: unknown format 'pdf'")):
+        prune_corpus(corpus, tmp_path / "out.jsonl", options)
+    with pytest.raises(InputError, match=r"^--format-column: .* has no column 'sort'"):
+        prune_corpus(corpus, tmp_path / "out.jsonl", CorpusOptions(columns=Columns(format="sort")))
 
 
 def test_what_only_datasets_know_stays(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def check(found: list[Document], pruner: Pruner) -> None:
         assert document.content == (None if original.content is None else item.text)
         assert document.score == pytest.approx(item.score, abs=1e-4)
         assert document.meta["secateur"]["spans"] == [list(span) for span in item.spans]
+        assert document.meta["secateur"]["line_spans"] == [list(span) for span in item.line_spans]
+        assert document.meta["secateur"]["format"] == item.format
         assert document.meta["secateur"]["retrieval_score"] == original.score
         assert {key: value for key, value in document.meta.items() if key != "secateur"} == original.meta
     assert found[0].id == "tower" and "March 1889" in str(found[0].content)
@@ -70,6 +72,19 @@ def test_it_prunes_sync_and_async_and_leaves_originals_alone(component: Secateur
 def test_arguments_of_a_run_come_before_those_of_the_component(component: SecateurPruner) -> None:
     assert len(component.run(query=QUERY, documents=documents(), top_n=2)["documents"]) == 2
     assert [d.id for d in component.run(query=QUERY, documents=documents(), min_score=0.5)["documents"]] == ["tower"]
+
+
+def test_lists_of_text_to_keep_or_drop(component: SecateurPruner) -> None:
+    log = "2024-05-01 12:00:00 INFO started\n2024-05-01 12:00:01 ERROR disk full\n2024-05-01 12:00:02 INFO stopped"
+    given = [Document(content=log)]
+    kept: dict[str, Any] = {"threshold": 1.0, "keep_relevant": False, "always_keep": ["errors", "re:stop+ed$"]}
+    (found,) = component.run(query=QUERY, documents=given, **kept)["documents"]
+    assert found.content == "2024-05-01 12:00:01 ERROR disk full\n2024-05-01 12:00:02 INFO stopped"
+    assert found.meta["secateur"]["line_spans"] == [[2, 3]] and found.meta["secateur"]["format"] == "lines"
+    (found,) = component.run(query=QUERY, documents=given, threshold=0.0, never_keep=["started"])["documents"]
+    assert found.meta["secateur"]["line_spans"] == [[2, 3]]
+    with pytest.raises(InputError, match=r"always_keep\[1\]: 're:\(' is no pattern in RE2 syntax"):
+        component.run(query=QUERY, documents=given, always_keep=["errors", "re:("])
 
 
 def test_in_a_pipeline_sync_and_async(component: SecateurPruner, pruner: Pruner) -> None:
@@ -156,9 +171,11 @@ def test_a_service_that_is_down() -> None:
 
 
 def test_it_is_saved_with_the_name_of_the_keys_variable() -> None:
-    component = SecateurPruner(url=NOWHERE, top_n=3, api_key=Secret.from_env_var("MY_KEY", strict=False))
+    key = Secret.from_env_var("MY_KEY", strict=False)
+    component = SecateurPruner(url=NOWHERE, top_n=3, always_keep=["errors"], api_key=key)
     saved = component_to_dict(component, "pruner")
     assert saved["init_parameters"]["api_key"]["env_vars"] == ["MY_KEY"]
+    assert (saved["init_parameters"]["always_keep"], saved["init_parameters"]["never_keep"]) == (["errors"], [])
     assert component_to_dict(component_from_dict(SecateurPruner, saved, "pruner"), "pruner") == saved
     pipeline = Pipeline()
     pipeline.add_component("pruner", component)

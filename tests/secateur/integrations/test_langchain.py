@@ -70,6 +70,8 @@ def check(found: Sequence[Document], pruner: Pruner) -> None:
         assert document.metadata["relevance_score"] == pytest.approx(item.score, abs=1e-4)
         assert document.metadata["secateur"] == {
             "spans": [list(span) for span in item.spans],
+            "line_spans": [list(span) for span in item.line_spans],
+            "format": item.format,
             "kept_units": item.kept_units,
             "total_units": item.total_units,
             "input_chars": len(original.page_content),
@@ -150,6 +152,16 @@ def test_title_and_format_are_read_from_the_metadata() -> None:
     settings = PruneSettings(title_key="heading")
     passage = document_passage("a", {"heading": "T", "title": "other", "format": "text"}, settings)
     assert passage == Passage("a", title="T", format="text")
+    for name, known in {
+        "lines": "lines",
+        "text/html; charset=utf-8": "html",
+        "Text/Markdown": "markdown",
+        "text/csv": "lines",
+        "application/json": "json",
+        "text/plain": "auto",
+        "application/pdf": "auto",
+    }.items():
+        assert document_passage("a", {"format": name}, settings).format == known
     for metadata in (None, {}, {"format": "unknown"}, {"format": 5}, {"heading": " ", "format": ["text"]}):
         assert document_passage("a", metadata, settings) == Passage("a")
     assert document_passage(None, {"format": "text"}, PruneSettings(title_key=None, format_key=None)) == Passage("")

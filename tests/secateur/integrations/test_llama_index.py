@@ -62,6 +62,7 @@ def check(found: list[NodeWithScore], pruner: Pruner) -> None:
         assert node.node.get_content(metadata_mode=MetadataMode.NONE) == item.text
         added = node.node.metadata["secateur"]
         assert added["spans"] == [list(span) for span in item.spans]
+        assert (added["line_spans"], added["format"]) == ([list(span) for span in item.line_spans], item.format)
         assert added["retrieval_score"] == original.score
         assert {key: value for key, value in node.node.metadata.items() if key != "secateur"} == original.node.metadata
         for mode in (MetadataMode.LLM, MetadataMode.EMBED):

@@ -43,7 +43,8 @@ def check(outcome: Any, pruner: Pruner, **options: Any) -> None:
     assert found["context"] == format_context(wanted, [None] * 3)
     assert found["context"].startswith("[2] ") and "March 1889" in found["context"]
     for item, other in zip(found["texts"], wanted.results, strict=True):
-        assert (item["source"], item["text"]) == (other.index + 1, other.text)
+        assert (item["source"], item["text"], item["format"]) == (other.index + 1, other.text, other.format)
+        assert item["line_spans"] == [list(span) for span in other.line_spans]
         assert item["score"] == pytest.approx(other.score, abs=1e-4)
     assert found["output_tokens"] == wanted.usage.output_tokens
 
