@@ -27,9 +27,6 @@ let announcing; // the timer of the next announcement
 
 const wellFormed = (text) => text.toWellFormed?.() ?? text;
 
-/** The threshold of the dial: chosen, or the model's own; null while neither is known. */
-const threshold = () => state.threshold ?? state.own;
-
 function options() {
   const mode = chosen("mode");
   if (mode !== "threshold") return { [mode]: Number(find(mode).value), ...moreOptions() };
@@ -111,7 +108,7 @@ function show(answer, sent, request) {
   const { query_tokens, input_tokens } = answer.usage;
   find("cost").textContent = `${answer.model} · ${time} ms · ${query_tokens} + ${input_tokens} tokens read`;
   find("recall-note").textContent = "target_recall" in request ? `threshold ${shown(answer.threshold)}` : "";
-  if (chosen("mode") === "threshold" && threshold() !== null) moveDial(threshold());
+  if (chosen("mode") === "threshold" && state.threshold === null) moveDial(answer.threshold);
   showFigures(answer);
 }
 
