@@ -166,13 +166,13 @@ class _Writer:
         if not inside or element.unread:
             return
         stop = building.end
-        if stop - start > _LONGEST_ROW or any(unit.kind in ("heading", "table_row", "table_header") for unit in inside):
+        row = building.text[start:stop].lower()
+        if stop - start > _LONGEST_ROW or row.count("<tr") > 1 or any(unit.kind == "heading" for unit in inside):
             return
         del building.units[element.opening[0] :]
         self._lead_in = ()
         for inline in self._inline:
             inline.unit = min(inline.unit, len(building))
-        row = building.text[start:stop].lower()
         header = "<th" in row and "<td" not in row
         hidden = [span for unit in inside for span in unit.hidden]
         unit = building.add(stop, "table_header" if header else "table_row", self._needs(), hidden)

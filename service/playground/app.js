@@ -1,46 +1,49 @@
-/** The playground: sends requests on demand, and selects sentences in the page while the threshold moves. */
+/** The playground: sends requests on demand, and shortly after an option has changed. */
 
 import { ask, BASE, Failure } from "./api.js";
 import { addPassage, addPasted, passages, setPassages } from "./editor.js";
 import { EXAMPLES } from "./examples.js";
-import { draw, fromDial, installTip, mark, shown, toDial } from "./result.js";
-import { count, keptAt } from "./selection.js";
+import { shown } from "./blocks.js";
+import { element } from "./inline.js";
+import { countOptions, moreOptions, resetOptions } from "./options.js";
+import { draw, fromDial, installTip, mark, markTicks, placeStops, preview, toDial } from "./result.js";
 import { SNIPPETS } from "./snippets.js";
 
 const find = (id) => document.getElementById(id);
-const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
 const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
 
 const state = {
   threshold: null, // chosen by the user; null for the model's own
   own: null, // the model's own, once it is known
-  answer: null, // the last response, with the passages it is about
+  drawn: null, // what the passages in the page are about: query, passages and model
   running: null, // aborts the last request
   models: [],
 };
 
-let waiting; // the timer of the next request
+let waiting = null; // the timer of the next request
 let announcing; // the timer of the next announcement
 
 /* The request */
 
 const wellFormed = (text) => text.toWellFormed?.() ?? text;
 
-/** The threshold of the dial: chosen, or the model's own; null while neither is known. */
-const threshold = () => state.threshold ?? state.own;
-
 function options() {
   const mode = chosen("mode");
-  if (mode !== "threshold") return { [mode]: Number(find(mode).value) };
-  return state.threshold === null ? {} : { threshold: state.threshold };
+  if (mode !== "threshold") return { [mode]: Number(find(mode).value), ...moreOptions() };
+  return { ...(state.threshold !== null && { threshold: state.threshold }), ...moreOptions() };
 }
 
 function body(sent) {
   const model = state.models.length > 1 ? { model: find("model").value } : {};
   return {
     query: wellFormed(find("query").value),
-    passages: sent.map(({ title, text }) => {
-      return title ? { title: wellFormed(title), text: wellFormed(text) } : wellFormed(text);
+    passages: sent.map(({ title, text, format }) => {
+      if (!title && format === "auto") return wellFormed(text);
+      return {
+        ...(title && { title: wellFormed(title) }),
+        text: wellFormed(text),
+        ...(format !== "auto" && { format }),
+      };
     }),
     ...options(),
     ...model,
@@ -49,13 +52,14 @@ function body(sent) {
 
 async function prune({ explicit = false } = {}) {
   clearTimeout(waiting);
+  waiting = null;
   state.running?.abort();
   const running = (state.running = new AbortController());
   const sent = passages();
   const request = body(sent);
   clearProblems();
   find("recall-note").textContent = "";
-  setBusy(true);
+  setBusy(true, explicit);
   try {
     const key = find("key").value.trim();
     const answer = await ask("v1/prune", {
@@ -71,7 +75,7 @@ async function prune({ explicit = false } = {}) {
     if (!(error instanceof Failure)) throw error;
     showProblems(error, sent, explicit);
   } finally {
-    if (state.running === running) setBusy(false);
+    if (state.running === running && !waiting) setBusy(false);
   }
 }
 
@@ -80,47 +84,42 @@ function reveal() {
   if (find("result").getBoundingClientRect().top > innerHeight / 2) find("result").scrollIntoView();
 }
 
-function setBusy(busy) {
+function setBusy(busy, explicit = false) {
   find("result").setAttribute("aria-busy", busy);
-  find("prune").textContent = busy ? "Pruning…" : "Prune";
+  find("prune").textContent = busy && explicit ? "Pruning…" : "Prune";
 }
 
 /* The result */
 
 function show(answer, sent, request) {
-  state.answer = { ...answer, sent };
   if (!("threshold" in request || "target_recall" in request)) state.own = answer.threshold;
   find("empty").hidden = true;
   find("found").hidden = false;
   find("stale").hidden = true;
   for (const id of ["slider", "threshold", "own"]) find(id).disabled = false;
-  draw(answer.results, sent);
+  const { query, passages, model } = request;
+  const subject = JSON.stringify([query, passages, model]);
+  if (subject !== state.drawn) draw(answer.results, sent);
+  state.drawn = subject;
+  mark(answer.results);
   find("warnings").replaceChildren(...answer.warnings.map((textContent) => element("li", { textContent })));
   find("warnings").hidden = answer.warnings.length === 0;
-  const { query_tokens, input_tokens } = answer.usage;
   const time = answer.timings.total_ms.toFixed(0);
+  const { query_tokens, input_tokens } = answer.usage;
   find("cost").textContent = `${answer.model} · ${time} ms · ${query_tokens} + ${input_tokens} tokens read`;
   find("recall-note").textContent = "target_recall" in request ? `threshold ${shown(answer.threshold)}` : "";
-  if (chosen("mode") === "threshold" && threshold() !== null) moveDial(threshold());
-  select();
+  if (chosen("mode") === "threshold" && state.threshold === null) moveDial(answer.threshold);
+  showFigures(answer);
 }
 
-/** Mark the kept sentences: selected here for a threshold, by the server otherwise. */
-function select() {
-  const { answer } = state;
-  if (!answer) return;
-  const units = answer.results.map((result) => result.units);
-  const inPage = chosen("mode") === "threshold" && threshold() !== null;
-  const kept = answer.results.map((result) =>
-    inPage ? keptAt(result.units, answer.sent[result.index], threshold()) : result.units.map((unit) => unit.kept),
-  );
-  mark(kept);
-  const { units: all, keptUnits, tokens, keptTokens } = count(units, kept);
-  const saved = tokens ? `${Math.round((1 - keptTokens / tokens) * 100)}%` : "–";
-  find("sentences").textContent = `${keptUnits} of ${all}`;
-  find("tokens").textContent = `${tokens} → ${keptTokens}`;
+function showFigures({ results, usage }) {
+  const sum = (name) => results.reduce((total, result) => total + result[name], 0);
+  const kept = `${sum("kept_units")} of ${sum("total_units")}`;
+  const saved = usage.input_tokens ? `${Math.round(usage.compression * 100)}%` : "–";
+  find("kept").textContent = kept;
+  find("tokens").textContent = `${usage.input_tokens} → ${usage.output_tokens}`;
   find("saved").textContent = saved;
-  announce(`${keptUnits} of ${all} sentences kept, ${keptTokens} of ${tokens} tokens, ${saved} saved.`);
+  announce(`${kept} units kept, ${usage.output_tokens} of ${usage.input_tokens} tokens, ${saved} saved.`);
 }
 
 /** Announce the result to screen readers once the slider rests. */
@@ -133,6 +132,7 @@ function moveDial(value, except) {
   if (except !== "slider") find("slider").value = toDial(value);
   if (except !== "threshold") find("threshold").value = value;
   find("slider").setAttribute("aria-valuetext", shown(value));
+  markTicks(value);
 }
 
 /* Errors */
@@ -142,7 +142,8 @@ function placeOf(field, sent) {
   const [, index] = /^passages\[(\d+)\]/.exec(field) ?? [];
   const passage = sent[index];
   if (passage) return { problem: passage.box.querySelector(".problem"), input: passage.body };
-  const input = find(field.startsWith("passages") ? "passages" : field || "problem");
+  const [name] = /^[^[.]*/.exec(field);
+  const input = find(name || "problem");
   const problem = input && find(`${input.id}-problem`);
   if (!problem) return { problem: find("problem"), lead: field };
   return { problem, input: input.id === "passages" ? input.querySelector(".body") : input };
@@ -154,6 +155,7 @@ function showProblems(failure, sent, explicit) {
     const { problem, input, lead } = placeOf(field, sent);
     problem.textContent = [problem.textContent, lead ? `${lead}: ${message}` : message].filter(Boolean).join(" ");
     input?.setAttribute("aria-invalid", "true");
+    input?.closest("details")?.setAttribute("open", "");
     return input;
   });
   if (explicit || failure.status === 401) places.find(Boolean)?.focus();
@@ -204,8 +206,9 @@ function chooseThreshold(value, from) {
   if (!valid) return;
   state.threshold = value;
   moveDial(value, from);
-  select();
+  preview(value);
   writeSnippet();
+  pruneSoon();
 }
 
 async function showModels() {
@@ -216,21 +219,30 @@ async function showModels() {
   writeSnippet();
 }
 
-/** Repeat the last request shortly after a change, if there was one. */
+/** Repeat the last request once changes rest for a moment, if there was one. */
 function pruneSoon() {
+  if (!state.running) return;
   clearTimeout(waiting);
-  if (state.running) waiting = setTimeout(prune, 300);
+  waiting = setTimeout(prune, 150);
+  setBusy(true);
+}
+
+function sayStale() {
+  find("stale").textContent = "The question or the passages have changed. Press Prune.";
+  find("stale").hidden = false;
+}
+
+function changeOptions() {
+  countOptions();
+  writeSnippet();
+  pruneSoon();
 }
 
 function changeMode() {
   const mode = chosen("mode");
   for (const part of document.querySelectorAll(".mode")) part.hidden = part.dataset.mode !== mode;
   writeSnippet();
-  if (mode !== "threshold" || threshold() === null) pruneSoon();
-  else {
-    moveDial(threshold());
-    select();
-  }
+  pruneSoon();
 }
 
 function install() {
@@ -243,11 +255,15 @@ function install() {
     event.preventDefault();
     prune({ explicit: true });
   });
-  find("ask").addEventListener("input", () => {
+  find("ask").addEventListener("input", (event) => {
     writeSnippet();
-    if (!state.answer) return;
-    find("stale").textContent = "The question or the passages have changed. Press Prune.";
-    find("stale").hidden = false;
+    if (state.drawn && !event.target.matches("select")) sayStale();
+  });
+  find("ask").addEventListener("change", (event) => {
+    if (event.target.matches("select")) {
+      writeSnippet();
+      pruneSoon();
+    }
   });
   document.addEventListener("keydown", (event) => {
     const asked = event.key === "Enter" && (event.ctrlKey || event.metaKey);
@@ -273,9 +289,8 @@ function install() {
   find("own").addEventListener("click", () => {
     state.threshold = null;
     writeSnippet();
-    if (state.own === null) return prune();
-    moveDial(state.own);
-    select();
+    if (state.own !== null) moveDial(state.own);
+    prune();
   });
   for (const radio of document.querySelectorAll('input[name="mode"]')) radio.addEventListener("change", changeMode);
   for (const radio of document.querySelectorAll('input[name="language"]')) {
@@ -287,16 +302,28 @@ function install() {
       pruneSoon();
     });
   }
-  find("model").addEventListener("change", () => {
-    state.own = null;
-    pruneSoon();
+  find("model").addEventListener("change", () => (state.own = null));
+  find("more").addEventListener("input", changeOptions);
+  find("more").addEventListener("change", changeOptions);
+  find("reset").addEventListener("click", () => {
+    resetOptions();
+    changeOptions();
+    find("more").querySelector("summary").focus();
   });
-  find("only-kept").addEventListener("change", (event) => {
-    find("ranking").classList.toggle("only-kept", event.target.checked);
+  for (const radio of document.querySelectorAll('input[name="view"]')) {
+    radio.addEventListener("change", () => {
+      find("ranking").dataset.view = radio.value;
+      placeStops();
+    });
+  }
+  find("marks").addEventListener("change", (event) => {
+    find("ranking").classList.toggle("marks", event.target.checked);
+    placeStops();
   });
   find("copy").addEventListener("click", copySnippet);
   installTip();
   setPassages([]);
+  countOptions();
   showModels();
 }
 

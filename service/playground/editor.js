@@ -12,6 +12,7 @@ function number() {
     body.setAttribute("aria-label", `Passage ${index + 1}`);
     body.setAttribute("aria-describedby", problem.id);
     box.querySelector(".title").setAttribute("aria-label", `Title of passage ${index + 1}`);
+    box.querySelector(".format-of").setAttribute("aria-label", `Format of passage ${index + 1}`);
     box.querySelector(".remove").setAttribute("aria-label", `Remove passage ${index + 1}`);
   });
   document.getElementById("passage-count").textContent = boxes.length > 1 ? boxes.length : "";
@@ -28,10 +29,11 @@ function remove(box) {
   changed();
 }
 
-function append({ title = "", text = "" }) {
+function append({ title = "", text = "", format = "auto" }) {
   const box = template.content.firstElementChild.cloneNode(true);
   box.querySelector(".title").value = title;
   box.querySelector(".body").value = text;
+  box.querySelector(".format-of").value = format;
   box.querySelector(".remove").addEventListener("click", () => remove(box));
   list.append(box);
   return box;
@@ -61,8 +63,8 @@ export function addPasted(text) {
 }
 
 function read(box) {
-  const [title, body] = [box.querySelector(".title"), box.querySelector(".body")];
-  return { box, body, title: title.value.trim(), text: body.value };
+  const [title, body, format] = [".title", ".body", ".format-of"].map((part) => box.querySelector(part));
+  return { box, body, title: title.value.trim(), text: body.value, format: format.value };
 }
 
 /** Return the passages that contain text, each with its box. */

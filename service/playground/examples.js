@@ -91,4 +91,129 @@ export const EXAMPLES = [
       },
     ],
   },
+  {
+    name: "README",
+    query: "How do I limit how many requests run at the same time?",
+    passages: [
+      {
+        title: "fetchlane",
+        text: `# fetchlane
+
+A small HTTP client for crawlers. It keeps to the rules of every host, and it **never** sends a request twice.
+
+## Installation
+
+\`\`\`sh
+pip install fetchlane
+\`\`\`
+
+It needs Python 3.11 or later.
+
+## Settings
+
+All settings are keyword arguments of \`Lane\`:
+
+| Setting | Default | Meaning |
+| --- | --- | --- |
+| \`timeout\` | 30 | Seconds until a request is given up |
+| \`concurrency\` | 8 | How many requests run at the same time |
+| \`retries\` | 2 | How often a failed request is sent again |
+| \`cache\` | off | Directory for answers that may be stored |
+
+To limit a single host as well:
+
+- Give \`per_host\` a number. It holds for every host.
+- Give \`hosts\` a table, whose numbers go first.
+
+\`\`\`python
+from fetchlane import Lane
+
+def crawl(urls):
+    lane = Lane(concurrency=4, per_host=1)
+    for page in lane.get_all(urls):
+        print(page.status, page.url)
+    lane.close()
+\`\`\`
+
+## Licence
+
+MIT. See [the text](LICENSE).
+`,
+      },
+    ],
+  },
+  {
+    name: "Test log",
+    query: "Why did the test fail?",
+    passages: [
+      {
+        title: "pytest",
+        text: `============================= test session starts ==============================
+platform linux -- Python 3.12.3, pytest-8.3.2, pluggy-1.5.0
+rootdir: /build/shop
+plugins: cov-5.0.0, xdist-3.6.1
+collected 42 items
+
+tests/test_basket.py ..........                                          [ 23%]
+tests/test_prices.py ......F.....                                        [ 52%]
+tests/test_orders.py ....................                                [100%]
+
+=================================== FAILURES ===================================
+________________________ test_discount_is_rounded_once _________________________
+
+    def test_discount_is_rounded_once():
+        basket = Basket([Item("lamp", Decimal("19.99"), count=3)])
+        basket.apply(Discount(percent=15))
+>       assert basket.total == Decimal("50.97")
+E       AssertionError: assert Decimal('50.98') == Decimal('50.97')
+E        +  where Decimal('50.98') = <Basket of 3>.total
+
+tests/test_prices.py:61: AssertionError
+----------------------------- Captured stderr call -----------------------------
+WARNING  shop.prices:prices.py:88 no exchange rate for today, using yesterday's
+=========================== short test summary info ============================
+FAILED tests/test_prices.py::test_discount_is_rounded_once - AssertionError
+========================= 1 failed, 41 passed in 3.87s =========================
+`,
+      },
+    ],
+  },
+  {
+    name: "Web page",
+    query: "How much does parking cost at the weekend?",
+    passages: [
+      {
+        title: "Visit the museum",
+        text: `<!doctype html>
+<html>
+<head><title>Visit the museum</title><style>nav { color: red }</style></head>
+<body>
+<nav><ul><li><a href="/">Home</a></li><li><a href="/art">Collection</a></li></ul></nav>
+<main>
+<h1>Visit the museum</h1>
+<p>The museum is in the old harbour, ten minutes from the station. It is closed on Mondays.</p>
+<h2>Getting here</h2>
+<p>The nearest stop is <b>Old Harbour</b>. You can:</p>
+<ul>
+<li>take tram 4 or 11 from the station;</li>
+<li>cycle along the river: there are <a href="/bikes">stands for bicycles</a> at the door;</li>
+<li>park in the garage below the square.</li>
+</ul>
+<h2>Parking</h2>
+<table>
+<thead><tr><th>Time</th><th>Per hour</th><th>Per day</th></tr></thead>
+<tbody>
+<tr><td>Monday to Friday</td><td>€2.50</td><td>€18</td></tr>
+<tr><td>Saturday and Sunday</td><td>€1.50</td><td>€9</td></tr>
+</tbody>
+</table>
+<blockquote>Visitors with a ticket park free in the last hour.</blockquote>
+</main>
+<footer><p>© The museum. All rights reserved.</p></footer>
+</body>
+</html>
+`,
+      },
+    ],
+  },
 ];

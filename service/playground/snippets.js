@@ -14,7 +14,7 @@ function python(value, margin = "") {
     const lines = items.map(([name, item]) => `${inner}${JSON.stringify(name)}: ${python(item, inner)},\n`);
     return `{\n${lines.join("")}${margin}}`;
   }
-  return JSON.stringify(value);
+  return typeof value === "boolean" ? (value ? "True" : "False") : JSON.stringify(value);
 }
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
@@ -44,8 +44,8 @@ for passage in response.json()["results"]:
 function langchainSnippet({ url, body, model, hasKey }) {
   const key = hasKey ? `os.environ["${KEY}"]` : '"none"';
   const documents = body.passages.map((passage) => {
-    if (typeof passage === "string") return `${INDENT}Document(${JSON.stringify(passage)}),\n`;
-    const { title, text } = passage;
+    const { title, text } = typeof passage === "string" ? { text: passage } : passage;
+    if (!title) return `${INDENT}Document(${JSON.stringify(text)}),\n`;
     return `${INDENT}Document(${JSON.stringify(text)}, metadata={"title": ${JSON.stringify(title)}}),\n`;
   });
   return `${hasKey ? "import os\n\n" : ""}from langchain_cohere import CohereRerank
@@ -66,7 +66,7 @@ for document in rerank.compress_documents(documents, ${JSON.stringify(body.query
 
 /** Languages by name: a function that returns the code, and a note. */
 export const SNIPPETS = {
-  curl: { write: curlSnippet, note: "Add \"return_units\": true for every sentence’s probability." },
+  curl: { write: curlSnippet, note: "Add \"return_units\": true for every unit’s probability." },
   python: { write: pythonSnippet, note: "pip install httpx" },
   langchain: {
     write: langchainSnippet,
