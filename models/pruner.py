@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -53,6 +53,7 @@ class EncodedRequest:
         threshold: Keep threshold of its options.
         query_tokens: Number of tokens of the query, after truncation.
         query_unreadable: Share of the query that the model cannot read, in [0, 1].
+        formats: Format by which each passage was cut.
         warnings: Changes that were made to the request.
     """
 
@@ -60,6 +61,7 @@ class EncodedRequest:
     threshold: float
     query_tokens: int
     query_unreadable: float
+    formats: list[str]
     units: list[list[Unit]]
     passages: list[EncodedPassage]
     warnings: tuple[str, ...]
@@ -223,10 +225,13 @@ class Pruner:
         options = request.request.options
         threshold = self.threshold_for(options)
         query_ids, query_cut = self.encoder.encode_query(request.request.query, truncate=options.truncate_query)
+        formats: list[str] = []
         units: list[list[Unit]] = []
         encoded: list[EncodedPassage] = []
         for group in _groups(request.request.passages):
-            group_units = [segment(passage, segmenter) for passage in group]
+            known = [replace(passage, format=format_of(passage)) for passage in group]
+            formats += [passage.format for passage in known]
+            group_units = [segment(passage, segmenter) for passage in known]
             watch(0)
             units += group_units
             encoded += self.encoder.encode(query_ids, group, group_units)
@@ -241,7 +246,9 @@ class Pruner:
             for name, share in shares.items()
             if share >= _NOTED
         ]
-        return EncodedRequest(request, threshold, len(query_ids), query_unreadable, units, encoded, tuple(warnings))
+        return EncodedRequest(
+            request, threshold, len(query_ids), query_unreadable, formats, units, encoded, tuple(warnings)
+        )
 
     def run(self, windows: Sequence[Window]) -> list[WindowOutput]:
         """Run windows of any requests, and return their outputs in the same order.
@@ -265,11 +272,11 @@ class Pruner:
                 units,
                 windows.unit_tokens,
                 passage_scores,
-                format_of(passage),
+                format,
                 unreadable=max(windows.unreadable, encoded.query_unreadable) > _UNREADABLE,
             )
-            for index, (passage, units, windows, passage_scores) in enumerate(
-                zip(request.passages, encoded.units, encoded.passages, scores, strict=True)
+            for index, (passage, format, units, windows, passage_scores) in enumerate(
+                zip(request.passages, encoded.formats, encoded.units, encoded.passages, scores, strict=True)
             )
         ]
         selections = select(scored, request.options, encoded.threshold, count)

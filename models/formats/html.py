@@ -134,6 +134,8 @@ class _Writer:
         self.text(start)
         outer = self._open[-1]
         unread = outer.unread or name in _UNREAD or bool(_HIDDEN_ATTRIBUTE.search(attributes))
+        if _KINDS.get(name) == "heading" and not unread:
+            self._headings = [one for one in self._headings if one[0] < name]
         opening = self.building.add(end, "markup", self._needs(), [(start, end)])
         needs = (*outer.needs, *self._lead_in) if name in _INTRODUCED else outer.needs
         self._open.append(_Element(name, opening, unread, needs))
@@ -202,8 +204,6 @@ class _Writer:
             self._pair(tags)
             return
         kind: UnitKind = next((_KINDS[one.name] for one in reversed(self._open) if one.name in _KINDS), "sentence")
-        if kind == "heading":
-            self._headings = [one for one in self._headings if one[0] < self._level()]
         needs, first = self._needs(), len(building)
         if kind == "code":
             add_lines(building, stop, kind, needs, code=True)

@@ -30,8 +30,9 @@ def option_fields(**defaults: Any) -> dict[str, tuple[Any, FieldInfo]]:
     for name, kind in option_types().items():
         option = OPTIONS[name]
         schema: Any = option.schema
-        default = defaults.get(name, option.default)
-        default = list(default) if option.many else default
+        default: Any = defaults.get(name, option.default)
+        if option.many:
+            default = list(default)
         found[name] = kind, Field(default, description=option.description, json_schema_extra=schema)
     return found
 

@@ -297,3 +297,17 @@ def test_time_is_linear(piece: str) -> None:
     for name in NAMES:
         short = min(seconds(name, 1_000) for _ in range(2))
         assert seconds(name, 8_000) < 24 * short + 0.5, name
+
+
+def test_html_rows_are_whole_and_headings_need_those_above_them_alone() -> None:
+    text = "<h1>A</h1><h2>B</h2><p>One.</p><h2>C</h2><table><tr><th>x</th></tr><tr><td>1</td><td>2</td></tr></table>"
+    units = segment(Passage(text, format="html"))
+    (row,) = [unit for unit in units if unit.kind == "table_row"]
+    assert text[row.start : row.end] == "<tr><td>1</td><td>2</td></tr>"
+    needed, queue = set(), [row]
+    while queue:
+        for index in set(queue.pop().needs) - needed:
+            needed.add(index)
+            queue.append(units[index])
+    kept = "".join(text[unit.start : unit.end] for index, unit in enumerate(units) if index in needed or unit is row)
+    assert kept == "<h1>A</h1><h2>C</h2><table><tr><th>x</th></tr><tr><td>1</td><td>2</td></tr></table>"
