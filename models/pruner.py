@@ -281,7 +281,7 @@ class Pruner:
         ]
         selections = select(scored, request.options, encoded.threshold, count)
         missed = sum(selection.missed for selection in selections)
-        full = [f"always_keep: {missed} matching units did not fit into the token budget"] if missed else []
+        full = [f"always_keep: matching units did not fit into the token budget: {missed}"] if missed else []
         return PruneResult(
             results=tuple(passage_result(selection, request.options) for selection in selections),
             threshold=encoded.threshold,

@@ -130,7 +130,7 @@ def test_always_keep_says_what_did_not_fit(staged: Staged) -> None:
     result = staged(STAGES).prune("q", ["Rain fell. Yes yes."], always_keep=["fell", "yes"], max_tokens=3)
     assert (result.text, result.warnings) == (
         "Yes yes.",
-        ("always_keep: 1 matching units did not fit into the token budget",),
+        ("always_keep: matching units did not fit into the token budget: 1",),
     )
 
 

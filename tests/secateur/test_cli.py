@@ -104,7 +104,7 @@ def test_stdin_is_one_passage_and_the_kept_text_goes_to_stdout(
             ["--threshold", "0", "--max-tokens", "20", "--no-reorder"],
             {"threshold": 0.0, "max_tokens": 20, "reorder": False},
         ),
-        (["--threshold", "0", "--min-score", "1"], {"threshold": 0.0, "min_score": 1.0}),
+        (["--threshold", "0", "--min-score", "0.5"], {"threshold": 0.0, "min_score": 0.5}),
     ],
     ids=["threshold", "top-n", "max-tokens", "min-score"],
 )
@@ -220,7 +220,7 @@ def test_what_did_not_fit_is_a_warning_on_stderr(run: Run, tmp_path: Path) -> No
     (tmp_path / "stock.csv").write_text(STOCK)
     outcome = run("prune", "-q", QUERY, *BY_HAND, "--always-keep", "numbers", "--max-tokens", "20", "stock.csv")
     assert (outcome.code, outcome.out.splitlines()[0], outcome.out.count("\n")) == (0, "name,price,stock", 2)
-    said = "secateur: warning: always_keep: 2 matching units did not fit into the token budget\n"
+    said = "secateur: warning: always_keep: matching units did not fit into the token budget: 2\n"
     assert outcome.err == said
 
 
