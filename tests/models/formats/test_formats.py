@@ -304,7 +304,8 @@ def test_html_rows_are_whole_and_headings_need_those_above_them_alone() -> None:
     units = segment(Passage(text, format="html"))
     (row,) = [unit for unit in units if unit.kind == "table_row"]
     assert text[row.start : row.end] == "<tr><td>1</td><td>2</td></tr>"
-    needed, queue = set(), [row]
+    needed: set[int] = set()
+    queue = [row]
     while queue:
         for index in set(queue.pop().needs) - needed:
             needed.add(index)
