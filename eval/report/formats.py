@@ -26,8 +26,8 @@ _LINES = (
     "lines of all its passages is dropped. Blank lines do not count. A random order is the mean of several."
 )
 _STRUCTURE = (
-    "Units that the default options keep for themselves, and the share of them that comes with what they need, by "
-    "rule. Plain text is left out."
+    "Units that the default options keep for their own sake, and the share of them that comes with what they need, "
+    "by rule. Plain text is left out."
 )
 
 
