@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 PATIENCE_S = 120
-WIDTH, HEIGHT = 1280, 860
+WIDTH, HEIGHT = 1280, 1000
 
 
 @contextmanager
@@ -45,8 +45,8 @@ def running_server() -> Iterator[str]:
             process.wait(PATIENCE_S)
 
 
-def take(url: str, scheme: str) -> bytes:
-    """Return a PNG of the playground with its first example pruned."""
+def take(url: str, scheme: str, example: str) -> bytes:
+    """Return a PNG of the playground with one of its examples pruned."""
     options = ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
@@ -58,7 +58,8 @@ def take(url: str, scheme: str) -> bytes:
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         driver.get(url)
         wait = WebDriverWait(driver, PATIENCE_S)
-        wait.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "#examples button"))[0].click()
+        button = f"//*[@id='examples']//button[.='{example}']"
+        wait.until(lambda driver: driver.find_elements(By.XPATH, button))[0].click()
         wait.until(lambda driver: driver.find_elements(By.CSS_SELECTOR, "[data-kept=true]"))
         wait.until(lambda driver: driver.find_element(By.ID, "prune").text == "Prune")
         driver.execute_script("document.activeElement.blur()")
@@ -70,8 +71,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Take a picture of the playground.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--scheme", choices=("light", "dark"), default="light")
+    parser.add_argument("--example", default="README", help="name of an example of the playground")
     arguments = parser.parse_args()
     with running_server() as url:
-        picture = Image.open(io.BytesIO(take(url, arguments.scheme))).convert("RGB")
+        picture = Image.open(io.BytesIO(take(url, arguments.scheme, arguments.example))).convert("RGB")
     # Few colours are enough, and a third of the bytes.
     picture.quantize(256, dither=Image.Dither.NONE).save(arguments.out, optimize=True)

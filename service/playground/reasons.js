@@ -1,22 +1,22 @@
 /** Why a unit is kept or dropped, in words. */
 
 const REASONS = {
-  score: "kept by its score",
-  always: "always kept, as its text asks for",
+  score: "kept because of its score",
+  always: "kept because it matches Always keep",
   head: "kept as one of the first units",
   tail: "kept as one of the last units",
   neighbour: "kept as a neighbour of a kept unit",
-  structure: "kept as structure that a kept unit needs",
+  structure: "kept because a kept unit needs it",
   "relevant passage": "kept as the best unit of a relevant passage",
-  unreadable: "kept, since the model cannot read the passage or the question",
-  never: "dropped, as its text is never kept",
-  duplicate: "dropped as a duplicate of what a more relevant passage says",
-  budget: "dropped, since it does not fit the token budget",
+  unreadable: "kept because the model cannot read the passage or the question",
+  never: "dropped because it matches Never keep",
+  duplicate: "dropped because a more relevant passage already says it",
+  budget: "dropped because it does not fit the token budget",
 };
 
 /** Return a sentence about a unit of the response. */
 export function explained({ kept, reason }) {
-  if (!reason) return kept ? "kept" : "dropped by its score";
+  if (!reason) return kept ? "kept" : "dropped because of its score";
   return REASONS[reason] ?? `${kept ? "kept" : "dropped"}: ${reason}`;
 }
 

@@ -289,7 +289,7 @@ def test_all_can_be_done_from_the_keyboard(page: Page) -> None:
     tab_to(lambda element: "piece" in (element.get_attribute("class") or ""))
     press(Keys.ARROW_RIGHT)
     assert page.driver.switch_to.active_element.text.strip() == "It was built in 1889."
-    assert re.fullmatch(r"[01]\.\d+ · kept by its score · sentence", page.text("tip"))
+    assert re.fullmatch(r"[01]\.\d+ · kept because of its score · sentence", page.text("tip"))
     assert page.find("tip").is_displayed()
     press(Keys.ESCAPE)
     assert not page.find("tip").is_displayed()
