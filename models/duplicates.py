@@ -68,6 +68,6 @@ def _shingles(words: tuple[str, ...]) -> frozenset[str]:
 
 
 def _signature(shingles: frozenset[str]) -> list[str]:
-    """Return so many shingles, in one order of all texts, that two similar texts have one in common."""
+    """Return enough shingles, in an order common to all texts, for two similar texts to share one."""
     ordered = sorted(shingles, key=lambda shingle: (-len(shingle), shingle))  # long ones are rare
     return ordered[: len(ordered) - int(_SIMILAR * len(ordered) - 1e-9)]

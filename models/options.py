@@ -47,9 +47,10 @@ class Option:
 
     @property
     def range(self) -> str:
-        """The valid values as text: ``[0, 1]``, ``>= 1``, or the empty string."""
+        """The valid values as text: ``[0, 1]``, ``>= 1``, ``at most 9 characters``, or the empty string."""
         if self.kind is str:
-            return "" if self.maximum is None else f"at most {self.maximum:,g} characters"
+            lengths = "at most" if self.minimum is None else f"{self.minimum:g} to"
+            return "" if self.maximum is None else f"{lengths} {self.maximum:,g} characters"
         if self.minimum is not None and self.maximum is not None:
             return f"[{self.minimum:g}, {self.maximum:g}]"
         return "" if self.minimum is None else f">= {self.minimum:g}"
@@ -88,8 +89,8 @@ class PruneOptions:
     compression: Annotated[
         float | None,
         Option(
-            "Share of the input tokens to drop, used instead of max_tokens; without a threshold the highest scores fill"
-            " the rest.",
+            "Share of the input tokens to drop, used instead of max_tokens; unless a threshold is given, the units with"
+            " the highest scores fill the budget.",
             0,
             1,
         ),
@@ -99,37 +100,47 @@ class PruneOptions:
     min_units: Annotated[int, Option("Number of units kept in every passage, whatever their scores.", 0)] = 0
     keep_relevant: Annotated[
         bool,
-        Option("Whether to keep the best unit of a passage of relevance 0.5 or more from which no other is kept."),
+        Option(
+            "Whether to keep the best unit of a passage with a relevance of at least 0.5 from which no other is kept."
+        ),
     ] = True
     keep_structure: Annotated[
         bool | None,
-        Option("Whether to keep what a kept unit needs to be read; on for all formats but `text` if unset."),
+        Option(
+            "Whether to keep the structure that a kept unit needs, such as headings and table headers; on for all"
+            " formats but `text` if unset."
+        ),
     ] = None
     always_keep: Annotated[
         tuple[str, ...],
-        Option("Text to keep, whatever its score: `errors`, `numbers`, `re:` and a pattern, or a text.", 1, MAX_ENTRY),
+        Option(
+            "Units to keep, whatever their scores: the set `errors` or `numbers`, `re:PATTERN` in RE2 syntax, or"
+            " literal text.",
+            1,
+            MAX_ENTRY,
+        ),
     ] = ()
     never_keep: Annotated[
         tuple[str, ...],
-        Option("Text to drop, whatever its score: `errors`, `numbers`, `re:` and a pattern, or a text.", 1, MAX_ENTRY),
+        Option("Units to drop, whatever their scores, named as for `always_keep`.", 1, MAX_ENTRY),
     ] = ()
     neighbours: Annotated[int, Option("Number of units kept before and after each kept one.", 0)] = 0
     head: Annotated[int, Option("Number of units kept at the start of every passage.", 0)] = 0
     tail: Annotated[int, Option("Number of units kept at the end of every passage.", 0)] = 0
-    dedupe: Annotated[bool, Option("Whether to drop what is already kept in a more relevant passage.")] = False
+    dedupe: Annotated[bool, Option("Whether to drop units that repeat a kept unit of a more relevant passage.")] = False
     reorder: Annotated[bool, Option("Whether to order passages by falling relevance instead of as given.")] = True
     drop_empty: Annotated[bool, Option("Whether to leave out passages without a kept unit.")] = False
     joiner: Annotated[str, Option("Text put between kept spans.", maximum=MAX_JOINER)] = " "
     gap_marker: Annotated[
         str | None,
         Option(
-            "Text put where units were dropped, with {lines}, {units}, {tokens}, {characters}, {first_line} or"
-            " {last_line}.",
+            "Text put where units were dropped. {lines}, {units}, {tokens}, {characters}, {first_line} and {last_line}"
+            " are filled in.",
             maximum=MAX_JOINER,
         ),
     ] = None
     gap_marker_ends: Annotated[
-        bool, Option("Whether to put the gap marker also before the first and after the last kept span.")
+        bool, Option("Whether to mark what was dropped before the first and after the last kept span, too.")
     ] = False
     return_units: Annotated[bool, Option("Whether to return every unit with its score.")] = False
     truncate_query: Annotated[

@@ -15,6 +15,7 @@ Span = tuple[int, int]
 _Finder = Callable[[str], Iterator[Span]]
 
 PATTERN = "re:"
+_FLAGS = "(?m)"  # ^ and $ match at line ends
 _LINE = re.compile(r"[^\r\n]+")
 _ERROR = re.compile(
     r"\b(?:errors?|err!|fail(?:ed|ures?|ing)?|fatal|panic(?:ked)?|exceptions?|critical|traceback|segmentation fault"
@@ -87,10 +88,11 @@ def _finder(entry: str) -> _Finder:
     options = re2.Options()
     options.log_errors = False
     try:
-        pattern = re2.compile(f"(?m){entry.removeprefix(PATTERN)}", options)
+        pattern = re2.compile(_FLAGS + entry.removeprefix(PATTERN), options)
     except re2.error as error:
         reason = error.args[0]
-        raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from error
+        said = reason.decode() if isinstance(reason, bytes) else str(reason)
+        raise ValueError(said.replace(_FLAGS, "", 1)) from error
     return lambda text: (match.span() for match in pattern.finditer(text))
 
 
@@ -108,7 +110,7 @@ def check_entries(field: str, entries: Sequence[str]) -> None:
         try:
             _finder(entry)
         except ValueError as error:
-            problem = f"{shown(entry)} is no pattern in RE2 syntax: {error}"
+            problem = f"{shown(entry)} is not a valid RE2 pattern: {error}"
             raise InputError(
                 f"{field}[{index}]", problem, f"change it, or leave out {PATTERN!r} for plain text"
             ) from None

@@ -34,12 +34,12 @@ def _segment_auto(text: str, segmenter: Segmenter) -> list[Unit]:
 
 AUTO = "auto"
 FORMATS = {
-    AUTO: Format("the one of the others that fits, by the rule of `detect_format`", _segment_auto),
+    AUTO: Format("the first of the other formats that fits the text", _segment_auto),
     "text": Format("plain text with paragraphs and lists", segment_text),
     "markdown": Format("CommonMark with tables", segment_markdown),
     "html": Format("HTML; scripts, navigation and hidden elements are never read", segment_html),
-    "lines": Format("each line a unit: logs, tool output, code, diffs, CSV", segment_lines),
-    "json": Format("JSON or JSON Lines; entries of objects and arrays are units", segment_json),
+    "lines": Format("logs, tool output, code, diffs, CSV; each line is a unit", segment_lines),
+    "json": Format("JSON or JSON Lines; the entries of objects and arrays are units", segment_json),
 }
 """The registry of passage formats. Choices, errors and documentation derive from it.
 

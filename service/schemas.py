@@ -68,7 +68,7 @@ REASONS: dict[Reason | DropReason, str] = {
     "relevant passage": "it is the best unit of a relevant passage",
     "unreadable": "the model cannot read the passage or the query",
     "never": "dropped, since it matches `never_keep`",
-    "duplicate": "dropped, since a more relevant passage says it",
+    "duplicate": "dropped, since a more relevant passage already says it",
     "budget": "dropped, since it did not fit into the token budget",
 }
 """What the reasons of units mean."""

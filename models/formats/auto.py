@@ -74,7 +74,7 @@ def detect_format(text: str) -> str:
     The first rule that fits decides, on the first 20,000 characters and 400 filled lines:
 
     1. JSON, whole, cut or slightly broken, or JSON Lines: ``json``.
-    2. A difference, as of ``diff`` or ``git``: ``lines``.
+    2. A diff, as of ``diff`` or ``git``: ``lines``.
     3. A document that begins as HTML; a block element at the start, or four tags and more, one in four lines, unless a
        Markdown heading or fence stands there: ``html``.
     4. A fence, heading or table of Markdown: ``markdown``.

@@ -20,7 +20,7 @@ class UnitBuilder:
     def __init__(self, text: str) -> None:
         self.text = text
         self.units: list[Unit] = []
-        self.chained: dict[int, int] = {}  # how many sentences before it a unit needs, one through the other
+        self.chained: dict[int, int] = {}  # number of sentences that a unit needs before it, one through the other
 
     def __len__(self) -> int:
         return len(self.units)

@@ -1,4 +1,4 @@
-"""Text by line: logs, tool output, code, differences and delimited tables. Each line is a unit."""
+"""Text by line: logs, tool output, code, diffs and delimited tables. Each line is a unit."""
 
 from __future__ import annotations
 
@@ -147,12 +147,12 @@ def add_lines(
 
 
 def is_diff(lines: Sequence[str]) -> bool:
-    """Return whether lines are a difference of files, as of ``diff`` or ``git``."""
+    """Return whether lines are a diff, as of ``diff`` or ``git``."""
     return any(map(_DIFF_HUNK.match, lines)) and any(map(_DIFF_FILE.match, lines))
 
 
 def _add_diff(building: UnitBuilder) -> None:
-    """Add the lines of a difference: a changed line needs the head of its hunk, which needs the lines with the file."""
+    """Add the lines of a diff: a changed line needs the head of its hunk, which needs the lines with the file."""
     text = building.text
     files: tuple[int, ...] = ()
     hunk: tuple[int, ...] = ()

@@ -14,7 +14,7 @@ from secateur.models.types import Passage, PassageResult, PruneResult, UnitScore
 def show(console: Console, passages: Sequence[Passage], result: PruneResult) -> None:
     """Print every returned passage with the scores of its units, and the compression.
 
-    A unit that is kept or dropped for another reason than its score says so. Passages of the format `lines` have the
+    A unit that is kept or dropped for a reason other than its score says so. Passages of the format `lines` have the
     numbers of their lines in front.
 
     Args:

@@ -25,8 +25,8 @@ def evaluate(
     data: Annotated[
         tuple[Path, ...],
         arg(
-            "Labelled examples: a JSON-lines file, or a directory with one file per source; repeatable. Those in"
-            " directories named docs, lines or ml are averaged apart."
+            "Labelled examples: a JSON-lines file, or a directory with one file per source. May be repeated."
+            " Sources in directories named docs, lines or ml are averaged apart."
         ),
     ],
     out: Annotated[

@@ -42,9 +42,8 @@ from secateur.models.registry import RUNTIMES, ModelChoice
 from secateur.models.segmentation import AUTO, FORMATS
 from secateur.models.types import Passage, PruneResult
 
-_FORMAT_HELP = "Format of the passages that do not name their own.\n\n" + "\n".join(
-    f"- `{name}`: {one.description}" for name, one in FORMATS.items()
-)
+_FORMATS_HELP = "\n".join(f"- `{name}`: {one.description}" for name, one in FORMATS.items())
+_FORMAT_HELP = f"Format of the passages that do not name their own:\n\n{_FORMATS_HELP}\n\nName it if you know it."
 # What each option that can leave nothing asks for.
 _LOOSER = {
     "min_score": "lower --min-score",

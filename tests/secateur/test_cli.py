@@ -276,7 +276,7 @@ def test_a_terminal_that_cannot_show_a_character_gets_it_escaped(
         (["-q", "q", "deep.jsonl"], "deep.jsonl, line 1: is not JSON"),
         (["-q", "q", "format.json"], "format.json[1].format: unknown format 'pdf'"),
         (["-q", "q", "empty.json"], "passages: is empty"),
-        (["-q", "q", "--always-keep", "re:(", "good.txt"], "always_keep[0]: 're:(' is no pattern in RE2 syntax"),
+        (["-q", "q", "--always-keep", "re:(", "good.txt"], "always_keep[0]: 're:(' is not a valid RE2 pattern"),
         (["-q", "q", "--never-keep", "", "good.txt"], "never_keep[0]: has 0 characters"),
         (["-q", "q", "--gap-marker", "{line}", "good.txt"], "gap_marker: '{line}' has the unknown field {line}"),
         (["-q", "q", "--compression=0.5", "--max-tokens=9", "good.txt"], "compression: cannot be used with max_tokens"),

@@ -83,7 +83,7 @@ def test_lists_of_text_to_keep_or_drop(component: SecateurPruner) -> None:
     assert found.meta["secateur"]["line_spans"] == [[2, 3]] and found.meta["secateur"]["format"] == "lines"
     (found,) = component.run(query=QUERY, documents=given, threshold=0.0, never_keep=["started"])["documents"]
     assert found.meta["secateur"]["line_spans"] == [[2, 3]]
-    with pytest.raises(InputError, match=r"always_keep\[1\]: 're:\(' is no pattern in RE2 syntax"):
+    with pytest.raises(InputError, match=r"always_keep\[1\]: 're:\(' is not a valid RE2 pattern"):
         component.run(query=QUERY, documents=given, always_keep=["errors", "re:("])
 
 
