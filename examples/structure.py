@@ -1,4 +1,4 @@
-"""Prune a README, a page of HTML, a log of tests and a CSV file: what is kept still reads.
+"""Prune a README, an API page in HTML, the log of a pytest run, and a CSV file.
 
 Run: python examples/structure.py
 """
@@ -13,7 +13,7 @@ from secateur import Passage, Pruner
 
 FOLDER = Path(__file__).with_name("structure")
 MARKER = "[… {lines} lines omitted]"
-QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+QUERIES: dict[str, tuple[str, dict[str, Any]]] = {
     "readme.md": ("What is the default of the setting interval?", {}),
     "api.html": ("How long after its creation can an order be cancelled?", {}),
     "pytest.log": (
@@ -25,17 +25,15 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Show what is kept of each file, with its lines."""
+    """Print what is kept of each file, and its lines in the source."""
     pruner = Pruner.load()
-    for name, (question, options) in QUESTIONS.items():
+    for name, (query, options) in QUERIES.items():
         passage = Passage((FOLDER / name).read_text(encoding="utf-8"), id=name)
-        pruned = pruner.prune(question, [passage], **options)
+        pruned = pruner.prune(query, [passage], **options)
         (result,) = pruned.results
         lines = ", ".join(f"{first}-{last}" for first, last in result.line_spans)
-        sys.stdout.write(
-            f"{question}\n{name}: {result.format}, lines {lines}, {pruned.usage.compression:.0%} dropped\n"
-        )
-        sys.stdout.write(f"{result.text}\n\n")
+        about = f"{name}: {result.format}, lines {lines}, {pruned.usage.compression:.0%} dropped"
+        sys.stdout.write(f"{query}\n{about}\n{result.text}\n\n")
 
 
 if __name__ == "__main__":

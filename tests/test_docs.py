@@ -108,8 +108,12 @@ def test_python_runs(name: str, folder: Path, request: pytest.FixtureRequest) ->
         if not block.reason:
             # Its lines are those of the page in a traceback.
             source = "\n" * block.line + at(block.code, request)
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
                 exec(compile(source, ROOT / name, "exec", dont_inherit=True), namespace)
+            # A text block after it, with nothing but a blank line between them, is what it prints.
+            after = block.line + block.code.count("\n") + 3
+            shown = [other.code for other in blocks(name, "text") if other.line == after]
+            assert shown in ([], [printed.getvalue()]), f"{name}:{block.line}"
 
 
 @pytest.mark.parametrize("name", with_blocks("json"))

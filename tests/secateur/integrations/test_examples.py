@@ -1,8 +1,8 @@
 """The runnable examples, as a user runs them: complete small RAGs beside a loopback generator.
 
-Beside them, the table of versions in ``docs/integrations.md``:
+Beside them, the table of versions in ``docs/integrations.md`` and the output that ``docs/structure.md`` shows:
 
-``SECATEUR_UPDATE_DOCS=1 pytest tests/secateur/integrations/test_examples.py`` rewrites it.
+``SECATEUR_UPDATE_DOCS=1 pytest tests/secateur/integrations/test_examples.py`` rewrites both.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 DOCUMENT = ROOT / "docs" / "integrations.md"
+STRUCTURE = ROOT / "docs" / "structure.md"
 
 FRAMEWORKS = {
     "LangChain": ("langchain-core", "langchain-classic", "langgraph"),
@@ -110,7 +111,12 @@ def test_the_client_example(run: RunExample, service: Server) -> None:
 
 
 def test_the_example_of_structured_texts(run: RunExample) -> None:
-    _, readme, page, log, table = re.split(r"^(?=.*\?\n.+: \w+, lines )", run("structure"), flags=re.M)
+    printed = run("structure")
+    shown = f"```text\n{printed.rstrip()}\n```"
+    if os.environ.get("SECATEUR_UPDATE_DOCS"):
+        rewrite_block(STRUCTURE, "structure-example", shown)
+    assert shown in STRUCTURE.read_text(encoding="utf-8")
+    _, readme, page, log, table = re.split(r"^(?=.*\?\n.+: \w+, lines )", printed, flags=re.M)
     assert "| Setting | Default | Meaning |\n| --- | --- | --- |\n| `interval` | `60` |" in readme
     assert "readme.md: markdown, lines " in readme and "## Calibration" not in readme
     assert "api.html: html, lines " in page and "within 30 minutes" in page and "</html>" in page
