@@ -139,7 +139,7 @@ def test_a_client_sends_them(library: Any) -> None:
 
 def test_the_table_of_the_documentation_has_the_option(library: Any) -> None:
     assert "| `sparkle` | int | `3` | [0, 9] | Dummy. |\n" in library["markdown"]
-    assert "| `glow` | list of str | `[]` | at most 20 characters | Dummy list. |\n" in library["markdown"]
+    assert "| `glow` | list of str | `[]` | 1 to 20 characters | Dummy list. |\n" in library["markdown"]
 
 
 def test_the_library_knows_the_format(library: Any) -> None:

@@ -148,7 +148,7 @@ def test_threads_of_any_integer_type_are_a_number_of_threads() -> None:
         ({"compression": 0.5, "max_tokens": 9}, r"compression: cannot be used with max_tokens 9"),
         ({"always_keep": ["a", "re:("]}, r"always_keep\[1\]: 're:\('.*RE2"),
         ({"never_keep": ["a" * 1001]}, r"never_keep\[0\]: has 1001 characters"),
-        ({"never_keep": [""]}, r"never_keep\[0\]: "),
+        ({"never_keep": [""]}, r"never_keep\[0\]: has 0 characters; give a string of 1 to 1,000 characters"),
         ({"never_keep": ["x", 3]}, r"never_keep\[1\]: 3 is not a string"),
         ({"always_keep": ["errors"], "never_keep": ["x", "errors"]}, r"always_keep: 'errors' is in never_keep too"),
     ],

@@ -90,6 +90,8 @@ def for_data(folder: Path, base_model: Path) -> None:
 def for_evaluation(folder: Path, base_model: Path) -> None:
     data = write_machines(folder / "DATA" / "machines.jsonl", FEW_QUERIES)
     evaluate(data.parent, folder / "runs" / "before", RunOptions(systems=("lead",), limit=60))
+    for group in ("prose", "docs", "lines"):
+        write_machines(folder / "data" / group / f"{group}.jsonl", FEW_QUERIES)
     rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
     (folder / "DIR" / "qrels").mkdir(parents=True)
     corpus = [{"_id": row["id"], "title": "", "text": row["passages"][0]["text"]} for row in rows]
@@ -100,7 +102,7 @@ def for_evaluation(folder: Path, base_model: Path) -> None:
     (folder / "DIR" / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
 
 
-def for_integrations(folder: Path, base_model: Path) -> None:
+def for_examples(folder: Path, base_model: Path) -> None:
     shutil.copytree(ROOT / "examples", folder / "examples")
 
 
@@ -129,14 +131,17 @@ PREPARED: dict[str, Callable[[Path, Path], None]] = {
     "docs/data.md": for_data,
     "docs/evaluation.md": for_evaluation,
     "docs/index.md": for_quick_start,
-    "docs/integrations.md": for_integrations,
+    "docs/integrations.md": for_examples,
     "docs/retraining.md": for_retraining,
+    "docs/structure.md": for_examples,
     "docs/training.md": for_training,
 }
 # Files that must be there after a page.
 LEFT_BEHIND = {
     "docs/data.md": ["runs/handbook/model/onnx/model_int8.onnx", "run.trec", "dataset/train/mine.jsonl.gz"],
-    "docs/evaluation.md": ["runs/mine/report.html", "runs/beir/rerank.trec", "runs/rag/rag.json"],
+    "docs/evaluation.md": [
+        f"runs/{name}" for name in ("mine/report.html", "groups/report.md", "beir/rerank.trec", "rag/rag.json")
+    ],
     "docs/retraining.md": ["my-model/onnx/model_int8.onnx", "my-model/README.md"],
     "docs/training.md": ["runs/secateur-nano-en/model/calibration.json", "runs/report/report.md"],
 }
