@@ -157,6 +157,13 @@ CASES = [
         "<h1>Setup</h1><p> To install it:</p><ul> <li>Unpack it.</li></ul>",
     ),
     Case(
+        "the lead-in of items without a list",
+        "html",
+        "<p>Other. Choose one:</p><div><li>Red</li><li>Blue</li></div><p>Done.</p>",
+        "Blue",
+        "<p> Choose one:</p><div> <li>Blue</li></div>",
+    ),
+    Case(
         "the sentence before This",
         "markdown",
         OPENING,
