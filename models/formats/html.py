@@ -6,10 +6,11 @@ The source is scanned tag by tag, since parsers do not tell where each piece sto
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import accumulate
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from secateur.models.formats.building import UnitBuilder
@@ -95,6 +96,9 @@ class _Element:
     hiding: str = ""
     hiding_depth: int = 0
     hiding_from: int = 0
+
+
+_TAG_START, _SPAN_START, _SPAN_END = attrgetter("start"), itemgetter(0), itemgetter(1)
 
 
 class _Tag(NamedTuple):
@@ -248,12 +252,12 @@ class _Writer:
         del building.units[first:]
         places: dict[int, int] = {}  # of the pieces, by the indexes that they had
         pending: list[int] = []  # what the pieces need that are not added yet
-        depth = 0
+        depths = [0, *accumulate(tag.change for tag in tags)]
         for piece in pieces:  # no unit ends inside of an inline element
-            depth += sum(tag.change for tag in tags if piece.start <= tag.start < piece.end)
-            if depth <= 0 or piece.end == stop:
+            if depths[bisect_left(tags, piece.end, key=_TAG_START)] <= 0 or piece.end == stop:
                 begin = building.end
-                spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
+                seen = bisect_right(hidden, begin, key=_SPAN_END), bisect_left(hidden, piece.end, key=_SPAN_START)
+                spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden[slice(*seen)]]
                 needed = dict.fromkeys(places.get(one, one) for one in (*pending, *piece.needs))
                 building.add(piece.end, kind, tuple(one for one in needed if one != len(building)), spans)
                 pending = []

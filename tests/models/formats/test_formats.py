@@ -339,6 +339,8 @@ HOSTILE = [
     "<i hidden>a</i>",
     "<i hidden><p>",
     "<li>a:",
+    "</b>a. ",
+    "<b>a. B",
 ]
 
 
