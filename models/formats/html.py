@@ -83,6 +83,7 @@ class _Element:
         unread: Whether nothing inside is read.
         needs: Units outside that the units inside need: the lead-in of a list, the header row of a table.
         lead_in: Lead-in of the list items inside that are in no list.
+        term: Term that the next description inside explains.
         hiding: Name of the inline element inside that hides what follows; the empty string for none.
         hiding_depth: Number of open elements of that name.
         hiding_from: Where what it hides begins.
@@ -93,6 +94,7 @@ class _Element:
     unread: bool = False
     needs: tuple[int, ...] = ()
     lead_in: tuple[int, ...] = ()
+    term: tuple[int, ...] = ()
     hiding: str = ""
     hiding_depth: int = 0
     hiding_from: int = 0
@@ -174,6 +176,8 @@ class _Writer:
         else:
             outer.lead_in = ()
             needs = (*outer.needs, *self._lead_in) if name in _INTRODUCED else outer.needs
+        if name == "dd":
+            needs = (*needs, *outer.term)
         self._open.append(_Element(name, opening, unread, needs))
 
     def close(self, name: str, start: int, end: int) -> None:
@@ -267,10 +271,16 @@ class _Writer:
         if kind in ("sentence", "quote", "list_item"):
             need_before(building, range(first + (kind == "list_item"), len(building)))
         self._pair(tags)
-        last = (len(building) - 1,)
+        self._note(kind, text[max(start, stop - 200) : stop])
+
+    def _note(self, kind: UnitKind, tail: str) -> None:
+        """Note the last unit, whose text ends with ``tail``, if what follows needs it."""
+        last = (len(self.building) - 1,)
         if kind == "heading":
             self._headings.append((self._level(), last))
-        self._lead_in = last if _LEAD_IN.search(text[max(start, stop - 200) : stop]) else ()
+        if self._open[-1].name == "dt":
+            self._open[-2].term = last
+        self._lead_in = last if _LEAD_IN.search(tail) else ()
 
     def _pair(self, tags: Sequence[_Tag]) -> None:
         """Make the units of an inline element's tags need each other, where a block between them parts them."""

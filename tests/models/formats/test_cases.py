@@ -164,6 +164,13 @@ CASES = [
         "<p> Choose one:</p><div> <li>Blue</li></div>",
     ),
     Case(
+        "the term of a description",
+        "html",
+        "<dl><dt>find(text)</dt><dd><p>Looks for text. Returns a span.</p></dd><dt>cut()</dt><dd>Cuts.</dd></dl>",
+        "Returns",
+        "<dl><dt>find(text)</dt><dd><p> Returns a span.</p></dd> </dl>",
+    ),
+    Case(
         "the sentence before This",
         "markdown",
         OPENING,
