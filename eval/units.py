@@ -89,7 +89,7 @@ class SourceBuilder:
     def __init__(self, *, titles: bool = True) -> None:
         shipped = resolve(None)
         self.segmenter = read_config(shipped).segmenter
-        self._segment = get_segmenter(self.segmenter)
+        self._segment = get_segmenter(self.segmenter, shipped)
         self._encoder = PairEncoder(load_tokenizer(shipped), read_config(shipped).window)
         self._titles = titles
 

@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable
+from heapq import nsmallest
 
 _WORD = re.compile(r"\w+")
 _FEWEST_WORDS = 3
 _SHINGLE = 3  # words
 _SIMILAR = 0.9  # Jaccard similarity
-_MOST = 64  # units that are looked at for each rare shingle
+_MOST = 64  # units that are kept for each rare shingle, and that a text is compared with
 
 
 class Duplicates:
@@ -35,10 +36,15 @@ class Duplicates:
         if (key := self._exact.get(words)) is not None:
             return key
         shingles, numbers = _shingles(words), _numbers(words)
-        candidates = {place for one in _signature(shingles) for place in self._rare.get(one, ())}
-        for place in sorted(candidates):
+        shared = Counter(place for one in _signature(shingles) for place in self._rare.get(one, ()))
+        for place in sorted(nsmallest(_MOST, shared, key=lambda place: (-shared[place], place))):
             key, others, their_numbers = self._texts[place]
-            if numbers == their_numbers and len(shingles & others) >= _SIMILAR * len(shingles | others):
+            # Sets of other sizes are not compared, so that the time stays linear.
+            if (
+                min(len(shingles), len(others)) >= _SIMILAR * max(len(shingles), len(others))
+                and numbers == their_numbers
+                and len(shingles & others) >= _SIMILAR * len(shingles | others)
+            ):
                 return key
         return None
 

@@ -76,21 +76,6 @@ def separator(text: str, gap: tuple[int, int], joiner: str, format: str) -> str:
     return joiner.rstrip(" ") + ("\n\n" if format == "markdown" and _begins_block(text, end, start) else "\n")
 
 
-def join_spans(text: str, spans: Sequence[tuple[int, int]], joiner: str, format: str = "text") -> str:
-    """Return the text of spans with the joiner in each gap. A span that began a line begins one again.
-
-    Args:
-        text: Text of the passage.
-        spans: Spans of it, ascending.
-        joiner: Text put between them.
-        format: Format by which the passage was cut.
-    """
-    pieces: list[str] = []
-    for place, (start, end) in enumerate(spans):
-        pieces += [separator(text, (spans[place - 1][1], start), joiner, format) if place else "", text[start:end]]
-    return "".join(pieces)
-
-
 def _line_starts(text: str) -> list[int]:
     """Return where the lines of a text begin, but the first."""
     return [match.end() for match in _LINE_BREAK.finditer(text)]

@@ -6,10 +6,10 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from operator import attrgetter
 
 from secateur.models.errors import InputError, shown
 from secateur.models.types import Unit
+from secateur.models.visible import joins
 
 Span = tuple[int, int]
 _Finder = Callable[[str], Iterator[Span]]
@@ -32,7 +32,7 @@ _FRAME = re.compile(
     r"|\s+at \S|\s*\.\.\. \d+ more\b|\s*Caused by: |\s+from \S+:\d+:in "
     r"|\s*(?:During handling of|The above exception was)"
 )
-_NUMBER = re.compile(r"\d")
+_NUMBER = re.compile(r"\d+")
 _LABEL = re.compile(r"[ \t]*\(?\d{1,3}[.)]\s")
 
 
@@ -116,32 +116,46 @@ def check_entries(field: str, entries: Sequence[str]) -> None:
             ) from None
 
 
-def _readable(text: str, units: Sequence[Unit]) -> str:
-    """Return a text with spaces for what is hidden."""
+def _readable(text: str, units: Sequence[Unit]) -> tuple[str, list[int], list[int]]:
+    """Return a text with spaces for what is hidden, and where each unit starts and ends in it.
+
+    What parts a word at the end of a line is left out.
+    """
     pieces: list[str] = []
-    start = 0
+    starts: list[int] = []
+    position = removed = 0
     for unit in units:
+        starts.append(unit.start - removed)
         for begin, end in unit.hidden:
-            pieces += [text[start:begin], " " * (end - begin)]
-            start = end
-    return "".join([*pieces, text[start:]]) if pieces else text
+            pieces.append(text[position:begin])
+            if joins(text, begin, end):
+                removed += end - begin
+            else:
+                pieces.append(" " * (end - begin))
+            position = end
+    readable = "".join([*pieces, text[position:]]) if pieces else text
+    return readable, starts, [*starts[1:], len(readable)]
 
 
-def matching_units(text: str, units: Sequence[Unit], entries: Sequence[str]) -> set[int]:
+def matching_units(
+    text: str, units: Sequence[Unit], entries: Sequence[str], watch: Callable[[int], None] = lambda units: None
+) -> set[int]:
     """Return the indexes of the units with text that an entry names. Markup is not read.
 
     Args:
         text: The text.
         units: Units that tile it.
         entries: Names of sets, patterns after ``re:`` with ``^`` and ``$`` for the ends of lines, and text.
+        watch: Called with 0 before each entry and at each piece of text found; it may raise to stop the work.
     """
     found: set[int] = set()
     if not entries or not units:
         return found
-    readable = _readable(text, units)
-    starts, ends = list(map(attrgetter("start"), units)), list(map(attrgetter("end"), units))
+    readable, starts, ends = _readable(text, units)
     for entry in entries:
+        watch(0)
         for start, end in _finder(entry)(readable):
+            watch(0)
             if end > start:
                 found.update(range(bisect_right(ends, start), bisect_left(starts, end)))
     return {index for index in found if units[index].kind != "markup"}

@@ -262,8 +262,21 @@ class Pruner:
         source = f"model {self.config.name!r} ({self.backend.about})"
         return window_outputs(batches, self.backend.run_all(batches), source)
 
-    def finish(self, encoded: EncodedRequest, scores: Sequence[PassageScores], timings: Timings) -> PruneResult:
-        """Select what is kept, from the scores of each passage."""
+    def finish(
+        self,
+        encoded: EncodedRequest,
+        scores: Sequence[PassageScores],
+        timings: Timings,
+        watch: Callable[[int], None] = lambda units: None,
+    ) -> PruneResult:
+        """Select what is kept, from the scores of each passage.
+
+        Args:
+            encoded: The request.
+            scores: Scores of its passages.
+            timings: Durations up to here.
+            watch: Called often with 0; it may raise to stop the work.
+        """
         request, count = encoded.checked.request, self.encoder.count_tokens
         scored = [
             SelectablePassage(
@@ -279,7 +292,7 @@ class Pruner:
                 zip(request.passages, encoded.formats, encoded.units, encoded.passages, scores, strict=True)
             )
         ]
-        selections = select(scored, request.options, encoded.threshold, count)
+        selections = select(scored, request.options, encoded.threshold, count, watch)
         missed = sum(selection.missed for selection in selections)
         full = [f"always_keep: matching units did not fit into the token budget: {missed}"] if missed else []
         return PruneResult(

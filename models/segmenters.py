@@ -146,19 +146,31 @@ def _ends(name: str, text: str) -> list[int]:
     return corrected_ends(text, _loaded(name)(text))
 
 
-def get_segmenter(name: str = "nupunkt", base: Path | None = None) -> Segmenter:
-    """Return a segmenter by name, whose ends `corrected_ends` corrects. It can be pickled.
+def located(name: str, base: Path | None = None) -> str:
+    """Return the name of a segmenter with its directory, if it has one, as an absolute path.
 
     Args:
         name: Name in `SEGMENTERS`; for `sat` with a directory: ``sat:DIRECTORY``.
         base: Directory from which that one is looked for, such as that of a model; by default the working directory.
 
     Raises:
+        InputError: The name is unknown.
+    """
+    kind, _, directory = check_segmenter(name).partition(":")
+    return f"{kind}:{((base or Path()) / Path(directory).expanduser()).absolute()}" if directory else name
+
+
+def get_segmenter(name: str = "nupunkt", base: Path | None = None) -> Segmenter:
+    """Return a segmenter by name, whose ends `corrected_ends` corrects. It can be pickled.
+
+    Args:
+        name: Name of the segmenter; see `located`.
+        base: Directory from which its own one is looked for.
+
+    Raises:
         InputError: The name is unknown, or the segmenter's directory is not complete.
         MissingExtraError: Its package is not installed.
     """
-    kind, _, directory = check_segmenter(name).partition(":")
-    if directory:
-        name = f"{kind}:{((base or Path()) / Path(directory).expanduser()).absolute()}"
+    name = located(name, base)
     _loaded(name)  # errors come here
     return partial(_ends, name)

@@ -9,12 +9,13 @@ Those of all passages are taken in one order until the token budget is full, eac
    a passage that the model cannot read.
 4. `neighbour`: units next to those.
 
-Within a step the higher score comes first, then the earlier position.
+Within a step the higher score comes first, then the earlier position. A heading that is kept for its score alone comes
+with the best unit below it as its structure, so that it is not bare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,9 @@ from secateur.models.merging import PassageScores
 from secateur.models.options import PruneOptions
 from secateur.models.patterns import matching_units
 from secateur.models.types import DropReason, Passage, PassageResult, Reason, Unit, UnitScore, Usage
+
+Watch = Callable[[int], None]
+"""Called with 0 often; it may raise to stop the work."""
 
 RELEVANT = 0.5
 """Relevance from which a passage never comes back empty or as bare headings; see the option `keep_relevant`."""
@@ -118,13 +122,14 @@ def _chosen_by_score(
     return chosen
 
 
-def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: float) -> _Candidates:
+def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: float, watch: Watch) -> _Candidates:
+    watch(0)
     units, text = scored.units, scored.passage.text
-    never = matching_units(text, units, options.never_keep)
+    never = matching_units(text, units, options.never_keep, watch)
     if scored.unreadable:
         return _Candidates(scored, {i: "unreadable" for i in range(len(units)) if i not in never}, never)
     readable = [index for index, unit in enumerate(units) if unit.kind != "markup" and index not in never]
-    always = sorted(matching_units(text, units, options.always_keep) - never)
+    always = sorted(matching_units(text, units, options.always_keep, watch) - never)
     found: dict[int, Reason] = dict.fromkeys(always, "always")
     ends: dict[int, Reason] = dict.fromkeys(readable[: options.head], "head")
     ends |= dict.fromkeys(readable[max(0, len(readable) - options.tail) :] if options.tail else [], "tail")
@@ -140,13 +145,14 @@ def _candidates(scored: SelectablePassage, options: PruneOptions, threshold: flo
     return _Candidates(scored, found, never)
 
 
-def _drop_duplicates(candidates: Sequence[_Candidates]) -> None:
+def _drop_duplicates(candidates: Sequence[_Candidates], watch: Watch) -> None:
     """Take from the candidates what a more relevant passage already says."""
     seen = Duplicates()
     order = sorted(range(len(candidates)), key=lambda place: _by_relevance(candidates[place].scored))
     for place in order:
         one = candidates[place]
         for index in sorted(one.reasons):
+            watch(0)
             said = seen.find(one.scored.text_of(index))
             if said is not None:
                 one.duplicates[index] = said  # type: ignore[assignment]
@@ -164,6 +170,18 @@ def with_structure(units: Sequence[Unit], index: int, known: Container[int] = ()
         seen.update(new)
         found += new
     return found
+
+
+def _below(units: Sequence[Unit], heading: int) -> Iterator[int]:
+    """Yield the units of the section that a heading begins: up to the next heading that does not need it."""
+    inside = {heading}
+    for index in range(heading + 1, len(units)):
+        if units[index].kind == "heading":
+            if inside.isdisjoint(units[index].needs):
+                return
+            inside.add(index)
+        elif units[index].kind != "markup":
+            yield index
 
 
 def _keeps_structure(scored: SelectablePassage, options: PruneOptions) -> bool:
@@ -200,9 +218,15 @@ class _Budget:
     """
 
     def __init__(
-        self, candidates: Sequence[_Candidates], options: PruneOptions, limit: int | None, count: Callable[[str], int]
+        self,
+        candidates: Sequence[_Candidates],
+        options: PruneOptions,
+        limit: int | None,
+        count: Callable[[str], int],
+        watch: Watch,
     ) -> None:
         self._candidates, self._options, self._limit, self._count = candidates, options, limit, count
+        self._watch = watch
         self.selections = [Selection(one.scored, dropped=dict.fromkeys(one.never, "never")) for one in candidates]
         self._taken: list[tuple[int, list[int], int]] = []  # passage, units and tokens
 
@@ -221,10 +245,9 @@ class _Budget:
         gaps = [_Gaps(len(one.scored.units), self._options) for one in self._candidates]
         left = self._limit
         for *_, index, place in queue:
+            self._watch(0)
             one, selection = self._candidates[place], self.selections[place]
-            structured = _keeps_structure(one.scored, self._options)
-            new = with_structure(one.scored.units, index, selection.reasons) if structured else [index]
-            new = [unit for unit in new if unit not in one.never and unit not in selection.reasons]
+            new = self._with_structure(one, index, selection.reasons)
             cost = 0
             if left is not None:
                 cost = int(one.scored.unit_tokens[new].sum()) + gap_tokens[place] * gaps[place].flip(new)
@@ -238,6 +261,19 @@ class _Budget:
             self._take_back()
         self._explain()
         return self.selections
+
+    def _with_structure(self, one: _Candidates, index: int, kept: Container[int]) -> list[int]:
+        """Return a candidate with what it needs, without what is kept already."""
+        units, scores = one.scored.units, one.scored.scores.units
+        new = [index]
+        if _keeps_structure(one.scored, self._options):
+            new = with_structure(units, index, kept)
+            if new and units[index].kind == "heading" and one.reasons[index] == "score":
+                below = [unit for unit in _below(units, index) if unit not in one.never and unit not in one.duplicates]
+                rank = {unit: (unit in one.reasons, float(scores[unit]), -unit) for unit in below}
+                best = max(below, key=rank.__getitem__, default=index)
+                new += [unit for unit in with_structure(units, best, kept) if unit not in new]
+        return [unit for unit in new if unit not in one.never and unit not in kept]
 
     def _take_back(self) -> None:
         """Take back what came last while it is over the budget: a marker may have more tokens than a longer one."""
@@ -274,6 +310,7 @@ def select(
     options: PruneOptions,
     threshold: float,
     count: Callable[[str], int] = lambda text: len(text.split()),
+    watch: Watch = lambda units: None,
 ) -> list[Selection]:
     """Choose what to return for one query.
 
@@ -287,22 +324,23 @@ def select(
         options: Checked options.
         threshold: Lowest score of a unit that is kept.
         count: Counts the tokens of a text.
+        watch: Called with 0 often; it may raise to stop the work.
     """
     limit = options.max_tokens
     if options.compression is not None:
         read = sum(int(one.unit_tokens.sum()) for one in scored)
         limit = int((1 - options.compression) * read + 1e-6)
-    found = [_candidates(one, options, threshold) for one in scored]
+    found = [_candidates(one, options, threshold, watch) for one in scored]
     if options.min_score is not None:
         found = [one for one in found if one.scored.scores.relevance >= options.min_score]
     if options.dedupe:
-        _drop_duplicates(found)
+        _drop_duplicates(found, watch)
     if options.drop_empty:
         found = [one for one in found if one.reasons]
     if options.top_n is not None:
         best = sorted(found, key=lambda one: _by_relevance(one.scored))[: options.top_n]
         found = sorted(best, key=lambda one: one.scored.index)
-    chosen = _Budget(found, options, limit, count).fill()
+    chosen = _Budget(found, options, limit, count, watch).fill()
     if options.drop_empty:
         chosen = [selection for selection in chosen if selection.reasons]
     return sorted(chosen, key=lambda selection: _by_relevance(selection.scored)) if options.reorder else chosen

@@ -15,7 +15,9 @@ from secateur.models.types import Unit
 # words of their own.
 _LONG_WORD = re.compile(r"[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{101,}")
 _PIECE = 64  # characters
-_BROKEN_WORD = re.compile(r"(?:(?<=[^\W_])[-\u00ad\u2010]|(?<=[-\u2010]))[ \t]*(?:\r\n?|\n)[ \t]*(?=[^\W_])")
+_JOINS = re.compile(
+    r"(?:(?<=[^\W_])[-\u00ad\u2010]|(?<=[-\u2010]))[ \t]*(?:\r\n?|\n)[ \t]*(?=[^\W_])|&(?:shy|zwnj|zwj);"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,16 @@ class VisibleText:
         return np.stack([offsets[:, 0] + shift[first], offsets[:, 1] + shift[last]], axis=1).astype(np.int32)
 
 
+def joins(text: str, start: int, end: int) -> bool:
+    """Return whether a hidden span lies inside of a word: what parts it at the end of a line, or a soft hyphen."""
+    match = _JOINS.match(text, start)
+    return match is not None and match.end() == end
+
+
 def visible_text(text: str, units: Sequence[Unit]) -> VisibleText:
     """Return what the network reads of a text that units tile.
 
-    There is a space for each hidden span, but nothing for one that parts a word at the end of a line.
+    There is a space for each hidden span, but nothing for one inside of a word; see `joins`.
     """
     found: list[tuple[int, int, str]] = []  # start, end, and what stands before it
     start, gap = 0, ""
@@ -58,8 +66,7 @@ def visible_text(text: str, units: Sequence[Unit]) -> VisibleText:
         if start < hidden:
             found.append((start, hidden, gap))
             gap = " "
-        broken = _BROKEN_WORD.match(text, hidden)
-        start, gap = end, "" if broken and broken.end() == end else " "
+        start, gap = end, "" if joins(text, hidden, end) else " "
     if not found:
         found.append((0, 0, ""))
     sources = np.asarray([start for start, _, _ in found], dtype=np.int32)

@@ -132,10 +132,12 @@ def _schedule(work: Path, queries: dict[str, int], options: FinetuneOptions) -> 
 
 def _train(work: Path, name: str, schedule: Schedule, options: FinetuneOptions, *, resume: bool) -> Path:
     from secateur.models.checkpoint import read_config, resolve
+    from secateur.models.segmenters import located
     from secateur.training.config import DataConfig, LossConfig, OptimConfig, TrainConfig
     from secateur.training.run import train
 
-    base = read_config(resolve(options.base))
+    directory = resolve(options.base)
+    base = read_config(directory)
     settings = asdict(schedule)
     data = DataConfig(train=work / TRAIN, pairs=settings.pop("pairs"), hard_negatives=1.5, title_share=0.3)
     config = TrainConfig(
@@ -146,7 +148,7 @@ def _train(work: Path, name: str, schedule: Schedule, options: FinetuneOptions, 
         loss=LossConfig(relevance_listwise=0.2),
         optim=OptimConfig(**settings, head_multiplier=2.0, pad_to_multiple_of=32),
         window=base.window,
-        segmenter=base.segmenter,
+        segmenter=located(base.segmenter, directory),
         seed=options.seed,
         resume=resume,
     )

@@ -21,7 +21,7 @@ from secateur.models.encoding import PairEncoder
 from secateur.models.errors import DataError, MissingExtraError, ModelError
 from secateur.models.heads import classifier_of
 from secateur.models.network import Dropout, PruningNetwork, continued_network, new_network, save_network
-from secateur.models.segmenters import get_segmenter
+from secateur.models.segmenters import get_segmenter, located
 from secateur.training.batches import BatchStream, GroupBatchSampler, GroupCollator
 from secateur.training.config import LoraConfig, TrainConfig, config_dict
 from secateur.training.pairs import Group, GroupBuilder, build_groups
@@ -84,7 +84,7 @@ def _load_base(config: TrainConfig, base: Path) -> tuple[PruningNetwork, PairEnc
         window=config.window,
         rank_head=rank_head if config.rank_head == "auto" else config.rank_head,
         prune_head=prune_head if config.prune_head == "auto" else config.prune_head,
-        segmenter=config.segmenter,
+        segmenter=located(config.segmenter),  # a model looks for it from its own directory
     )
     dropout = Dropout(config.optim.dropout, config.optim.attention_dropout)
     network = make(base, model_config, encoder.template, dropout)

@@ -57,7 +57,7 @@ def score_examples(
 
     Markup, which is never kept, has no score.
     """
-    segmenter = get_segmenter(pruner.config.segmenter)
+    segmenter = get_segmenter(pruner.config.segmenter, pruner.directory)
     queries = (
         (e.query, [p.passage if titles else replace(p.passage, title=None) for p in e.passages]) for e in examples
     )

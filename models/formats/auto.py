@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from secateur.models.formats.json import is_json, is_json_lines
-from secateur.models.formats.lines import has_header, is_diff
+from secateur.models.formats.lines import has_header, is_diff, is_table
 
 _LOOKED_AT = 20_000  # characters
 _MANY = 400  # lines
@@ -16,12 +16,10 @@ _HTML_TAG = re.compile(
     re.IGNORECASE,
 )
 _HTML_BLOCK = re.compile(r"\s*<(p|div|h[1-6]|ul|ol|dl|table|section|article|main|pre)[\s>]", re.IGNORECASE)
-_FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
-# A heading of the first level has blank lines around it, unlike a comment in code.
-_MARKDOWN_BLOCK = re.compile(
-    r"^ {0,3}#{2,6} +\S|(?:\A|^[ \t]*\n)#[ ]\S[^\n]*\n[ \t]*$|^ {0,3}\|?(?: *:?-{3,}:? *\|)+(?: *:?-{3,}:? *)?$",
-    re.MULTILINE,
-)
+_FENCE_OR_TABLE = re.compile(r"^ {0,3}(?:```|~~~)|^ {0,3}\|?(?: *:?-{3,}:? *\|)+(?: *:?-{3,}:? *)?$", re.MULTILINE)
+# A heading of the first level has blank lines around it, unlike most comments in code.
+_HEADING = re.compile(r"^ {0,3}#{2,6} +\S|(?:\A|^[ \t]*\n)#[ ]\S[^\n]*\n[ \t]*$", re.MULTILINE)
+_COMMENT_LINE = re.compile(r"\s*#")
 _MARKDOWN_INLINE = re.compile(
     r"\[[^\]\n]{1,200}\]\([^()\s]{1,500}\)|(?<![\w*\[$])\*\*[^\s*\].,;:)][^*\n]{0,200}(?<![\s\[($])\*\*(?![\w*\]])|(?<!`)`[^`\n]{1,100}`(?!`)"
 )
@@ -32,11 +30,22 @@ _LOG = re.compile(
     r"|commit [0-9a-f]{7,40}\b|(?:Author|Date): |<[\w|~@+-]{1,30}> \S"
     r"|[\w .'-]{1,40} [\[(]\d?\d:\d\d[^\])]{0,9}[\])]:? "
     r"|[\w.-]+=\S+ [\w.-]+=|\S+ - - \[|(?:PASSED|FAILED|ok|not ok|[-d][rwx-]{9}) "
+    # Findings below the name of a file, annotations, numbered lines, matches of grep, and paths.
+    r"| {1,8}\d+:\d+:? +[A-Z]|::(?:error|warning|notice|debug) | *\d+\t|[\w./-]{2,200}:\d+:"
+    r"|(?:[ MADRCU?]{2} )?(?:[\w@.-]+/)++[\w@.-]*+\s*\Z|npm [a-z]+ "
+    r"|(?:Unpacking|Setting up|Preparing to unpack|Selecting) \S"
 )
 _SYMBOL = re.compile(r"[\u2500-\u257f_/\\{}()\[\]<>=|:;#$%&*@+^~\"'`!-]")
-_NO_SYMBOL = re.compile(r"`[^`\n]{1,100}`|_{3,}")  # code in prose, and blanks to fill in
+# Code in prose, blanks to fill in, the marks of links, bold text and the marks of list items.
+_NO_SYMBOL = re.compile(
+    r"`[^`\n]{1,100}`|_{3,}|\[(?=[^\]\n]{1,200}\]\()|\]\([^()\s]{1,500}\)|\*\*|^[ \t]*[-*+] ", re.MULTILINE
+)
 _COMMENT = re.compile(r"\s*(?:/\*|\*(?:\s|/|\Z))")
-_PAIR = re.compile(r"\s*-?\s*[\w.\"'/-]+:(?:\s+\S|\s*\Z)")
+_PAIR = re.compile(r"\s*+-{0,2}\s*+(?!\d)[\w.\"'/-]+(?::(?:\s+\S|\s*\Z)|\s?=\s?\S)")
+_CODE = re.compile(
+    r"(?:(?:async )?def |class )\w+.*[:(]\s*\Z|import [\w.]+\s*\Z|from [\w.]+ import |@\w[\w.]*+(?:\(.*)?\s*\Z"
+)
+_COLUMN = re.compile(r"\S {3,}\S|\S\t+\S")
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)]*\s*\Z")
 
 
@@ -52,6 +61,21 @@ def _is_html(text: str, lines: int) -> bool:
     return len(tags) >= max(4, 0.25 * lines) and sum(map(bool, tags)) >= 2
 
 
+def _has_few_sentences(lines: Sequence[str]) -> bool:
+    """Return whether lines, three or more, are short and hardly one of them ends a sentence."""
+    words = [sum(any(map(str.isalnum, word)) for word in line.split()) for line in lines]
+    prose = sum(count >= 5 and bool(_SENTENCE_END.search(line)) for count, line in zip(words, lines, strict=True))
+    return len(lines) > 2 and prose < 0.25 * len(lines) and sum(words) < 14 * len(lines)
+
+
+def _is_code(lines: Sequence[str]) -> bool:
+    """Return whether lines are code or settings."""
+    code = sum(bool(_CODE.match(line)) for line in lines)
+    if code >= max(3, 0.1 * len(lines)):
+        return True
+    return _has_few_sentences(lines) and (code >= max(2, 0.05 * len(lines)) or _share(lines, _PAIR) >= 0.6)
+
+
 def _is_by_line(lines: Sequence[str]) -> bool:
     """Return whether lines, none of them blank, are records or code rather than wrapped or listed prose."""
     if len(lines) < 2:
@@ -60,12 +84,12 @@ def _is_by_line(lines: Sequence[str]) -> bool:
         return True
     if lines[0].lstrip().startswith("/*") and _share(lines, _COMMENT) >= 0.5:
         return True
-    words = [sum(any(map(str.isalnum, word)) for word in line.split()) for line in lines]
-    prose = sum(count >= 5 and bool(_SENTENCE_END.search(line)) for count, line in zip(words, lines, strict=True))
-    if len(lines) < 3 or prose >= 0.25 * len(lines) or sum(words) >= 14 * len(lines):
+    if not _has_few_sentences(lines):
         return False
+    if is_table(lines[:20]) or sum(bool(_COLUMN.search(line)) for line in lines) >= 0.6 * len(lines):
+        return True
     characters = "".join(_NO_SYMBOL.sub("", "\n".join(lines)).split())
-    return len(_SYMBOL.findall(characters)) >= 0.07 * len(characters) or _share(lines, _PAIR) >= 0.6
+    return len(_SYMBOL.findall(characters)) >= 0.07 * len(characters)
 
 
 def detect_format(text: str) -> str:
@@ -77,11 +101,13 @@ def detect_format(text: str) -> str:
     2. A diff, as of ``diff`` or ``git``: ``lines``.
     3. A document that begins as HTML; a block element at the start, or four tags and more, one in four lines, unless a
        Markdown heading or fence stands there: ``html``.
-    4. A fence, heading or table of Markdown: ``markdown``.
-    5. A table with a header line, logs, keys with values, or lines with many symbols, few words and hardly a sentence:
-       ``lines``.
-    6. Two list items with a symbol, a link, bold text or a code span of Markdown: ``markdown``.
-    7. ``text``.
+    4. A fence or table of Markdown: ``markdown``.
+    5. Apart from lines that begin with ``#``: a tenth of the lines are definitions, imports and decorators of Python;
+       or a twentieth is, or most are keys with values, and hardly one ends a sentence: ``lines``.
+    6. A heading of Markdown: ``markdown``.
+    7. A delimited table, logs, or lines with columns or many symbols, few words and hardly a sentence: ``lines``.
+    8. Two list items with a symbol, a link, bold text or a code span of Markdown: ``markdown``.
+    9. ``text``.
     """
     head = text[:_LOOKED_AT]
     if is_json(text) or is_json_lines(text):
@@ -89,10 +115,14 @@ def detect_format(text: str) -> str:
     lines = [line for line in head.splitlines() if line.strip()][:_MANY]
     if is_diff(lines):
         return "lines"
-    marked_up = bool(_FENCE.search(head) or _MARKDOWN_BLOCK.search(head))
-    if _HTML_START.match(head) or (_is_html(head, len(lines)) and not marked_up):
+    block, heading = bool(_FENCE_OR_TABLE.search(head)), bool(_HEADING.search(head))
+    if _HTML_START.match(head) or (_is_html(head, len(lines)) and not (block or heading)):
         return "html"
-    if marked_up:
+    if block:
+        return "markdown"
+    if _is_code([line for line in lines if not _COMMENT_LINE.match(line)]):
+        return "lines"
+    if heading:
         return "markdown"
     if _is_by_line(lines):
         return "lines"

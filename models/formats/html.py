@@ -6,10 +6,11 @@ The source is scanned tag by tag, since parsers do not tell where each piece sto
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import accumulate
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from secateur.models.formats.building import UnitBuilder
@@ -62,10 +63,12 @@ _ENDED_BY = {
     "tbody": frozenset(("tbody", "tfoot")),
     "option": frozenset(("option", "optgroup")),
 }
-_HIDDEN_ATTRIBUTE = re.compile(
-    r"\s(?:hidden(?=[\s=/]|\Z)|aria-hidden\s*=\s*[\"']?true|role\s*=\s*[\"']?navigation|style\s*=\s*[\"'][^\"']*display\s*:\s*none)",
-    re.IGNORECASE,
-)
+_QUOTES = "\"' "
+_ITEMS = frozenset(("li", "dt", "dd"))
+_LISTS = _names("dl menu ol ul")
+_ATTRIBUTE = re.compile(r"([^\s\"'=/]++)(?:\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s\"']++))?+")
+_MAY_HIDE = re.compile(r"hidden|navigation|display", re.IGNORECASE)
+_HIDING = re.compile(r"hidden=.*|aria-hidden=true|role=navigation|style=.*\bdisplay\s*:\s*none.*", re.DOTALL)
 _ENTITY = re.compile(r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|#160|#xa0);", re.IGNORECASE)
 _LEAD_IN = re.compile(r":(?:\s|</?[a-z]+>)*\Z")
 
@@ -79,12 +82,25 @@ class _Element:
         opening: Unit of the opening tag.
         unread: Whether nothing inside is read.
         needs: Units outside that the units inside need: the lead-in of a list, the header row of a table.
+        lead_in: Lead-in of the list items inside that are in no list.
+        term: Term that the next description inside explains.
+        hiding: Name of the inline element inside that hides what follows; the empty string for none.
+        hiding_depth: Number of open elements of that name.
+        hiding_from: Where what it hides begins.
     """
 
     name: str
     opening: tuple[int, ...] = ()
     unread: bool = False
     needs: tuple[int, ...] = ()
+    lead_in: tuple[int, ...] = ()
+    term: tuple[int, ...] = ()
+    hiding: str = ""
+    hiding_depth: int = 0
+    hiding_from: int = 0
+
+
+_TAG_START, _SPAN_START, _SPAN_END = attrgetter("start"), itemgetter(0), itemgetter(1)
 
 
 class _Tag(NamedTuple):
@@ -105,6 +121,14 @@ class _Inline:
     unit: int
 
 
+def _hides(attributes: str) -> bool:
+    """Return whether attributes say that an element is hidden, or navigation."""
+    if not _MAY_HIDE.search(attributes):
+        return False
+    pairs = (f"{match[1]}={(match[2] or '').strip(_QUOTES)}".lower() for match in _ATTRIBUTE.finditer(attributes))
+    return any(_HIDING.fullmatch(pair) for pair in pairs)
+
+
 class _Writer:
     """Adds units tag by tag."""
 
@@ -114,6 +138,7 @@ class _Writer:
         self._open = [_Element("")]
         self._headings: list[tuple[str, tuple[int, ...]]] = []
         self._tags: list[_Tag] = []  # inline tags since the last unit
+        self._concealed: list[tuple[int, int]] = []  # what inline elements hide since the last unit
         self._inline: list[_Inline] = []
         self._lead_in: tuple[int, ...] = ()
 
@@ -122,9 +147,17 @@ class _Writer:
         """Number of open block elements."""
         return len(self._open)
 
-    def inline(self, tag: _Tag) -> None:
+    def inline(self, tag: _Tag, attributes: str) -> None:
         """Note a tag that bounds no unit."""
         self._tags.append(tag)
+        element = self._open[-1]
+        if element.hiding:
+            element.hiding_depth += tag.change if tag.name == element.hiding else 0
+            if not element.hiding_depth:
+                self._concealed.append((element.hiding_from, tag.start))
+                element.hiding = ""
+        elif tag.change > 0 and _hides(attributes):
+            element.hiding, element.hiding_depth, element.hiding_from = tag.name, 1, tag.end
 
     def open(self, name: str, attributes: str, start: int, end: int) -> None:
         """Open a block element."""
@@ -133,11 +166,18 @@ class _Writer:
             self._end(())
         self.text(start)
         outer = self._open[-1]
-        unread = outer.unread or name in _UNREAD or bool(_HIDDEN_ATTRIBUTE.search(attributes))
+        unread = outer.unread or bool(outer.hiding) or name in _UNREAD or _hides(attributes)
         if _KINDS.get(name) == "heading" and not unread:
             self._headings = [one for one in self._headings if one[0] < name]
         opening = self.building.add(end, "markup", self._needs(), [(start, end)])
-        needs = (*outer.needs, *self._lead_in) if name in _INTRODUCED else outer.needs
+        if name in _ITEMS and outer.name not in _LISTS:
+            outer.lead_in = outer.lead_in or self._lead_in
+            needs = (*outer.needs, *outer.lead_in)
+        else:
+            outer.lead_in = ()
+            needs = (*outer.needs, *self._lead_in) if name in _INTRODUCED else outer.needs
+        if name == "dd":
+            needs = (*needs, *outer.term)
         self._open.append(_Element(name, opening, unread, needs))
 
     def close(self, name: str, start: int, end: int) -> None:
@@ -191,18 +231,21 @@ class _Writer:
     def text(self, stop: int) -> None:
         """Add the text since the last unit."""
         building, tags, element = self.building, self._tags, self._open[-1]
-        self._tags = []
-        start, text = building.end, building.text
+        start, text, concealed = building.end, building.text, self._concealed
+        self._tags, self._concealed = [], []
         if start >= stop:
             return
+        if element.hiding:
+            concealed.append((element.hiding_from, stop))
         if not tags and text[start:stop].isspace():
             building.add(stop, "markup")
             return
-        hidden = _hidden(text, start, stop, tags)
+        hidden = _hidden(text, start, stop, tags, concealed)
         if element.unread or _length(text[start:stop]) <= sum(_length(text[a:b]) for a, b in hidden):
             building.add(stop, "markup", (), [(start, stop)] if element.unread else hidden)
             self._pair(tags)
             return
+        element.lead_in = ()
         kind: UnitKind = next((_KINDS[one.name] for one in reversed(self._open) if one.name in _KINDS), "sentence")
         needs, first = self._needs(), len(building)
         if kind == "code":
@@ -213,12 +256,12 @@ class _Writer:
         del building.units[first:]
         places: dict[int, int] = {}  # of the pieces, by the indexes that they had
         pending: list[int] = []  # what the pieces need that are not added yet
-        depth = 0
+        depths = [0, *accumulate(tag.change for tag in tags)]
         for piece in pieces:  # no unit ends inside of an inline element
-            depth += sum(tag.change for tag in tags if piece.start <= tag.start < piece.end)
-            if depth <= 0 or piece.end == stop:
+            if depths[bisect_left(tags, piece.end, key=_TAG_START)] <= 0 or piece.end == stop:
                 begin = building.end
-                spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden if a < piece.end and b > begin]
+                seen = bisect_right(hidden, begin, key=_SPAN_END), bisect_left(hidden, piece.end, key=_SPAN_START)
+                spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden[slice(*seen)]]
                 needed = dict.fromkeys(places.get(one, one) for one in (*pending, *piece.needs))
                 building.add(piece.end, kind, tuple(one for one in needed if one != len(building)), spans)
                 pending = []
@@ -228,10 +271,16 @@ class _Writer:
         if kind in ("sentence", "quote", "list_item"):
             need_before(building, range(first + (kind == "list_item"), len(building)))
         self._pair(tags)
-        last = (len(building) - 1,)
+        self._note(kind, text[max(start, stop - 200) : stop])
+
+    def _note(self, kind: UnitKind, tail: str) -> None:
+        """Note the last unit, whose text ends with ``tail``, if what follows needs it."""
+        last = (len(self.building) - 1,)
         if kind == "heading":
             self._headings.append((self._level(), last))
-        self._lead_in = last if _LEAD_IN.search(text[max(start, stop - 200) : stop]) else ()
+        if self._open[-1].name == "dt":
+            self._open[-2].term = last
+        self._lead_in = last if _LEAD_IN.search(tail) else ()
 
     def _pair(self, tags: Sequence[_Tag]) -> None:
         """Make the units of an inline element's tags need each other, where a block between them parts them."""
@@ -256,13 +305,18 @@ class _Writer:
         return next(one.name for one in reversed(self._open) if _KINDS.get(one.name) == "heading")
 
 
-def _hidden(text: str, start: int, stop: int, tags: Sequence[_Tag]) -> list[tuple[int, int]]:
-    """Return the spans of tags, and of entities for white space outside of them."""
+def _hidden(
+    text: str, start: int, stop: int, tags: Sequence[_Tag], concealed: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Return the spans of tags, of what inline elements conceal, and of entities for white space outside of them."""
     found: list[tuple[int, int]] = []
     entities = [match.span() for match in _ENTITY.finditer(text, start, stop)]
-    for span in sorted([*((tag.start, tag.end) for tag in tags), *entities]):
-        if not found or span[0] >= found[-1][1]:
-            found.append(span)
+    inside = [(max(start, begin), end) for begin, end in concealed if max(start, begin) < end]
+    for begin, end in sorted([*((tag.start, tag.end) for tag in tags), *inside, *entities]):
+        if found and begin < found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
     return found
 
 
@@ -296,6 +350,6 @@ def segment_html(text: str, segmenter: Segmenter) -> list[Unit]:
             change = (
                 0 if not name or name in _VOID or match["attributes"].endswith("/") else -1 if match["close"] else 1
             )
-            writer.inline(_Tag(start, end, change, name))
+            writer.inline(_Tag(start, end, change, name), match["attributes"] or "")
     writer.text(len(text))
     return writer.building.units

@@ -87,14 +87,23 @@ def _records(lines: Sequence[str]) -> list[str]:
     return found
 
 
+def _delimiter_of(lines: Sequence[str]) -> str | None:
+    plain = [_QUOTED.sub('""', line) for line in _records(lines)]
+    return _delimiter(plain) if len(plain) > 2 or "," in lines[0] else None
+
+
+def is_table(lines: Sequence[str]) -> bool:
+    """Return whether lines, at least one, are rows of a delimited table, such as one without its header."""
+    return _delimiter_of(lines) is not None
+
+
 def has_header(lines: Sequence[str]) -> bool:
     """Return whether the first line names the columns of the lines after it."""
     if len(lines) < 2 or len(lines[0]) > _LONGEST_HEADER:
         return False
     if _COLUMNS.match(lines[0].rstrip()):
         return True
-    plain = [_QUOTED.sub('""', line) for line in _records(lines)]
-    delimiter = _delimiter(plain) if len(plain) > 2 or "," in lines[0] else None
+    delimiter = _delimiter_of(lines)
     if delimiter is None:
         return False
     return not any(re.fullmatch(r"\s*[-+]?[\d.]+\s*", cell) for cell in lines[0].split(delimiter))

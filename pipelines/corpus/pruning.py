@@ -10,22 +10,29 @@ from secateur.models.errors import InputError
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import load_once
 from secateur.models.registry import ModelChoice
-from secateur.models.requests import check_request
-from secateur.models.types import PassageResult, PruneRequest
+from secateur.models.requests import CheckedRequest, check_request
+from secateur.models.types import PassageResult
 
 Item = tuple[object, object]  # query and passages of a row, unchecked
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a row: an object, or a list of objects for a list of passages, or the reason why it is broken."""
+    """The result of a row: an object, or a list of objects for a list of passages, or the reason why it is broken.
+
+    Attributes:
+        pruned: The result.
+        error: Why the row is broken.
+        warnings: What was changed in the row, or cannot be read by the model.
+    """
 
     pruned: dict[str, Any] | list[dict[str, Any]] | None = None
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def request_of(item: Item, options: PruneOptions) -> tuple[PruneRequest, bool]:
-    """Return the request of a row, and whether it has a single passage.
+def request_of(item: Item, options: PruneOptions) -> tuple[CheckedRequest, bool]:
+    """Return the checked request of a row, and whether it has a single passage.
 
     Raises:
         InputError: The row is broken; the message names the field.
@@ -34,7 +41,7 @@ def request_of(item: Item, options: PruneOptions) -> tuple[PruneRequest, bool]:
     single = isinstance(value, str | Mapping)
     if not single and not isinstance(value, list):
         raise InputError("passages", f"{value!r:.60} is neither a text nor a list", "give one of them")
-    return check_request(query, [value] if single else value, options).request, single
+    return check_request(query, [value] if single else value, options), single
 
 
 def _content(result: PassageResult, score_only: bool) -> dict[str, Any]:
@@ -61,19 +68,21 @@ def prune_block(block: Sequence[Item], choice: ModelChoice, options: PruneOption
     pruner = load_once(choice)
     options = replace(options, return_units=score_only)
     outcomes = [Outcome()] * len(block)
-    valid: list[tuple[int, PruneRequest, bool]] = []
+    valid: list[tuple[int, CheckedRequest, bool]] = []
     for number, item in enumerate(block):
         try:
-            request, single = request_of(item, options)
-            pruner.encoder.encode_query(request.query, truncate=options.truncate_query)
+            checked, single = request_of(item, options)
+            pruner.encoder.encode_query(checked.request.query, truncate=options.truncate_query)
         except InputError as error:
             outcomes[number] = Outcome(error=str(error))
         else:
-            valid.append((number, request, single))
-    for (number, _, single), result in zip(valid, pruner.prune_many([one for _, one, _ in valid]), strict=True):
+            valid.append((number, checked, single))
+    results = pruner.prune_many([checked.request for _, checked, _ in valid])
+    for (number, checked, single), result in zip(valid, results, strict=True):
         if single:
             # A single passage that an option leaves out is null, not broken.
-            outcomes[number] = Outcome(next((_content(one, score_only) for one in result.results), None))
+            pruned: Any = next((_content(one, score_only) for one in result.results), None)
         else:
-            outcomes[number] = Outcome([{"index": one.index, **_content(one, score_only)} for one in result.results])
+            pruned = [{"index": one.index, **_content(one, score_only)} for one in result.results]
+        outcomes[number] = Outcome(pruned, warnings=(*checked.warnings, *result.warnings))
     return outcomes

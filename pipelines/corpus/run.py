@@ -26,7 +26,7 @@ from secateur.pipelines.corpus.rows import Columns, Corpus, find_columns, form_o
 
 log = logging.getLogger(__name__)
 
-_SHOWN = 3  # broken rows in an error message
+_SHOWN = 3  # broken rows in an error message, and warnings in the report
 _LOG_SECONDS = 10.0  # between progress messages where no bar can be shown
 
 
@@ -74,17 +74,21 @@ class CorpusOptions:
 
 @dataclass(slots=True)
 class CorpusReport:
-    """The result of a run: numbers of rows and passages."""
+    """The result of a run: numbers of rows and passages, and the first of the warnings."""
 
     rows: int = 0
     passages: int = 0  # of the rows that are not broken
     broken: int = 0  # rows
+    warned: int = 0  # rows with a warning
+    warnings: tuple[str, ...] = ()  # the first ones, each with its row
     earlier: int = 0  # rows that an earlier run finished
     speed: float = 0.0  # passages of the other rows per second
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
         lines = [f"{self.rows} rows with {self.passages} passages; {self.broken} rows are broken"]
+        if self.warned:
+            lines.append(f"{self.warned} rows have warnings: {' | '.join(self.warnings)}")
         if self.earlier:
             lines.append(f"{self.earlier} rows were finished by an earlier run")
         if self.speed:
@@ -102,12 +106,12 @@ def _check(corpus: Corpus, columns: Columns, options: CorpusOptions) -> tuple[Co
         if options.column in row or f"{options.column}_error" in row:
             raise InputError("--column", f"{corpus.path} has a column {options.column!r} already", "give another name")
         try:
-            request, is_single = request_of(columns.item(row), options.pruning)
+            checked, is_single = request_of(columns.item(row), options.pruning)
         except InputError as error:
             report.broken += 1
             problems += [f"row {report.rows}: {error}"] if len(problems) < _SHOWN else []
         else:
-            report.passages += len(request.passages)
+            report.passages += len(checked.request.passages)
             single.add(is_single)
     first = " | ".join(problems)
     if report.broken and not options.keep_broken:
@@ -165,6 +169,17 @@ def _run(corpus: Corpus, columns: Columns, journal: Journal, rows: int, options:
     return passages
 
 
+def _count(report: CorpusReport, journal: Journal) -> None:
+    """Count the broken rows and those with warnings in a report."""
+    report.broken = report.warned = 0
+    warnings: list[str] = []
+    for row, outcome in enumerate(journal.read(), 1):
+        report.broken += outcome.error is not None
+        report.warned += bool(outcome.warnings)
+        warnings += [f"row {row}: {outcome.warnings[0]}"] if outcome.warnings and len(warnings) < _SHOWN else []
+    report.warnings = tuple(warnings)
+
+
 def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) -> CorpusReport:
     """Prune, or score, the passages of each row for its query; see `open_corpus` and `form_of` for the formats.
 
@@ -196,7 +211,7 @@ def prune_corpus(path: Path, out: Path, options: CorpusOptions | None = None) ->
         started = time.perf_counter()
         passages = _run(corpus, columns, journal, report.rows, options)
         report.speed = passages / (time.perf_counter() - started)
-        report.broken = sum(outcome.error is not None for outcome in journal.read())
+        _count(report, journal)
         schema = {"errors": options.keep_broken, "single": single.pop(), "score_only": options.score_only}
         write(out, corpus, journal.read(), options.column, **schema)
         place.unlink()

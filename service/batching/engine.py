@@ -127,7 +127,7 @@ class Engine:
                 inference_ms=(done - started) * 1e3,
                 total_ms=(time.perf_counter() - admitted) * 1e3,
             )
-            return self.pruner.finish(encoded, scores, timings), found
+            return self.pruner.finish(encoded, scores, timings, job.watch), found
 
         result, found = await self._threads.run(job, finish)
         if self._cache is not None:

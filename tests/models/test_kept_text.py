@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joined_spans import join_spans
 
 from secateur.models.errors import InputError
-from secateur.models.kept_text import KeptText, check_gap_marker, join_spans
+from secateur.models.kept_text import KeptText, check_gap_marker
 from secateur.models.options import PruneOptions
 from secateur.models.types import Unit, UnitKind
 

@@ -93,5 +93,23 @@ def test_a_pattern_that_is_not_valid_names_its_entry_as_it_was_given(pattern: st
     assert "(?m)" not in str(error.value)
 
 
+def test_the_error_shows_the_pattern_as_it_was_given() -> None:
+    with pytest.raises(InputError, match=r"'re:\(a' is no pattern in RE2 syntax: missing \): \(a"):
+        check_entries("always_keep", ["re:(a"])
+
+
+def test_a_broken_word_is_found_whole() -> None:
+    text = "The cor-\npus of well-\nknown texts. It is read."
+    units = segment(Passage(text, format="text"))
+    for entry in ("corpus", "well-known", "re:corpus of", "errors"):
+        assert matching_units(text, units, [entry]) == ({0} if entry != "errors" else set())
+    assert matching_units(text, units, ["It"]) == {1}
+    page = "<p>The cor&shy;pus.</p><p>It is read.</p>"
+    units = segment(Passage(page, format="html"))
+    assert [page[units[n].start : units[n].end] for n in matching_units(page, units, ["corpus"])] == [
+        "The cor&shy;pus."
+    ]
+
+
 def test_a_pattern_that_would_backtrack_is_linear() -> None:
     assert found("a" * 100_000 + "!", "re:(a*)*b", format="text") == []

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joined_spans import join_spans
 from tokenizers import Tokenizer
 
 from secateur.models.checkpoint import CALIBRATION
 from secateur.models.errors import InputError
-from secateur.models.kept_text import join_spans
 from secateur.models.options import PruneOptions
 from secateur.models.pruner import Pruner
 from secateur.models.types import Passage, PruneRequest, PruneResult, Timings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,55 @@ def test_a_relevant_passage_is_more_than_a_heading() -> None:
     (selection,) = select([scored([0.9, 0.1, 0.3], 0.9, first_kind="heading")], PruneOptions(), 0.5)
     assert reasons(selection) == {0: "score", 2: "relevant passage"}
     assert kept(select([scored([0.1], 0.9, first_kind="heading")], PruneOptions(), 0.5)) == [[0]]
+
+
+def section(scores: list[float], **more: Any) -> SelectablePassage:
+    """A passage of a heading, what it heads, another heading with one unit below it, and a third without any."""
+    passage = scored(scores, needs={1: (0,), 2: (0,), 4: (3,)}, **more)
+    units = [replace(unit, kind="heading") if n in (0, 3, 5) else unit for n, unit in enumerate(passage.units)]
+    return replace(passage, units=units)
+
+
+def test_a_heading_kept_for_its_score_comes_with_the_best_unit_below_it() -> None:
+    (selection,) = select([section([0.9, 0.1, 0.3, 0.1, 0.4, 0.9])], PruneOptions(), 0.5)
+    assert reasons(selection) == {0: "score", 2: "structure", 5: "score"}
+    (selection,) = select([section([0.9, 0.6, 0.3, 0.1, 0.1, 0.1])], PruneOptions(), 0.5)
+    assert reasons(selection) == {0: "score", 1: "score"}
+    options = PruneOptions(never_keep=("u2",))
+    assert kept(select([section([0.9, 0.1, 0.3, 0.1, 0.4, 0.1])], options, 0.5)) == [[0, 1]]
+    assert kept(select([section([0.9, 0.1, 0.3, 0.1, 0.4, 0.1])], PruneOptions(keep_structure=False), 0.5)) == [[0]]
+
+
+def test_headings_alone_fill_no_budget() -> None:
+    passage = section([0.3, 0.2, 0.1, 0.25, 0.24, 0.01], tokens=[1, 9, 2, 1, 9, 4])
+    assert kept(select([passage], PruneOptions(max_tokens=2), 0.0)) == [[]]
+    assert kept(select([passage], PruneOptions(max_tokens=3), 0.0)) == [[0, 2]]
+    assert kept(select([passage], PruneOptions(compression=0.61), 0.0)) == [[0, 1]]
+
+
+def test_the_work_can_be_stopped_at_every_step() -> None:
+    class Stopped(Exception):
+        pass
+
+    def run(calls: int) -> int:
+        seen = 0
+
+        def watch(units: int) -> None:
+            nonlocal seen
+            seen += 1
+            if seen > calls:
+                raise Stopped
+
+        select([scored([0.9] * 9)], PruneOptions(dedupe=True, never_keep=("x", "u3")), 0.5, watch=watch)
+        return seen
+
+    total = run(10**9)
+    assert (
+        total == 1 + 2 + 1 + 8 + 8
+    )  # the passage, two entries, one match, eight possible duplicates, eight candidates
+    for calls in range(total):
+        with pytest.raises(Stopped):
+            run(calls)
 
 
 def test_a_passage_that_cannot_be_read_is_kept_whole() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -83,10 +83,16 @@ def test_a_result_in_slices_is_the_whole(slice_: int, return_units: bool, monkey
 class Faulty(Pruner):
     """Fails, after the network has run, on a query with an exclamation mark: a fault that nobody foresaw."""
 
-    def finish(self, encoded: EncodedRequest, scores: Sequence[PassageScores], timings: Timings) -> PruneResult:
+    def finish(
+        self,
+        encoded: EncodedRequest,
+        scores: Sequence[PassageScores],
+        timings: Timings,
+        watch: Callable[[int], None] = lambda units: None,
+    ) -> PruneResult:
         if "!" in encoded.checked.request.query:
             raise RuntimeError("an error of the tests' own")
-        return super().finish(encoded, scores, timings)
+        return super().finish(encoded, scores, timings, watch)
 
 
 def test_an_unforeseen_error_on_a_line_spoils_no_other(pruner: Pruner) -> None:

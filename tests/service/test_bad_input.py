@@ -393,12 +393,17 @@ def test_ten_thousand_passages(client: httpx.Client) -> None:
 
 
 @pytest.mark.slow
-def test_a_megabyte_without_a_space(client: httpx.Client) -> None:
-    response = post(client, encoded(passages=["a" * 1_000_000], threshold=0.0))
+def test_text_without_a_space_is_read_in_pieces(client: httpx.Client) -> None:
+    response = post(client, encoded(passages=["a" * 50_000], threshold=0.0))
     assert response.status_code == 200
     (result,) = response.json()["results"]
-    assert result["spans"] == [[0, 1_000_000]]
+    assert result["spans"] == [[0, 50_000]]
     assert result["total_units"] > 1
+
+    in_a_second = JSON | {"X-Request-Timeout-Ms": "1000"}
+    megabyte = encoded(passages=["a" * 1_000_000], threshold=0.0)
+    refused = client.post("/v1/prune", content=megabyte, headers=in_a_second)
+    assert [error["field"] for error in problem(refused, 422)["errors"]] == ["passages"]
 
 
 def _refuse_constant(name: str) -> None:

@@ -157,6 +157,20 @@ CASES = [
         "<h1>Setup</h1><p> To install it:</p><ul> <li>Unpack it.</li></ul>",
     ),
     Case(
+        "the lead-in of items without a list",
+        "html",
+        "<p>Other. Choose one:</p><div><li>Red</li><li>Blue</li></div><p>Done.</p>",
+        "Blue",
+        "<p> Choose one:</p><div> <li>Blue</li></div>",
+    ),
+    Case(
+        "the term of a description",
+        "html",
+        "<dl><dt>find(text)</dt><dd><p>Looks for text. Returns a span.</p></dd><dt>cut()</dt><dd>Cuts.</dd></dl>",
+        "Returns",
+        "<dl><dt>find(text)</dt><dd><p> Returns a span.</p></dd> </dl>",
+    ),
+    Case(
         "the sentence before This",
         "markdown",
         OPENING,

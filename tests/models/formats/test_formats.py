@@ -14,6 +14,7 @@ from secateur.models.formats.auto import detect_format
 from secateur.models.segmentation import FORMATS, segment
 from secateur.models.selection import with_structure
 from secateur.models.types import Passage, Unit
+from secateur.models.visible import visible_text
 
 NAMES = sorted(FORMATS)
 MARKDOWN = """---
@@ -107,6 +108,8 @@ PIECES = [
         "<a>",
         "</a>",
         "<script>",
+        "<i hidden>",
+        "</i>",
         "<b>",
         "</b>",
         "<!--",
@@ -173,11 +176,6 @@ def test_units_tile_mutated_documents(name: str, document: str) -> None:
 )
 def test_a_document_is_recognised(document: str, name: str) -> None:
     assert detect_format(document) == name
-
-
-def test_prose_is_text() -> None:
-    assert detect_format("It rained all day. He stayed, and read.\n\nThe next day was dry, so he left.") == "text"
-    assert detect_format("") == detect_format(" \n") == "text"
 
 
 def units_of(text: str, name: str) -> list[Unit]:
@@ -271,6 +269,11 @@ HOSTILE = [
     "**",
     "a.[3]",
     "<!--",
+    "<i hidden>a</i>",
+    "<i hidden><p>",
+    "<li>a:",
+    "</b>a. ",
+    "<b>a. B",
 ]
 
 
@@ -283,6 +286,25 @@ def test_what_an_inline_element_joins_needs_what_its_pieces_need() -> None:
         "def g(self):",
     ]
     assert [unit.needs for unit in units] == [(5,), (0,), (0, 1), (0, 1), (0, 3), (0,)]
+
+
+@pytest.mark.parametrize(
+    ("page", "read"),
+    [
+        ("<p>It costs <span hidden>four or</span> five.</p>", "It costs five."),
+        ("<p>It costs <b style='color: red; display:none'>four. Or</b> five.</p>", "It costs five."),
+        ("<p>It costs <span aria-hidden=true>a <span>b</span> c</span> five.</p>", "It costs five."),
+        ("<div>It costs <span hidden><p>four</p> or</span> five.</div>", "It costs five."),
+        ("<p>It costs <span hidden>four.<p>Five.</p>", "It costs Five."),
+        ("<p>It costs <img hidden> five.</p>", "It costs five."),
+        ("<p class='a hidden b' title='a hidden price'>It costs five.</p>", "It costs five."),
+        ("<p>It costs <i title='the hidden price' data-hidden>five</i>.</p>", "It costs five ."),
+        ("<nav>Home</nav><div role='navigation'>Up</div><p hidden=''>No</p><p>It costs five.</p>", "It costs five."),
+    ],
+)
+def test_hidden_elements_are_not_read(page: str, read: str) -> None:
+    units = units_of(page, "html")
+    assert " ".join(visible_text(page, units).text.split()) == read
 
 
 @pytest.mark.slow

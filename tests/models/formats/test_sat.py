@@ -15,7 +15,7 @@ from secateur.models.checkpoint import CONFIG, resolve
 from secateur.models.errors import InputError, MissingExtraError, ModelError
 from secateur.models.pruner import Pruner
 from secateur.models.segmentation import segment
-from secateur.models.segmenters import get_segmenter
+from secateur.models.segmenters import get_segmenter, located
 from secateur.models.types import Passage
 
 WORDS = ["so", "we", "went", "home", "then", "it", "rained", "stop"]
@@ -107,6 +107,14 @@ def write_pruner(directory: Path, segmenter: str) -> Path:
     config["secateur"]["segmenter"] = segmenter
     (directory / CONFIG).write_text(json.dumps(config))
     return directory
+
+
+def test_a_name_with_its_directory_made_absolute(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(known)
+    assert located("nupunkt") == "nupunkt"
+    assert located("sat:model") == f"sat:{known / 'model'}"
+    assert located("sat:model", Path("/models/base")) == "sat:/models/base/model"
+    assert located("sat:/other/model", Path("/models/base")) == "sat:/other/model"
 
 
 def test_a_model_names_it_in_its_configuration(known: Path, tmp_path: Path) -> None:

@@ -107,6 +107,16 @@ def test_lists_of_passages_are_ranked_and_point_to_where_they_stood(tmp_path: Pa
         assert [(one["index"], one["text"]) for one in found["pruned"]] == [(one.index, one.text) for one in expected]
 
 
+def test_rows_with_warnings_are_counted_and_the_first_are_shown(tmp_path: Path) -> None:
+    thai = "ประเทศไทยเป็นประเทศในเอเชีย"
+    rows = [{"query": QUERIES[0], "text": text} for text in (TOWER, thai, BREAD, thai)]
+    report = prune_corpus(_lines(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    assert report.lines()[1] == (
+        "2 rows have warnings: row 2: passages[0].text: the model cannot read 100% of the text"
+        " | row 4: passages[0].text: the model cannot read 100% of the text"
+    )
+
+
 def test_scores_only(tmp_path: Path, pruner: Pruner) -> None:
     options = CorpusOptions(score_only=True, query=QUERIES[0], columns=Columns(passages="body"), column="scores")
     out = tmp_path / "out.parquet"

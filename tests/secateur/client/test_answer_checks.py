@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joined_spans import join_spans
 from prune_answer import GOOD, QUERY, TEXT, TEXTS, changed, field_pattern
 
 from secateur import InputError
 from secateur.client import BadResponseError
 from secateur.client.answers import Answers
 from secateur.client.wire import answer_limit, body, split
-from secateur.models.kept_text import join_spans, line_spans
+from secateur.models.kept_text import line_spans
 from secateur.models.options import PruneOptions
 from secateur.models.requests import check_request
 from secateur.models.types import PruneRequest, PruneResult
