@@ -17,6 +17,7 @@ _LONG_WORD = re.compile(r"[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7
 _PIECE = 64  # characters
 _JOINS = re.compile(
     r"(?:(?<=[^\W_])[-\u00ad\u2010]|(?<=[-\u2010]))[ \t]*(?:\r\n?|\n)[ \t]*(?=[^\W_])|&(?:shy|zwnj|zwj);"
+    r"|(?<=&)amp;|&(?=[a-zA-Z]{4,7};)|(?<=&[a-zA-Z])[a-z]{3,6};"
 )
 
 
@@ -46,7 +47,7 @@ class VisibleText:
 
 
 def joins(text: str, start: int, end: int) -> bool:
-    """Return whether a hidden span lies inside of a word: what parts it at the end of a line, or a soft hyphen."""
+    """Return whether a hidden span lies inside of a word: what parts it at the end of a line, or some of an entity."""
     match = _JOINS.match(text, start)
     return match is not None and match.end() == end
 

@@ -69,7 +69,15 @@ _LISTS = _names("dl menu ol ul")
 _ATTRIBUTE = re.compile(r"([^\s\"'=/]++)(?:\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s\"']++))?+")
 _MAY_HIDE = re.compile(r"hidden|navigation|display", re.IGNORECASE)
 _HIDING = re.compile(r"hidden=.*|aria-hidden=true|role=navigation|style=.*\bdisplay\s*:\s*none.*", re.DOTALL)
-_ENTITY = re.compile(r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|#160|#xa0);", re.IGNORECASE)
+# What is not read of entities: all of white space and punctuation, but not the first character of `&amp;`, nor the letter
+# below an accent.
+_ENTITY = re.compile(
+    r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|#160|#xa0|lt|gt|quot|apos|#3[49]|#x2[27]|[lr]s?[ad]?quo|[nm]dash|hellip|bull"
+    r"|middot|laquo|raquo|copy|reg|trade|times|para|sect|#8211|#8212|#821[67]|#822[01]|#8230);"
+    r"|(?<=&)amp;|&(?=[a-z](?:acute|grave|circ|uml|tilde|cedil|ring|caron|slash);)"
+    r"|(?<=&[a-z])(?:acute|grave|circ|uml|tilde|cedil|ring|caron|slash);",
+    re.IGNORECASE,
+)
 _LEAD_IN = re.compile(r":(?:\s|</?[a-z]+>)*\Z")
 
 
@@ -308,7 +316,7 @@ class _Writer:
 def _hidden(
     text: str, start: int, stop: int, tags: Sequence[_Tag], concealed: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """Return the spans of tags, of what inline elements conceal, and of entities for white space outside of them."""
+    """Return the spans of tags, of what inline elements conceal, and of what entities outside of them have unread."""
     found: list[tuple[int, int]] = []
     entities = [match.span() for match in _ENTITY.finditer(text, start, stop)]
     inside = [(max(start, begin), end) for begin, end in concealed if max(start, begin) < end]
@@ -329,8 +337,8 @@ def segment_html(text: str, segmenter: Segmenter) -> list[Unit]:
     """Segment HTML into units that tile it.
 
     Each tag of a block element is a unit of its own, and is kept when something inside is, so that what is kept is well
-    formed. The row of a table is one unit. Inline tags, comments and entities for white space bound no unit and are
-    not read.
+    formed. The row of a table is one unit. Inline tags, comments and entities bound no unit, and hardly any of them is
+    read.
     """
     writer = _Writer(text, segmenter)
     position = 0

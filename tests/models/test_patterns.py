@@ -93,11 +93,6 @@ def test_a_pattern_that_is_not_valid_names_its_entry_as_it_was_given(pattern: st
     assert "(?m)" not in str(error.value)
 
 
-def test_the_error_shows_the_pattern_as_it_was_given() -> None:
-    with pytest.raises(InputError, match=r"'re:\(a' is no pattern in RE2 syntax: missing \): \(a"):
-        check_entries("always_keep", ["re:(a"])
-
-
 def test_a_broken_word_is_found_whole() -> None:
     text = "The cor-\npus of well-\nknown texts. It is read."
     units = segment(Passage(text, format="text"))

@@ -299,10 +299,11 @@ def test_what_an_inline_element_joins_needs_what_its_pieces_need() -> None:
         ("<p>It costs <img hidden> five.</p>", "It costs five."),
         ("<p class='a hidden b' title='a hidden price'>It costs five.</p>", "It costs five."),
         ("<p>It costs <i title='the hidden price' data-hidden>five</i>.</p>", "It costs five ."),
+        ("<p>AT&amp;T&rsquo;s caf&eacute; No&euml;l &lt;b&gt; R&D &alpha;</p>", "AT&T s cafe Noel b R&D &alpha;"),
         ("<nav>Home</nav><div role='navigation'>Up</div><p hidden=''>No</p><p>It costs five.</p>", "It costs five."),
     ],
 )
-def test_hidden_elements_are_not_read(page: str, read: str) -> None:
+def test_only_what_can_be_seen_is_read(page: str, read: str) -> None:
     units = units_of(page, "html")
     assert " ".join(visible_text(page, units).text.split()) == read
 
