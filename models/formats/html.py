@@ -47,7 +47,7 @@ _BLOCKS = _names(
 _UNREAD = _names("canvas head iframe nav noscript object script style svg template")
 _RAW = _names("script style")  # their content is no markup
 _INTRODUCED = _names("ul ol dl table pre")  # a sentence with a colon before them introduces them
-_VOID = _names("area base br col embed hr img input link meta param source track wbr")
+VOID = _names("area base br col embed hr img input link meta param source track wbr")
 _LONGEST_ROW = 4000  # characters of a row that is one unit
 _DEEPEST = 256  # elements that are nested deeper bound no units
 _DEEPEST_INLINE = 32
@@ -69,8 +69,8 @@ _LISTS = _names("dl menu ol ul")
 _ATTRIBUTE = re.compile(r"([^\s\"'=/]++)(?:\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s\"']++))?+")
 _MAY_HIDE = re.compile(r"hidden|navigation|display", re.IGNORECASE)
 _HIDING = re.compile(r"hidden=.*|aria-hidden=true|role=navigation|style=.*\bdisplay\s*:\s*none.*", re.DOTALL)
-# What is not read of entities: all of white space and punctuation, but not the first character of `&amp;`, nor the letter
-# below an accent.
+# Parts of entities that are not read: white space and punctuation, all of `&amp;` but its first character, and all of a
+# letter with an accent but the letter.
 _ENTITY = re.compile(
     r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|#160|#xa0|lt|gt|quot|apos|#3[49]|#x2[27]|[lr]s?[ad]?quo|[nm]dash|hellip|bull"
     r"|middot|laquo|raquo|copy|reg|trade|times|para|sect|#8211|#8212|#821[67]|#822[01]|#8230);"
@@ -355,9 +355,7 @@ def segment_html(text: str, segmenter: Segmenter) -> list[Unit]:
                     closing = re.compile(rf"</{name}\b", re.IGNORECASE).search(text, end)
                     position = closing.start() if closing else len(text)
         else:
-            change = (
-                0 if not name or name in _VOID or match["attributes"].endswith("/") else -1 if match["close"] else 1
-            )
+            change = 0 if not name or name in VOID or match["attributes"].endswith("/") else -1 if match["close"] else 1
             writer.inline(_Tag(start, end, change, name), match["attributes"] or "")
     writer.text(len(text))
     return writer.building.units

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from secateur.models.formats.building import UnitBuilder, lines_of
+from secateur.models.formats.html import VOID
 from secateur.models.formats.lines import add_lines
 from secateur.models.formats.openings import need_before
 from secateur.models.formats.text import LEAD_IN, add_sentences
@@ -31,6 +32,8 @@ _HIDDEN = re.compile(
     r"|\]\([^()\s]{0,8000}(?:\([^()\s]*\)[^()\s]{0,8000})?(?:\s+[\"'][^\"'\n]*[\"'])?\)"
     r"|<!--(?:[^<-]++|<(?!!--)|-(?!->))*+-->|</?[a-zA-Z][^<>\n]{0,500}>|data:[\w/+.-]+;base64,[\w+/=]+",
 )
+_RAW_TAG = re.compile(r"<(/?)([a-zA-Z][\w-]{0,40})(?:\s[^<>]{0,500})?(?<!/)>")
+_MOST_RAW = 64  # raw elements that are open at once
 
 
 @cache
@@ -85,6 +88,7 @@ class _Writer:
         self.building = UnitBuilder(text)
         self.place = _Place()
         self._segmenter = segmenter
+        self._raw: list[tuple[str, tuple[int, ...]]] = []  # open elements of raw HTML, and the units of their tags
 
     def gap(self, stop: int) -> None:
         """Add what lies between two blocks: blank lines, or lines that the parser takes for definitions."""
@@ -192,13 +196,26 @@ class _Writer:
         place.lead_in = ()
 
     def _markup(self, stop: int) -> None:
-        """Add raw HTML or a rule: a sentence if it holds text that can be read."""
+        """Add raw HTML, whose tags need each other, or a rule: a sentence if it holds text that can be read."""
         start, text = self.building.end, self.building.text
         hidden = hidden_spans(text, start, stop)
         visible = len("".join(text[start:stop].split())) > sum(len("".join(text[a:b].split())) for a, b in hidden)
-        self._whole(
-            stop, "sentence" if visible and text[start:stop].strip(" \t\r\n-*_") else "markup", self.place.needs()
-        )
+        kind: UnitKind = "sentence" if visible and text[start:stop].strip(" \t\r\n-*_") else "markup"
+        unit = self._whole(stop, kind, self.place.needs())
+        for match in _RAW_TAG.finditer(text, start, stop):
+            name = match[2].lower()
+            if not match[1]:
+                if name not in VOID:
+                    self._raw.append((name, unit))
+                    del self._raw[:-_MOST_RAW]
+                continue
+            place = next((place for place in reversed(range(len(self._raw))) if self._raw[place][0] == name), None)
+            if place is not None:
+                opening = self._raw[place][1]
+                del self._raw[place:]
+                if opening != unit:
+                    self.building.also_need(opening, unit)
+                    self.building.also_need(unit, opening)
 
     def _whole(self, stop: int, kind: UnitKind, needs: Sequence[int]) -> tuple[int, ...]:
         start = self.building.end

@@ -184,6 +184,13 @@ CASES = [
         "memory",
         "# Cache\n\nThe cache holds pages. This saves time. But it costs memory.",
     ),
+    Case(
+        "raw HTML around Markdown",
+        "markdown",
+        "# Usage\n\n<details>\n<summary>More about caches</summary>\n\nThey are small.\n\n<br>\n\n</details>\n\nBye.",
+        "caches",
+        "# Usage\n\n<details>\n<summary>More about caches</summary>\n\n</details>",
+    ),
     Case("the key of a setting", "lines", COMPOSE, "image: redis", "services:\n  redis:\n    image: redis:7"),
     Case(
         "all keys of a setting",
