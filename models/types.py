@@ -20,7 +20,7 @@ Reason = Literal["score", "always", "head", "tail", "neighbour", "structure", "r
 else would be kept. `unreadable` is a passage that is returned whole, since the model cannot read it or the query.
 """
 DropReason = Literal["never", "duplicate", "budget"]
-"""Why a unit is dropped whose score is high enough: `never_keep`, `dedupe`, or the token budget."""
+"""Why a unit is dropped: it matches `never_keep`, or `dedupe` or the token budget drop it in spite of its score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class UnitScore:
         kind: Kind of the unit.
         score: Mean keep probability of its tokens, in [0, 1].
         kept: Whether it is kept.
-        reason: Why it is kept, or dropped in spite of its score; None if its score is too low.
+        reason: Why it is kept or dropped; None if its score is too low.
         tokens: Number of its tokens.
     """
 

@@ -158,7 +158,7 @@ class UnitOut(BaseModel):
     score: float = Field(description="Keep probability, in [0, 1].")
     kept: bool = Field(description="Whether the unit is part of the pruned text.")
     reason: Reason | DropReason | None = Field(
-        description="Reason why the unit is kept, or dropped in spite of its score; null if its score is too low. "
+        description="Reason why the unit is kept or dropped; null if its score is too low. "
         f"{_meanings(REASONS.items())}"
     )
     tokens: int = Field(description="Number of tokens of the unit.")
