@@ -41,6 +41,7 @@ _PARSER = MarkdownIt("commonmark").enable("table")
 _BLOCKS = ("paragraph_open", "heading_open", "fence", "code_block", "html_block", "hr", "tr_open")
 _CLOSING_FENCE = re.compile(r"[\s>]*(?:`{3,}|~{3,})\s*\Z")
 _FIRST = re.compile(r"[^\s>]")
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?---[ \t]*\n")  # is not Markdown
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def _rendered(text: str) -> _Rendered:
     starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text))]
     roles: list[Role | None] = [None] * len(starts)
     open_fences, lists, quotes = set(), 0, 0
-    for token in _PARSER.parse(text):
+    front = _FRONT_MATTER.match(text)
+    body = "\n" * front[0].count("\n") + text[front.end() :] if front else text
+    for token in _PARSER.parse(body):
         lists += token.nesting if token.type.startswith("list_item") else 0
         quotes += token.nesting if token.type.startswith("blockquote") else 0
         if token.type in _BLOCKS and token.map:

@@ -233,13 +233,14 @@ def segment_markdown(text: str, segmenter: Segmenter) -> list[Unit]:
 
     A unit needs the headings above it; a table row the header row with its rule; a list item the sentence that
     introduces its list, and the item that it lies in; later sentences of an item the first one; a line of code the
-    fences and the signature around it.
+    fences and the signature around it; a line of front matter the rules around it.
     """
     writer = _Writer(text, segmenter)
     front = _FRONT_MATTER.match(text)
     offset = front.end() if front else 0
     if front:
-        add_lines(writer.building, offset)
+        lines = add_lines(writer.building, offset)
+        writer.building.also_need(lines, (lines[0], lines[-1]))
     starts = [offset + start for start, _ in lines_of(text[offset:])] + [len(text)]
     for token in _parser().parse(text[offset:]):
         if token.type in _LEAVES and token.map:

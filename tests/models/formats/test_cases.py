@@ -185,6 +185,13 @@ CASES = [
         "# Cache\n\nThe cache holds pages. This saves time. But it costs memory.",
     ),
     Case(
+        "a line of front matter",
+        "markdown",
+        "---\ntitle: Caches\nlicence: MIT\n---\n\n# Usage\n\nCall it.\n\n## More\n\nBye.",
+        "MIT",
+        "---\nlicence: MIT\n---",
+    ),
+    Case(
         "raw HTML around Markdown",
         "markdown",
         "# Usage\n\n<details>\n<summary>More about caches</summary>\n\nThey are small.\n\n<br>\n\n</details>\n\nBye.",
