@@ -1,8 +1,9 @@
 """The shell blocks of the docs that train, measure, build data or serve, run as they stand.
 
 Each page's run one after the other in a folder that has what they name, in small: labelled queries of a made-up domain,
-the shipped configurations with fewer pairs, a tiny model under the name of the shipped one where it is trained, and a
-loopback language model. The pages are spread over several test files, because a file is run by one process.
+the shipped configurations with fewer pairs, a tiny model under the name of the shipped one where it is trained or
+measured, and a loopback language model. The pages are spread over several test files, because a file is run by one
+process.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def for_data(folder: Path, base_model: Path) -> None:
 
 
 def for_evaluation(folder: Path, base_model: Path) -> None:
+    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW)
     data = write_machines(folder / "DATA" / "machines.jsonl", FEW_QUERIES)
     evaluate(data.parent, folder / "runs" / "before", RunOptions(systems=("lead",), limit=60))
     rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
