@@ -109,5 +109,5 @@ def edit_config(model_copy: Path) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def torch_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of one layer with random fp32 weights and the shipped tokenizer."""
+    """A two-layer checkpoint with random fp32 weights and the shipped tokenizer."""
     return write_tiny_checkpoint(tmp_path_factory.mktemp("torch") / "tiny", 256)

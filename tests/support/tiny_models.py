@@ -9,7 +9,7 @@ from secateur.models.checkpoint import TOKENIZER, ModelConfig, load_tokenizer, r
 from secateur.models.encoding import PairEncoder
 
 
-def _encoder(positions: int, layers: int = 2) -> Any:
+def _encoder(positions: int, layers: int) -> Any:
     import torch
     from transformers import BertConfig, BertModel
 
@@ -26,20 +26,20 @@ def _encoder(positions: int, layers: int = 2) -> Any:
 
 def write_tiny_base(directory: Path) -> Path:
     """Write the directory of an encoder with the shipped tokenizer, to be trained."""
-    _encoder(128).save_pretrained(directory)
+    _encoder(128, 2).save_pretrained(directory)
     (directory / TOKENIZER).write_bytes((resolve(None) / TOKENIZER).read_bytes())
     return directory
 
 
-def write_tiny_checkpoint(directory: Path, window: int) -> Path:
+def write_tiny_checkpoint(directory: Path, window: int, layers: int = 2) -> Path:
     """Write the directory of a model with the shipped tokenizer and fp32 weights; it keeps nearly everything.
 
-    It has one layer: what an export costs grows with the layers.
+    The time of an export grows with the number of layers.
     """
     from secateur.models.network import PruningNetwork, save_network
 
     template = PairEncoder(load_tokenizer(resolve(None)), window).template
-    network = PruningNetwork(_encoder(window, layers=1), ModelConfig("tiny", window=window), template)
+    network = PruningNetwork(_encoder(window, layers), ModelConfig("tiny", window=window), template)
     save_network(network, resolve(None), directory)
     return directory
 
