@@ -45,7 +45,7 @@ ADDRESSES = re.compile(r"http://(?:127\.0\.0\.1|localhost):8080")
 
 # Every block with a marker `<!-- not run: REASON -->` before it, by page.
 NOT_RUN = [
-    ("docs/releasing.md", ".ci/run makes the release after the tests, and an audit needs the network"),
+    ("docs/releasing.md", ".ci/run makes the release beside the tests, and an audit needs the network"),
     ("docs/retraining.md", "its commands are run above and in Training; the data is not in the repository"),
 ]
 

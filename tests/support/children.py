@@ -22,8 +22,9 @@ def output_of(program: str, *arguments: str, folder: Path, timeout: float = PATI
     """
     script = folder / "program.py"
     script.write_text(program, encoding="utf-8")
-    # A batch of texts is then tokenized by threads, which a child does not have.
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TOKENIZERS_PARALLELISM": "true"}
+    # A batch is then tokenized and computed by threads, which a forked child does not have.
+    threads = {"TOKENIZERS_PARALLELISM": "true", "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **threads}
     with (folder / "output").open("w+b") as output:
         process = subprocess.Popen(
             [sys.executable, str(script), *arguments],

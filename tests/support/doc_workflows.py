@@ -1,8 +1,9 @@
 """The shell blocks of the docs that train, measure, build data or serve, run as they stand.
 
 Each page's run one after the other in a folder that has what they name, in small: labelled queries of a made-up domain,
-the shipped configurations with fewer pairs, a tiny model under the name of the shipped one where it is trained, and a
-loopback language model. The pages are spread over several test files, because a file is run by one process.
+the shipped configurations with fewer pairs, a tiny model under the name of the shipped one where it is trained or
+measured, and a loopback language model. The pages are spread over several test files, because a file is run by one
+process.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def small_config(folder: Path, name: str, base: Path, train: str) -> None:
 
 
 def for_data(folder: Path, base_model: Path) -> None:
-    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW)
+    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW, layers=1)
     shutil.copytree(ROOT / "examples", folder / "examples")
     shutil.copytree(ROOT / "examples" / "handbook", folder / "docs")
     (folder / "questions.txt").write_text("What does the warranty cover?\nMay I return a bicycle?\n")
@@ -88,6 +89,7 @@ def for_data(folder: Path, base_model: Path) -> None:
 
 
 def for_evaluation(folder: Path, base_model: Path) -> None:
+    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW, layers=1)
     data = write_machines(folder / "DATA" / "machines.jsonl", FEW_QUERIES)
     evaluate(data.parent, folder / "runs" / "before", RunOptions(systems=("lead",), limit=60))
     for group in ("prose", "docs", "lines"):
@@ -108,13 +110,13 @@ def for_examples(folder: Path, base_model: Path) -> None:
 
 def for_retraining(folder: Path, base_model: Path) -> None:
     write_machines(folder / "my.jsonl", QUERIES)
-    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW)
+    write_tiny_checkpoint(folder / DEFAULT_MODEL, WINDOW, layers=1)
 
 
 def for_training(folder: Path, base_model: Path) -> None:
     for part, queries in (("train", QUERIES), ("dev", QUERIES), ("test", FEW_QUERIES)):
         write_machines(folder / part / "machines.jsonl", queries)
-    small_config(folder, "secateur-nano-en.yaml", write_tiny_checkpoint(folder / "tiny", WINDOW), "train")
+    small_config(folder, "secateur-nano-en.yaml", write_tiny_checkpoint(folder / "tiny", WINDOW, layers=1), "train")
     # The card is written into the model's directory: into a copy, which a name means before a shipped model.
     shutil.copytree(ROOT / "models" / "pretrained" / "secateur-nano-en", folder / "secateur-nano-en")
     shutil.copytree(ROOT / "docs" / "cards", folder / "docs" / "cards")

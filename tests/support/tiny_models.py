@@ -9,14 +9,14 @@ from secateur.models.checkpoint import TOKENIZER, ModelConfig, load_tokenizer, r
 from secateur.models.encoding import PairEncoder
 
 
-def _encoder(positions: int) -> Any:
+def _encoder(positions: int, layers: int) -> Any:
     import torch
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
     config = BertConfig(
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=positions,
@@ -26,17 +26,20 @@ def _encoder(positions: int) -> Any:
 
 def write_tiny_base(directory: Path) -> Path:
     """Write the directory of an encoder with the shipped tokenizer, to be trained."""
-    _encoder(128).save_pretrained(directory)
+    _encoder(128, 2).save_pretrained(directory)
     (directory / TOKENIZER).write_bytes((resolve(None) / TOKENIZER).read_bytes())
     return directory
 
 
-def write_tiny_checkpoint(directory: Path, window: int) -> Path:
-    """Write the directory of a model with the shipped tokenizer and fp32 weights; it keeps nearly everything."""
+def write_tiny_checkpoint(directory: Path, window: int, layers: int = 2) -> Path:
+    """Write the directory of a model with the shipped tokenizer and fp32 weights; it keeps nearly everything.
+
+    The time of an export grows with the number of layers.
+    """
     from secateur.models.network import PruningNetwork, save_network
 
     template = PairEncoder(load_tokenizer(resolve(None)), window).template
-    network = PruningNetwork(_encoder(window), ModelConfig("tiny", window=window), template)
+    network = PruningNetwork(_encoder(window, layers), ModelConfig("tiny", window=window), template)
     save_network(network, resolve(None), directory)
     return directory
 
