@@ -9,8 +9,6 @@ import json
 import os
 import re
 import subprocess
-import sys
-import venv
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from client_environments import SCRIPTS, python_of
 
 from secateur.labelled.markdown_blocks import markdown_table, rewrite_block
 from secateur.models.pruner import Pruner
@@ -25,7 +24,6 @@ from secateur.models.pruner import Pruner
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = Path(__file__).with_name("clients")
 DOCUMENT = ROOT / "docs" / "compatibility.md"
 PATIENCE = 900.0
 
@@ -79,34 +77,6 @@ def answered(url: str) -> Counter[str]:
     text = httpx.get(f"{url}/metrics", timeout=PATIENCE).text
     found = re.findall(r'^secateur_requests_total\{route="(.*rerank)",status="200"\} ([\d.]+)$', text, re.MULTILINE)
     return Counter({route: int(float(count)) for route, count in found})
-
-
-def python_of(script: str) -> str:
-    """Return the interpreter of a script's environment, which is made where its requirements have changed."""
-    requirements = SCRIPTS / f"{script}.txt"
-    if not requirements.is_file():
-        return sys.executable
-    directory = ROOT / ".venv-clients" / script
-    python, stamp = directory / "bin" / "python", directory / requirements.name
-    if not stamp.is_file() or stamp.read_bytes() != requirements.read_bytes():
-        venv.create(directory, with_pip=True, clear=True)
-        command = [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-compile",
-            "-r",
-            str(requirements),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-        if "NewConnectionError" in done.stderr:
-            pytest.skip("the registry that the clients come from cannot be reached")
-        assert done.returncode == 0, done.stderr
-        stamp.write_bytes(requirements.read_bytes())
-    return str(python)
 
 
 @pytest.fixture(scope="module")

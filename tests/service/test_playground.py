@@ -16,6 +16,7 @@ import httpx
 import pytest
 from axe_core_python.selenium import Axe
 from browser import browser
+from client_environments import python_of
 from playground import PATIENCE, Page, kept_by_server
 from selenium.webdriver import ActionChains, Chrome, Keys
 
@@ -353,15 +354,13 @@ def test_the_code_runs_with_the_present_settings(page: Page, client: httpx.Clien
 
 
 def test_the_code_for_langchain_runs(page: Page, client: httpx.Client) -> None:
-    python = Path(__file__).parents[2] / ".venv-clients" / "pipelines" / "bin" / "python"  # of test_clients.py
-    if not python.exists():
-        pytest.skip("there is no environment with langchain-cohere")
+    python = python_of("pipelines")
     page.load(1)
     texts = [passage["text"] for passage in page.asked()["passages"]]
     results = client.post("/v1/prune", json={"query": page.asked()["query"], "passages": texts}).json()["results"]
     page.choose("language", "langchain")
     expected = "".join(f"{item['score']:.2f} {texts[item['index']]}\n" for item in results)
-    assert run_python(page.text("code"), str(python)) == expected
+    assert run_python(page.text("code"), python) == expected
 
 
 def test_the_code_is_copied(page: Page) -> None:
