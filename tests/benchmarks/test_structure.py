@@ -76,7 +76,7 @@ def test_every_format_is_timed(texts: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(structure, "ROUNDS", 2)
     rows = structure.measure_structure(texts).rows
     assert [row[:3] for row in rows] == [[kind, format, "1"] for kind, format in FORMATS.items()]
-    assert [row[4] for row in rows] == ["2", "9", "18", "2", "2", "1"]
+    assert [row[4] for row in rows] == ["2", "9", "16", "2", "2", "1"]
 
 
 def test_kept_pages_are_counted(texts: Path) -> None:
