@@ -19,7 +19,7 @@ from secateur.models.formats.sentence_ends import corrected_ends
 Segmenter = Callable[[str], list[int]]
 """Returns the ascending end offsets (code points) of a text's sentences; the last one may be omitted."""
 
-_INNER_STOP = re.compile(r"[.!?…](?=\s*+\S)")
+_INNER_STOP = re.compile(r"[.!?…](?=\s++\S|[^\s\w])")  # without, there is one sentence
 _LONG_RUN = re.compile(r"\S{256}")
 
 

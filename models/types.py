@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from secateur.models.options import PruneOptions
 
@@ -23,11 +23,13 @@ DropReason = Literal["never", "duplicate", "budget"]
 """Why a unit is dropped: it matches `never_keep`, or `dedupe` or the token budget drop it in spite of its score."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """A piece of a passage that is kept or dropped: code points ``[start, end)`` of the text.
 
     Attributes:
+        start: Start offset.
+        end: End offset, exclusive.
+        kind: Kind of the unit.
         needs: Indexes of the units without which this one does not read: its heading, the header row of its table, the
             sentence that introduces its list, the signature and the fences around its code.
         hidden: Code points inside the unit that the network does not read: markup, and data that says nothing.

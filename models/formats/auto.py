@@ -23,6 +23,8 @@ _COMMENT_LINE = re.compile(r"\s*#")
 _MARKDOWN_INLINE = re.compile(
     r"\[[^\]\n]{1,200}\]\([^()\s]{1,500}\)|(?<![\w*\[$])\*\*[^\s*\].,;:)][^*\n]{0,200}(?<![\s\[($])\*\*(?![\w*\]])|(?<!`)`[^`\n]{1,100}`(?!`)"
 )
+# A text without these needs no slower search.
+_BLOCK_MARKS, _INLINE_MARKS = ("```", "~~~", "---"), ("](", "**", "`")
 _LIST = re.compile(r"^[ \t]{0,8}[-*+] +\S")
 _LOG = re.compile(
     r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d|\[?\d\d?:\d\d(?::\d\d)?\b|[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d "
@@ -63,9 +65,11 @@ def _is_html(text: str, lines: int) -> bool:
 
 def _has_few_sentences(lines: Sequence[str]) -> bool:
     """Return whether lines, three or more, are short and hardly one of them ends a sentence."""
+    if len(lines) < 3:
+        return False
     words = [sum(any(map(str.isalnum, word)) for word in line.split()) for line in lines]
     prose = sum(count >= 5 and bool(_SENTENCE_END.search(line)) for count, line in zip(words, lines, strict=True))
-    return len(lines) > 2 and prose < 0.25 * len(lines) and sum(words) < 14 * len(lines)
+    return prose < 0.25 * len(lines) and sum(words) < 14 * len(lines)
 
 
 def _is_code(lines: Sequence[str]) -> bool:
@@ -73,7 +77,7 @@ def _is_code(lines: Sequence[str]) -> bool:
     code = sum(bool(_CODE.match(line)) for line in lines)
     if code >= max(3, 0.1 * len(lines)):
         return True
-    return _has_few_sentences(lines) and (code >= max(2, 0.05 * len(lines)) or _share(lines, _PAIR) >= 0.6)
+    return (code >= max(2, 0.05 * len(lines)) or _share(lines, _PAIR) >= 0.6) and _has_few_sentences(lines)
 
 
 def _is_by_line(lines: Sequence[str]) -> bool:
@@ -97,26 +101,30 @@ def detect_format(text: str) -> str:
 
     The first rule that fits decides, on the first 20,000 characters and 400 filled lines:
 
-    1. JSON, whole, cut or slightly broken, or JSON Lines: ``json``.
-    2. A diff, as of ``diff`` or ``git``: ``lines``.
-    3. A document that begins as HTML; a block element at the start, or four tags and more, one in four lines, unless a
-       Markdown heading or fence stands there: ``html``.
-    4. A fence or table of Markdown: ``markdown``.
-    5. Apart from lines that begin with ``#``: a tenth of the lines are definitions, imports and decorators of Python;
+    1. A document that begins as HTML: ``html``.
+    2. JSON, whole, cut or slightly broken, or JSON Lines: ``json``.
+    3. A diff, as of ``diff`` or ``git``: ``lines``.
+    4. A block element of HTML at the start, or four tags and more, one in four lines, unless a Markdown heading, fence
+       or table stands there: ``html``.
+    5. A fence or table of Markdown: ``markdown``.
+    6. Apart from lines that begin with ``#``: a tenth of the lines are definitions, imports and decorators of Python;
        or a twentieth is, or most are keys with values, and hardly one ends a sentence: ``lines``.
-    6. A heading of Markdown: ``markdown``.
-    7. A delimited table, logs, or lines with columns or many symbols, few words and hardly a sentence: ``lines``.
-    8. Two list items with a symbol, a link, bold text or a code span of Markdown: ``markdown``.
-    9. ``text``.
+    7. A heading of Markdown: ``markdown``.
+    8. A delimited table, logs, or lines with columns or many symbols, few words and hardly a sentence: ``lines``.
+    9. Two list items with a symbol, a link, bold text or a code span of Markdown: ``markdown``.
+    10. ``text``.
     """
     head = text[:_LOOKED_AT]
+    if _HTML_START.match(head):
+        return "html"
     if is_json(text) or is_json_lines(text):
         return "json"
     lines = [line for line in head.splitlines() if line.strip()][:_MANY]
     if is_diff(lines):
         return "lines"
-    block, heading = bool(_FENCE_OR_TABLE.search(head)), bool(_HEADING.search(head))
-    if _HTML_START.match(head) or (_is_html(head, len(lines)) and not (block or heading)):
+    block = any(mark in head for mark in _BLOCK_MARKS) and bool(_FENCE_OR_TABLE.search(head))
+    heading = "# " in head and bool(_HEADING.search(head))
+    if not (block or heading) and _is_html(head, len(lines)):
         return "html"
     if block:
         return "markdown"
@@ -127,6 +135,6 @@ def detect_format(text: str) -> str:
     if _is_by_line(lines):
         return "lines"
     listed = sum(bool(_LIST.match(line)) for line in lines) >= 2
-    if listed or _MARKDOWN_INLINE.search(head):
+    if listed or (any(mark in head for mark in _INLINE_MARKS) and _MARKDOWN_INLINE.search(head)):
         return "markdown"
     return "text"

@@ -46,13 +46,14 @@ class UnitBuilder:
         Returns:
             The index of the unit that now ends at ``end``; nothing for the empty text.
         """
-        start = self.end
+        units = self.units
+        start = units[-1].end if units else 0
         if end > start:
-            if self.units and not self.text[start:end].strip():
+            if units and self.text[start:end].isspace():
                 self.extend(end)
             else:
-                self.units.append(Unit(start, end, kind, tuple(needs), tuple(hidden)))
-        return (len(self.units) - 1,) if self.units else ()
+                units.append(Unit(start, end, kind, tuple(needs), tuple(hidden)))
+        return (len(units) - 1,) if units else ()
 
     def extend(self, end: int, hidden: Iterable[tuple[int, int]] = ()) -> None:
         """Move the end of the last unit, and hide more of it."""

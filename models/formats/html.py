@@ -25,8 +25,9 @@ _TAG = re.compile(
     r"|(?P<close>/?)(?P<name>[a-zA-Z][a-zA-Z0-9:-]{0,40})(?P<attributes>(?:[^<>\"']++|\"[^\"]{0,50000}+\"|'[^']{0,50000}+')*+)>)",
     re.DOTALL,
 )
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _KINDS: dict[str, UnitKind] = {
-    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), "heading"),
+    **dict.fromkeys(_HEADINGS, "heading"),
     **dict.fromkeys(("li", "dt", "dd"), "list_item"),
     "tr": "table_row",
     "pre": "code",
@@ -45,6 +46,7 @@ _BLOCKS = _names(
     """
 ) | frozenset(_KINDS)
 _UNREAD = _names("canvas head iframe nav noscript object script style svg template")
+_BOUNDING = _BLOCKS | _UNREAD
 _RAW = _names("script style")  # their content is no markup
 _INTRODUCED = _names("ul ol dl table pre")  # a sentence with a colon before them introduces them
 VOID = _names("area base br col embed hr img input link meta param source track wbr")
@@ -64,10 +66,11 @@ _ENDED_BY = {
     "option": frozenset(("option", "optgroup")),
 }
 _QUOTES = "\"' "
+_WITH_SENTENCES = ("sentence", "quote", "list_item")
 _ITEMS = frozenset(("li", "dt", "dd"))
 _LISTS = _names("dl menu ol ul")
 _ATTRIBUTE = re.compile(r"([^\s\"'=/]++)(?:\s*+=\s*+(\"[^\"]*+\"|'[^']*+'|[^\s\"']++))?+")
-_MAY_HIDE = re.compile(r"hidden|navigation|display", re.IGNORECASE)
+_MAY_HIDE = ("hidden", "navigation", "display")
 _HIDING = re.compile(r"hidden=.*|aria-hidden=true|role=navigation|style=.*\bdisplay\s*:\s*none.*", re.DOTALL)
 # Parts of entities that are not read: white space and punctuation, all of `&amp;` but its first character, and all of a
 # letter with an accent but the letter.
@@ -87,6 +90,7 @@ class _Element:
 
     Attributes:
         name: Name of the tag.
+        kind: Kind of the units inside.
         opening: Unit of the opening tag.
         unread: Whether nothing inside is read.
         needs: Units outside that the units inside need: the lead-in of a list, the header row of a table.
@@ -98,6 +102,7 @@ class _Element:
     """
 
     name: str
+    kind: UnitKind = "sentence"
     opening: tuple[int, ...] = ()
     unread: bool = False
     needs: tuple[int, ...] = ()
@@ -108,7 +113,7 @@ class _Element:
     hiding_from: int = 0
 
 
-_TAG_START, _SPAN_START, _SPAN_END = attrgetter("start"), itemgetter(0), itemgetter(1)
+_START, _SPAN_START, _SPAN_END = attrgetter("start"), itemgetter(0), itemgetter(1)
 
 
 class _Tag(NamedTuple):
@@ -131,9 +136,10 @@ class _Inline:
 
 def _hides(attributes: str) -> bool:
     """Return whether attributes say that an element is hidden, or navigation."""
-    if not _MAY_HIDE.search(attributes):
+    attributes = attributes.lower()
+    if not any(word in attributes for word in _MAY_HIDE):
         return False
-    pairs = (f"{match[1]}={(match[2] or '').strip(_QUOTES)}".lower() for match in _ATTRIBUTE.finditer(attributes))
+    pairs = (f"{match[1]}={(match[2] or '').strip(_QUOTES)}" for match in _ATTRIBUTE.finditer(attributes))
     return any(_HIDING.fullmatch(pair) for pair in pairs)
 
 
@@ -164,20 +170,20 @@ class _Writer:
             if not element.hiding_depth:
                 self._concealed.append((element.hiding_from, tag.start))
                 element.hiding = ""
-        elif tag.change > 0 and _hides(attributes):
+        elif attributes and tag.change > 0 and _hides(attributes):
             element.hiding, element.hiding_depth, element.hiding_from = tag.name, 1, tag.end
 
     def open(self, name: str, attributes: str, start: int, end: int) -> None:
         """Open a block element."""
-        while name in _ENDED_BY.get(self._open[-1].name, ()):
-            self.text(start)
-            self._end(())
         self.text(start)
+        while name in _ENDED_BY.get(self._open[-1].name, ()):
+            self._end(())
         outer = self._open[-1]
-        unread = outer.unread or bool(outer.hiding) or name in _UNREAD or _hides(attributes)
-        if _KINDS.get(name) == "heading" and not unread:
+        unread = outer.unread or bool(outer.hiding) or name in _UNREAD or (attributes != "" and _hides(attributes))
+        kind = _KINDS.get(name, outer.kind)
+        if name in _HEADINGS and not unread:
             self._headings = [one for one in self._headings if one[0] < name]
-        opening = self.building.add(end, "markup", self._needs(), [(start, end)])
+        opening = self._tag(start, end, self._needs())
         if name in _ITEMS and outer.name not in _LISTS:
             outer.lead_in = outer.lead_in or self._lead_in
             needs = (*outer.needs, *outer.lead_in)
@@ -186,22 +192,30 @@ class _Writer:
             needs = (*outer.needs, *self._lead_in) if name in _INTRODUCED else outer.needs
         if name == "dd":
             needs = (*needs, *outer.term)
-        self._open.append(_Element(name, opening, unread, needs))
+        self._open.append(_Element(name, kind, opening, unread, needs))
 
     def close(self, name: str, start: int, end: int) -> None:
         """Close a block element, and those inside of it that were left open; a stray tag closes nothing."""
         self.text(start)
-        if all(element.name != name for element in self._open):
-            self.building.add(end, "markup", (), [(start, end)])
+        if self._open[-1].name != name and all(element.name != name for element in self._open):
+            self._tag(start, end, ())
             return
         while self._open[-1].name != name:
             self._end(())
-        self._end(self.building.add(end, "markup", self._open[-1].opening, [(start, end)]))
+        self._end(self._tag(start, end, self._open[-1].opening))
+
+    def _tag(self, start: int, end: int, needs: tuple[int, ...]) -> tuple[int, ...]:
+        """Add the unit of a tag that begins where the last unit ended, and return its index."""
+        units = self.building.units
+        units.append(Unit(start, end, "markup", needs, ((start, end),)))
+        return (len(units) - 1,)
 
     def _end(self, closing: tuple[int, ...]) -> None:
         element = self._open.pop()
-        if closing:
-            self.building.also_need(element.opening, closing)
+        if closing and element.opening:
+            units, opening = self.building.units, element.opening[0]
+            unit = units[opening]
+            units[opening] = Unit(unit.start, unit.end, unit.kind, (*unit.needs, *closing), unit.hidden)
         if element.name == "tr" and self._open[-1].name != "tr":
             self._row(element)
 
@@ -233,40 +247,58 @@ class _Writer:
 
     def _needs(self) -> tuple[int, ...]:
         element = self._open[-1]
+        if element.unread:
+            return ()
         heading = self._headings[-1][1] if self._headings else ()
-        return () if element.unread else tuple(dict.fromkeys((*heading, *element.opening, *element.needs)))
+        return tuple(dict.fromkeys((*heading, *element.opening, *element.needs)))
 
     def text(self, stop: int) -> None:
         """Add the text since the last unit."""
         building, tags, element = self.building, self._tags, self._open[-1]
-        start, text, concealed = building.end, building.text, self._concealed
-        self._tags, self._concealed = [], []
+        start, text = building.end, building.text
         if start >= stop:
             return
+        if not tags and building.units and text[start:stop].isspace():
+            building.extend(stop)
+            return
+        concealed = self._concealed
+        self._tags, self._concealed = [], []
         if element.hiding:
             concealed.append((element.hiding_from, stop))
-        if not tags and text[start:stop].isspace():
-            building.add(stop, "markup")
-            return
         hidden = _hidden(text, start, stop, tags, concealed)
-        if element.unread or _length(text[start:stop]) <= sum(_length(text[a:b]) for a, b in hidden):
+        first = len(building)
+        if element.unread or _hides_all(text, start, stop, hidden):
             building.add(stop, "markup", (), [(start, stop)] if element.unread else hidden)
-            self._pair(tags)
+            self._pair(tags, first)
             return
         element.lead_in = ()
-        kind: UnitKind = next((_KINDS[one.name] for one in reversed(self._open) if one.name in _KINDS), "sentence")
-        needs, first = self._needs(), len(building)
+        kind = element.kind
         if kind == "code":
-            add_lines(building, stop, kind, needs, code=True)
+            add_lines(building, stop, kind, self._needs(), code=True)
         else:
-            add_sentences(building, stop, self._segmenter, kind, needs)
+            add_sentences(building, stop, self._segmenter, kind, self._needs())
+        self._hide(first, hidden, tags)
+        if kind in _WITH_SENTENCES:
+            need_before(building, range(first + (kind == "list_item"), len(building)))
+        self._pair(tags, first)
+        self._note(kind, text[max(start, stop - 200) : stop])
+
+    def _hide(self, first: int, hidden: Sequence[tuple[int, int]], tags: Sequence[_Tag]) -> None:
+        """Hide spans of the units from ``first`` on, and join those that end inside of an inline element."""
+        building = self.building
         pieces = building.units[first:]
+        if not pieces or not hidden:
+            return
+        if len(pieces) == 1:
+            building.hide(first, hidden)
+            return
         del building.units[first:]
+        kind, stop = pieces[0].kind, pieces[-1].end
         places: dict[int, int] = {}  # of the pieces, by the indexes that they had
         pending: list[int] = []  # what the pieces need that are not added yet
         depths = [0, *accumulate(tag.change for tag in tags)]
         for piece in pieces:  # no unit ends inside of an inline element
-            if depths[bisect_left(tags, piece.end, key=_TAG_START)] <= 0 or piece.end == stop:
+            if depths[bisect_left(tags, piece.end, key=_START)] <= 0 or piece.end == stop:
                 begin = building.end
                 seen = bisect_right(hidden, begin, key=_SPAN_END), bisect_left(hidden, piece.end, key=_SPAN_START)
                 spans = [(max(a, begin), min(b, piece.end)) for a, b in hidden[slice(*seen)]]
@@ -276,10 +308,6 @@ class _Writer:
             else:
                 pending += piece.needs
             places[first + len(places)] = len(building) - (building.end == piece.end)
-        if kind in ("sentence", "quote", "list_item"):
-            need_before(building, range(first + (kind == "list_item"), len(building)))
-        self._pair(tags)
-        self._note(kind, text[max(start, stop - 200) : stop])
 
     def _note(self, kind: UnitKind, tail: str) -> None:
         """Note the last unit, whose text ends with ``tail``, if what follows needs it."""
@@ -290,11 +318,15 @@ class _Writer:
             self._open[-2].term = last
         self._lead_in = last if _LEAD_IN.search(tail) else ()
 
-    def _pair(self, tags: Sequence[_Tag]) -> None:
-        """Make the units of an inline element's tags need each other, where a block between them parts them."""
+    def _pair(self, tags: Sequence[_Tag], first: int) -> None:
+        """Make the units of an inline element's tags need each other, where a block between them parts them.
+
+        The tags lie in the units from ``first`` on.
+        """
         units, outer = self.building.units, self._open[-1]
+        last = len(units) - 1
         for tag in tags:
-            unit = bisect_right(units, tag.start, key=attrgetter("start")) - 1
+            unit = last if last <= first else bisect_right(units, tag.start, first, key=_START) - 1
             if tag.change > 0:
                 self._inline.append(_Inline(tag.name, outer, unit))
                 del self._inline[:-_DEEPEST_INLINE]
@@ -310,7 +342,7 @@ class _Writer:
                     break
 
     def _level(self) -> str:
-        return next(one.name for one in reversed(self._open) if _KINDS.get(one.name) == "heading")
+        return next(one.name for one in reversed(self._open) if one.name in _HEADINGS)
 
 
 def _hidden(
@@ -318,9 +350,12 @@ def _hidden(
 ) -> list[tuple[int, int]]:
     """Return the spans of tags, of what inline elements conceal, and of what entities outside of them have unread."""
     found: list[tuple[int, int]] = []
-    entities = [match.span() for match in _ENTITY.finditer(text, start, stop)]
+    spans = [(tag.start, tag.end) for tag in tags]
+    entities = [match.span() for match in _ENTITY.finditer(text, start, stop)] if "&" in text[start:stop] else []
+    if not (concealed or entities):
+        return spans
     inside = [(max(start, begin), end) for begin, end in concealed if max(start, begin) < end]
-    for begin, end in sorted([*((tag.start, tag.end) for tag in tags), *inside, *entities]):
+    for begin, end in sorted([*spans, *inside, *entities]):
         if found and begin < found[-1][1]:
             found[-1] = (found[-1][0], max(found[-1][1], end))
         else:
@@ -328,9 +363,13 @@ def _hidden(
     return found
 
 
-def _length(text: str) -> int:
-    """Return the number of characters without white space."""
-    return len("".join(text.split()))
+def _hides_all(text: str, start: int, stop: int, hidden: Sequence[tuple[int, int]]) -> bool:
+    """Return whether all of a text but white space is hidden."""
+    for begin, end in hidden:
+        if start < begin and not text[start:begin].isspace():
+            return False
+        start = max(start, end)
+    return start >= stop or text[start:stop].isspace()
 
 
 def segment_html(text: str, segmenter: Segmenter) -> list[Unit]:
@@ -345,17 +384,18 @@ def segment_html(text: str, segmenter: Segmenter) -> list[Unit]:
     while match := _TAG.search(text, position):
         position = match.end()
         start, end = match.span()
-        name = (match["name"] or "").lower()
-        if (name in _BLOCKS or name in _UNREAD) and (match["close"] or writer.depth < _DEEPEST):
-            if match["close"]:
+        slash, name, attributes = match.groups("")
+        name = name.lower()
+        if name in _BOUNDING and (slash or writer.depth < _DEEPEST):
+            if slash:
                 writer.close(name, start, end)
             else:
-                writer.open(name, match["attributes"], start, end)
+                writer.open(name, attributes, start, end)
                 if name in _RAW:
                     closing = re.compile(rf"</{name}\b", re.IGNORECASE).search(text, end)
                     position = closing.start() if closing else len(text)
         else:
-            change = 0 if not name or name in VOID or match["attributes"].endswith("/") else -1 if match["close"] else 1
-            writer.inline(_Tag(start, end, change, name), match["attributes"] or "")
+            change = 0 if not name or name in VOID or attributes.endswith("/") else -1 if slash else 1
+            writer.inline(_Tag(start, end, change, name), attributes)
     writer.text(len(text))
     return writer.building.units

@@ -13,6 +13,7 @@ _STRING = r'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)' + "|" + r"'(?:[^'\\\n]++|\\(?:.|
 _TOKEN = re.compile(rf"{_STRING}|[\[\]{{}},]", re.DOTALL)
 _WORD = re.compile(rf"{_STRING}|\s++|[\[\]{{}},:]|-?\d[\d.eE+-]*+|\b(?:true|false|null|True|False|None)\b", re.DOTALL)
 _PAIR = re.compile(r"""["'][^"'\n]{0,200}["']\s{0,20}:""")
+_AFTER_KEY = re.compile(r"""["']\s{0,20}:""")
 _LOOKED_AT = 20_000  # characters
 _SMALL = 200  # characters; an object or array up to this length is one unit
 _DEEPEST = 64
@@ -32,13 +33,15 @@ def is_json(text: str) -> bool:
             pass
         else:
             return True
-    if not (bracket and len(text) > len(head)) and len(_PAIR.findall(head)) < 2:
+    if not (bracket and len(text) > len(head)) and (not _AFTER_KEY.search(head) or len(_PAIR.findall(head)) < 2):
         return False
     return len(_WORD.sub("", head)) <= 0.02 * len(head) + 4
 
 
 def is_json_lines(text: str) -> bool:
     """Return whether the first lines of a text, two or more, are JSON objects each."""
+    if not text.lstrip().startswith("{"):
+        return False
     lines = [line for line in text[:_LOOKED_AT].splitlines() if line.strip()]
     if len(text) > _LOOKED_AT:
         lines = lines[:-1]

@@ -13,7 +13,9 @@ _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 # Full stops and question marks of Devanagari, Urdu, Arabic, Burmese, Ethiopic, Armenian, Khmer, Tibetan and Greek; the
 # full-width full stop, which also separates decimals; and Greek's question mark, which is often typed as a semicolon.
-_OTHER_STOP = re.compile(rf"(?:[।॥۔؟။።፧։។།\u037e]++|(?<!\d)．|．(?!\d)|(?<=[α-ωά-ώ]);(?=\s+[Α-ΩΆ-Ώ]))[{_CLOSERS}]*+")
+_OTHER = "।॥۔؟။።፧։។།\u037e"
+_HAS_OTHER_STOP = re.compile(f"[{_OTHER}．;]")
+_OTHER_STOP = re.compile(rf"(?:[{_OTHER}]++|(?<!\d)．|．(?!\d)|(?<=[α-ωά-ώ]);(?=\s+[Α-ΩΆ-Ώ]))[{_CLOSERS}]*+")
 # Citation marks: [3], [4-6], [^4], [a], [note 2], [citation needed], [[5]](url), (4) and superscript digits.
 _MARK = (
     r"(?:\[\^?(?:[a-z]|\d{1,3})(?:[-–,] ?\d{1,3})*\](?!\()|\[\[\d{1,3}\]\]?\([^\s()]*\)\]?"
@@ -28,11 +30,11 @@ _QUESTION_OR_ANSWER = re.compile(r"(?:q|a|question|answer)\d{0,3}\Z", re.IGNOREC
 _FILLED_LINE = re.compile(r"^[ \t]*+\S", re.MULTILINE)
 _NEXT_LOWER = re.compile(r"\s*[a-zäöü]")
 # A sentence glued to the one before it: "finished in 1889.It is"; the word before must be no address or path.
-_GLUED = re.compile(r"(?<=[a-z0-9])[.!?]['\"”)]?(?=(?!Com\b|Net\b|Org\b)[A-Z][a-z]*['’]?[a-z]*[,;]? )")
+_GLUED = re.compile(r"[.!?](?<=[a-z0-9].)['\"”)]?(?=(?!Com\b|Net\b|Org\b)[A-Z][a-z]*['’]?[a-z]*[,;]? )")
 _PLAIN_WORD = re.compile(r"(?:^|[\s\"'“($€£])[\w'’-]{1,40}\Z")
 # A letter that names something is no initial: "size M. Order one". An acronym ends a sentence if what follows reads as
 # its subject and verb: "the U.S.A. Sales fell".
-_CAPITAL_STOP = re.compile(r"(?<=[A-Z])\.(?=\s+[A-Z])")
+_CAPITAL_STOP = re.compile(r"\.(?<=[A-Z].)(?=\s+[A-Z])")
 _LABEL = re.compile(
     r"\b(?:size|type|group|vitamin|class|grade|plan|option|section|figure|table|appendix|part|model|step|hepatitis|level"
     r"|category|schedule|exhibit|zone|terminal|gate|building|block|point|team) [A-Z]\.\Z",
@@ -49,6 +51,7 @@ _NEXT_CAPITAL = re.compile(r"\s*[A-ZÄÖÜ]")
 _ABBREVIATION = re.compile(r"\b(?:[^\W\d_]{1,2}\.){2,6}\s*\Z")
 _NUMBERING = re.compile(r"\s*(?:§ ?)?\d{1,3}(?:\.\d{1,3})+\.\s*\Z")
 _CLOSED_CALL = re.compile("['\"][)\\],:;]")
+_MAY_END = re.compile(r"[.!?…:](?=\s*+\S)|[^\x00-\x7f]")  # without, no rule adds an end
 _BEHIND = 48  # characters that decide whether a stop ends a sentence
 
 
@@ -96,13 +99,14 @@ def _missed(text: str) -> Iterator[int]:
         if _LABEL.search(before) or (_ACRONYM.search(before) and _CLAUSE.match(text, match.end())):
             yield match.end()
     if not text.isascii():
-        yield from (match.end() for match in _OTHER_STOP.finditer(text))
+        if _HAS_OTHER_STOP.search(text):
+            yield from (match.end() for match in _OTHER_STOP.finditer(text))
         yield from cjk_ends(text)
 
 
 def _turns(text: str) -> Iterator[int]:
     """Yield where questions and answers begin, or the turns of a conversation if half of the lines have a speaker."""
-    turns = list(_TURN.finditer(text))
+    turns = list(_TURN.finditer(text)) if text.count(":") > 1 else []
     if len(turns) < 2:
         return
     speakers = {turn["label"] for turn in turns}
@@ -126,6 +130,9 @@ def corrected_ends(text: str, ends: Iterable[int]) -> list[int]:
     Returns:
         Ends in ascending order.
     """
+    ends = list(ends)
+    if not ends and not _MAY_END.search(text):
+        return []
     found = {end for end in ends if not _is_false(text, end)}
     found.update(_missed(text))
     found.update(_turns(text))

@@ -172,7 +172,9 @@ def _safe_cut(text: str, end: int, limit: int) -> int:
 
 def _split_long(text: str, start: int, end: int, max_words: int) -> Iterator[int]:
     """Yield the ends of pieces of at most ``max_words`` words, each cut at the best boundary of its second half."""
-    short = end - start <= max_words  # cannot have that many words
+    piece = text[start:end]
+    # Cheap upper bounds of the number of words.
+    short = len(piece) <= max_words or (piece.isascii() and len(piece.split()) + len(piece) // 16 <= max_words)
     words = [] if short else [match.end() for match in _WORD.finditer(text, start, end)]
     first = 0
     while len(words) - first > max_words:

@@ -195,7 +195,7 @@ def test_a_relevant_passage_is_more_than_a_heading() -> None:
 def section(scores: list[float], **more: Any) -> SelectablePassage:
     """A passage of a heading, what it heads, another heading with one unit below it, and a third without any."""
     passage = scored(scores, needs={1: (0,), 2: (0,), 4: (3,)}, **more)
-    units = [replace(unit, kind="heading") if n in (0, 3, 5) else unit for n, unit in enumerate(passage.units)]
+    units = [unit._replace(kind="heading") if n in (0, 3, 5) else unit for n, unit in enumerate(passage.units)]
     return replace(passage, units=units)
 
 
