@@ -287,10 +287,9 @@ class _Writer:
         """Hide spans of the units from ``first`` on, and join those that end inside of an inline element."""
         building = self.building
         pieces = building.units[first:]
-        if not pieces or not hidden:
-            return
-        if len(pieces) == 1:
+        if len(pieces) == 1 and hidden:
             building.hide(first, hidden)
+        if len(pieces) < 2 or not hidden:
             return
         del building.units[first:]
         kind, stop = pieces[0].kind, pieces[-1].end
@@ -319,10 +318,7 @@ class _Writer:
         self._lead_in = last if _LEAD_IN.search(tail) else ()
 
     def _pair(self, tags: Sequence[_Tag], first: int) -> None:
-        """Make the units of an inline element's tags need each other, where a block between them parts them.
-
-        The tags lie in the units from ``first`` on.
-        """
+        """Make the units of an inline element's tags, from ``first`` on, need each other if a block parts them."""
         units, outer = self.building.units, self._open[-1]
         last = len(units) - 1
         for tag in tags:
