@@ -136,6 +136,8 @@ class _Inline:
 
 def _hides(attributes: str) -> bool:
     """Return whether attributes say that an element is hidden, or navigation."""
+    if not attributes:
+        return False
     attributes = attributes.lower()
     if not any(word in attributes for word in _MAY_HIDE):
         return False
@@ -170,7 +172,7 @@ class _Writer:
             if not element.hiding_depth:
                 self._concealed.append((element.hiding_from, tag.start))
                 element.hiding = ""
-        elif attributes and tag.change > 0 and _hides(attributes):
+        elif tag.change > 0 and _hides(attributes):
             element.hiding, element.hiding_depth, element.hiding_from = tag.name, 1, tag.end
 
     def open(self, name: str, attributes: str, start: int, end: int) -> None:
@@ -179,7 +181,7 @@ class _Writer:
         while name in _ENDED_BY.get(self._open[-1].name, ()):
             self._end(())
         outer = self._open[-1]
-        unread = outer.unread or bool(outer.hiding) or name in _UNREAD or (attributes != "" and _hides(attributes))
+        unread = outer.unread or bool(outer.hiding) or name in _UNREAD or _hides(attributes)
         kind = _KINDS.get(name, outer.kind)
         if name in _HEADINGS and not unread:
             self._headings = [one for one in self._headings if one[0] < name]
@@ -212,10 +214,8 @@ class _Writer:
 
     def _end(self, closing: tuple[int, ...]) -> None:
         element = self._open.pop()
-        if closing and element.opening:
-            units, opening = self.building.units, element.opening[0]
-            unit = units[opening]
-            units[opening] = Unit(unit.start, unit.end, unit.kind, (*unit.needs, *closing), unit.hidden)
+        if closing:
+            self.building.also_need(element.opening, closing)
         if element.name == "tr" and self._open[-1].name != "tr":
             self._row(element)
 

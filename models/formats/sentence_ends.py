@@ -51,7 +51,8 @@ _NEXT_CAPITAL = re.compile(r"\s*[A-ZÄÖÜ]")
 _ABBREVIATION = re.compile(r"\b(?:[^\W\d_]{1,2}\.){2,6}\s*\Z")
 _NUMBERING = re.compile(r"\s*(?:§ ?)?\d{1,3}(?:\.\d{1,3})+\.\s*\Z")
 _CLOSED_CALL = re.compile("['\"][)\\],:;]")
-_MAY_END = re.compile(r"[.!?…:](?=\s*+\S)|[^\x00-\x7f]")  # without, no rule adds an end
+# Without these, no rule adds an end.
+_MAY_END = re.compile(rf"[.!?…](?=\s++\S|[^\s\w]|[A-Z⁰¹²³⁴-⁹])|:\s|[{_OTHER}．。！？｡]|[α-ωά-ώ];|[!?](?=[^\x00-\x7f])")
 _BEHIND = 48  # characters that decide whether a stop ends a sentence
 
 

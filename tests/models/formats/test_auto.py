@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from secateur.models.formats import auto
 from secateur.models.formats.auto import detect_format
 
 VALUES = """# Values of the chart.
@@ -71,3 +74,19 @@ def test_lists_of_links_and_documents_with_symbols_are_markdown(text: str) -> No
 def test_prose_is_text() -> None:
     assert detect_format("It rained all day. He stayed, and read.\n\nThe next day was dry, so he left.") == "text"
     assert detect_format("") == detect_format(" \n") == "text"
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", " ", "\n", "\n\n", "# ", "## B\n", "```", "~~~", "|---|", "---", "[a](b)", "](", "**b**", "`c`", "|"]
+        )
+    ).map("".join)
+)
+def test_a_text_without_marks_is_no_markdown(text: str) -> None:
+    """What is found before the slower searches, checked against them."""
+    found = detect_format(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auto, "_BLOCK_MARKS", ("",))
+        patch.setattr(auto, "_INLINE_MARKS", ("",))
+        assert detect_format(text) == found
